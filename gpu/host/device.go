@@ -1,0 +1,152 @@
+// Package host is the CPU as a [gpu.Device]: fp32, all cores, correct at every
+// size. It lowers a program to steps (lower.go), places their buffers in one
+// arena (compile.go) and runs each step on a set of goroutines, every part of
+// it one call into the loops of kernels/host (exec.go).
+//
+// The same input gives the same bits for any number of threads: work is cut at
+// places that depend on shapes alone, and partial sums are added in order.
+//
+// It imports gpu and kernels/host.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	loops "github.com/stylize-gpu/stylize/kernels/host"
+)
+
+// EnvSet names the environment variable that forces an instruction set.
+const EnvSet = "STYLIZE_CPU"
+
+// Options configures the device; its zero value is what a user wants.
+type Options struct {
+	Threads int    // 0: as many as Go may use (GOMAXPROCS)
+	Set     string // instruction set: "", "avx512", "avx2", "base", "go"; "" asks the environment, then takes the best
+	Check   bool   // fence every buffer, fill fresh memory with NaN, verify after every step: for tests
+}
+
+// Device is the CPU.
+type Device struct {
+	opt   Options
+	loops *loops.Loops
+
+	mu     sync.Mutex
+	packed map[packKey]*loops.Weights
+}
+
+// packKey identifies packed weights by the memory they came from: programs of
+// one network share it.
+type packKey struct {
+	data  *float32
+	dgrad bool
+}
+
+// New opens the device. It fails when the requested instruction set is unknown
+// or missing here.
+func New(opt Options) (*Device, error) {
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("cpu: %d threads: want 1 or more, or 0 for all", opt.Threads)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	if opt.Set == "" {
+		opt.Set = os.Getenv(EnvSet)
+	}
+	sets := loops.Sets()
+	d := &Device{opt: opt, packed: map[packKey]*loops.Weights{}}
+	var have []string
+	for _, s := range sets {
+		if s.Name == opt.Set || (opt.Set == "" && d.loops == nil) {
+			d.loops = s
+		}
+		have = append(have, s.Name)
+	}
+	if d.loops == nil {
+		return nil, fmt.Errorf("cpu: instruction set %q (%s): this machine and build have %s: %w",
+			opt.Set, EnvSet, strings.Join(have, ", "), gpu.ErrNoDevice)
+	}
+	return d, nil
+}
+
+// Info describes the processor.
+func (d *Device) Info() gpu.Info {
+	name := strings.TrimSpace(cpuid.CPU.BrandName)
+	if name == "" {
+		name = runtime.GOARCH
+	}
+	threads := fmt.Sprintf("%d threads", d.opt.Threads)
+	if d.opt.Threads == 1 {
+		threads = "1 thread"
+	}
+	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Memory: memory().total, Threads: d.opt.Threads}
+}
+
+// Close releases the packed weights. Runners must be closed before.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.packed = nil
+	return nil
+}
+
+var errClosed = errors.New("cpu: the device is closed")
+
+// weights returns the packed form of a convolution's weights, made once.
+func (d *Device) weights(op *gpu.Op) (*loops.Weights, error) {
+	w := op.In[1]
+	key := packKey{&w.Data[0], op.Kind == gpu.Conv3x3Dgrad}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.packed == nil {
+		return nil, errClosed
+	}
+	if p, ok := d.packed[key]; ok {
+		return p, nil
+	}
+	var p *loops.Weights
+	if key.dgrad {
+		p = d.loops.PackDgrad(w.Data, w.Shape.C, w.Shape.N)
+	} else {
+		p = d.loops.PackFprop(w.Data, op.In[2].Data, w.Shape.C, w.Shape.N)
+	}
+	d.packed[key] = p
+	return p, nil
+}
+
+// Rate measures a convolution of the middle of the network, 128 to 128 channels
+// on 48x64 pixels, for about a tenth of a second, and returns its FLOP/s.
+func (d *Device) Rate(ctx context.Context) (float64, error) {
+	const c = 128
+	p := &gpu.Program{}
+	x := p.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: 48, W: 64, C: c})
+	w := p.NewConst("w", gpu.Shape{N: c, H: 3, W: 3, C: c}, make([]float32, c*9*c))
+	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: c}, make([]float32, c))
+	p.Output(p.Conv3x3("probe", x, w, b))
+	r, err := d.Compile(p)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if _, err := r.Run(ctx, 1); err != nil { // warm the caches and the clock
+		return 0, err
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < 100*time.Millisecond {
+		if _, err := r.Run(ctx, 1); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return float64(n) * float64(p.FLOPs()) / time.Since(start).Seconds(), nil
+}

@@ -1,0 +1,319 @@
+package gpu
+
+import (
+	"fmt"
+	"math"
+)
+
+// Kind names an operation. Each has an oracle of the same name in kernels/ref
+// and a case table in kernels/kerneltest.
+type Kind uint8
+
+const (
+	Normalize      Kind = iota // y = (x - mean[c]) / std[c]
+	NormalizeGrad              // dx = dy / std[c]
+	Conv3x3                    // y[n,p,q,k] = b[k] + sum_{r,s,c} w[k,r,s,c] x[n,p+r-1,q+s-1,c], zero outside
+	Conv3x3Dgrad               // dx[n,h,w,c] = sum_{r,s,k} w[k,r,s,c] dy[n,h-r+1,w-s+1,k]
+	ReLU                       // y = max(x, 0)
+	ReLUGrad                   // dx = dy where y > 0, else 0
+	AvgPool2x2                 // mean of 2x2 windows, stride 2, odd last row and column dropped
+	AvgPool2x2Grad             // dx = dy/4 in the window, 0 in a dropped row or column
+	Gram                       // g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W)
+	GramGrad                   // df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W)
+	MSE                        // l[n] = scale * mean((a[n]-b[n])^2); b may hold one picture for all
+	MSEGrad                    // da[n] = scale * 2 (a[n]-b[n]) / elements
+	TV                         // l[n] = scale * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
+	TVGrad                     // its derivative, with sign(0) = 0
+	Add                        // y = a + b
+	Total                      // l[n] = (content, sum of styles, tv, sum of the three)
+	Adam                       // one step on x, m, v; skipped where total or gradient is not finite
+	Record                     // ring[step % rows, n] = losses and picture statistics; step = step + 1
+	NumKinds                   // not an operation: how many there are
+)
+
+var kindNames = [NumKinds]string{
+	"normalize", "normalize_grad", "conv3x3_fprop", "conv3x3_dgrad", "relu_fwd", "relu_bwd",
+	"avgpool2x2_fwd", "avgpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
+	"add", "total", "adam", "record",
+}
+
+func (k Kind) String() string {
+	if k < NumKinds {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Clamp says when [Adam] projects the picture onto [0,1].
+type Clamp uint8
+
+const (
+	ClampAfter  Clamp = iota // after the step: the picture is always a picture
+	ClampBefore              // before the step, as the article does: the result leaves [0,1] by up to lr
+	ClampNone
+)
+
+// AdamParams are the constants of the update (Kingma and Ba, arXiv 1412.6980),
+// in the form that torch.optim.Adam computes:
+//
+//	m += (g - m)(1 - beta1);  v = beta2 v + (1 - beta2) g g
+//	x -= lr/(1 - beta1^t) * m / (sqrt(v)/sqrt(1 - beta2^t) + eps)
+type AdamParams struct {
+	LR, Beta1, Beta2, Eps float64
+	Clamp                 Clamp
+}
+
+// Columns of a [Record] row.
+const (
+	RecContent = iota // the three losses, weights applied
+	RecStyle
+	RecTV
+	RecTotal
+	RecMean   // mean of the picture after the step
+	RecStd    // its standard deviation (n-1)
+	RecFinite // 1, or 0 when the step was skipped because a value was not finite
+	RecColumns
+)
+
+// Op is one operation. In and Out are in the order of its builder's arguments.
+type Op struct {
+	Kind      Kind
+	Name      string // the layer, for reports: "conv1_1"
+	In, Out   []*Buffer
+	Scale     float32   // MSE, TV and their gradients: the weight of the term
+	Mean, Std []float32 // Normalize and its gradient, per channel
+	Adam      AdamParams
+	NContent  int // Total: how many of In are content losses; the rest up to the last are style losses
+	NStyle    int
+}
+
+func (o *Op) String() string {
+	s := fmt.Sprintf("%s %s", o.Kind, o.Name)
+	if len(o.In) > 0 {
+		s += " (" + o.In[0].Shape.String() + ")"
+	}
+	return s
+}
+
+// Normalize subtracts mean and divides by std, per channel.
+func (p *Program) Normalize(name string, x *Buffer, mean, std []float32) *Buffer {
+	return p.add(&Op{Kind: Normalize, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}, Mean: mean, Std: std})
+}
+
+// NormalizeGrad is the gradient of Normalize.
+func (p *Program) NormalizeGrad(name string, dy *Buffer, std []float32) *Buffer {
+	return p.add(&Op{Kind: NormalizeGrad, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}, Mean: make([]float32, len(std)), Std: std})
+}
+
+// Conv3x3 is the 3x3 convolution with bias, stride 1, zero padding 1.
+// x (N,H,W,C), w (K,3,3,C), b (1,1,1,K) -> (N,H,W,K).
+func (p *Program) Conv3x3(name string, x, w, b *Buffer) *Buffer {
+	s := x.Shape
+	s.C = w.Shape.N
+	return p.add(&Op{Kind: Conv3x3, Name: name, In: []*Buffer{x, w, b}, Out: []*Buffer{p.temp(name, s)}})
+}
+
+// Conv3x3Dgrad is the gradient of Conv3x3 with respect to x.
+// dy (N,H,W,K), w (K,3,3,C) -> (N,H,W,C).
+func (p *Program) Conv3x3Dgrad(name string, dy, w *Buffer) *Buffer {
+	s := dy.Shape
+	s.C = w.Shape.C
+	return p.add(&Op{Kind: Conv3x3Dgrad, Name: name, In: []*Buffer{dy, w}, Out: []*Buffer{p.temp("d"+name, s)}})
+}
+
+// ReLU is max(x, 0).
+func (p *Program) ReLU(name string, x *Buffer) *Buffer {
+	return p.add(&Op{Kind: ReLU, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}})
+}
+
+// ReLUGrad passes dy where the output y of ReLU is positive.
+func (p *Program) ReLUGrad(name string, dy, y *Buffer) *Buffer {
+	return p.add(&Op{Kind: ReLUGrad, Name: name, In: []*Buffer{dy, y}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}})
+}
+
+// AvgPool2x2 halves H and W, rounding down.
+func (p *Program) AvgPool2x2(name string, x *Buffer) *Buffer {
+	s := x.Shape
+	s.H, s.W = s.H/2, s.W/2
+	return p.add(&Op{Kind: AvgPool2x2, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, s)}})
+}
+
+// AvgPool2x2Grad spreads dy over the (H,W) input of the pool.
+func (p *Program) AvgPool2x2Grad(name string, dy *Buffer, h, w int) *Buffer {
+	s := dy.Shape
+	s.H, s.W = h, w
+	return p.add(&Op{Kind: AvgPool2x2Grad, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, s)}})
+}
+
+// Gram is F F^T / (C H W) of each picture: (N,H,W,C) -> (N,1,C,C).
+func (p *Program) Gram(name string, f *Buffer) *Buffer {
+	s := Shape{N: f.Shape.N, H: 1, W: f.Shape.C, C: f.Shape.C}
+	return p.add(&Op{Kind: Gram, Name: name, In: []*Buffer{f}, Out: []*Buffer{p.temp("gram_"+name, s)}})
+}
+
+// GramGrad is the gradient of Gram with respect to f.
+func (p *Program) GramGrad(name string, dg, f *Buffer) *Buffer {
+	return p.add(&Op{Kind: GramGrad, Name: name, In: []*Buffer{dg, f}, Out: []*Buffer{p.temp("dgram_"+name, f.Shape)}})
+}
+
+// MSE is scale times the mean squared difference of each picture, (N,1,1,1).
+func (p *Program) MSE(name string, a, b *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: MSE, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("mse_"+name, Shape{a.Shape.N, 1, 1, 1})}, Scale: scale})
+}
+
+// MSEGrad is the gradient of MSE with respect to a.
+func (p *Program) MSEGrad(name string, a, b *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: MSEGrad, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("dmse_"+name, a.Shape)}, Scale: scale})
+}
+
+// TV is scale times the mean absolute difference of neighbours, (N,1,1,1).
+func (p *Program) TV(name string, x *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: TV, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("tv_"+name, Shape{x.Shape.N, 1, 1, 1})}, Scale: scale})
+}
+
+// TVGrad is the gradient of TV.
+func (p *Program) TVGrad(name string, x *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: TVGrad, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("dtv_"+name, x.Shape)}, Scale: scale})
+}
+
+// Add is a + b.
+func (p *Program) Add(name string, a, b *Buffer) *Buffer {
+	return p.add(&Op{Kind: Add, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("sum_"+name, a.Shape)}})
+}
+
+// Total gathers the loss terms of each picture: (N,1,1,4) with content, style,
+// tv and their sum.
+func (p *Program) Total(content, style []*Buffer, tv *Buffer) *Buffer {
+	in := append(append(append([]*Buffer{}, content...), style...), tv)
+	return p.add(&Op{
+		Kind: Total, Name: "losses", In: in, NContent: len(content), NStyle: len(style),
+		Out: []*Buffer{p.temp("total", Shape{tv.Shape.N, 1, 1, 4})},
+	})
+}
+
+// Adam updates x, m and v (State) from the gradient g; step (State, one value)
+// holds the number of steps already taken.
+func (p *Program) Adam(x, m, v, g, step, total *Buffer, a AdamParams) {
+	p.add(&Op{Kind: Adam, Name: "pixels", In: []*Buffer{g, x, m, v, step, total}, Out: []*Buffer{x, m, v}, Adam: a})
+}
+
+// Record writes one row a picture into ring (rows,1,N,RecColumns) and counts
+// the step.
+func (p *Program) Record(x, g, total, step, ring *Buffer) {
+	p.add(&Op{Kind: Record, Name: "ring", In: []*Buffer{x, g, total, step}, Out: []*Buffer{ring, step}})
+}
+
+// check verifies the shapes of one operation.
+func (o *Op) check() error {
+	for _, b := range append(append([]*Buffer{}, o.In...), o.Out...) {
+		if b == nil {
+			return fmt.Errorf("an argument is nil")
+		}
+	}
+	want := func(what string, got, want Shape) error {
+		if got != want {
+			return fmt.Errorf("%s is %v, want %v", what, got, want)
+		}
+		return nil
+	}
+	x := o.In[0].Shape
+	switch o.Kind {
+	case Normalize, NormalizeGrad:
+		if len(o.Mean) != x.C || len(o.Std) != x.C {
+			return fmt.Errorf("%d means and %d deviations for %d channels", len(o.Mean), len(o.Std), x.C)
+		}
+	case Conv3x3:
+		w := o.In[1].Shape
+		if err := want("w", w, Shape{w.N, 3, 3, x.C}); err != nil {
+			return err
+		}
+		return want("bias", o.In[2].Shape, Shape{1, 1, 1, w.N})
+	case Conv3x3Dgrad:
+		w := o.In[1].Shape
+		return want("w", w, Shape{x.C, 3, 3, w.C})
+	case ReLUGrad, Add:
+		return want("second argument", o.In[1].Shape, x)
+	case AvgPool2x2:
+		if x.H < 2 || x.W < 2 {
+			return fmt.Errorf("needs at least 2x2 pixels")
+		}
+	case AvgPool2x2Grad:
+		y := o.Out[0].Shape
+		return want("dy", x, Shape{y.N, y.H / 2, y.W / 2, y.C})
+	case GramGrad:
+		f := o.In[1].Shape
+		return want("dg", x, Shape{f.N, 1, f.C, f.C})
+	case MSE, MSEGrad:
+		b := o.In[1].Shape
+		if b.N == 1 {
+			b.N = x.N
+		}
+		return want("target", b, x)
+	case Total:
+		for _, b := range o.In {
+			if err := want(b.Name, b.Shape, Shape{x.N, 1, 1, 1}); err != nil {
+				return err
+			}
+		}
+	case Adam:
+		for _, b := range o.In[1:4] {
+			if err := want(b.Name, b.Shape, x); err != nil {
+				return err
+			}
+		}
+		if a := o.Adam; !(a.LR > 0) || !(a.Beta1 >= 0 && a.Beta1 < 1) || !(a.Beta2 >= 0 && a.Beta2 < 1) || !(a.Eps >= 0) || math.IsInf(a.LR, 0) {
+			return fmt.Errorf("needs lr > 0, 0 <= beta < 1, eps >= 0; got %+v", a)
+		}
+	case Record:
+		ring := o.Out[0].Shape
+		return want("ring", ring, Shape{ring.N, 1, x.N, RecColumns})
+	}
+	return nil
+}
+
+// FLOPs counts one execution, multiplies and adds separately; comparisons and
+// copies count as nothing.
+//
+//	conv3x3, either way   2 * 9 C K N H W
+//	gram                  2 C C N H W    (twice the triangle that a device may compute)
+//	elementwise           per element: 2 normalize, 1 add, 4 pool window, 3 mse, 4 tv, 12 adam
+func (o *Op) FLOPs() int64 {
+	e := int64(o.In[0].Shape.Elems())
+	switch o.Kind {
+	case Conv3x3:
+		return 18 * e * int64(o.Out[0].Shape.C)
+	case Conv3x3Dgrad:
+		return 18 * e * int64(o.Out[0].Shape.C)
+	case Gram:
+		return 2 * e * int64(o.In[0].Shape.C)
+	case GramGrad:
+		f := o.In[1].Shape
+		return 2 * int64(f.Elems()) * int64(f.C)
+	case Normalize:
+		return 2 * e
+	case NormalizeGrad, Add, AvgPool2x2, AvgPool2x2Grad:
+		return e
+	case MSE, MSEGrad, Record:
+		return 3 * e
+	case TV, TVGrad:
+		return 4 * e
+	case Adam:
+		return 12 * e
+	case ReLU, ReLUGrad, Total, NumKinds:
+		return 0
+	}
+	return 0
+}
+
+// MinBytes is what the operation has to move when nothing is fused: every
+// argument read once, every result written once, fp32.
+func (o *Op) MinBytes() int64 {
+	var n int64
+	for _, b := range o.In {
+		n += b.Bytes()
+	}
+	for _, b := range o.Out {
+		n += b.Bytes()
+	}
+	return n
+}

@@ -1,0 +1,310 @@
+// Package kerneltest checks any device against the oracles of kernels/ref. One
+// table holds the cases of every operation, in three groups of sizes:
+//
+//	tiny   1x1, 1x7, primes: everything is an edge
+//	edge   just off the tiles and vectors of the kernels, long and thin pictures, several pictures
+//	vgg    the channel counts of the real layers; off with -short
+//
+// A device's test calls [Run]; a new operation adds its cases to [Cases] and
+// its oracle to the switch in Interp. A walk in this package's own test proves
+// that every kind of operation has cases.
+//
+// It imports gpu and kernels/ref.
+package kerneltest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu"
+)
+
+// Case is a program around one operation. Its inputs and state are filled by
+// Fill and its outputs and state compared after Iters runs.
+type Case struct {
+	Kind  gpu.Kind
+	Group string // "tiny", "edge", "vgg"
+	Name  string // extents, as "n=1 h=3 w=5 c=7 k=2"
+	Build func(p *gpu.Program)
+	Iters int  // runs before comparing, 1 if 0
+	Ints  bool // inputs are small integers and the sums exact: results must be equal, not near
+	Tol   float64
+}
+
+func (c Case) String() string {
+	s := fmt.Sprintf("%v/%s/%s", c.Kind, c.Group, c.Name)
+	if c.Ints {
+		s += " exact"
+	}
+	return s
+}
+
+// Tol is the largest relative L2 error against the oracle of an fp32 operation
+// computed without tricks.
+const Tol = 1e-5
+
+type pic struct {
+	group      string
+	n, h, w, c int
+}
+
+// pics are the extents that every pixel-wise operation meets.
+var pics = []pic{
+	{"tiny", 1, 1, 1, 1},
+	{"tiny", 1, 1, 7, 3},
+	{"tiny", 1, 7, 1, 3},
+	{"tiny", 2, 3, 5, 2},
+	{"edge", 1, 2, 2, 64},
+	{"edge", 3, 13, 17, 5},
+	{"edge", 1, 33, 31, 65},
+	{"edge", 2, 65, 4, 16},
+	{"edge", 1, 3000, 7, 3},
+	{"edge", 1, 7, 3000, 3},
+	{"edge", 1, 129, 127, 3},
+	{"vgg", 1, 48, 64, 64},
+	{"vgg", 1, 24, 31, 128},
+	{"vgg", 1, 6, 8, 512},
+}
+
+type conv struct {
+	group         string
+	n, h, w, c, k int
+}
+
+var convs = []conv{
+	{"tiny", 1, 1, 1, 1, 1},
+	{"tiny", 1, 1, 1, 3, 64},
+	{"tiny", 1, 1, 7, 2, 3},
+	{"tiny", 1, 7, 1, 3, 2},
+	{"tiny", 1, 2, 2, 5, 7},
+	{"tiny", 2, 3, 5, 3, 4},
+	{"edge", 1, 5, 8, 16, 31},
+	{"edge", 1, 6, 9, 17, 33},
+	{"edge", 3, 4, 15, 8, 32},
+	{"edge", 1, 11, 13, 63, 65},
+	{"edge", 2, 9, 10, 64, 64},
+	{"edge", 1, 19, 18, 64, 128},
+	{"edge", 1, 37, 53, 64, 64},
+	{"edge", 1, 300, 2, 3, 8},
+	{"edge", 1, 2, 300, 8, 3},
+	{"edge", 1, 3000, 7, 3, 5},
+	{"vgg", 1, 24, 32, 3, 64},
+	{"vgg", 1, 24, 32, 64, 64},
+	{"vgg", 1, 13, 16, 64, 128},
+	{"vgg", 1, 12, 16, 128, 128},
+	{"vgg", 1, 9, 8, 128, 256},
+	{"vgg", 1, 8, 8, 256, 256},
+	{"vgg", 1, 5, 6, 256, 512},
+	{"vgg", 1, 6, 5, 512, 512},
+	{"vgg", 2, 3, 4, 512, 512},
+}
+
+// Cases lists every case of every operation.
+func Cases() []Case {
+	var all []Case
+	add := func(k gpu.Kind, g string, s gpu.Shape, iters int, build func(p *gpu.Program, s gpu.Shape)) {
+		all = append(all, Case{Kind: k, Group: g, Name: s.String(), Iters: iters, Tol: Tol, Build: func(p *gpu.Program) { build(p, s) }})
+	}
+	in := func(p *gpu.Program, name string, s gpu.Shape) *gpu.Buffer { return p.NewBuffer(name, gpu.Input, s) }
+	mean, std := make([]float32, 1024), make([]float32, 1024)
+	for i := range mean {
+		mean[i], std[i] = 0.4+float32(i%7)/50, 0.2+float32(i%5)/40
+	}
+	for _, q := range pics {
+		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}
+		one := gpu.Shape{N: 1, H: q.h, W: q.w, C: q.c}
+		add(gpu.Normalize, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.Normalize("y", in(p, "x", s), mean[:s.C], std[:s.C]))
+		})
+		add(gpu.NormalizeGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.NormalizeGrad("x", in(p, "dy", s), std[:s.C]))
+		})
+		add(gpu.ReLU, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.ReLU("y", in(p, "x", s))) })
+		add(gpu.ReLUGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.ReLUGrad("x", in(p, "dy", s), in(p, "relu", s)))
+		})
+		add(gpu.Add, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Add("y", in(p, "a", s), in(p, "b", s))) })
+		if q.h > 1 && q.w > 1 {
+			add(gpu.AvgPool2x2, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.AvgPool2x2("y", in(p, "x", s))) })
+			add(gpu.AvgPool2x2Grad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+				half := gpu.Shape{N: s.N, H: s.H / 2, W: s.W / 2, C: s.C}
+				p.Output(p.AvgPool2x2Grad("x", in(p, "dy", half), s.H, s.W))
+			})
+		}
+		add(gpu.Gram, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Gram("g", in(p, "f", s))) })
+		add(gpu.GramGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.GramGrad("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), in(p, "f", s)))
+		})
+		add(gpu.MSE, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MSE("l", in(p, "a", s), in(p, "b", s), 0.7)) })
+		add(gpu.MSEGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.MSEGrad("l", in(p, "a", s), in(p, "b", one), 1e3)) // one target for all pictures
+		})
+		add(gpu.TV, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TV("l", in(p, "x", s), 5e-3)) })
+		add(gpu.TVGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVGrad("l", in(p, "small_ints", s), 5e-3)) })
+		if q.c != 3 {
+			continue // what follows works on pictures
+		}
+		for _, clamp := range []gpu.Clamp{gpu.ClampAfter, gpu.ClampBefore, gpu.ClampNone} {
+			add(gpu.Adam, q.group, s, 3, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, clamp) })
+		}
+		add(gpu.Record, q.group, s, 5, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, gpu.ClampAfter) })
+		add(gpu.Total, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			l := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
+			p.Output(p.Total([]*gpu.Buffer{in(p, "c", l)}, []*gpu.Buffer{in(p, "s1", l), in(p, "s2", l), in(p, "s3", l)}, in(p, "tv", l)))
+		})
+	}
+	for _, q := range convs {
+		x, y := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}, gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.k}
+		w := gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}
+		name := fmt.Sprintf("%v k=%d", x, q.k)
+		fprop := Case{Kind: gpu.Conv3x3, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) {
+			p.Output(p.Conv3x3("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k})))
+		}}
+		dgrad := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) {
+			p.Output(p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)))
+		}}
+		relu := Case{Kind: gpu.Conv3x3, Group: q.group, Name: name + " relu", Tol: Tol, Build: func(p *gpu.Program) {
+			c := p.Conv3x3("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k}))
+			p.Output(p.ReLU("relu", c))
+		}}
+		all = append(all, fprop, dgrad, relu)
+		if q.c%64 != 0 || q.k%64 != 0 { // not the Winograd layers, whose transforms round
+			fprop.Ints, dgrad.Ints = true, true
+			all = append(all, fprop, dgrad)
+		}
+	}
+	return all
+}
+
+// buildAdam is a whole update: losses that vary, a gradient, step and record.
+func buildAdam(p *gpu.Program, s gpu.Shape, clamp gpu.Clamp) {
+	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
+	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecColumns})
+	g := p.NewBuffer("g", gpu.Input, s)
+	l := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
+	total := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, l)}, nil, p.NewBuffer("tv", gpu.Input, l))
+	p.Adam(x, m, v, g, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: clamp})
+	p.Record(x, g, total, step, ring)
+}
+
+func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
+	return p.NewConst(fmt.Sprintf("w%d", len(p.Buffers)), s, make([]float32, s.Elems()))
+}
+
+// fill gives a buffer values that suit its name: relu is half zeros, abs_* is
+// not negative, small_ints makes ties likely, step is a small count.
+func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
+	v := make([]float32, b.Shape.Elems())
+	for i := range v {
+		f := r.Float32()*2 - 1
+		if ints || b.Name == "small_ints" {
+			f = float32(r.IntN(7) - 3)
+		}
+		switch b.Name {
+		case "relu":
+			f = max(f, 0)
+		case "abs_v":
+			f = max(f, -f)
+		case "step":
+			f = float32(r.IntN(4))
+		}
+		v[i] = f
+	}
+	return v
+}
+
+// Run runs every case of the table on a device. skip may decline a case with a
+// reason (nil declines none).
+func Run(t *testing.T, dev gpu.Device, skip func(Case) string) {
+	worst := map[gpu.Kind]float64{}
+	for i, c := range Cases() {
+		if c.Group == "vgg" && testing.Short() {
+			continue
+		}
+		seed := uint64(i + 1)
+		t.Run(c.String(), func(t *testing.T) {
+			if skip != nil {
+				if why := skip(c); why != "" {
+					t.Skip(why)
+				}
+			}
+			if e := RunCase(t, dev, c, seed); e > worst[c.Kind] {
+				worst[c.Kind] = e
+			}
+		})
+	}
+	for k := range gpu.NumKinds {
+		t.Logf("%-16v worst relative L2 %.2g of %.0e allowed", k, worst[k], Tol)
+	}
+}
+
+// RunCase runs one case and returns its largest relative error.
+func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) {
+	t.Helper()
+	p := &gpu.Program{}
+	c.Build(p)
+	r := rand.New(rand.NewPCG(seed, 7))
+	data := map[*gpu.Buffer][]float32{}
+	for _, b := range p.Buffers {
+		switch b.Role {
+		case gpu.Const:
+			copy(b.Data, fill(b, r, c.Ints))
+		case gpu.Input, gpu.State:
+			data[b] = fill(b, r, c.Ints)
+		case gpu.Temp, gpu.Output:
+		}
+	}
+	want := NewInterp[float64](p)
+	run, err := dev.Compile(p)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	defer func() {
+		if err := run.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}()
+	for b, v := range data {
+		want.Write(b, v)
+		if err := run.Write(b, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	iters := max(c.Iters, 1)
+	for range iters {
+		if err := want.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := run.Run(context.Background(), iters); n != iters || err != nil {
+		t.Fatalf("seed %d: ran %d of %d: %v", seed, n, iters, err)
+	}
+	tol := c.Tol
+	if c.Ints {
+		tol = 0
+	}
+	for _, b := range p.Buffers {
+		if b.Role == gpu.Const || b.Role == gpu.Temp {
+			continue
+		}
+		got := make([]float32, b.Shape.Elems())
+		if err := run.Read(b, got); err != nil {
+			t.Fatal(err)
+		}
+		if b.Role == gpu.Input { // must be what it was
+			if d := Compare(got, want.Values[b]); !d.Within(0) {
+				t.Errorf("seed %d: input %s was changed: %v", seed, b.Name, d)
+			}
+			continue
+		}
+		d := Compare(got, want.Values[b])
+		if !d.Within(tol) {
+			t.Errorf("seed %d: %s: %v (allowed %g)", seed, b.Name, d, tol)
+		}
+		worst = max(worst, d.RelL2)
+	}
+	return worst
+}

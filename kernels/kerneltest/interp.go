@@ -1,0 +1,115 @@
+package kerneltest
+
+import (
+	"fmt"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels/ref"
+)
+
+// Interp executes a program with the oracles of kernels/ref, one operation
+// after the other, every buffer kept. With T = float64 it follows a whole
+// network without rounding.
+type Interp[T ref.Float] struct {
+	Program *gpu.Program
+	Values  map[*gpu.Buffer][]T
+}
+
+// NewInterp allocates every buffer of p; constants are filled in.
+func NewInterp[T ref.Float](p *gpu.Program) *Interp[T] {
+	ip := &Interp[T]{Program: p, Values: map[*gpu.Buffer][]T{}}
+	for _, b := range p.Buffers {
+		v := make([]T, b.Shape.Elems())
+		for i, d := range b.Data {
+			v[i] = T(d)
+		}
+		ip.Values[b] = v
+	}
+	return ip
+}
+
+// Write sets an input or state.
+func (ip *Interp[T]) Write(b *gpu.Buffer, data []float32) {
+	for i, d := range data {
+		ip.Values[b][i] = T(d)
+	}
+}
+
+// Run executes the program once.
+func (ip *Interp[T]) Run() error {
+	for _, op := range ip.Program.Ops {
+		if err := ip.exec(op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dim(s gpu.Shape) ref.Dim { return ref.Dim{N: s.N, H: s.H, W: s.W, C: s.C} }
+
+func (ip *Interp[T]) exec(op *gpu.Op) error {
+	in := make([][]T, len(op.In))
+	for i, b := range op.In {
+		in[i] = ip.Values[b]
+	}
+	out := make([][]T, len(op.Out))
+	for i, b := range op.Out {
+		out[i] = ip.Values[b]
+	}
+	d, o := dim(op.In[0].Shape), dim(op.Out[0].Shape)
+	switch op.Kind {
+	case gpu.Normalize:
+		ref.Normalize(out[0], in[0], d, op.Mean, op.Std)
+	case gpu.NormalizeGrad:
+		ref.NormalizeGrad(out[0], in[0], d, op.Std)
+	case gpu.Conv3x3:
+		ref.Conv3x3(out[0], in[0], in[1], in[2], d, o.C)
+	case gpu.Conv3x3Dgrad:
+		ref.Conv3x3Dgrad(out[0], in[0], in[1], o, d.C)
+	case gpu.ReLU:
+		ref.ReLU(out[0], in[0])
+	case gpu.ReLUGrad:
+		ref.ReLUGrad(out[0], in[0], in[1])
+	case gpu.AvgPool2x2:
+		ref.AvgPool2x2(out[0], in[0], d)
+	case gpu.AvgPool2x2Grad:
+		ref.AvgPool2x2Grad(out[0], in[0], o)
+	case gpu.Gram:
+		ref.Gram(out[0], in[0], d)
+	case gpu.GramGrad:
+		ref.GramGrad(out[0], in[0], in[1], o)
+	case gpu.MSE:
+		ref.MSE(out[0], in[0], in[1], d.N, op.Scale)
+	case gpu.MSEGrad:
+		ref.MSEGrad(out[0], in[0], in[1], d.N, op.Scale)
+	case gpu.TV:
+		ref.TV(out[0], in[0], d, op.Scale)
+	case gpu.TVGrad:
+		ref.TVGrad(out[0], in[0], d, op.Scale)
+	case gpu.Add:
+		ref.Add(out[0], in[0], in[1])
+	case gpu.Total:
+		c, s := in[:op.NContent], in[op.NContent:op.NContent+op.NStyle]
+		ref.Total(out[0], c, s, in[op.NContent+op.NStyle])
+	case gpu.Adam:
+		a := ref.AdamParams{LR: op.Adam.LR, Beta1: op.Adam.Beta1, Beta2: op.Adam.Beta2, Eps: op.Adam.Eps, Clamp: int(op.Adam.Clamp)}
+		e := len(in[0]) / d.N
+		for n := range d.N {
+			f, t := n*e, (n+1)*e
+			ref.Adam(in[1][f:t], in[2][f:t], in[3][f:t], in[0][f:t], int(in[4][0]), in[5][4*n+3], a)
+		}
+	case gpu.Record:
+		rows := op.Out[0].Shape.N
+		e := len(in[0]) / d.N
+		for n := range d.N {
+			row := out[0][(int(in[3][0])%rows*d.N+n)*gpu.RecColumns:]
+			ref.Record(row, in[0][n*e:(n+1)*e], in[1][n*e:(n+1)*e], in[2][4*n:4*n+4])
+		}
+		in[3][0]++
+	case gpu.NumKinds:
+		return fmt.Errorf("interp: %v is not an operation", op.Kind)
+	default:
+		return fmt.Errorf("interp: no oracle for %v", op.Kind)
+	}
+	return nil
+}

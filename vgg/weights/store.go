@@ -1,0 +1,133 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// The official file: torchvision's VGG19, trained on ImageNet. Its name carries
+// the first digits of its SHA-256.
+const (
+	OfficialURL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+	cacheName   = "vgg19-dcbb9e9d.safetensors.zst"
+)
+
+// EnvCache overrides the folder where weights are kept.
+const EnvCache = "STYLIZE_CACHE"
+
+// CacheDir is where fetched weights are kept: $STYLIZE_CACHE, or stylize in the
+// user's cache folder. It need not exist.
+func CacheDir() (string, error) {
+	if d := os.Getenv(EnvCache); d != "" {
+		return d, nil
+	}
+	d, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("weights: no cache folder (%w); set %s", err, EnvCache)
+	}
+	return filepath.Join(d, "stylize"), nil
+}
+
+// CachePath is where `weights fetch` puts the official weights.
+func CachePath() (string, error) {
+	d, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(d, cacheName), nil
+}
+
+// Resolve loads what the user named: a path, "random", "random:SEED" or "auto".
+// auto takes the fetched weights, and random:0 where there are none; note then
+// says so in one line that must be shown.
+func Resolve(name string) (w *vgg.Weights, note string, err error) {
+	switch {
+	case name == "" || name == "auto":
+		path, err := CachePath()
+		if err == nil {
+			if _, err = os.Stat(path); err == nil {
+				w, err := Load(path)
+				if err != nil {
+					return nil, "", fmt.Errorf("%w; run `stylize weights fetch --force` to replace it", err)
+				}
+				return w, "", nil
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("weights: %w", err)
+		}
+		return Random(0), "no VGG19 weights are cached: painting with random weights (random:0); `stylize weights fetch` gets the trained ones", nil
+	case name == "random" || strings.HasPrefix(name, "random:"):
+		seed, err := ParseRandom(name)
+		if err != nil {
+			return nil, "", err
+		}
+		return Random(seed), "", nil
+	}
+	w, err = Load(name)
+	return w, "", err
+}
+
+// ParseRandom reads the seed of "random" or "random:SEED".
+func ParseRandom(name string) (uint32, error) {
+	_, s, ok := strings.Cut(name, ":")
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("weights %s: the seed must be a number from 0 to 4294967295", name)
+	}
+	return uint32(n), nil
+}
+
+// Save writes the weights to path, whole or not at all: zstd when the name ends
+// in .zst, else plain safetensors.
+func Save(path string, w *vgg.Weights) error {
+	base := strings.TrimSuffix(path, ".zst")
+	if filepath.Ext(base) != ".safetensors" {
+		return fmt.Errorf("%s: weights are written as .safetensors or .safetensors.zst; choose such a name", path)
+	}
+	return atomicfile.Write(path, func(f io.Writer) error {
+		if base == path {
+			return Write(f, w)
+		}
+		z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest))
+		if err != nil {
+			return err
+		}
+		if err := Write(z, w); err != nil {
+			return errors.Join(err, z.Close())
+		}
+		return z.Close()
+	})
+}
+
+// Format opens a file and says what it is, without reading the values.
+func Format(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	o, err := open(f, st.Size())
+	if err != nil {
+		return "", fmt.Errorf("weights %s: %w", path, err)
+	}
+	return o.format, nil
+}

@@ -1,0 +1,280 @@
+// Package weights reads, makes, fetches and keeps the weights of VGG19.
+//
+// Files: what torch.save writes, in both its forms (pth.go), and safetensors,
+// plain or inside zstd (safetensors.go). All name the tensors as torchvision
+// does, features.N.weight (K,C,3,3) and features.N.bias (K); other keys are
+// ignored. [Load] tells the formats apart by their first bytes.
+//
+// A file from outside is data and hostile until checked: a pickle is
+// interpreted by a machine that knows dictionaries, tuples and tensors and
+// nothing that could be called, sizes are checked before memory is taken, and
+// every parser is fuzzed.
+//
+// It imports vgg.
+package weights
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// ErrFormat marks a file that is not weights, or is damaged.
+var ErrFormat = errors.New("not a usable weights file")
+
+func formatErr(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// tensor is one entry of a file: where it is and what it claims to be.
+type tensor struct {
+	dtype string // "F32", "F16", "F64", "BF16"
+	shape []int
+	// read fills dst with the values, in row-major order of shape.
+	read func(dst []float32) error
+}
+
+// file is an opened weights file.
+type file struct {
+	format  string // "torch zip", "torch legacy", "safetensors", "safetensors in zstd"
+	tensors map[string]tensor
+}
+
+// Load reads the 13 convolutions from a file.
+func Load(path string) (*vgg.Weights, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w; give a .pth or .safetensors file, or --weights random", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if st.IsDir() {
+		return nil, fmt.Errorf("weights %s: is a folder; give the .pth or .safetensors file in it", path)
+	}
+	w, err := read(f, st.Size())
+	if err != nil {
+		return nil, fmt.Errorf("weights %s: %w", path, err)
+	}
+	w.Source = path
+	return w, nil
+}
+
+// read loads from any random-access source.
+func read(r io.ReaderAt, size int64) (*vgg.Weights, error) {
+	f, err := open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	w := &vgg.Weights{}
+	errs := make([]error, vgg.Convs)
+	var wg sync.WaitGroup
+	conv := 0
+	for i, l := range vgg.Layers {
+		if l.Kind != vgg.Conv {
+			continue
+		}
+		n := conv
+		conv++
+		wg.Go(func() {
+			cw, err := f.conv(i, l)
+			w.Conv[n], errs[n] = cw, err
+		})
+	}
+	wg.Wait()
+	for _, err := range errs { // the first layer's complaint, whichever goroutine was first
+		if err != nil {
+			return nil, err
+		}
+	}
+	w.SHA256 = digest(w)
+	return w, nil
+}
+
+// open recognises the format and reads the directory of tensors.
+func open(r io.ReaderAt, size int64) (*file, error) {
+	head := make([]byte, 16)
+	n, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	head = head[:n]
+	switch {
+	case size == 0:
+		return nil, formatErr("the file is empty")
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return openTorchZip(r, size)
+	case bytes.HasPrefix(head, legacyMagic):
+		return openTorchLegacy(r, size)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return openZstd(io.NewSectionReader(r, 0, size))
+	case len(head) >= 9 && head[8] == '{':
+		return openSafetensors(r, size)
+	}
+	return nil, formatErr("it is neither a .pth of torch.save nor a .safetensors file")
+}
+
+// conv reads one convolution and turns its weights from (K,C,3,3) to (K,3,3,C).
+func (f *file) conv(index int, l vgg.Layer) (cw vgg.ConvWeights, err error) {
+	wn, bn := fmt.Sprintf("features.%d.weight", index), fmt.Sprintf("features.%d.bias", index)
+	raw, err := f.values(wn, []int{l.K, l.C, 3, 3})
+	if err != nil {
+		return cw, err
+	}
+	cw.Layer = index
+	if cw.B, err = f.values(bn, []int{l.K}); err != nil {
+		return cw, err
+	}
+	cw.W = make([]float32, len(raw))
+	for k := range l.K {
+		for c := range l.C {
+			src := raw[(k*l.C+c)*9:][:9]
+			dst := cw.W[k*9*l.C+c:]
+			for t, v := range src {
+				dst[t*l.C] = v
+			}
+		}
+	}
+	return cw, nil
+}
+
+// values reads one tensor and checks its shape and that every value is finite.
+func (f *file) values(name string, shape []int) ([]float32, error) {
+	t, ok := f.tensors[name]
+	if !ok {
+		return nil, fmt.Errorf("tensor %s is missing; %s", name, f.describe())
+	}
+	if !equal(t.shape, shape) {
+		return nil, fmt.Errorf("tensor %s has shape %v, VGG19 has %v; is this another network?", name, t.shape, shape)
+	}
+	n := 1
+	for _, s := range shape {
+		n *= s
+	}
+	v := make([]float32, n)
+	if err := t.read(v); err != nil {
+		return nil, fmt.Errorf("tensor %s: %w", name, err)
+	}
+	for i, x := range v {
+		if x-x != 0 {
+			return nil, fmt.Errorf("tensor %s: value %d is %v; the file is damaged", name, i, x)
+		}
+	}
+	return v, nil
+}
+
+// describe says what a file holds instead, shortly.
+func (f *file) describe() string {
+	if len(f.tensors) == 0 {
+		return "the file holds no tensors"
+	}
+	names := make([]string, 0, len(f.tensors))
+	for n := range f.tensors {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	more := ""
+	if len(names) > 3 {
+		more = fmt.Sprintf(" and %d more", len(names)-3)
+		names = names[:3]
+	}
+	return "the file holds " + strings.Join(names, ", ") + more
+}
+
+func equal(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// decode turns raw little-endian values of a type into float32.
+func decode(dst []float32, raw []byte, dtype string) error {
+	size, ok := dtypeSize[dtype]
+	if !ok {
+		return formatErr("type %s is not a float type", dtype)
+	}
+	if len(raw) != len(dst)*size {
+		return formatErr("%d bytes for %d values of %s", len(raw), len(dst), dtype)
+	}
+	for i := range dst {
+		switch dtype {
+		case "F32":
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		case "F64":
+			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
+		case "BF16":
+			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
+		case "F16":
+			dst[i] = half(binary.LittleEndian.Uint16(raw[2*i:]))
+		}
+	}
+	return nil
+}
+
+var dtypeSize = map[string]int{"F32": 4, "F64": 8, "BF16": 2, "F16": 2}
+
+// half converts IEEE binary16.
+func half(h uint16) float32 {
+	sign, exp, man := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&1023)
+	switch exp {
+	case 0: // zero and subnormals: man * 2^-24
+		f := float32(man) / (1 << 24)
+		return math.Float32frombits(math.Float32bits(f) | sign)
+	case 31:
+		return math.Float32frombits(sign | 0x7f800000 | man<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | man<<13)
+}
+
+// readRaw reads n bytes at off of a source of known size. It takes memory only
+// after checking that the bytes can exist.
+func readRaw(r io.ReaderAt, size, off, n int64) ([]byte, error) {
+	if off < 0 || n < 0 || off > size || n > size-off {
+		return nil, formatErr("the file is cut off: %d bytes at %d, but it ends at %d", n, off, size)
+	}
+	b := make([]byte, n)
+	if _, err := r.ReadAt(b, off); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// digest is the SHA-256 of all values, layer by layer, weights (K,3,3,C) before
+// biases, as little-endian fp32: the same for every file format.
+func digest(w *vgg.Weights) string {
+	h := sha256.New()
+	buf := make([]byte, 0, 1<<16)
+	for i := range w.Conv {
+		for _, v := range [][]float32{w.Conv[i].W, w.Conv[i].B} {
+			for len(v) > 0 {
+				n := min(len(v), cap(buf)/4)
+				buf = buf[:0]
+				for _, x := range v[:n] {
+					buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
+				}
+				h.Write(buf)
+				v = v[n:]
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
