@@ -152,3 +152,19 @@ func (n *Net) Backward(grad Grad) *gpu.Buffer {
 	}
 	return p.NormalizeGrad("normalize", d, Std)
 }
+
+// Shapes returns weights that have every extent and no values of their own:
+// enough to plan a program, not to run it. The layers share one zeroed slice,
+// each from another place, since a device knows weights by where they lie.
+func Shapes() *Weights {
+	w := &Weights{Source: "shapes only"}
+	zero := make([]float32, 512*9*512+Convs)
+	conv := 0
+	for i, l := range Layers {
+		if l.Kind == Conv {
+			w.Conv[conv] = ConvWeights{Layer: i, W: zero[conv:][:l.K*9*l.C], B: zero[:l.K]}
+			conv++
+		}
+	}
+	return w
+}

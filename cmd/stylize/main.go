@@ -1,0 +1,138 @@
+// Command stylize repaints a picture in the style of another. Run it with
+// --help; the flags are described there and in the README.
+//
+// This folder parses flags and prints; the work is in transfer and below it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the Makefile from git.
+var version = "devel"
+
+// Exit codes; tests and scripts rely on them.
+const (
+	exitFailed      = 1   // while running
+	exitUsage       = 2   // bad usage or bad input, found before the work
+	exitInterrupted = 130 // Ctrl-C; the picture so far is saved
+)
+
+// codedError carries the exit code of an error.
+type codedError struct {
+	code int
+	error
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
+// usage marks an error that the user can cure before anything was done.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return codedError{exitUsage, err}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second Ctrl-C ends the program at once
+	}()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := newApp(stdout, stderr)
+	args, err := reorder(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "stylize: %v\n", err)
+	var coded codedError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:            "stylize",
+		Usage:           "repaint a picture in the style of another",
+		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize weights fetch | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
+		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png or .jpg).\nFlags may stand before or after the pictures.",
+		Version:         version,
+		HideVersion:     true,
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+		Flags:           append(paintFlags(), outputFlags()...),
+		Action:          func(c *cli.Context) error { return paint(c, stdout, stderr) },
+	}
+	sub := func(name, use, args string, flags []cli.Flag, f func(*cli.Context) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: use, ArgsUsage: args, Flags: flags, Action: f, HideHelpCommand: true,
+			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+		}
+	}
+	app.Commands = []*cli.Command{
+		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", append(paintFlags(), jsonFlag()),
+			func(c *cli.Context) error { return plan(c, stdout, stderr) }),
+		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", append(rerunFlags(), outputFlags()...),
+			func(c *cli.Context) error { return rerun(c, stdout, stderr) }),
+		{
+			Name: "weights", Usage: "fetch, convert and verify the weights of VGG19", HideHelpCommand: true,
+			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+			Action: func(c *cli.Context) error {
+				if c.NArg() == 0 {
+					return usage(errors.New("weights: say what to do: fetch, convert or verify"))
+				}
+				return usage(fmt.Errorf("weights %s: there is no such command; use fetch, convert or verify", c.Args().First()))
+			},
+			Subcommands: []*cli.Command{
+				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", fetchFlags(),
+					func(c *cli.Context) error { return weightsFetch(c, stdout, stderr) }),
+				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", nil,
+					func(c *cli.Context) error { return weightsConvert(c, stdout) }),
+				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[FILE]", nil,
+					func(c *cli.Context) error { return weightsVerify(c, stdout) }),
+			},
+		},
+		sub("devices", "list the devices of this machine", "", []cli.Flag{jsonFlag()}, func(c *cli.Context) error { return devices(c, stdout) }),
+		sub("version", "print the version", "", nil, func(c *cli.Context) error {
+			if err := noArgs(c); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(stdout, "stylize %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		}),
+	}
+	return app
+}
+
+func noArgs(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usage(fmt.Errorf("%s takes no arguments, got %q", c.Command.Name, c.Args().First()))
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// runPlans are the three programs of a run on a device. They execute one after
+// the other, each with its own arena; the packed weights stay.
+type runPlans struct {
+	style, content, loop *gpu.Plan
+}
+
+// plans lays the programs out without any weights at hand: shapes are enough.
+func plans(dev gpu.Device, o transfer.Options, content, style *picture.Source) (r runPlans, err error) {
+	w, h, sw, sh := o.Extent(content, style)
+	shapes := vgg.Shapes()
+	for _, p := range []struct {
+		build func() (*gpu.Program, error)
+		plan  **gpu.Plan
+	}{
+		{func() (*gpu.Program, error) { return transfer.StyleProgram(o, shapes, sh, sw) }, &r.style},
+		{func() (*gpu.Program, error) { return transfer.ContentProgram(shapes, 1, h, w) }, &r.content},
+		{func() (*gpu.Program, error) { return transfer.LoopProgram(o, shapes, 1, h, w) }, &r.loop},
+	} {
+		prog, err := p.build()
+		if err != nil {
+			return r, err
+		}
+		if *p.plan, err = dev.Plan(prog); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// peak is the most memory that is taken at one time.
+func (r runPlans) peak() int64 {
+	return max(r.style.Arena, r.content.Arena, r.loop.Arena) + r.loop.Weights
+}
+
+// plan prints what a run would take.
+func plan(c *cli.Context, stdout, stderr io.Writer) error {
+	o, err := options(c)
+	if err != nil {
+		return usage(err)
+	}
+	paths, err := twoPictures(c)
+	if err != nil {
+		return usage(err)
+	}
+	wk := &work{opts: o}
+	if err := wk.open(c, paths[0], paths[1]); err != nil {
+		return usage(err)
+	}
+	dev, err := openDevice(c)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	r, err := plans(dev, o, wk.content, wk.style)
+	if err != nil {
+		return usage(err)
+	}
+	rate, err := dev.Rate(c.Context)
+	if err != nil {
+		return err
+	}
+	var peakName string
+	if s := r.loop.Steps; len(s) > 0 {
+		peakName = s[r.loop.PeakStep].How + " " + s[r.loop.PeakStep].Name
+	}
+	info := dev.Info()
+	perIter := float64(r.loop.FLOPs) / rate
+	setup := float64(r.style.FLOPs+r.content.FLOPs) / rate
+	out := struct {
+		Device       gpu.Info `json:"device"`
+		Width        int      `json:"width"`
+		Height       int      `json:"height"`
+		Iterations   int      `json:"iterations"`
+		ArenaBytes   int64    `json:"arena_bytes"`
+		WeightBytes  int64    `json:"weight_bytes"`
+		PeakBytes    int64    `json:"peak_bytes"`
+		FLOPs        int64    `json:"flops_per_iteration"`
+		Rate         float64  `json:"flops_per_second"`
+		SecondsSetup float64  `json:"seconds_setup"`
+		SecondsPerIt float64  `json:"seconds_per_iteration"`
+		SecondsInAll float64  `json:"seconds"`
+		FullestStep  string   `json:"fullest_step"`
+		MemoryInAll  int64    `json:"device_memory_bytes"`
+		FitsInMemory bool     `json:"fits"`
+		StyleWidth   int      `json:"style_width"`
+		StyleHeight  int      `json:"style_height"`
+		StepsPerLoop int      `json:"steps_per_iteration"`
+	}{
+		Device: info, Width: wk.w, Height: wk.h, Iterations: o.Iterations,
+		ArenaBytes: r.loop.Arena, WeightBytes: r.loop.Weights, PeakBytes: r.peak(),
+		FLOPs: r.loop.FLOPs, Rate: rate, SecondsSetup: setup, SecondsPerIt: perIter,
+		SecondsInAll: setup + perIter*float64(o.Iterations), FullestStep: peakName,
+		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
+		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps),
+	}
+	if c.Bool("json") {
+		return printJSON(stdout, out)
+	}
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "device\t%s: %s (%s)\n", info.Kind, info.Name, info.Detail)
+	fmt.Fprintf(t, "painting at\t%dx%d, style at %dx%d\n", wk.w, wk.h, wk.styleW, wk.styleH)
+	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(max(r.style.Arena, r.content.Arena, r.loop.Arena)), bytesText(out.WeightBytes))
+	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
+	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
+	fmt.Fprintf(t, "speed\t%.0f GFLOP/s, just measured\n", rate/1e9)
+	fmt.Fprintf(t, "time\tabout %s: %s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), duration(setup), o.Iterations, duration(perIter))
+	if !out.FitsInMemory {
+		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, bytesText(info.Memory))
+	}
+	return t.Flush()
+}

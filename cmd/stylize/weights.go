@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/weights"
+)
+
+func fetchFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "url", Usage: "another source of the same file", DefaultText: weights.OfficialURL},
+		&cli.StringFlag{Name: "sha256", Usage: "what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
+		&cli.BoolFlag{Name: "force", Usage: "fetch even if the weights are there"},
+	}
+}
+
+// weightsFetch downloads the trained weights into the cache.
+func weightsFetch(c *cli.Context, stdout, stderr io.Writer) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	path, err := weights.CachePath()
+	if err != nil {
+		return usage(err)
+	}
+	if !c.Bool("force") {
+		if _, err := os.Stat(path); err == nil {
+			if _, err := weights.Load(path); err == nil {
+				_, err := fmt.Fprintf(stdout, "%s is there already (--force fetches it again)\n", path)
+				return err
+			}
+			fmt.Fprintf(stderr, "stylize: %s is damaged, fetching it again\n", path)
+		}
+	}
+	got, err := weights.Fetch(c.Context, weights.FetchOptions{URL: c.String("url"), SHA256: c.String("sha256"), Path: path, Progress: download(stderr)})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s\n", got)
+	return err
+}
+
+// download shows bytes as they arrive: a bar on a terminal, a line for each tenth elsewhere.
+func download(stderr io.Writer) func(done, total int64) {
+	var bar *progressbar.ProgressBar
+	f, isFile := stderr.(*os.File)
+	tty := isFile && term.IsTerminal(int(f.Fd()))
+	start, tenth := time.Now(), int64(-1)
+	return func(done, total int64) {
+		if tty {
+			if bar == nil {
+				bar = progressbar.DefaultBytes(total, "fetching")
+			}
+			bar.Set64(done)
+			return
+		}
+		if t := done * 10 / max(total, 1); total > 0 && t != tenth {
+			tenth = t
+			fmt.Fprintf(stderr, "fetched %s of %s, %s\n", bytesText(done), bytesText(total), duration(time.Since(start).Seconds()))
+		}
+	}
+}
+
+// weightsConvert writes the 13 convolutions of any readable file.
+func weightsConvert(c *cli.Context, stdout io.Writer) error {
+	if c.NArg() != 2 {
+		return usage(fmt.Errorf("give the file to read and the file to write; got %d names", c.NArg()))
+	}
+	in, out := c.Args().Get(0), c.Args().Get(1)
+	if same(in, out) {
+		return usage(fmt.Errorf("%s: would overwrite itself; choose another name", out))
+	}
+	w, _, err := weights.Resolve(in)
+	if err != nil {
+		return usage(err)
+	}
+	if err := weights.Save(out, w); err != nil {
+		return err
+	}
+	st, err := os.Stat(out)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", out, bytesText(st.Size()), w.SHA256)
+	return err
+}
+
+// weightsVerify reads everything and prints what is there.
+func weightsVerify(c *cli.Context, stdout io.Writer) error {
+	path := c.Args().First()
+	if c.NArg() > 1 {
+		return usage(errors.New("give one file"))
+	}
+	if path == "" {
+		var err error
+		if path, err = weights.CachePath(); err != nil {
+			return usage(err)
+		}
+	}
+	w, err := weights.Load(path)
+	if err != nil {
+		return usage(err)
+	}
+	format, err := weights.Format(path)
+	if err != nil {
+		return usage(err)
+	}
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "layer\tshape\tmean\tdeviation\tlargest\t")
+	for i := range w.Conv {
+		cw := &w.Conv[i]
+		l := vgg.Layers[cw.Layer]
+		mean, dev, top := stats(cw.W)
+		fmt.Fprintf(t, "%s\t%d x %d x 3 x 3\t%.5f\t%.5f\t%.3f\t\n", l.Name, l.K, l.C, mean, dev, top)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s, complete, every value finite\nvalues sha256 %s\n", path, format, w.SHA256)
+	return err
+}
+
+func stats(v []float32) (mean, dev, top float64) {
+	var sum, sq float64
+	for _, x := range v {
+		sum += float64(x)
+		sq += float64(x) * float64(x)
+		top = max(top, math.Abs(float64(x)))
+	}
+	n := float64(len(v))
+	mean = sum / n
+	return mean, math.Sqrt(max(sq/n-mean*mean, 0)), top
+}

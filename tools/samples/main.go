@@ -1,0 +1,254 @@
+// Command samples renders the two sample pictures of testdata: a landscape to
+// repaint and a painting made of brush strokes that follow a swirling field.
+// The project has no photographs; these are formulas, so anyone may use them.
+//
+//	go run ./tools/samples -dir testdata
+package main
+
+import (
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+const w, h = 640, 480
+
+type rgb struct{ r, g, b float64 }
+
+func (a rgb) mix(b rgb, t float64) rgb {
+	t = min(max(t, 0), 1)
+	return rgb{a.r + (b.r-a.r)*t, a.g + (b.g-a.g)*t, a.b + (b.b-a.b)*t}
+}
+
+func hex(v uint32) rgb {
+	return rgb{float64(v>>16&255) / 255, float64(v>>8&255) / 255, float64(v&255) / 255}
+}
+
+func main() {
+	dir := flag.String("dir", "testdata", "folder to write to")
+	flag.Parse()
+	for name, render := range map[string]func(*canvas){"content.jpg": landscape, "style.jpg": strokes} {
+		c := &canvas{}
+		render(c)
+		if err := c.save(filepath.Join(*dir, name)); err != nil {
+			fmt.Fprintln(os.Stderr, "samples:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+type canvas [h][w]rgb
+
+func (c *canvas) save(path string) error {
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range c {
+		for x, p := range c[y] {
+			q := func(v float64) uint8 { return uint8(min(max(v, 0), 1)*255 + 0.5) }
+			m.SetRGBA(x, y, color.RGBA{q(p.r), q(p.g), q(p.b), 255})
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := jpeg.Encode(f, m, &jpeg.Options{Quality: 88}); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// noise is value noise: a smooth random field in [0,1].
+func noise(x, y float64, seed uint64) float64 {
+	at := func(i, j int) float64 {
+		z := uint64(int64(i))*0x9e3779b97f4a7c15 ^ uint64(int64(j))*0xc2b2ae3d27d4eb4f ^ seed*0x165667b19e3779f9
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		return float64((z^z>>31)>>11) / (1 << 53)
+	}
+	i, j := int(math.Floor(x)), int(math.Floor(y))
+	fade := func(t float64) float64 { return t * t * (3 - 2*t) }
+	u, v := fade(x-math.Floor(x)), fade(y-math.Floor(y))
+	a := at(i, j)*(1-u) + at(i+1, j)*u
+	b := at(i, j+1)*(1-u) + at(i+1, j+1)*u
+	return a*(1-v) + b*v
+}
+
+// fbm adds octaves of noise.
+func fbm(x, y float64, octaves int, seed uint64) (sum float64) {
+	amp, norm := 1.0, 0.0
+	for i := range octaves {
+		sum += amp * noise(x, y, seed+uint64(i))
+		norm += amp
+		amp, x, y = amp/2, 2*x, 2*y
+	}
+	return sum / norm
+}
+
+// landscape: evening sky, three ranges of hills, a lake that mirrors them, a
+// house and two trees on the near shore.
+func landscape(c *canvas) {
+	const horizon = 290.0
+	sunX, sunY := 430.0, 170.0
+	world := func(x, y float64) rgb { // everything above the water line
+		sky := hex(0x2b4c8c).mix(hex(0xf6c48a), y/horizon)
+		cloud := fbm(x/140, y/45, 5, 3)
+		sky = sky.mix(hex(0xfff1dc), (cloud-0.52)*3*(1-y/horizon*0.5))
+		d := math.Hypot(x-sunX, y-sunY)
+		sky = sky.mix(hex(0xffe9b0), math.Exp(-d/60)*0.9)
+		if d < 27 {
+			sky = hex(0xfff6da)
+		}
+		col := sky
+		for i, r := range []struct {
+			base, amp, scale float64
+			near, far        rgb
+		}{{215, 95, 210, hex(0x7b8fb5), hex(0xb3b8cf)}, {248, 70, 130, hex(0x4d6a7d), hex(0x7d90a0)}, {276, 45, 80, hex(0x2f5146), hex(0x56735a)}} {
+			top := r.base - r.amp*(fbm(x/r.scale, 0.5, 5, uint64(10+i))-0.35)
+			if y > top {
+				lit := fbm(x/9, y/7, 3, uint64(20+i))
+				col = r.far.mix(r.near, (y-top)/60).mix(hex(0xe8d6a0), max(lit-0.6, 0)*0.8)
+			}
+		}
+		return col
+	}
+	for y := range c {
+		for x := range c[y] {
+			fx, fy := float64(x), float64(y)
+			p := world(fx, fy)
+			if fy > horizon { // the lake
+				depth := (fy - horizon) / (h - horizon)
+				wave := (fbm(fx/(30+90*depth), fy/(2+7*depth), 3, 40) - 0.5) * (6 + 40*depth)
+				p = world(fx+wave, 2*horizon-fy-wave*0.4).mix(hex(0x1f3f5f), 0.25+0.35*depth)
+				if g := fbm(fx/18, fy/2.2, 2, 41); g > 0.72 && math.Abs(fx-sunX) < 40+130*depth {
+					p = p.mix(hex(0xffe2a8), 0.75)
+				}
+			}
+			shore := 440 - 70*math.Exp(-math.Pow((fx-90)/170, 2)) + 12*fbm(fx/30, 0, 3, 50)
+			if fy > shore { // the near shore
+				grass := fbm(fx/3.5, fy/11, 3, 51)
+				p = hex(0x27401f).mix(hex(0x86a03c), grass*1.4-0.3).mix(hex(0xd9b34a), max(fbm(fx/5, fy/5, 2, 52)-0.7, 0)*2.5)
+			}
+			c[y][x] = p
+		}
+	}
+	house(c)
+	tree(c, 225, 412, 92, 60)
+	tree(c, 268, 424, 66, 61)
+}
+
+func house(c *canvas) {
+	for y := 300; y < 395; y++ {
+		for x := 40; x < 180; x++ {
+			fx, fy := float64(x), float64(y)
+			switch roof := 300 + math.Abs(fx-110)*0.62; {
+			case fy < roof:
+				continue
+			case fy < 343:
+				tile := math.Mod(fy, 7)/7*0.25 + 0.1*noise(fx/4, fy/7, 70)
+				c[y][x] = hex(0xa8452c).mix(hex(0x5f2018), tile+0.2)
+				continue
+			}
+			if x < 54 || x >= 166 {
+				continue
+			}
+			wall := hex(0xefe0c0).mix(hex(0xb59a73), 0.5*fbm(fx/12, fy/5, 3, 71)+(fx-54)/300)
+			switch {
+			case x > 100 && x < 120 && y > 358:
+				wall = hex(0x5a3a24)
+			case (x > 66 && x < 86 || x > 134 && x < 154) && y > 354 && y < 374:
+				wall = hex(0x86b3d1).mix(hex(0xffe9a8), float64(374-y)/24)
+				if x == 76 || x == 144 || y == 364 {
+					wall = hex(0xf5efe0)
+				}
+			}
+			c[y][x] = wall
+		}
+	}
+}
+
+func tree(c *canvas, cx, foot, size int, seed uint64) {
+	for y := foot - 2*size; y < foot+6; y++ {
+		for x := cx - size; x < cx+size; x++ {
+			if x < 0 || y < 0 || x >= w || y >= h {
+				continue
+			}
+			fx, fy := float64(x-cx), float64(y-foot)
+			if math.Abs(fx) < 5-fy*-0.02 && fy > -float64(size) && fy < 5 {
+				c[y][x] = hex(0x4a2f1c).mix(hex(0x8a6038), (fx+5)/14)
+			}
+			dx, dy := fx/float64(size)*1.5, (fy+float64(size)*1.15)/float64(size)*1.35
+			leaf := fbm(float64(x)/6, float64(y)/6, 4, seed)
+			if r := dx*dx + dy*dy; r < 0.75+(leaf-0.5)*1.1 {
+				c[y][x] = hex(0x1d3a1a).mix(hex(0x7fa83a), leaf*1.5-0.35-dy*0.25).mix(hex(0xe5c65a), max(-dx*0.3-dy*0.3+leaf-0.75, 0))
+			}
+		}
+	}
+}
+
+// strokes: thousands of short curved brush strokes along a field of whirls, in
+// blues with ochre and white, each with bristles and a ridge of paint.
+func strokes(c *canvas) {
+	r := rand.New(rand.NewPCG(5, 9))
+	type whirl struct{ x, y, r, turn float64 }
+	whirls := []whirl{{170, 150, 95, 1}, {420, 110, 80, -1}, {545, 300, 70, 1}, {300, 330, 100, -1}, {80, 380, 60, 1}}
+	field := func(x, y float64) (float64, float64) {
+		vx, vy := 1.0, 0.25*math.Sin(x/70)
+		for _, k := range whirls {
+			dx, dy := x-k.x, y-k.y
+			g := 3.2 * math.Exp(-(dx*dx+dy*dy)/(2*k.r*k.r)) * k.turn / k.r
+			vx, vy = vx-dy*g, vy+dx*g
+		}
+		n := math.Hypot(vx, vy) + 1e-9
+		return vx / n, vy / n
+	}
+	palette := []rgb{hex(0x15264f), hex(0x1f3f86), hex(0x2f66b0), hex(0x5b94c9), hex(0x9cc3d9), hex(0x27506b), hex(0x0d1836)}
+	warm := []rgb{hex(0xf2c541), hex(0xe39a2b), hex(0xfbe9a0), hex(0xf7f2dd)}
+	for y := range c {
+		for x := range c[y] {
+			c[y][x] = hex(0x1a2c57)
+		}
+	}
+	for pass, width := range []float64{7.5, 5, 3.2, 2.2} {
+		for range 900 * (pass + 1) * (pass + 2) / 2 {
+			x, y := r.Float64()*w, r.Float64()*h
+			t := fbm(x/90, y/70, 3, 90)
+			col := palette[int(t*1.6*float64(len(palette)))%len(palette)]
+			for _, k := range whirls { // suns: warm paint in rings round the whirls
+				d := math.Hypot(x-k.x, y-k.y) / k.r
+				if ring := math.Sin(d*7 + k.x); d < 0.45 || d < 1.15 && ring > 0.35 {
+					col = warm[r.IntN(len(warm))].mix(col, max(d-0.5, 0)*0.8)
+				}
+			}
+			if r.IntN(24) == 0 {
+				col = warm[r.IntN(len(warm))]
+			}
+			col = col.mix(rgb{1, 1, 1}, (r.Float64()-0.5)*0.3).mix(rgb{}, r.Float64()*0.15)
+			stroke(c, r, x, y, width, 14+r.Float64()*26, col, field)
+		}
+	}
+}
+
+func stroke(c *canvas, r *rand.Rand, x, y, width, length float64, col rgb, field func(x, y float64) (float64, float64)) {
+	seed := r.Uint64()
+	for s := 0.0; s < length; s += 0.5 {
+		vx, vy := field(x, y)
+		taper := width * math.Sqrt(math.Sin(math.Pi*min(max(s/length, 0.02), 0.98)))
+		for o := -taper; o <= taper; o += 0.5 {
+			px, py := int(x-vy*o), int(y+vx*o)
+			if px < 0 || py < 0 || px >= w || py >= h {
+				continue
+			}
+			bristle := noise(o*1.3, s/26, seed) - 0.5
+			ridge := 0.35 * o / width // light from one side
+			p := col.mix(rgb{1, 1, 1}, max(bristle*0.5+ridge, 0)).mix(rgb{}, max(-bristle*0.5-ridge, 0))
+			c[py][px] = c[py][px].mix(p, 0.85)
+		}
+		x, y = x+vx*0.5, y+vy*0.5
+	}
+}

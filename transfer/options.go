@@ -1,0 +1,136 @@
+// Package transfer repaints a picture in the style of another by optimising its
+// pixels (Gatys, Ecker, Bethge 2016): VGG19 features, content at relu4_2, style
+// as Gram matrices at five layers, total variation, Adam.
+//
+// [Options] says what to paint, [NewSession] computes the targets and compiles
+// one iteration for a device, [Session.Run] iterates, [Session.Picture] reads
+// the result. Losses and state stay on the device; the package never looks at
+// pixels between iterations unless asked to.
+//
+// It imports vgg, gpu and transfer/picture; devices are handed in.
+package transfer
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu"
+)
+
+// Options are everything that decides the pixels of a result, apart from the
+// pictures and weights themselves. They are stored in the result.
+type Options struct {
+	Preset        string  `json:"preset"`
+	Size          int     `json:"size"` // longest side of the working picture; both sides with Square
+	Iterations    int     `json:"iterations"`
+	LR            float64 `json:"lr"`
+	ContentWeight float64 `json:"content_weight"`
+	StyleWeight   float64 `json:"style_weight"`
+	TVWeight      float64 `json:"tv_weight"`
+	Init          string  `json:"init"` // "content", "noise", or the path of a picture
+	Seed          uint64  `json:"seed"` // of the noise
+	OutputSize    string  `json:"output_size"`
+	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
+
+	// What a preset decides and no flag does.
+	Square     bool `json:"square"`      // resize to Size x Size instead of keeping the aspect
+	TVOfStyle  bool `json:"tv_of_style"` // the TV term looks at the style picture, a constant
+	ClampFirst bool `json:"clamp_first"` // clamp before the step instead of after it
+	Truncate8  bool `json:"truncate_8"`  // cast to 8 bits instead of rounding, then stretch
+}
+
+// presets by name. "article" follows the article that this program began with
+// to the letter; "default" does what its author meant.
+var presets = map[string]Options{
+	"default": {
+		Preset: "default", Size: 512, Iterations: 500, LR: 0.01,
+		ContentWeight: 1e-3, StyleWeight: 1e7, TVWeight: 5e-3,
+		Init: "content", OutputSize: "working", Bits: 8,
+	},
+	"article": {
+		Preset: "article", Size: 512, Iterations: 20001, LR: 0.01,
+		ContentWeight: 1e-3, StyleWeight: 1e7, TVWeight: 5e-3,
+		Init: "content", OutputSize: "original", Bits: 8,
+		Square: true, TVOfStyle: true, ClampFirst: true, Truncate8: true,
+	},
+}
+
+// Presets lists their names.
+func Presets() []string {
+	var names []string
+	for n := range presets {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Preset returns the options of a preset.
+func Preset(name string) (Options, error) {
+	o, ok := presets[name]
+	if !ok {
+		return o, fmt.Errorf("--preset %s: there is no such preset; choose from %s", name, strings.Join(Presets(), ", "))
+	}
+	return o, nil
+}
+
+// MaxSize bounds --size: beyond it the planner's arithmetic, not only the
+// memory of any machine, would be in doubt.
+const MaxSize = 32768
+
+// Validate checks each option; the message names the flag and the remedy.
+func (o Options) Validate() error {
+	if o.Size < 16 || o.Size > MaxSize {
+		return fmt.Errorf("--size %d: the network needs 16 to %d pixels", o.Size, MaxSize)
+	}
+	if o.Iterations < 1 || o.Iterations > 10_000_000 {
+		return fmt.Errorf("--iterations %d: give 1 to 10000000", o.Iterations)
+	}
+	for _, f := range []struct {
+		flag string
+		v    float64
+		min  float64
+	}{{"--lr", o.LR, math.SmallestNonzeroFloat32}, {"--content-weight", o.ContentWeight, 0}, {"--style-weight", o.StyleWeight, 0}, {"--tv-weight", o.TVWeight, 0}} {
+		if !(f.v >= f.min) || f.v > math.MaxFloat32 {
+			return fmt.Errorf("%s %v: give a finite number, %s", f.flag, f.v, map[bool]string{true: "above 0", false: "0 or more"}[f.min > 0])
+		}
+	}
+	if o.ContentWeight == 0 && o.StyleWeight == 0 && (o.TVWeight == 0 || o.TVOfStyle) {
+		return fmt.Errorf("--content-weight, --style-weight and --tv-weight are all 0: nothing would change; give at least one")
+	}
+	if o.Bits != 8 && o.Bits != 16 {
+		return fmt.Errorf("--bits %d: give 8 or 16", o.Bits)
+	}
+	if o.Init == "" {
+		return fmt.Errorf("--init: give content, noise or the path of a picture")
+	}
+	_, _, err := o.outputSize(1, 1, 1, 1)
+	return err
+}
+
+// outputSize resolves OutputSize for a working and an original extent.
+func (o Options) outputSize(w, h, origW, origH int) (int, int, error) {
+	switch o.OutputSize {
+	case "working":
+		return w, h, nil
+	case "original":
+		return origW, origH, nil
+	}
+	ws, hs, ok := strings.Cut(strings.ToLower(o.OutputSize), "x")
+	ow, err1 := strconv.Atoi(ws)
+	oh, err2 := strconv.Atoi(hs)
+	if !ok || err1 != nil || err2 != nil || ow < 1 || oh < 1 || ow > MaxSize || oh > MaxSize {
+		return 0, 0, fmt.Errorf("--output-size %s: give working, original or WIDTHxHEIGHT, as in 1920x1080", o.OutputSize)
+	}
+	return ow, oh, nil
+}
+
+func (o Options) clamp() gpu.Clamp {
+	if o.ClampFirst {
+		return gpu.ClampBefore
+	}
+	return gpu.ClampAfter
+}

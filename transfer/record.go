@@ -1,0 +1,73 @@
+package transfer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/stylize-gpu/stylize/gpu"
+)
+
+// Record says how a picture was made: enough to make it again. It is stored in
+// the PNG and printed by --json.
+type Record struct {
+	Program string  `json:"program"` // "stylize"
+	Version string  `json:"version"`
+	Options Options `json:"options"`
+	Content Input   `json:"content"`
+	Style   Input   `json:"style"`
+	Init    *Input  `json:"init_picture,omitempty"`
+	Weights struct {
+		Source string `json:"source"`
+		SHA256 string `json:"sha256"`
+	} `json:"weights"`
+	Device gpu.Info `json:"device"`
+	Result Result   `json:"result"`
+}
+
+// Input names a file, as the user did, and its content.
+type Input struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+}
+
+// Result is how the run ended. Seconds are not part of what a picture stores:
+// the same run writes the same file.
+type Result struct {
+	Width      int     `json:"width"`
+	Height     int     `json:"height"`
+	WorkWidth  int     `json:"work_width"`
+	WorkHeight int     `json:"work_height"`
+	Iterations int     `json:"iterations"` // complete
+	Content    float64 `json:"content_loss"`
+	Style      float64 `json:"style_loss"`
+	TV         float64 `json:"tv_loss"`
+	Total      float64 `json:"total_loss"`
+	Stopped    string  `json:"stopped,omitempty"` // "interrupted" or "diverged"
+
+	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
+	RunSeconds   float64 `json:"run_seconds,omitempty"`
+	PerSecond    float64 `json:"iterations_per_second,omitempty"`
+	MemoryBytes  int64   `json:"memory_bytes,omitempty"` // of the device, as planned
+}
+
+// Text is the form stored in a picture.
+func (r Record) Text() (string, error) {
+	r.Result.SetupSeconds, r.Result.RunSeconds, r.Result.PerSecond = 0, 0, 0
+	b, err := json.Marshal(r)
+	return string(b), err
+}
+
+// ParseRecord reads what Text wrote. The options are checked like those of a user.
+func ParseRecord(text string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return r, fmt.Errorf("the record of how it was made is damaged (%w)", err)
+	}
+	if r.Program != "stylize" {
+		return r, errors.New("the record of how it was made belongs to another program")
+	}
+	return r, r.Options.Validate()
+}
