@@ -278,3 +278,37 @@ func digest(w *vgg.Weights) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// ReadTensors reads every float tensor of a weights file as it is, without
+// asking for VGG19: for fixtures and tools.
+func ReadTensors(path string) (map[string][]float32, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	st, err := r.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f, err := open(r, st.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	all := map[string][]float32{}
+	for name, t := range f.tensors {
+		n := int64(1)
+		for _, s := range t.shape {
+			if s < 0 || n*int64(s) > st.Size() {
+				return nil, fmt.Errorf("%s: %w", path, formatErr("tensor %s claims shape %v", name, t.shape))
+			}
+			n *= int64(s)
+		}
+		v := make([]float32, n)
+		if err := t.read(v); err != nil {
+			return nil, fmt.Errorf("%s: tensor %s: %w", path, name, err)
+		}
+		all[name] = v
+	}
+	return all, nil
+}
