@@ -63,6 +63,9 @@ func (r *runner) Run(ctx context.Context, n int) (int, error) {
 			if err := ctx.Err(); err != nil {
 				return i, err
 			}
+			if r.dev.opt.Check {
+				r.armFences(j)
+			}
 			call()
 			if r.dev.opt.Check {
 				if err := r.checkFences(j); err != nil {
@@ -82,6 +85,19 @@ func (r *runner) mem(b *gpu.Buffer) []float32 {
 	o := r.offset[b] / 4
 	n := int64(b.Shape.Elems())
 	return r.arena[o : o+n : o+n]
+}
+
+// armFences fills the fences of the buffers that begin to live at a step: their
+// place may have belonged to others before.
+func (r *runner) armFences(at int) {
+	for i, s := range r.spans {
+		if s.First == at {
+			end := (r.offsets[i] + s.Bytes) / 4
+			for j := end - fence/4; j < end; j++ {
+				r.arena[j] = float32(math.NaN())
+			}
+		}
+	}
 }
 
 // checkFences verifies that no step wrote behind a buffer that is alive.

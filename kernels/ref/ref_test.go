@@ -1,0 +1,143 @@
+package ref
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// The oracles have no oracle but mathematics: adjoint identities, exact on
+// integers, and finite differences.
+
+func ints(r *rand.Rand, n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = float64(r.IntN(9) - 4)
+	}
+	return v
+}
+
+func dot(a, b []float64) (s float64) {
+	for i := range a {
+		s += a[i] * b[i]
+	}
+	return s
+}
+
+var dims = []Dim{{1, 1, 1, 1}, {1, 1, 7, 3}, {2, 5, 4, 3}, {1, 6, 7, 2}}
+
+// <dy, A x> = <A^T dy, x>.
+func TestAdjoints(t *testing.T) {
+	for i, d := range dims {
+		r := rand.New(rand.NewPCG(uint64(i), 1))
+		n := d.N * d.picture()
+		x := ints(r, n)
+
+		const k = 4
+		w, zero := ints(r, k*9*d.C), make([]float64, k)
+		dy, y, dx := ints(r, n/d.C*k), make([]float64, n/d.C*k), make([]float64, n)
+		Conv3x3(y, x, w, zero, d, k)
+		Conv3x3Dgrad(dx, dy, w, d, k)
+		if a, b := dot(dy, y), dot(dx, x); a != b {
+			t.Errorf("conv3x3 %v: %v != %v", d, a, b)
+		}
+
+		p := d.N * (d.H / 2) * (d.W / 2) * d.C
+		dp, yp, dxp := ints(r, p), make([]float64, p), make([]float64, n)
+		AvgPool2x2(yp, x, d)
+		AvgPool2x2Grad(dxp, dp, d)
+		if a, b := dot(dp, yp), dot(dxp, x); a != b {
+			t.Errorf("avgpool %v: %v != %v", d, a, b)
+		}
+	}
+}
+
+// A gradient is what the loss does when one value moves.
+func TestFiniteDifferences(t *testing.T) {
+	const eps = 1e-6
+	check := func(t *testing.T, name string, x []float64, loss func(x []float64) float64, grad []float64) {
+		t.Helper()
+		for i := range x {
+			keep := x[i]
+			x[i] = keep + eps
+			up := loss(x)
+			x[i] = keep - eps
+			down := loss(x)
+			x[i] = keep
+			if want := (up - down) / (2 * eps); !(math.Abs(grad[i]-want) <= 1e-6*(1+math.Abs(want))) {
+				t.Errorf("%s: gradient %d is %v, differences give %v", name, i, grad[i], want)
+			}
+		}
+	}
+	for i, d := range dims {
+		r := rand.New(rand.NewPCG(uint64(i), 2))
+		n := d.N * d.picture()
+		random := func(n int) []float64 {
+			v := make([]float64, n)
+			for i := range v {
+				v[i] = r.Float64()*2 - 1
+			}
+			return v
+		}
+		x, target, l := random(n), random(n), make([]float64, d.N)
+		sum := func() (s float64) {
+			for _, v := range l {
+				s += v
+			}
+			return s
+		}
+		g := make([]float64, n)
+		MSEGrad(g, x, target, d.N, 3)
+		check(t, "mse", x, func(x []float64) float64 { MSE(l, x, target, d.N, 3); return sum() }, g)
+		TVGrad(g, x, d, 2)
+		check(t, "tv", x, func(x []float64) float64 { TV(l, x, d, 2); return sum() }, g)
+
+		e := d.N * d.C * d.C
+		gt, dg, gram := random(e), make([]float64, e), make([]float64, e)
+		Gram(gram, x, d)
+		MSEGrad(dg, gram, gt, d.N, 5)
+		GramGrad(g, dg, x, d)
+		check(t, "gram", x, func(x []float64) float64 { Gram(gram, x, d); MSE(l, gram, gt, d.N, 5); return sum() }, g)
+
+		mean, std := []float32{.4, .5, .6}, []float32{.2, .3, .25}
+		if d.C == 3 {
+			y := make([]float64, n)
+			Normalize(y, x, d, mean, std)
+			MSEGrad(g, y, target, d.N, 1)
+			NormalizeGrad(g, g, d, std)
+			check(t, "normalize", x, func(x []float64) float64 { Normalize(y, x, d, mean, std); MSE(l, y, target, d.N, 1); return sum() }, g)
+		}
+	}
+}
+
+// Ties, where the derivative of |x| is taken as 0; and the guards of Adam.
+func TestCorners(t *testing.T) {
+	g := make([]float64, 4)
+	TVGrad(g, []float64{1, 1, 1, 1}, Dim{1, 2, 2, 1}, 1)
+	for _, v := range g {
+		if v != 0 {
+			t.Errorf("gradient %v on a flat picture", g)
+		}
+	}
+	x, m, v := []float64{0.5, 2, -1}, make([]float64, 3), make([]float64, 3)
+	p := AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
+	Adam(x, m, v, []float64{1, 1, 1}, 0, math.Inf(1), p)
+	if x[0] != 0.5 || x[1] != 2 {
+		t.Errorf("a step was taken on an infinite loss: %v", x)
+	}
+	Adam(x, m, v, []float64{math.NaN(), 1, 1}, 0, 1, p)
+	if x[0] != 0.5 || x[1] != 1 || x[2] != 0 {
+		t.Errorf("after a NaN gradient and two clamped steps: %v", x)
+	}
+	p.Clamp = 1 // before the step: the result leaves the range by the step
+	x[1] = 3
+	Adam(x, m, v, []float64{0, -1, 1}, 1, 1, p)
+	if x[1] <= 1 || x[1] > 1.02 {
+		t.Errorf("clamp before the step gives %v", x[1])
+	}
+	y := make([]float64, 2)
+	ReLU(y, []float64{math.NaN(), -1})
+	if y[0] == y[0] || y[1] != 0 {
+		t.Errorf("relu(NaN, -1) = %v", y)
+	}
+}

@@ -1,0 +1,88 @@
+"""Makes testdata/pictures and testdata/weights: files of every kind that is read, written by the programs that people
+use (Pillow, torch.save), and hostile ones.
+
+    .venv/bin/python tools/parity/files.py testdata
+"""
+import os, pickle, sys, zipfile
+from collections import OrderedDict
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+W, H = 24, 16
+
+
+def chart():
+    """Four flat quarters: red, green / blue, yellow; survives lossy formats and shows every flip and turn."""
+    p = np.zeros((H, W, 3), np.uint8)
+    p[: H // 2, : W // 2], p[: H // 2, W // 2 :] = (220, 30, 40), (30, 190, 60)
+    p[H // 2 :, : W // 2], p[H // 2 :, W // 2 :] = (40, 60, 210), (230, 210, 50)
+    return p
+
+
+def pictures(out):
+    rgb = Image.fromarray(chart())
+    alpha = Image.fromarray(np.tile(np.linspace(0, 255, W).astype(np.uint8), (H, 1)))
+    rgba = rgb.copy()
+    rgba.putalpha(alpha)
+    rgb.save(f"{out}/rgb.png")
+    rgba.save(f"{out}/rgba.png")
+    rgb.convert("L").save(f"{out}/grey.png")
+    rgba.convert("LA").save(f"{out}/grey_alpha.png")
+    rgb.convert("P", palette=Image.Palette.ADAPTIVE).save(f"{out}/palette.png")
+    rgb.convert("1").save(f"{out}/bilevel.png")
+    Image.fromarray((np.arange(H * W, dtype=np.uint16).reshape(H, W) * 170)).save(f"{out}/grey16.png")
+    rgb.save(f"{out}/rgb.jpg", quality=98, subsampling=0)
+    rgb.save(f"{out}/progressive.jpg", quality=98, progressive=True)
+    rgb.convert("L").save(f"{out}/grey.jpg", quality=98)
+    rgb.convert("CMYK").save(f"{out}/cmyk.jpg", quality=98)
+    rgb.save(f"{out}/lossy.webp", quality=98)
+    rgba.save(f"{out}/alpha.webp", lossless=True, exact=True)
+    rgb.save(f"{out}/rgb.tif")
+    rgb.save(f"{out}/lzw.tif", compression="tiff_lzw")
+    rgb.save(f"{out}/rgb.bmp")
+    rgb.save(f"{out}/one.gif")
+    rgb.save(f"{out}/animated.gif", save_all=True, append_images=[rgb.rotate(180)], duration=100)
+    turn = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+    for tag, t in turn.items():  # stored turned, upright again through the tag
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        (rgb.transpose(t) if t is not None else rgb).save(f"{out}/exif_{tag}.jpg", quality=98, subsampling=0, exif=exif)
+
+
+def weights(out):
+    def tiny():
+        g = torch.Generator().manual_seed(3)
+        return OrderedDict([("features.0.weight", torch.randn(4, 3, 3, 3, generator=g)),
+                            ("features.0.bias", torch.arange(4, dtype=torch.float32) / 8),
+                            ("half", torch.arange(6, dtype=torch.float16).reshape(2, 3) / 4),
+                            ("double", torch.arange(3, dtype=torch.float64) - 1),
+                            ("bf16", torch.tensor([1.5, -2.0], dtype=torch.bfloat16)),
+                            ("count", torch.tensor(7))])
+    t = tiny()
+    t["view"] = t["features.0.weight"][1:2]       # shares its storage
+    t["turned"] = t["features.0.weight"].transpose(0, 1)  # not contiguous
+    torch.save(t, f"{out}/zip.pth")
+    torch.save(t, f"{out}/legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save({"epoch": 3, "state_dict": {"module." + k: v for k, v in tiny().items()}}, f"{out}/checkpoint.pth")
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), f"{out}/whole_model.pth")
+    save_file({k: v for k, v in tiny().items()}, f"{out}/tiny.safetensors")
+
+    class Evil:
+        def __reduce__(self):
+            return (os.system, ("echo this must never run > /tmp/stylize-pwned",))
+
+    with open(f"{out}/hostile_plain.pth", "wb") as f:  # the legacy form: magic, protocol, machine, object, keys
+        for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {"features.0.weight": Evil()}, []):
+            pickle.dump(part, f, protocol=2)
+    with zipfile.ZipFile(f"{out}/hostile_zip.pth", "w") as z:
+        z.writestr("x/data.pkl", pickle.dumps({"features.0.weight": Evil()}, protocol=2))
+        z.writestr("x/byteorder", "little")
+
+
+if __name__ == "__main__":
+    for name, make in (("pictures", pictures), ("weights", weights)):
+        os.makedirs(f"{sys.argv[1]}/{name}", exist_ok=True)
+        make(f"{sys.argv[1]}/{name}")
