@@ -26,7 +26,7 @@ const (
 	TVGrad                     // its derivative, with sign(0) = 0
 	Add                        // y = a + b
 	Total                      // l[n] = (content, sum of styles, tv, sum of the three)
-	Adam                       // one step on x, m, v; skipped where total or gradient is not finite
+	Adam                       // one step on x, m, v; skipped where total or the squared gradient is not finite
 	Record                     // ring[step % rows, n] = losses and picture statistics; step = step + 1
 	NumKinds                   // not an operation: how many there are
 )
@@ -71,7 +71,7 @@ const (
 	RecTotal
 	RecMean   // mean of the picture after the step
 	RecStd    // its standard deviation (n-1)
-	RecFinite // 1, or 0 when the step was skipped because a value was not finite
+	RecFinite // 1, or 0 when total or a squared gradient was not finite and its step was skipped
 	RecColumns
 )
 

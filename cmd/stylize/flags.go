@@ -131,20 +131,25 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 			pictures = append(pictures, a)
 			continue
 		}
-		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		name, value, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		f := find(flags, name)
 		if f == nil && name != "help" && name != "h" {
 			return nil, usage(fmt.Errorf("unknown flag %s%s", a, nearest(flags, name)))
 		}
-		front = append(front, a)
-		if _, isBool := f.(*cli.BoolFlag); f == nil || isBool || hasValue {
+		if f != nil { // one name for each flag, so that the last one given counts
+			name = f.Names()[0]
+		}
+		if _, isBool := f.(*cli.BoolFlag); f == nil || (isBool && !hasValue) {
+			front = append(front, "--"+name)
 			continue
 		}
-		if i+1 == len(rest) {
-			return nil, usage(fmt.Errorf("%s needs a value", a))
+		if !hasValue {
+			if i++; i == len(rest) {
+				return nil, usage(fmt.Errorf("%s needs a value", a))
+			}
+			value = rest[i]
 		}
-		i++
-		front = append(front, rest[i])
+		front = append(front, "--"+name+"="+value)
 	}
 	out = append(out, front...)
 	if len(pictures) > 0 {

@@ -97,7 +97,7 @@ void host_adam(float *x, float *m, float *v, const float *g, long n, float one_m
                float step_size, float sqrt_c2, float eps, int clamp) {
     for (long i = 0; i < n; i++) {
         float gi = g[i], xi = x[i];
-        if (!(gi - gi == 0)) continue; // not finite: leave the value alone
+        if (!(gi * gi - gi * gi == 0)) continue; // would make the second moment infinite: leave the value alone
         if (clamp == 1) xi = xi < 0 ? 0 : xi > 1 ? 1 : xi;
         float mi = m[i] + (gi - m[i]) * one_minus_b1;
         float vi = v[i] * b2 + one_minus_b2 * gi * gi;
@@ -114,7 +114,7 @@ void host_stats(const float *x, const float *g, long n, double center, double ou
         double d = x[i] - center;
         s += x[i];
         q += d * d;
-        ok &= g[i] - g[i] == 0;
+        ok &= g[i] * g[i] - g[i] * g[i] == 0;
     }
     out[0] += s, out[1] += q;
     if (!ok) out[2] = 0;

@@ -50,6 +50,6 @@ void host_tv_grad(float *dx, const float *x, int H, int W, int C, float k, int r
 // One Adam step on n values. step_size = lr/(1-beta1^t), rsqrt2 = 1/sqrt(1-beta2^t); clamp 0 after, 1 before, 2 never.
 void host_adam(float *x, float *m, float *v, const float *g, long n, float one_minus_b1, float b2, float one_minus_b2,
                float step_size, float sqrt_c2, float eps, int clamp);
-// out[0] += sum, out[1] += sum of squares around center, out[2] = 0 if a value of g is not finite.
+// out[0] += sum, out[1] += sum of squares around center, out[2] = 0 if the square of a value of g is not finite.
 void host_stats(const float *x, const float *g, long n, double center, double out[3]);
 #endif

@@ -119,8 +119,8 @@ func (l *Loops) Adam(x, m, v, g []float32, a AdamStep) {
 		C.float(a.OneMinusBeta2), C.float(a.StepSize), C.float(a.SqrtC2), C.float(a.Eps), C.int(a.Clamp))
 }
 
-// Stats adds sum x and sum (x-center)^2 to s and clears s[2] when a value of g
-// is not finite.
+// Stats adds sum x and sum (x-center)^2 to s and clears s[2] when the square
+// of a value of g is not finite.
 func (l *Loops) Stats(x, g []float32, center float64, s *[3]float64) {
 	C.host_stats(ptr(x), ptr(g), C.long(len(x)), C.double(center), (*C.double)(unsafe.Pointer(&s[0])))
 }

@@ -238,7 +238,7 @@ func sign(v float32) float32 {
 // Adam takes one step on a range of values; see gpu.AdamParams for the formula.
 func (l *Loops) Adam(x, m, v, g []float32, a AdamStep) {
 	for i, gi := range g {
-		if gi-gi != 0 { // not finite: leave the value alone
+		if sq := gi * gi; sq-sq != 0 { // would make the second moment infinite: leave the value alone
 			continue
 		}
 		xi := x[i]
@@ -255,14 +255,14 @@ func (l *Loops) Adam(x, m, v, g []float32, a AdamStep) {
 	}
 }
 
-// Stats adds sum x and sum (x-center)^2 to s and clears s[2] when a value of g
-// is not finite.
+// Stats adds sum x and sum (x-center)^2 to s and clears s[2] when the square
+// of a value of g is not finite.
 func (l *Loops) Stats(x, g []float32, center float64, s *[3]float64) {
 	for i, v := range x {
 		d := float64(v) - center
 		s[0] += float64(v)
 		s[1] += float64(d * d)
-		if g[i]-g[i] != 0 {
+		if sq := g[i] * g[i]; sq-sq != 0 {
 			s[2] = 0
 		}
 	}

@@ -295,15 +295,15 @@ type AdamParams struct {
 //	m += (g - m)(1 - beta1);  v = beta2 v + (1 - beta2) g g
 //	x -= lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps)
 //
-// Nothing changes when total is not finite; an element whose gradient is not
-// finite is left alone.
+// Nothing changes when total is not finite; an element whose squared gradient is
+// not finite is left alone, for its second moment would stay infinite.
 func Adam[T Float](x, m, v, g []T, t int, total T, a AdamParams) {
 	if !finite(total) {
 		return
 	}
 	c1, c2 := 1-math.Pow(a.Beta1, float64(t+1)), math.Sqrt(1-math.Pow(a.Beta2, float64(t+1)))
 	for i := range x {
-		if !finite(g[i]) {
+		if !finite(g[i] * g[i]) {
 			continue
 		}
 		gi, xi := float64(g[i]), float64(x[i])
@@ -323,7 +323,7 @@ func Adam[T Float](x, m, v, g []T, t int, total T, a AdamParams) {
 func finite[T Float](v T) bool { return v-v == 0 }
 
 // Record fills one row of a picture: the four losses of total, mean and
-// standard deviation (n-1) of x, and 1 when total and the whole gradient are finite.
+// standard deviation (n-1) of x, and 1 when total and every squared gradient are finite.
 func Record[T Float](row, x, g, total []T) {
 	var sum, dev float64
 	for _, v := range x {
@@ -338,7 +338,7 @@ func Record[T Float](row, x, g, total []T) {
 		ok = 0
 	}
 	for _, v := range g {
-		if !finite(v) {
+		if !finite(v * v) {
 			ok = 0
 		}
 	}

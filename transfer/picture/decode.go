@@ -42,7 +42,8 @@ type Source struct {
 	SHA256   string // of the file
 
 	img    image.Image
-	turn   int // EXIF orientation, 1 to 8
+	turn   int  // EXIF orientation, 1 to 8
+	studio bool // YCbCr of the range 16 to 235, as lossy WebP has it
 	bounds image.Rectangle
 }
 
@@ -106,7 +107,7 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 		img = full
 	}
 	sum := sha256.Sum256(b)
-	s = &Source{img: img, turn: orientation(b, format), bounds: img.Bounds(), SHA256: hex.EncodeToString(sum[:])}
+	s = &Source{img: img, turn: orientation(b, format), studio: format == "webp", bounds: img.Bounds(), SHA256: hex.EncodeToString(sum[:])}
 	s.W, s.H = s.bounds.Dx(), s.bounds.Dy()
 	if s.turn >= 5 {
 		s.W, s.H = s.H, s.W
@@ -187,8 +188,12 @@ func (s *Source) row(y int, dst []float32) {
 		switch m := s.img.(type) { // the common kinds without 16-bit detours
 		case *image.YCbCr:
 			yi, ci := m.YOffset(u, v), m.COffset(u, v)
-			r, g, b := color.YCbCrToRGB(m.Y[yi], m.Cb[ci], m.Cr[ci])
-			d[0], d[1], d[2], d[3] = float32(r)/255, float32(g)/255, float32(b)/255, 1
+			s.yuv(d, m.Y[yi], m.Cb[ci], m.Cr[ci])
+			d[3] = 1
+		case *image.NYCbCrA:
+			yi, ci := m.YOffset(u, v), m.COffset(u, v)
+			s.yuv(d, m.Y[yi], m.Cb[ci], m.Cr[ci])
+			d[3] = float32(m.A[m.AOffset(u, v)]) / 255
 		case *image.NRGBA:
 			p := m.Pix[m.PixOffset(u, v):]
 			d[0], d[1], d[2], d[3] = float32(p[0])/255, float32(p[1])/255, float32(p[2])/255, float32(p[3])/255
@@ -200,4 +205,18 @@ func (s *Source) row(y int, dst []float32) {
 			d[0], d[1], d[2], d[3] = float32(c.R)/65535, float32(c.G)/65535, float32(c.B)/65535, float32(c.A)/65535
 		}
 	}
+}
+
+// yuv converts one pixel. JPEG uses the whole range of a byte; WebP the studio
+// range of BT.601, which Go's decoder hands on as if it were JPEG's.
+func (s *Source) yuv(d []float32, y, cb, cr uint8) {
+	if s.studio {
+		l, u, v := 1.164383*(float32(y)-16), float32(cb)-128, float32(cr)-128
+		d[0] = clamp((l + 1.596027*v) / 255)
+		d[1] = clamp((l - 0.391762*u - 0.812968*v) / 255)
+		d[2] = clamp((l + 2.017232*u) / 255)
+		return
+	}
+	r, g, b := color.YCbCrToRGB(y, cb, cr)
+	d[0], d[1], d[2] = float32(r)/255, float32(g)/255, float32(b)/255
 }

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path"
@@ -132,6 +133,10 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
 	}
 	resp, err := http.DefaultClient.Do(req)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return permanent{fmt.Errorf("no connection (%w); get the file on another machine and pass it with --weights", dial.Err)}
+	}
 	if err != nil {
 		return cause(ctx, err)
 	}

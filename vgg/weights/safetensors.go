@@ -58,7 +58,11 @@ func openSafetensors(r io.ReaderAt, size int64) (*file, error) {
 			if e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] || e.Offsets[1] > size-data {
 				return formatErr("the file is cut off: it should lie at bytes %d to %d of %d", e.Offsets[0], e.Offsets[1], size-data)
 			}
-			if es := dtypeSize[e.DType]; int64(len(dst))*int64(es) != e.Offsets[1]-e.Offsets[0] {
+			es, ok := dtypeSize[e.DType]
+			if !ok {
+				return formatErr("type %s is not a float type", e.DType)
+			}
+			if int64(len(dst))*int64(es) != e.Offsets[1]-e.Offsets[0] {
 				return formatErr("%d bytes for %d values of %s", e.Offsets[1]-e.Offsets[0], len(dst), e.DType)
 			}
 			raw, err := readRaw(r, size, data+e.Offsets[0], e.Offsets[1]-e.Offsets[0])

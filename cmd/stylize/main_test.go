@@ -1,0 +1,586 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/weights"
+)
+
+// The test binary is the program itself when asked, for what needs a process.
+func TestMain(m *testing.M) {
+	if os.Getenv("STYLIZE_TEST_MAIN") == "1" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// inputs writes two small pictures into a fresh folder and makes it the
+// working directory; the cache is empty.
+func inputs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv(weights.EnvCache, filepath.Join(dir, "cache"))
+	for i, name := range []string{"content.png", "style.jpg"} {
+		m := image.NewNRGBA(image.Rect(0, 0, 40, 28))
+		for y := range 28 {
+			for x := range 40 {
+				m.SetNRGBA(x, y, color.NRGBA{uint8(6 * x), uint8(9*y + 40*i), uint8((x*y*(i+1) + 90) % 256), 255})
+			}
+		}
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, ".png") {
+			err = png.Encode(f, m)
+		} else {
+			err = jpeg.Encode(f, m, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	return dir
+}
+
+// stylize runs the program in this process.
+func stylize(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = run(ctx, append([]string{"stylize"}, args...), &out, &err)
+	return code, out.String(), err.String()
+}
+
+func mustRun(t *testing.T, args ...string) (stdout, stderr string) {
+	t.Helper()
+	code, stdout, stderr := stylize(context.Background(), args...)
+	if code != 0 {
+		t.Fatalf("stylize %s: exit %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+	return stdout, stderr
+}
+
+func ls(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	es, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range es {
+		names = append(names, e.Name())
+	}
+	sort.Strings(names)
+	return names
+}
+
+const (
+	small = "--size=32"
+	quick = "--iterations=3"
+	rnd   = "--weights=random:1"
+)
+
+func TestPaint(t *testing.T) {
+	inputs(t)
+	stdout, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--json", "--trace", "t.csv")
+	var rec transfer.Record
+	if err := json.Unmarshal([]byte(stdout), &rec); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	if rec.Result.Iterations != 3 || rec.Result.Width != 32 || rec.Result.Height != 22 || rec.Result.Total <= 0 || rec.Weights.Source != "random:1" {
+		t.Errorf("summary %+v", rec)
+	}
+	for _, want := range []string{"cpu: ", "painting at 32x22", "iteration 1/3", "iteration 3/3", "it/s", "left", "content", "style", "tv", "out.png: 32x22"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in\n%s", want, stderr)
+		}
+	}
+	s, err := picture.Open("out.png", 0)
+	if err != nil || s.W != 32 || s.H != 22 {
+		t.Fatalf("result: %v", err)
+	}
+	csv, err := os.ReadFile("t.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(strings.TrimSpace(string(csv)), "\n"); len(lines) != 4 || lines[0] != "iteration,content,style,tv,total,mean,std" || strings.Count(lines[3], ",") != 6 || !strings.HasPrefix(lines[3], "3,") {
+		t.Errorf("trace:\n%s", csv)
+	}
+}
+
+// Flags before, between and behind the pictures, and the same bits each time.
+func TestFlagsAnywhereAndSameBits(t *testing.T) {
+	inputs(t)
+	mustRun(t, small, quick, rnd, "-o", "a.png", "content.png", "style.jpg")
+	mustRun(t, "content.png", "-o=b.png", small, "style.jpg", quick, rnd, "-q")
+	mustRun(t, "content.png", "style.jpg", "--output", "c.png", small, quick, rnd, "--threads", "1")
+	a, _ := os.ReadFile("a.png")
+	b, _ := os.ReadFile("b.png")
+	if len(a) == 0 || !bytes.Equal(a, b) {
+		t.Error("the same run wrote two different files")
+	}
+	pa, err := picture.Open("a.png", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := picture.Open("c.png", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(pa.Resize(32, 22, picture.Point).RGB, pc.Resize(32, 22, picture.Point).RGB) {
+		t.Error("one thread paints another picture than all")
+	}
+}
+
+func TestAutoWeightsAreAnnounced(t *testing.T) {
+	inputs(t)
+	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", "--quiet")
+	if !strings.Contains(stderr, "random weights") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("with --quiet and no weights:\n%s", stderr)
+	}
+}
+
+func TestOutputs(t *testing.T) {
+	inputs(t)
+	for _, c := range []struct {
+		args []string
+		out  string
+		w, h int
+	}{
+		{nil, "o.jpg", 32, 22},
+		{[]string{"--quality", "50"}, "q.jpg", 32, 22},
+		{[]string{"--bits", "16"}, "o16.png", 32, 22},
+		{[]string{"--output-size", "original"}, "orig.png", 40, 28},
+		{[]string{"--output-size", "64x20"}, "wh.png", 64, 20},
+		{[]string{"--preset", "article", "-n", "2"}, "article.png", 40, 28},
+		{[]string{"--init", "noise", "--seed", "4"}, "noise.png", 32, 22},
+		{[]string{"--init", "style.jpg"}, "init.png", 32, 22},
+		{[]string{"--content-weight", "0"}, "texture.png", 32, 22},
+		{[]string{"--style-weight", "0"}, "plain.png", 32, 22},
+		{[]string{"--tv-weight", "0"}, "notv.png", 32, 22},
+		{[]string{"--save-every", "2"}, "se.png", 32, 22},
+	} {
+		args := append([]string{"content.png", "style.jpg", small, quick, rnd, "-o", c.out}, c.args...)
+		mustRun(t, args...)
+		s, err := picture.Open(c.out, 0)
+		if err != nil {
+			t.Errorf("%v: %v", c.args, err)
+			continue
+		}
+		if s.W != c.w || s.H != c.h {
+			t.Errorf("%v: %dx%d, want %dx%d", c.args, s.W, s.H, c.w, c.h)
+		}
+	}
+	if _, err := picture.Open("se-000002.png", 0); err != nil {
+		t.Errorf("--save-every: %v", err)
+	}
+	for _, n := range ls(t) {
+		if strings.HasSuffix(n, ".tmp") {
+			t.Errorf("left behind: %s", n)
+		}
+	}
+}
+
+// Alpha goes from the content to the result.
+func TestAlphaIsCarried(t *testing.T) {
+	inputs(t)
+	m := image.NewNRGBA(image.Rect(0, 0, 32, 32))
+	for i := range 32 * 32 {
+		m.Pix[4*i], m.Pix[4*i+1], m.Pix[4*i+2], m.Pix[4*i+3] = 200, uint8(i), 90, uint8(i%32*8)
+	}
+	f, err := os.Create("alpha.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := png.Encode(f, m); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	mustRun(t, "alpha.png", "style.jpg", "-o", "out.png", small, quick, rnd, "-q")
+	s, err := picture.Open("out.png", 0)
+	if err != nil || !s.HasAlpha {
+		t.Fatalf("no alpha: %v", err)
+	}
+	p := s.Resize(32, 32, picture.Point)
+	for x := range 32 {
+		if d := p.Alpha[x]*255 - float32(x*8); d < -1.5 || d > 1.5 {
+			t.Errorf("alpha at %d is %.0f, was %d", x, p.Alpha[x]*255, x*8)
+		}
+	}
+}
+
+func TestRerun(t *testing.T) {
+	inputs(t)
+	mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--init", "noise", "--seed", "9", "--lr", "0.02")
+	_, stderr := mustRun(t, "rerun", "out.png", "-o", "again.png")
+	if !strings.Contains(stderr, "the same picture, to the bit") {
+		t.Errorf("rerun says\n%s", stderr)
+	}
+	a, _ := os.ReadFile("out.png")
+	b, _ := os.ReadFile("again.png")
+	if !bytes.Equal(a, b) {
+		t.Error("rerun wrote another file")
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"rerun", "content.png", "-o", "x.png"}, "does not say how it was made"},
+		{[]string{"rerun", "style.jpg", "-o", "x.png"}, "is no PNG"},
+		{[]string{"rerun", "nothing.png", "-o", "x.png"}, "cannot be read"},
+		{[]string{"rerun", "out.png"}, "-o OUT.png"},
+		{[]string{"rerun", "-o", "x.png"}, "give one PNG"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--style", "content.png"}, "not the style"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--weights", "random:2"}, "not the weights"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--init", "style.jpg"}, "no effect"},
+	} {
+		code, _, stderr := stylize(context.Background(), c.args...)
+		if code != exitUsage || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: exit %d, %s", c.args, code, stderr)
+		}
+	}
+	// The inputs moved: named, they are accepted; a moved folder is found by itself.
+	if err := os.Mkdir("elsewhere", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"content.png", "style.jpg", "out.png"} {
+		if err := os.Rename(n, filepath.Join("elsewhere", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRun(t, "rerun", filepath.Join("elsewhere", "out.png"), "-o", "again2.png")
+	if c, _ := os.ReadFile("again2.png"); !bytes.Equal(a, c) {
+		t.Error("from another folder rerun wrote another file")
+	}
+}
+
+// Every mistake: one line with the remedy, exit 2, and nothing written.
+func TestBadUsage(t *testing.T) {
+	inputs(t)
+	for name, data := range map[string]string{"empty.png": "", "text.png": "no picture at all", "bad.pth": "no weights", "adir.png": ""} {
+		if name == "adir.png" {
+			if err := os.Mkdir(name, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.WriteFile(name, []byte(data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, _ := os.ReadFile("content.png")
+	if err := os.WriteFile("cut.png", good[:len(good)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	before := ls(t)
+	ok := []string{"content.png", "style.jpg", "-o", "out.png", small, quick, rnd}
+	with := func(extra ...string) []string { return append(slices.Clone(ok), extra...) }
+	cases := []struct {
+		args []string
+		want string
+	}{
+		{nil, "give a content and a style"},
+		{[]string{"content.png", "-o", "out.png"}, "give two pictures"},
+		{[]string{"content.png", "style.jpg", "content.png", "-o", "out.png"}, "got 3"},
+		{[]string{"content.png", "style.jpg"}, "-o OUT.png"},
+		{[]string{"content.png", "style.jpg", "-o"}, "needs a value"},
+		{[]string{"nope.png", "style.jpg", "-o", "out.png"}, "nope.png: there is no such file"},
+		{[]string{"content.png", "empty.png", "-o", "out.png"}, "empty.png: the file is empty"},
+		{[]string{"text.png", "style.jpg", "-o", "out.png"}, "text.png: is no picture"},
+		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the png picture is damaged or cut off"},
+		{[]string{"adir.png", "style.jpg", "-o", "out.png"}, "is a folder"},
+		{with("--max-pixels", "1000"), "--max-pixels 1000"},
+		{with("--max-pixels", "0"), "--max-pixels 0"},
+		{with("-o", "out"), "give the name an extension"},
+		{with("-o", "out.gif"), "written as .png or .jpg"},
+		{with("-o", "adir.png"), "is a folder"},
+		{with("-o", "no/such/folder/out.png"), "does not exist"},
+		{with("-o", "content.png"), "overwrite its own input"},
+		{with("-o", "./style.jpg"), "overwrite its own input"},
+		{with("--trace", "content.png"), "overwrite an input"},
+		{with("--trace", "out.png"), "also the result's name"},
+		{with("--trace", "no/such/t.csv"), "does not exist"},
+		{with("--size", "15"), "--size 15"},
+		{with("--size", "100000"), "--size 100000"},
+		{with("--size", "abc"), "abc"},
+		{with("--size", "20000"), "the largest that fits is --size"},
+		{with("-n", "0"), "--iterations 0"},
+		{with("--lr", "0"), "--lr 0"},
+		{with("--lr", "nan"), "--lr NaN"},
+		{with("--lr", "-1"), "--lr -1"},
+		{with("--style-weight", "-1"), "--style-weight -1"},
+		{with("--style-weight", "inf"), "--style-weight +Inf"},
+		{with("--content-weight", "0", "--style-weight", "0", "--tv-weight", "0"), "nothing would change"},
+		{with("--preset", "none"), "choose from article, default"},
+		{with("--preset", "article", "--tv-weight", "1"), "--tv-weight has no effect"},
+		{with("--seed", "3"), "--seed has no effect"},
+		{with("--seed", "-3", "--init", "noise"), "-3"},
+		{with("--init", "nope.png"), "--init: nope.png"},
+		{with("--init", ""), "--init"},
+		{with("--output-size", "12"), "--output-size 12"},
+		{with("--output-size", "0x5"), "--output-size 0x5"},
+		{with("--bits", "12"), "--bits 12"},
+		{with("--bits", "16", "-o", "out.jpg"), "a JPEG has 8 bits"},
+		{with("--quality", "90"), "--quality has no effect"},
+		{with("--quality", "0", "-o", "out.jpg"), "--quality 0"},
+		{with("--save-every", "0"), "--save-every 0"},
+		{with("--save-every", "3"), "no effect with 3 iterations"},
+		{with("--device", "cuda"), "--device cuda"},
+		{with("--device", "tpu"), "--device tpu"},
+		{with("--precision", "fp16"), "--precision fp16"},
+		{with("--threads", "0"), "--threads 0"},
+		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
+		{with("--weights", "nope.pth"), "nope.pth"},
+		{with("--weights", "random:x"), "random:x"},
+		{with("--itterations", "3"), "did you mean --iterations?"},
+		{with("--frobnicate"), "unknown flag --frobnicate"},
+		{[]string{"plan", "content.png"}, "give two pictures"},
+		{[]string{"plan", "content.png", "style.jpg", "-o", "x.png"}, "unknown flag -o"},
+		{[]string{"devices", "x"}, "takes no arguments"},
+		{[]string{"version", "x"}, "takes no arguments"},
+		{[]string{"weights"}, "fetch, convert or verify"},
+		{[]string{"weights", "eat"}, "no such command"},
+		{[]string{"weights", "verify"}, "weights"},
+		{[]string{"weights", "verify", "a", "b"}, "give one file"},
+		{[]string{"weights", "convert", "bad.pth"}, "got 1"},
+		{[]string{"weights", "convert", "bad.pth", "out.safetensors"}, "not a usable weights file"},
+		{[]string{"weights", "convert", "bad.pth", "bad.pth"}, "overwrite itself"},
+	}
+	if runtime.GOOS == "linux" {
+		cases = append(cases, struct {
+			args []string
+			want string
+		}{with("-o", "/proc/out.png"), "/proc/out.png"})
+	}
+	for _, c := range cases {
+		code, stdout, stderr := stylize(context.Background(), c.args...)
+		line := strings.TrimSpace(stderr)
+		if code != exitUsage || !strings.Contains(line, c.want) || strings.Contains(line, "\n") || !strings.HasPrefix(line, "stylize: ") {
+			t.Errorf("stylize %s: exit %d, want 2 and %q:\n%s%s", strings.Join(c.args, " "), code, c.want, stdout, stderr)
+		}
+	}
+	if after := ls(t); !slices.Equal(before, after) {
+		t.Errorf("files before %v\nand after %v", before, after)
+	}
+}
+
+// A loss that overflows: a clear message, exit 1, and the last good picture.
+func TestDivergence(t *testing.T) {
+	inputs(t)
+	code, stdout, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, "-n", "30", rnd, "--style-weight", "3e38", "--json")
+	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "last good picture") {
+		t.Fatalf("exit %d:\n%s", code, stderr)
+	}
+	if _, err := picture.Open("out.png", 0); err != nil {
+		t.Error(err)
+	}
+	if !json.Valid([]byte(stdout)) || !strings.Contains(stdout, `"stopped": "diverged"`) {
+		t.Errorf("summary:\n%s", stdout)
+	}
+}
+
+// Full disks, by a device that is always full: exit 1, the reason, no leftovers.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full here")
+	}
+	inputs(t)
+	if err := os.Symlink("/dev/full", "full.png"); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "full.png", small, quick, rnd, "-q")
+	if code != exitFailed || !strings.Contains(stderr, "full.png: the disk is full") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	code, _, stderr = stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "-q", "--trace", "/dev/full")
+	if code != exitFailed || !strings.Contains(stderr, "/dev/full: the disk is full") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, err := os.Stat("out.png"); err == nil {
+		t.Error("a picture was written although the trace failed at the start")
+	}
+}
+
+// Ctrl-C in a real process: the picture so far, exit 130.
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("processes cannot be interrupted one by one there")
+	}
+	inputs(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
+	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for { // until a few iterations are done
+		if b, err := os.ReadFile("t.csv"); err == nil && bytes.Count(b, []byte("\n")) > 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			cmd.Process.Kill()
+			t.Fatalf("no iterations in a minute:\n%s", stderr.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "the picture so far is in out.png") {
+		t.Fatalf("exit %d, %v:\n%s", code, err, stderr.String())
+	}
+	if _, err := picture.Open("out.png", 0); err != nil {
+		t.Error(err)
+	}
+	text, err := picture.ReadText("out.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := transfer.ParseRecord(text)
+	if err != nil || rec.Result.Stopped != "interrupted" || rec.Result.Iterations < 1 {
+		t.Errorf("record %+v: %v", rec.Result, err)
+	}
+}
+
+func TestInterruptBeforeTheFirstIteration(t *testing.T) {
+	inputs(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	code, _, stderr := stylize(ctx, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd)
+	if code != exitInterrupted || !strings.Contains(stderr, "nothing was saved") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, err := os.Stat("out.png"); err == nil {
+		t.Error("a picture was written")
+	}
+}
+
+func TestPlan(t *testing.T) {
+	inputs(t)
+	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "512")
+	for _, want := range []string{"painting at", "512x358", "GFLOP an iteration", "memory", "about"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	stdout, _ = mustRun(t, "plan", "--json", "--size", "64", "content.png", "style.jpg")
+	var p struct {
+		Peak    int64   `json:"peak_bytes"`
+		Seconds float64 `json:"seconds"`
+	}
+	if err := json.Unmarshal([]byte(stdout), &p); err != nil || p.Peak <= 0 || p.Seconds <= 0 {
+		t.Errorf("%v: %s", err, stdout)
+	}
+	// The plan is what a run takes.
+	stdout, _ = mustRun(t, "content.png", "style.jpg", "-o", "out.png", "--size", "64", quick, rnd, "--json")
+	var rec transfer.Record
+	if err := json.Unmarshal([]byte(stdout), &rec); err != nil {
+		t.Fatal(err)
+	}
+	if r := float64(rec.Result.MemoryBytes) / float64(p.Peak); r < 0.95 || r > 1.05 {
+		t.Errorf("the run took %d bytes, the plan said %d", rec.Result.MemoryBytes, p.Peak)
+	}
+}
+
+func TestDevicesVersionHelp(t *testing.T) {
+	stdout, _ := mustRun(t, "devices")
+	if !strings.Contains(stdout, "cpu") || !strings.Contains(stdout, "thread") {
+		t.Errorf("devices:\n%s", stdout)
+	}
+	stdout, _ = mustRun(t, "devices", "--json")
+	if !json.Valid([]byte(stdout)) {
+		t.Errorf("devices --json:\n%s", stdout)
+	}
+	stdout, _ = mustRun(t, "version")
+	if !strings.HasPrefix(stdout, "stylize ") {
+		t.Errorf("version: %s", stdout)
+	}
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"plan", "--help"}, {"rerun", "--help"}, {"weights", "fetch", "--help"}} {
+		stdout, _ := mustRun(t, args...)
+		if !strings.Contains(stdout, "USAGE") {
+			t.Errorf("%v:\n%s", args, stdout)
+		}
+	}
+}
+
+func TestWeightsCommands(t *testing.T) {
+	inputs(t)
+	stdout, _ := mustRun(t, "weights", "convert", "random:3", "w.safetensors.zst")
+	if !strings.Contains(stdout, "sha256") {
+		t.Error(stdout)
+	}
+	stdout, _ = mustRun(t, "weights", "verify", "w.safetensors.zst")
+	if !strings.Contains(stdout, "conv5_1") || !strings.Contains(stdout, "complete, every value finite") {
+		t.Error(stdout)
+	}
+	// In the cache they are what auto takes, without a word.
+	if err := os.MkdirAll("cache", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path, err := weights.CachePath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename("w.safetensors.zst", path); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", "-q")
+	if stderr != "" {
+		t.Errorf("with cached weights:\n%s", stderr)
+	}
+	stdout, _ = mustRun(t, "weights", "fetch")
+	if !strings.Contains(stdout, "is there already") {
+		t.Error(stdout)
+	}
+	code, _, stderr := stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
+	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestReorder(t *testing.T) {
+	app := newApp(nil, nil)
+	for _, c := range []struct{ in, want string }{
+		{"a b -o c", "--output=c -- a b"},
+		{"-o c a b", "--output=c -- a b"},
+		{"a -q b --size=3", "--quiet --size=3 -- a b"},
+		{"a --lr -1 b", "--lr=-1 -- a b"},
+		{"-n 5 --iterations 6 a", "--iterations=5 --iterations=6 -- a"},
+		{"-- -a -b", "-- -a -b"},
+		{"a - b", "-- a - b"},
+		{"plan a --json b", "plan --json -- a b"},
+		{"weights convert a b", "weights convert -- a b"},
+		{"", ""},
+	} {
+		got, err := reorder(app, append([]string{"stylize"}, strings.Fields(c.in)...))
+		if err != nil || strings.Join(got[1:], " ") != c.want {
+			t.Errorf("%q became %q, %v; want %q", c.in, got[1:], err, c.want)
+		}
+	}
+}
