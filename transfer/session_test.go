@@ -1,0 +1,180 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/weights"
+)
+
+func flat(w, h int, seed float64) *picture.Picture {
+	p := &picture.Picture{W: w, H: h, RGB: make([]float32, 3*w*h)}
+	for i := range p.RGB {
+		p.RGB[i] = float32(0.5 + 0.4*math.Sin(seed+float64(i)*0.37*seed))
+	}
+	return p
+}
+
+func device(t testing.TB) *host.Device {
+	t.Helper()
+	d, err := host.New(host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func small(t testing.TB, n int) Job {
+	t.Helper()
+	o, err := Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Iterations = n
+	return Job{Options: o, Contents: []*picture.Picture{flat(32, 20, 1)}, Style: flat(24, 32, 2), Weights: weights.Random(0)}
+}
+
+// A batch is the same pictures, to the bit.
+func TestBatchIsSinglePictures(t *testing.T) {
+	dev, ctx := device(t), context.Background()
+	paint := func(contents ...*picture.Picture) []float32 {
+		job := small(t, 3)
+		job.Contents = contents
+		s, err := NewSession(ctx, dev, job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		rows := 0
+		if err := s.Run(ctx, func(r []Row) error { rows += len(r); return nil }, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		if rows != 3*len(contents) {
+			t.Errorf("%d rows for %d pictures", rows, len(contents))
+		}
+		v, err := s.Read(BufImage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	a, b := flat(32, 20, 1), flat(32, 20, 3)
+	if both := paint(a, b); !slices.Equal(both, append(paint(a), paint(b)...)) {
+		t.Error("two pictures together are not the two pictures alone")
+	}
+}
+
+// More iterations than the ring holds, in chunks: every row once, in order.
+func TestEveryRowOnce(t *testing.T) {
+	ctx, job := context.Background(), small(t, RingRows+9)
+	job.Options.ContentWeight, job.Options.StyleWeight = 0, 0 // TV alone is fast
+	s, err := NewSession(ctx, device(t), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	next, saves := 1, []int{}
+	last := math.Inf(1)
+	err = s.Run(ctx, func(rows []Row) error {
+		if rows[0].Iteration != next || rows[0].Content != 0 || rows[0].Total != rows[0].TV {
+			t.Errorf("row %+v, want iteration %d", rows[0], next)
+		}
+		last = rows[0].TV
+		next++
+		return nil
+	}, 20, func(it int) error { saves = append(saves, it); return nil })
+	if err != nil || next != RingRows+10 || !slices.Equal(saves, []int{20, 40, 60}) {
+		t.Fatalf("%v, next %d, saves %v", err, next, saves)
+	}
+	if !(last > 0) {
+		t.Errorf("smoothness ended at %v", last)
+	}
+}
+
+func TestReportCanStop(t *testing.T) {
+	ctx, stop := context.Background(), errors.New("enough")
+	s, err := NewSession(ctx, device(t), small(t, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Run(ctx, func(r []Row) error {
+		if r[0].Iteration == 2 {
+			return stop
+		}
+		return nil
+	}, 0, nil)
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+}
+
+// The losses go down: the point of it all.
+func TestLossesFall(t *testing.T) {
+	ctx := context.Background()
+	s, err := NewSession(ctx, device(t), small(t, 30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var first, last Row
+	if err := s.Run(ctx, func(r []Row) error {
+		if r[0].Iteration == 1 {
+			first = r[0]
+		}
+		last = r[0]
+		return nil
+	}, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !(last.Style < 0.5*first.Style) {
+		t.Errorf("style loss went from %g to %g in 30 iterations", first.Style, last.Style)
+	}
+}
+
+func TestSessionRefuses(t *testing.T) {
+	ctx, dev := context.Background(), device(t)
+	for name, change := range map[string]func(j *Job){
+		"no contents":    func(j *Job) { j.Contents = nil },
+		"no style":       func(j *Job) { j.Style = nil },
+		"no weights":     func(j *Job) { j.Weights = nil },
+		"tiny":           func(j *Job) { j.Contents = []*picture.Picture{flat(15, 40, 1)} },
+		"mixed extents":  func(j *Job) { j.Contents = append(j.Contents, flat(16, 16, 1)) },
+		"no iterations":  func(j *Job) { j.Options.Iterations = 0 },
+		"nothing to do":  func(j *Job) { j.Options.ContentWeight, j.Options.StyleWeight, j.Options.TVWeight = 0, 0, 0 },
+		"not a number":   func(j *Job) { j.Options.LR = math.NaN() },
+		"empty init":     func(j *Job) { j.Options.Init = "" },
+		"strange output": func(j *Job) { j.Options.OutputSize = "12x" },
+	} {
+		job := small(t, 1)
+		change(&job)
+		if s, err := NewSession(ctx, dev, job); err == nil {
+			s.Close()
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	o, err := Preset("default")
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := Record{Program: "stylize", Options: o}.Text()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add("{}")
+	f.Fuzz(func(t *testing.T, s string) {
+		if r, err := ParseRecord(s); err == nil && r.Options.Validate() != nil {
+			t.Error("accepted options that are not valid")
+		}
+	})
+}
