@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -9,6 +10,7 @@ import (
 // and a case table in kernels/kerneltest.
 type Kind uint8
 
+// The operations.
 const (
 	Normalize      Kind = iota // y = (x - mean[c]) / std[c]
 	NormalizeGrad              // dx = dy / std[c]
@@ -47,6 +49,7 @@ func (k Kind) String() string {
 // Clamp says when [Adam] projects the picture onto [0,1].
 type Clamp uint8
 
+// When to project.
 const (
 	ClampAfter  Clamp = iota // after the step: the picture is always a picture
 	ClampBefore              // before the step, as the article does: the result leaves [0,1] by up to lr
@@ -267,6 +270,9 @@ func (o *Op) check() error {
 	case Record:
 		ring := o.Out[0].Shape
 		return want("ring", ring, Shape{ring.N, 1, x.N, RecColumns})
+	case ReLU, Gram, TV, TVGrad: // any shape
+	case NumKinds:
+		return errors.New("not an operation")
 	}
 	return nil
 }

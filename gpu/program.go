@@ -21,6 +21,7 @@ func (s Shape) String() string { return fmt.Sprintf("n=%d h=%d w=%d c=%d", s.N, 
 // Role says who writes a buffer, and how long its value lasts.
 type Role uint8
 
+// The roles.
 const (
 	Temp   Role = iota // written once by an operation, dead after its last use in the iteration
 	Input              // written by the host before the run, only read by operations

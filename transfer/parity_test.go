@@ -56,6 +56,7 @@ func TestParityWithPyTorch(t *testing.T) {
 
 // parityLayers compares all 30 layers, each kept as an output.
 func parityLayers(t *testing.T, dev gpu.Device, w *vgg.Weights, fix map[string][]float32, width, height int) {
+	t.Helper()
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
 	net := vgg.Forward(p, x, w, len(vgg.Layers)-1)
@@ -103,6 +104,7 @@ func parityLayers(t *testing.T, dev gpu.Device, w *vgg.Weights, fix map[string][
 }
 
 func parityRun(t *testing.T, dev gpu.Device, w *vgg.Weights, fix map[string][]float32, width, height int, preset string) {
+	t.Helper()
 	const iterations = 50
 	o, err := Preset(preset)
 	if err != nil {

@@ -20,7 +20,7 @@ func flat(w, h int, seed float64) *picture.Picture {
 	return p
 }
 
-func device(t testing.TB) *host.Device {
+func device(t *testing.T) *host.Device {
 	t.Helper()
 	d, err := host.New(host.Options{})
 	if err != nil {
@@ -30,7 +30,7 @@ func device(t testing.TB) *host.Device {
 	return d
 }
 
-func small(t testing.TB, n int) Job {
+func small(t *testing.T, n int) Job {
 	t.Helper()
 	o, err := Preset("default")
 	if err != nil {

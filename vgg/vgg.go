@@ -15,6 +15,7 @@ import (
 // Kind of a layer.
 type Kind uint8
 
+// The kinds.
 const (
 	Conv Kind = iota // 3x3, stride 1, pad 1, bias
 	ReLU

@@ -58,7 +58,7 @@ func (p *progress) row(r transfer.Row) {
 			p.bar.Describe(losses)
 			p.shown = now
 		}
-		p.bar.Set(r.Iteration)
+		_ = p.bar.Set(r.Iteration)
 	case r.Iteration == 1 || r.Iteration == p.total || (r.Iteration >= p.next && time.Since(p.shown) >= 10*time.Second):
 		rate := float64(r.Iteration) / time.Since(p.start).Seconds()
 		fmt.Fprintf(p.w, "iteration %d/%d  %s  %.2f it/s  %s left\n", r.Iteration, p.total, losses, rate, duration(float64(p.total-r.Iteration)/rate))
@@ -69,7 +69,7 @@ func (p *progress) row(r transfer.Row) {
 // finish leaves the terminal on a fresh line.
 func (p *progress) finish() {
 	if p.bar != nil && !p.bar.IsFinished() {
-		p.bar.Exit()
+		_ = p.bar.Exit()
 		fmt.Fprintln(p.w)
 	}
 }

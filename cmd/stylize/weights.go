@@ -62,7 +62,7 @@ func download(stderr io.Writer) func(done, total int64) {
 			if bar == nil {
 				bar = progressbar.DefaultBytes(total, "fetching")
 			}
-			bar.Set64(done)
+			_ = bar.Set64(done)
 			return
 		}
 		if t := done * 10 / max(total, 1); total > 0 && t != tenth {

@@ -219,6 +219,7 @@ func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 // Run runs every case of the table on a device. skip may decline a case with a
 // reason (nil declines none).
 func Run(t *testing.T, dev gpu.Device, skip func(Case) string) {
+	t.Helper()
 	worst := map[gpu.Kind]float64{}
 	for i, c := range Cases() {
 		if c.Group == "vgg" && testing.Short() {

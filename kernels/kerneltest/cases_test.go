@@ -56,6 +56,7 @@ func (r *wrongRunner) Read(b *gpu.Buffer, dst []float32) error {
 	}
 	return nil
 }
+
 func (r *wrongRunner) Run(_ context.Context, n int) (int, error) {
 	for range n {
 		if err := r.ip.Run(); err != nil {

@@ -320,7 +320,7 @@ func Adam[T Float](x, m, v, g []T, t int, total T, a AdamParams) {
 	}
 }
 
-func finite[T Float](v T) bool { return v-v == 0 }
+func finite[T Float](v T) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }
 
 // Record fills one row of a picture: the four losses of total, mean and
 // standard deviation (n-1) of x, and 1 when total and every squared gradient are finite.

@@ -129,7 +129,7 @@ func landscape(c *canvas) {
 					p = p.mix(hex(0xffe2a8), 0.75)
 				}
 			}
-			shore := 440 - 70*math.Exp(-math.Pow((fx-90)/170, 2)) + 12*fbm(fx/30, 0, 3, 50)
+			shore := 440 - 70*math.Exp(-(fx-90)*(fx-90)/(170*170)) + 12*fbm(fx/30, 0, 3, 50)
 			if fy > shore { // the near shore
 				grass := fbm(fx/3.5, fy/11, 3, 51)
 				p = hex(0x27401f).mix(hex(0x86a03c), grass*1.4-0.3).mix(hex(0xd9b34a), max(fbm(fx/5, fy/5, 2, 52)-0.7, 0)*2.5)

@@ -18,8 +18,8 @@ func Write(path string, fill func(w io.Writer) error) (err error) {
 	if st, e := os.Stat(path); e == nil && !st.Mode().IsRegular() {
 		return writeSpecial(path, st, fill)
 	}
-	if real, e := filepath.EvalSymlinks(path); e == nil {
-		path = real // replace what a link points to, not the link
+	if target, e := filepath.EvalSymlinks(path); e == nil {
+		path = target // replace what a link points to, not the link
 	}
 	f, err := temp(path)
 	if err != nil {
@@ -63,8 +63,8 @@ func Check(path string) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: the folder %s does not exist; create it first", path, filepath.Dir(path))
 	}
-	if real, e := filepath.EvalSymlinks(path); e == nil {
-		path = real
+	if target, e := filepath.EvalSymlinks(path); e == nil {
+		path = target
 	}
 	f, err := temp(path)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	_ "image/jpeg" // reader
 	_ "image/png"  // reader
 	"os"
-	"strings"
+	"slices"
 
 	"github.com/bep/imagemeta"
 	_ "golang.org/x/image/bmp"  // reader
@@ -121,7 +121,7 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 // kindOf guesses what somebody took for a picture.
 func kindOf(b []byte) string {
 	switch {
-	case len(b) > 12 && string(b[4:8]) == "ftyp" && strings.Contains("heic heix mif1 msf1 hevc", string(b[8:12])):
+	case len(b) > 12 && string(b[4:8]) == "ftyp" && slices.Contains([]string{"heic", "heix", "hevc", "mif1", "msf1"}, string(b[8:12])):
 		return "it is HEIC"
 	case len(b) > 12 && string(b[4:12]) == "ftypavif":
 		return "it is AVIF"
@@ -180,10 +180,10 @@ func (s *Source) row(y int, dst []float32) {
 	case 8:
 		at = func(x int) (int, int) { return w - y, x }
 	}
-	min := s.bounds.Min
+	origin := s.bounds.Min
 	for x := range s.W {
 		u, v := at(x)
-		u, v = u+min.X, v+min.Y
+		u, v = u+origin.X, v+origin.Y
 		d := dst[4*x : 4*x+4 : 4*x+4]
 		switch m := s.img.(type) { // the common kinds without 16-bit detours
 		case *image.YCbCr:

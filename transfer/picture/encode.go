@@ -20,6 +20,7 @@ import (
 // Format is a kind of file that can be written.
 type Format int
 
+// The formats.
 const (
 	PNG Format = iota
 	JPEG

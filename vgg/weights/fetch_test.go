@@ -20,7 +20,8 @@ import (
 var served = sync.OnceValue(func() (s struct {
 	name string
 	data []byte
-}) {
+},
+) {
 	dir, err := os.MkdirTemp("", "stylize")
 	if err != nil {
 		panic(err)
