@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	loops "github.com/stylize-gpu/stylize/kernels/host"
 )
 
 // layout is a lowered program with its memory.
@@ -24,12 +25,18 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	l := &layout{steps: lower(p, d.loops.Name), offset: map[*gpu.Buffer]int64{}}
+	for _, op := range p.Ops {
+		if op.Kind == gpu.Conv3x3 && (op.In[1].Role != gpu.Const || op.In[2].Role != gpu.Const) ||
+			op.Kind == gpu.Conv3x3Dgrad && op.In[1].Role != gpu.Const {
+			return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", op, gpu.ErrUnsupported)
+		}
+	}
+	l := &layout{steps: d.lower(p), offset: map[*gpu.Buffer]int64{}}
 	n := len(l.steps)
-	last := make([]int, len(p.Buffers))
+	last := map[*gpu.Buffer]int{}
 	for i, s := range l.steps {
 		for _, b := range s.in {
-			last[b.ID] = i
+			last[b] = i
 		}
 	}
 
@@ -37,36 +44,34 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 	if d.opt.Check {
 		pad = fence
 	}
-	span := make([]int, len(p.Buffers)) // index of the span that holds a buffer
-	for i := range span {
-		span[i] = -1
-	}
-	add := func(b *gpu.Buffer, first, last int) {
-		span[b.ID] = len(l.spans)
-		l.spans = append(l.spans, gpu.Span{Name: b.Name, Bytes: b.Bytes() + pad, First: first, Last: last})
+	span := map[*gpu.Buffer]int{} // index of the span that holds a buffer
+	add := func(name string, bytes int64, first, last int) int {
+		l.spans = append(l.spans, gpu.Span{Name: name, Bytes: bytes + pad, First: first, Last: last})
+		return len(l.spans) - 1
 	}
 	for _, b := range p.Buffers {
 		if b.Role == gpu.Input || b.Role == gpu.State || b.Role == gpu.Output {
-			add(b, 0, n-1)
+			span[b] = add(b.Name, b.Bytes(), 0, n-1)
 		}
 	}
 	scratch := make([]int, n)
 	for i, s := range l.steps {
 		for j, b := range s.out {
-			if span[b.ID] >= 0 {
+			if _, ok := span[b]; ok {
 				continue
 			}
-			if in := s.in[0]; j == 0 && s.inPlace && in.Role == gpu.Temp && last[in.ID] == i && in.Shape == b.Shape {
-				span[b.ID] = span[in.ID]
-				l.spans[span[b.ID]].Last = max(last[b.ID], i)
-				continue
+			if j == 0 && s.inPlace >= 0 {
+				if in := s.in[s.inPlace]; in.Role == gpu.Temp && last[in] == i && in.Shape == b.Shape {
+					span[b] = span[in]
+					l.spans[span[b]].Last = max(last[b], i)
+					continue
+				}
 			}
-			add(b, i, max(last[b.ID], i))
+			span[b] = add(b.Name, b.Bytes(), i, max(last[b], i))
 		}
 		scratch[i] = -1
 		if s.scratch > 0 {
-			scratch[i] = len(l.spans)
-			l.spans = append(l.spans, gpu.Span{Name: "workspace of " + s.op.String(), Bytes: s.scratch + pad, First: i, Last: i})
+			scratch[i] = add("workspace of "+s.op.String(), s.scratch, i, i)
 		}
 	}
 	place, err := gpu.Place(l.spans)
@@ -74,10 +79,8 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 		return nil, err
 	}
 	l.offsets = place.Offsets
-	for _, b := range p.Buffers {
-		if i := span[b.ID]; i >= 0 {
-			l.offset[b] = place.Offsets[i]
-		}
+	for b, i := range span {
+		l.offset[b] = place.Offsets[i]
 	}
 	l.scratch = make([]int64, n)
 	l.plan = &gpu.Plan{Arena: place.Bytes, FLOPs: p.FLOPs(), PeakStep: place.At}
@@ -87,18 +90,10 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 			l.scratch[i] = place.Offsets[scratch[i]]
 		}
 		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.flops})
-		if k := s.op.Kind; k == gpu.Conv3x3 || k == gpu.Conv3x3Dgrad {
-			w := s.op.In[1]
-			if w.Role != gpu.Const || (k == gpu.Conv3x3 && s.op.In[2].Role != gpu.Const) {
-				return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", s.op, gpu.ErrUnsupported)
-			}
-			if key := (packKey{&w.Data[0], k == gpu.Conv3x3Dgrad}); !seen[key] {
+		if s.conv != nil {
+			if key := s.conv.key(s.op); !seen[key] {
 				seen[key] = true
-				c, o := w.Shape.C, w.Shape.N
-				if key.dgrad {
-					c, o = o, c
-				}
-				l.plan.Weights += d.loops.PackedBytes(c, o, !key.dgrad)
+				l.plan.Weights += 4 * int64(d.packedLen(s.op, s.conv))
 			}
 		}
 	}
@@ -120,11 +115,16 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if free := memory().available; free > 0 && l.plan.Arena > free {
-		return nil, fmt.Errorf("cpu: the pictures need %.2f GB, %.2f GB are free: %w",
-			float64(l.plan.Arena)/1e9, float64(free)/1e9, gpu.ErrOutOfMemory)
+	short := func(free string) error {
+		return fmt.Errorf("cpu: the pictures need %.2f GB%s: %w", float64(l.plan.Arena)/1e9, free, gpu.ErrOutOfMemory)
 	}
-	r := &runner{dev: d, layout: l, arena: make([]float32, l.plan.Arena/4), calls: make([]func(), len(l.steps))}
+	if free := memory().available; free > 0 && l.plan.Arena > free {
+		return nil, short(fmt.Sprintf(", %.2f GB are free", float64(free)/1e9))
+	}
+	r := &runner{dev: d, layout: l, arena: loops.Alloc(int(l.plan.Arena / 4)), calls: make([]func(), len(l.steps))}
+	if r.arena == nil {
+		return nil, short("")
+	}
 	if d.opt.Check {
 		nan := float32(math.NaN())
 		for i := range r.arena {
@@ -138,6 +138,7 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 	}
 	for i, s := range l.steps {
 		if r.calls[i], err = r.bind(i, s); err != nil {
+			_ = r.Close()
 			return nil, err
 		}
 	}

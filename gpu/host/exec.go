@@ -23,6 +23,7 @@ func (r *runner) Plan() *gpu.Plan { return r.plan }
 
 // Close drops the arena; the runner cannot be used afterwards.
 func (r *runner) Close() error {
+	loops.Free(r.arena)
 	r.arena, r.calls = nil, nil
 	return nil
 }
@@ -118,28 +119,35 @@ func (r *runner) checkFences(at int) error {
 
 // parallel calls f(0) .. f(n-1), in any order, on the threads of the device.
 func (r *runner) parallel(n int, f func(i int)) {
+	r.workers(n, func(_, i int) { f(i) })
+}
+
+// workers is parallel that also says which of the threads is calling, for
+// scratch of its own. A thread takes the next index when it is done with the
+// last, so that one that is held up delays nobody.
+func (r *runner) workers(n int, f func(worker, i int)) {
 	threads := min(r.dev.opt.Threads, n)
 	if threads <= 1 {
 		for i := range n {
-			f(i)
+			f(0, i)
 		}
 		return
 	}
 	var next atomic.Int64
-	work := func() {
+	work := func(worker int) {
 		for {
 			i := int(next.Add(1)) - 1
 			if i >= n {
 				return
 			}
-			f(i)
+			f(worker, i)
 		}
 	}
 	var wg sync.WaitGroup
-	for range threads - 1 {
-		wg.Go(work)
+	for worker := range threads - 1 {
+		wg.Go(func() { work(worker) })
 	}
-	work()
+	work(threads - 1)
 	wg.Wait()
 }
 
@@ -156,6 +164,10 @@ const chunk = 1 << 15
 // bind returns the function that executes a step on its buffers.
 func (r *runner) bind(index int, s *step) (func(), error) {
 	op, l := s.op, r.dev.loops
+	work := r.arena[r.scratch[index]/4:][:s.scratch/4]
+	if s.conv != nil {
+		return r.bindConv(s, work)
+	}
 	in := make([][]float32, len(s.in))
 	for i, b := range s.in {
 		in[i] = r.mem(b)
@@ -166,7 +178,6 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	}
 	x, y := s.in[0].Shape, s.out[0].Shape
 	nx, ny := x.Elems()/x.N, y.Elems()/y.N // elements of one picture
-	work := r.arena[r.scratch[index]/4:][:s.scratch/4]
 
 	// each runs f over chunks of all elements; rows over blocks of rows of each picture.
 	each := func(n int, f func(lo, hi int)) func() {
@@ -190,21 +201,6 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 			r.parallel(p.blocks(), func(i int) {
 				lo, hi := p.at(i)
 				l.Normalize(out[0][lo*x.C:hi*x.C], in[0][lo*x.C:hi*x.C], op.Mean, op.Std)
-			})
-		}, nil
-	case gpu.Conv3x3, gpu.Conv3x3Dgrad:
-		w, err := r.dev.weights(op)
-		if err != nil {
-			return nil, err
-		}
-		// Blocks of rows: enough for the threads to balance, enough rows each that
-		// the weights, read once a block, do not dominate.
-		p := part{y.H, min(max(4, (1<<21)/max(1, 18*x.W*x.C)), max(1, (y.H+7)/8))}
-		return func() {
-			r.parallel(x.N*p.blocks(), func(i int) {
-				n := i / p.blocks()
-				lo, hi := p.at(i % p.blocks())
-				l.Conv3x3(out[0][n*ny:(n+1)*ny], in[0][n*nx:(n+1)*nx], w, x.H, x.W, s.relu, lo, hi)
 			})
 		}, nil
 	case gpu.ReLU:
@@ -292,7 +288,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		}, nil
 	case gpu.Record:
 		return r.bindRecord(in, out[0], s.out[0].Shape.N, x.N, nx), nil
-	case gpu.NumKinds:
+	case gpu.Conv3x3, gpu.Conv3x3Dgrad, gpu.NumKinds: // convolutions are bound above
 	}
 	return nil, fmt.Errorf("cpu: %s: %w", op, gpu.ErrUnsupported)
 }

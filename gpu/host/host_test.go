@@ -224,7 +224,10 @@ func TestPlanIsExact(t *testing.T) {
 	}
 	var packed int64
 	for _, w := range d.packed {
-		packed += w.Bytes()
+		packed += 4 * int64(len(w.mem))
+		if w.direct != nil {
+			packed += w.direct.Bytes()
+		}
 	}
 	if packed != plan.Weights {
 		t.Errorf("weights take %d bytes, the plan said %d", packed, plan.Weights)

@@ -1,8 +1,8 @@
 // direct.h - direct 3x3 convolution, matrix product and Gram matrix, one register tile each.
-// Read once per instruction set; expects VL (lanes), NV (vectors per tile row), MR (tile rows) and simd.h.
+// Read once per instruction set; expects VL (lanes), NV (vectors per tile row), DR (tile rows) and simd.h.
 //
-// Register tile: MR pixels x NR channels. Each channel of x is broadcast against NV vectors of weights, so a step
-// costs NV loads, MR broadcasts and MR*NV fused multiply-adds.
+// Register tile: DR pixels x NR channels. Each channel of x is broadcast against NV vectors of weights, so a step
+// costs NV loads, DR broadcasts and DR*NV fused multiply-adds.
 // Order of sums: taps row by row, channels ascending, one chain per output: the bits do not depend on how the
 // caller cuts the work.
 
@@ -10,7 +10,7 @@
 // first pixel; pixels are lda floats apart, tap rows xrow floats.
 INL void tile(const float *x, long lda, long xrow, int r0, int r1, int s0, int s1, int C, const float *w,
               const float *bias, float *y, long ldy, int relu, int kn, const int mr) {
-    vf acc[MR][NV];
+    vf acc[DR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
@@ -54,17 +54,17 @@ INL void tile(const float *x, long lda, long xrow, int r0, int r1, int s0, int s
 typedef void tile_fn(const float *x, long lda, long xrow, int r0, int r1, int s0, int s1, int C, const float *w,
                      const float *bias, float *y, long ldy, int relu, int kn);
 #define TILE(m)                                                                                              \
-    static __attribute__((noinline)) void tile_##m(const float *x, long lda, long xrow, int r0, int r1, int s0, \
+    NOINLINE void tile_##m(const float *x, long lda, long xrow, int r0, int r1, int s0, \
                                                    int s1, int C, const float *w, const float *bias, float *y,  \
                                                    long ldy, int relu, int kn) {                                \
         tile(x, lda, xrow, r0, r1, s0, s1, C, w, bias, y, ldy, relu, kn, m);                                 \
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#if MR == 8
+#if DR == 8
 TILE(7) TILE(8)
-static tile_fn *const tiles[MR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
+static tile_fn *const tiles[DR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
 #else
-static tile_fn *const tiles[MR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+static tile_fn *const tiles[DR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 #endif
 
 static void conv3x3(const float *x, const float *w, const float *bias, float *y, int H, int W, int C, int K, int relu,
@@ -80,7 +80,7 @@ static void conv3x3(const float *x, const float *w, const float *bias, float *y,
             // the first and the last pixel of a row miss a column of taps
             tile_1(xp, C, xrow, r0, r1, 1, W == 1 ? 2 : 3, C, wp, bp, yp, K, relu, kn);
             for (int q = 1; q < W - 1;) {
-                const int m = W - 1 - q < MR ? W - 1 - q : MR;
+                const int m = W - 1 - q < DR ? W - 1 - q : DR;
                 tiles[m](xp + (long)q * C, C, xrow, r0, r1, 0, 3, C, wp, bp, yp + (long)q * K, K, relu, kn);
                 q += m;
             }
@@ -96,18 +96,18 @@ static void gemm(const float *f, const float *s, float *y, int C, int K, long p0
         const long e = b + BP < p1 ? b + BP : p1;
         for (int k0 = 0; k0 < K; k0 += NR) {
             const int kn = K - k0 < NR ? K - k0 : NR;
-            for (long p = b; p < e; p += MR)
-                tiles[e - p < MR ? e - p : MR](f + p * C, C, 0, 0, 1, 0, 1, C, s + (long)k0 * C, 0, y + p * K + k0, K,
+            for (long p = b; p < e; p += DR)
+                tiles[e - p < DR ? e - p : DR](f + p * C, C, 0, 0, 1, 0, 1, C, s + (long)k0 * C, 0, y + p * K + k0, K,
                                                0, kn);
         }
     }
 }
 
-// MR x NR corner of the Gram matrix at (i0, j0), pixels [p0,p1), added to g. Both operands are rows of f.
-static __attribute__((noinline)) void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0, long p1) {
-    vf acc[MR][NV];
+// DR x NR corner of the Gram matrix at (i0, j0), pixels [p0,p1), added to g. Both operands are rows of f.
+NOINLINE void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0, long p1) {
+    vf acc[DR][NV];
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
+    for (int i = 0; i < DR; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) acc[i][j] = (vf){0};
     const float *a = f + p0 * C + i0, *b = f + p0 * C + j0;
@@ -116,7 +116,7 @@ static __attribute__((noinline)) void gram_tile(const float *f, float *g, int C,
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) bv[j] = *(const vf *)(b + j * VL);
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) {
+        for (int i = 0; i < DR; i++) {
             vf av = a[i] - (vf){0};
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
@@ -124,7 +124,7 @@ static __attribute__((noinline)) void gram_tile(const float *f, float *g, int C,
         a += C, b += C;
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
+    for (int i = 0; i < DR; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) *(vf *)(g + (long)(i0 + i) * C + j0 + j * VL) += acc[i][j];
 }
@@ -133,11 +133,11 @@ static void gram(const float *f, float *g, int C, int i0, int i1, long p0, long 
     enum { BP = 256 }; // pixels per chain of sums: their rows stay in the L2, and long sums lose no digits
     for (int i = i0; i < i1; i++)
         for (int j = i0; j < C; j++) g[(long)i * C + j] = 0;
-    const int fast = C % NR == 0 && i0 % NR == 0 && i1 - i0 >= MR;
+    const int fast = C % NR == 0 && i0 % NR == 0 && i1 - i0 >= DR;
     for (long b = p0; b < p1; b += BP) {
         const long e = b + BP < p1 ? b + BP : p1;
         int i = i0;
-        for (; fast && i + MR <= i1; i += MR)
+        for (; fast && i + DR <= i1; i += DR)
             for (int j = i / NR * NR; j < C; j += NR) gram_tile(f, g, C, i, j, b, e);
         for (; i < i1; i++) // odd channel counts
             for (int j = fast ? i / NR * NR : i; j < C; j++) {
@@ -148,4 +148,3 @@ static void gram(const float *f, float *g, int C, int i0, int i1, long p0, long 
     }
 }
 
-#define ISA_TABLE(var, label) const host_isa var = {label, NR, conv3x3, gemm, gram};

@@ -5,10 +5,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// One Winograd convolution, forward or backward-data (the same code: only the weights differ). See wino.h.
+typedef struct {
+    int N, H, W, C, K;     // pictures, extent of input and output, channels in and out (multiples of 64)
+    int relu;              // forward: max(., 0)
+    int accumulate;        // backward: y += instead of y =
+    const float *x;        // (N,H,W,C); with xbits: the gradient behind a 2x2 pool, (N,H/2,W/2,C)
+    const uint8_t *xbits;  // sign bits (N,H,W,C/8) of the tensor before that pool, or NULL
+    const float *U;        // packed weights
+    const float *bias;     // forward: (K); NULL: backward
+    float *y;              // (N,H,W,K) or NULL
+    float *ypool;          // forward: 2x2 average of y, (N,H/2,W/2,K), or NULL
+    uint8_t *ybits;        // forward: sign bits of y, (N,H,W,K/8), or NULL
+    const uint8_t *gate;   // backward: sign bits that gate y, or NULL
+} host_wino;
+
+// The phases of F(tile x tile, 3x3); tiles count through all pictures. See wino.h.
+typedef struct {
+    int tile;
+    void (*pack)(const float *w, int Co, int Ci, int rot, double scale, float *U, int n0, int n1);
+    long (*vsize)(int C, int T); // floats of V for T tiles
+    long (*msize)(int T);        // floats of M
+    void (*transform)(const host_wino *J, float *V, int t0, int T, int p0, int p1);
+    void (*multiply)(const host_wino *J, const float *V, float *M, int t0, int T, int n0, int n1);
+} host_wino_fns;
+
 // The loops that do most of the arithmetic exist once per instruction set.
 typedef struct {
     const char *name;
-    int nr; // width of a weight panel: output channels that one register tile computes
+    int nr;      // width of a weight panel: output channels that one register tile computes
+    int mr;      // rows of the matrix microkernel: tiles of a panel of V
+    double peak; // what probe_peak's inner loop counts: floating-point operations per call
 
     // Rows [row0,row1) of y = conv3x3(x, w) + bias, then max(.,0) if relu. x is H x W x C, y H x W x K;
     // w packed [ceil(K/nr)][tap][C][nr], zero-filled; bias padded to a multiple of nr.
@@ -18,6 +45,18 @@ typedef struct {
     void (*gemm)(const float *f, const float *s, float *y, int C, int K, long p0, long p1);
     // g[i][j] = sum over pixels [p0,p1) of f[p][i] * f[p][j], for i in [i0,i1), j in [i0,C). g is C x C.
     void (*gram)(const float *f, float *g, int C, int i0, int i1, long p0, long p1);
+
+    const host_wino_fns *f4, *f6;
+
+    // conv1_1: rows [row0,row1) of y = relu(conv(x) + bias) and its sign bits (may be NULL); and of dx from dy.
+    void (*first_pack)(const float *w, float *fwd, float *bwd); // 27*64 and 32*64 floats
+    void (*first_fwd)(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W,
+                      int row0, int row1, float *strip); // strip: 3*(W+2)*3 floats
+    void (*first_bwd)(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1,
+                      float *ring); // ring: 3*(W+2)*32 floats
+
+    // Independent multiply-adds in registers, `rounds` times `peak` operations: the processor's limit.
+    float (*probe_peak)(long rounds);
 } host_isa;
 
 // host_isa_named returns the set ("avx512", "avx2", "base") or NULL when this processor or build lacks it.
@@ -35,6 +74,37 @@ static inline void host_gram(const host_isa *isa, const float *f, float *g, int 
                              long p1) {
     isa->gram(f, g, C, i0, i1, p0, p1);
 }
+
+static inline void host_wino_pack(const host_wino_fns *f, const float *w, int Co, int Ci, int rot, double scale,
+                                  float *U, int n0, int n1) {
+    f->pack(w, Co, Ci, rot, scale, U, n0, n1);
+}
+static inline long host_wino_vsize(const host_wino_fns *f, int C, int T) { return f->vsize(C, T); }
+static inline long host_wino_msize(const host_wino_fns *f, int T) { return f->msize(T); }
+static inline void host_wino_transform(const host_wino_fns *f, const host_wino *J, float *V, int t0, int T, int p0,
+                                       int p1) {
+    f->transform(J, V, t0, T, p0, p1);
+}
+static inline void host_wino_multiply(const host_wino_fns *f, const host_wino *J, const float *V, float *M, int t0,
+                                      int T, int n0, int n1) {
+    f->multiply(J, V, M, t0, T, n0, n1);
+}
+static inline void host_first_pack(const host_isa *isa, const float *w, float *fwd, float *bwd) {
+    isa->first_pack(w, fwd, bwd);
+}
+static inline void host_first_fwd(const host_isa *isa, const float *x, const float *U, const float *bias, float *y,
+                                  uint8_t *bits, int H, int W, int row0, int row1, float *strip) {
+    isa->first_fwd(x, U, bias, y, bits, H, W, row0, row1, strip);
+}
+static inline void host_first_bwd(const host_isa *isa, const float *dy, const float *U, float *dx, int H, int W,
+                                  int row0, int row1, float *ring) {
+    isa->first_bwd(dy, U, dx, H, W, row0, row1, ring);
+}
+static inline float host_probe_peak(const host_isa *isa, long rounds) { return isa->probe_peak(rounds); }
+
+// ---- memory outside Go's heap: zeroed, aligned to 2 MB and advised to use huge pages when large; NULL when there is none
+void *host_alloc(size_t bytes);
+void host_free(void *p, size_t bytes);
 
 // ---- elementwise loops (elementwise.c): memory-bound, one version, the compiler vectorises
 void host_normalize(float *y, const float *x, long pixels, int C, const float *mean, const float *std);

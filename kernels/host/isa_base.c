@@ -1,13 +1,16 @@
-// isa_base.c - what every processor of the architecture has: 4 lanes (SSE2, NEON), 6 x 8 register tile, and the choice
-// between the sets.
-#include "host.h"
-#include <string.h>
-#define VL 4
+// isa_base.c - what every processor of the architecture has (SSE2, NEON), 8 lanes in pairs of registers; and the choice
+// between the sets. NEON's 32 registers hold a 6 x 16 tile, SSE2's 16 a 6 x 8 tile.
+#define VL 8
+#if defined(__aarch64__)
 #define NV 2
+#else
+#define NV 1
+#endif
 #define MR 6
-#include "simd.h"
-#include "direct.h"
-ISA_TABLE(host_isa_base, "base")
+#define DR 6
+#define LABEL "base"
+#define ISA host_isa_base
+#include "isa.h"
 
 #if defined(__x86_64__)
 extern const host_isa host_isa_avx512, host_isa_avx2;

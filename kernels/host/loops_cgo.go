@@ -16,8 +16,13 @@ import "unsafe"
 type Loops struct {
 	Name string // "avx512", "avx2", "base"
 	isa  *C.host_isa
-	nr   int
+	nr   int // output channels of a weight panel
+	mr   int // tiles of a panel of V
 }
+
+// HasWinograd says whether the build has the Winograd loops and those of the
+// first layer; without them every convolution is direct.
+const HasWinograd = true
 
 // Names of the instruction sets, best first.
 var names = []string{"avx512", "avx2", "base"}
@@ -28,11 +33,35 @@ func Sets() []*Loops {
 	for _, name := range names {
 		c := C.CString(name)
 		if isa := C.host_isa_named(c); isa != nil {
-			all = append(all, &Loops{Name: name, isa: isa, nr: int(isa.nr)})
+			all = append(all, &Loops{Name: name, isa: isa, nr: int(isa.nr), mr: int(isa.mr)})
 		}
 		C.free(unsafe.Pointer(c))
 	}
 	return all
+}
+
+// Alloc returns n zeroed values outside Go's heap, aligned to a page or better,
+// or nil when there is no memory. Free gives them back.
+func Alloc(n int) []float32 {
+	p := C.host_alloc(C.size_t(4 * n))
+	if p == nil {
+		return nil
+	}
+	return unsafe.Slice((*float32)(p), n)
+}
+
+// Free releases what Alloc returned; the slice must not be used afterwards.
+func Free(s []float32) {
+	if len(s) > 0 {
+		C.host_free(unsafe.Pointer(&s[0]), C.size_t(4*len(s)))
+	}
+}
+
+// Peak runs independent multiply-adds on the calling goroutine and returns how
+// many floating-point operations they were.
+func (l *Loops) Peak(rounds int) float64 {
+	C.host_probe_peak(l.isa, C.long(rounds))
+	return float64(l.isa.peak) * float64(rounds)
 }
 
 func ptr(s []float32) *C.float {

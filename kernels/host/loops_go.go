@@ -8,7 +8,34 @@ import "math"
 type Loops struct {
 	Name string
 	nr   int
+	mr   int
 }
+
+// HasWinograd says whether the build has the Winograd loops and those of the
+// first layer; without them every convolution is direct.
+const HasWinograd = false
+
+// Alloc returns n zeroed values, or nil when there is no memory. Free gives
+// them back.
+func Alloc(n int) []float32 { return make([]float32, n) }
+
+// Free releases what Alloc returned; the slice must not be used afterwards.
+func Free([]float32) {}
+
+// Peak runs independent multiply-adds on the calling goroutine and returns how
+// many floating-point operations they were.
+func (l *Loops) Peak(rounds int) float64 {
+	var s [4]float32
+	for range rounds * 1000 {
+		for i := range s {
+			s[i] = s[i]*1.0000001 + 1e-9
+		}
+	}
+	sink = s[0]
+	return float64(rounds) * 8000
+}
+
+var sink float32
 
 // Sets returns the versions that this build can run, the best first.
 func Sets() []*Loops { return []*Loops{{Name: "go", nr: 4}} }
