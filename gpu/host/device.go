@@ -42,6 +42,7 @@ type Options struct {
 type Device struct {
 	opt   Options
 	loops *loops.Loops
+	pool  *loops.Pool
 
 	mu     sync.Mutex
 	packed map[packKey]*packed
@@ -72,6 +73,9 @@ func New(opt Options) (*Device, error) {
 		return nil, fmt.Errorf("cpu: instruction set %q (%s): this machine and build have %s: %w",
 			opt.Set, EnvSet, strings.Join(have, ", "), gpu.ErrNoDevice)
 	}
+	if d.pool = d.loops.NewPool(opt.Threads); d.pool == nil {
+		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", opt.Threads, gpu.ErrOutOfMemory)
+	}
 	return d, nil
 }
 
@@ -92,10 +96,14 @@ func (d *Device) Info() gpu.Info {
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.packed == nil {
+		return nil
+	}
 	for _, p := range d.packed {
 		loops.Free(p.mem)
 	}
 	d.packed = nil
+	d.pool.Close()
 	return nil
 }
 

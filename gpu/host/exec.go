@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	loops "github.com/stylize-gpu/stylize/kernels/host"
@@ -117,40 +115,6 @@ func (r *runner) checkFences(at int) error {
 	return nil
 }
 
-// parallel calls f(0) .. f(n-1), in any order, on the threads of the device.
-func (r *runner) parallel(n int, f func(i int)) {
-	r.workers(n, func(_, i int) { f(i) })
-}
-
-// workers is parallel that also says which of the threads is calling, for
-// scratch of its own. A thread takes the next index when it is done with the
-// last, so that one that is held up delays nobody.
-func (r *runner) workers(n int, f func(worker, i int)) {
-	threads := min(r.dev.opt.Threads, n)
-	if threads <= 1 {
-		for i := range n {
-			f(0, i)
-		}
-		return
-	}
-	var next atomic.Int64
-	work := func(worker int) {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			f(worker, i)
-		}
-	}
-	var wg sync.WaitGroup
-	for worker := range threads - 1 {
-		wg.Go(func() { work(worker) })
-	}
-	work(threads - 1)
-	wg.Wait()
-}
-
 // part is a cut of n items into equal blocks: block i is [i*size, min(n, (i+1)*size)).
 type part struct{ n, size int }
 
@@ -182,12 +146,12 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	// each runs f over chunks of all elements; rows over blocks of rows of each picture.
 	each := func(n int, f func(lo, hi int)) func() {
 		p := part{n, chunk}
-		return func() { r.parallel(p.blocks(), func(i int) { f(p.at(i)) }) }
+		return func() { r.dev.pool.Each(p.blocks(), func(i int) { f(p.at(i)) }) }
 	}
 	rows := func(pictures, h, rowElems int, f func(n, lo, hi int)) func() {
 		p := part{h, max(1, chunk/rowElems)}
 		return func() {
-			r.parallel(pictures*p.blocks(), func(i int) {
+			r.dev.pool.Each(pictures*p.blocks(), func(i int) {
 				lo, hi := p.at(i % p.blocks())
 				f(i/p.blocks(), lo, hi)
 			})
@@ -198,7 +162,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	case gpu.Normalize, gpu.NormalizeGrad:
 		p := part{x.N * x.Pixels(), chunk / 4}
 		return func() {
-			r.parallel(p.blocks(), func(i int) {
+			r.dev.pool.Each(p.blocks(), func(i int) {
 				lo, hi := p.at(i)
 				l.Normalize(out[0][lo*x.C:hi*x.C], in[0][lo*x.C:hi*x.C], op.Mean, op.Std)
 			})
@@ -223,19 +187,16 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		f := s.in[1].Shape
 		scale := 1 / (float32(f.C) * float32(f.Pixels()))
 		mat := work[:l.MatrixLen(f.C)]
-		pack, pix := part{f.C, 64}, part{f.Pixels(), max(96, chunk/f.C/96*96)}
+		pack, size := part{f.C, 64}, max(96, chunk/f.C/96*96)
 		return func() {
 			for n := range f.N {
 				dg := in[0][n*f.C*f.C:][:f.C*f.C]
 				clear(mat)
-				r.parallel(pack.blocks(), func(i int) {
+				r.dev.pool.Each(pack.blocks(), func(i int) {
 					lo, hi := pack.at(i)
 					l.PackMatrix(mat, dg, f.C, scale, lo, hi)
 				})
-				r.parallel(pix.blocks(), func(i int) {
-					lo, hi := pix.at(i)
-					l.Gemm(out[0][n*ny:(n+1)*ny], in[1][n*ny:(n+1)*ny], mat, f.C, lo, hi)
-				})
+				r.dev.pool.Gemm(out[0][n*ny:(n+1)*ny], in[1][n*ny:(n+1)*ny], mat, f.C, f.Pixels(), size)
 			}
 		}, nil
 	case gpu.MSE:
@@ -250,7 +211,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		k := float32(2 * float64(op.Scale) / float64(nx))
 		p := part{nx, chunk}
 		return func() {
-			r.parallel(x.N*p.blocks(), func(i int) {
+			r.dev.pool.Each(x.N*p.blocks(), func(i int) {
 				n := i / p.blocks()
 				lo, hi := p.at(i % p.blocks())
 				b := in[1]
@@ -276,7 +237,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		p := part{nx, chunk}
 		return func() {
 			a := loops.NewAdamStep(op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps, int(step[0]), int(op.Adam.Clamp))
-			r.parallel(x.N*p.blocks(), func(i int) {
+			r.dev.pool.Each(x.N*p.blocks(), func(i int) {
 				n := i / p.blocks()
 				if t := tot[4*n+3]; t-t != 0 { // not finite: keep the picture as it is
 					return
@@ -297,7 +258,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 func (r *runner) bindSums(pictures int, p part, f func(n, lo, hi int) float64, done func(n int, sum float64)) func() {
 	sums := make([]float64, pictures*p.blocks())
 	return func() {
-		r.parallel(len(sums), func(i int) {
+		r.dev.pool.Each(len(sums), func(i int) {
 			lo, hi := p.at(i % p.blocks())
 			sums[i] = f(i/p.blocks(), lo, hi)
 		})
@@ -314,20 +275,15 @@ func (r *runner) bindSums(pictures int, p part, f func(n, lo, hi int) float64, d
 // bindGram sums slices of the pixels into triangles of their own, then adds
 // those in order and mirrors.
 func (r *runner) bindGram(f, g, work []float32, x gpu.Shape) func() {
-	l, c, slices := r.dev.loops, x.C, gramSlices(x.Pixels())
+	c, slices := x.C, gramSlices(x.Pixels())
 	pix := part{x.Pixels(), (x.Pixels() + slices - 1) / slices}
 	band := part{c, 64}
 	scale := 1 / (float64(c) * float64(x.Pixels()))
 	return func() {
 		for n := range x.N {
 			fn, gn := f[n*x.Pixels()*c:][:x.Pixels()*c], g[n*c*c:][:c*c]
-			r.parallel(pix.blocks()*band.blocks(), func(i int) {
-				slice := i / band.blocks()
-				p0, p1 := pix.at(slice)
-				i0, i1 := band.at(i % band.blocks())
-				l.Gram(work[slice*c*c:][:c*c], fn, c, i0, i1, p0, p1)
-			})
-			r.parallel(band.blocks(), func(b int) {
+			r.dev.pool.Gram(work, fn, c, x.Pixels(), slices)
+			r.dev.pool.Each(band.blocks(), func(b int) {
 				i0, i1 := band.at(b)
 				for i := i0; i < i1; i++ {
 					for j := i; j < c; j++ {
@@ -365,7 +321,7 @@ func (r *runner) bindRecord(in [][]float32, ring []float32, ringRows, pictures, 
 	sums := make([][3]float64, pictures*p.blocks())
 	const center = 0.5 // the middle of a picture's range: the variance loses no digits
 	return func() {
-		r.parallel(len(sums), func(i int) {
+		r.dev.pool.Each(len(sums), func(i int) {
 			n := i / p.blocks()
 			lo, hi := p.at(i % p.blocks())
 			sums[i] = [3]float64{2: 1}

@@ -179,7 +179,7 @@ func (l *lowering) readyBefore(term, op *gpu.Op) bool {
 		return false
 	}
 	for _, b := range term.In {
-		if d := l.def[b]; d != nil && (l.at[d] >= l.at[op] || l.absorbed[d]) {
+		if d := l.def[b]; d != nil && l.at[d] >= l.at[op] {
 			return false
 		}
 	}

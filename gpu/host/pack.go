@@ -45,7 +45,7 @@ func (d *Device) packedLen(op *gpu.Op, c *conv) int {
 }
 
 // pack returns the packed weights of a convolution.
-func (d *Device) pack(op *gpu.Op, c *conv, parallel func(n int, f func(i int))) (*packed, error) {
+func (d *Device) pack(op *gpu.Op, c *conv) (*packed, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.packed == nil {
@@ -88,10 +88,7 @@ func (d *Device) pack(op *gpu.Op, c *conv, parallel func(n int, f func(i int))) 
 		if c.xbits != nil {
 			scale = 0.25
 		}
-		panels := k / d.loops.Panel()
-		parallel(panels, func(i int) {
-			d.loops.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, c.dgrad, scale, i, i+1)
-		})
+		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, c.dgrad, scale)
 	}
 	d.packed[key] = p
 	return p, nil

@@ -6,6 +6,19 @@
 // Order of sums: taps row by row, channels ascending, one chain per output: the bits do not depend on how the
 // caller cuts the work.
 
+// One channel: NV loads of weights, mr broadcasts, mr * NV multiply-adds.
+INL void tile_step(const float *const *a, long lda, int u, const float *b, vf acc[DR][NV], const int mr) {
+    vf bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) bv[j] = *(const vf *)(b + j * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+        vf av = a[i / 3][(i % 3) * lda + u] - (vf){0};
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
+    }
+}
+
 // y[i][0..kn) for mr pixels: init + sum over taps [r0,r1) x [s0,s1) and channels. x points at tap (0,0) of the
 // first pixel; pixels are lda floats apart, tap rows xrow floats.
 INL void tile(const float *x, long lda, long xrow, int r0, int r1, int s0, int s1, int C, const float *w,
@@ -17,21 +30,23 @@ INL void tile(const float *x, long lda, long xrow, int r0, int r1, int s0, int s
         for (int j = 0; j < NV; j++) acc[i][j] = bias ? *(const vf *)(bias + j * VL) : (vf){0};
     for (int r = r0; r < r1; r++)
         for (int s = s0; s < s1; s++) {
-            // three pointers, three pixels each: addresses stay base + {0,1,2} * lda
-            const float *a0 = x + r * xrow + s * lda, *a1 = a0 + 3 * lda, *a2 = a0 + 6 * lda;
+            // a pointer for every three pixels: addresses stay base + {0,1,2} * lda + constant
+            const float *a[(DR + 2) / 3];
+#pragma GCC unroll 8
+            for (int i = 0; i < (mr + 2) / 3; i++) a[i] = x + r * xrow + (s + 3 * i) * lda;
             const float *b = w + (long)(r * 3 + s) * C * NR;
-            for (int c = 0; c < C; c++) {
-                vf bv[NV];
+            int c = 0;
+            for (; c + 4 <= C; c += 4) {
 #pragma GCC unroll 4
-                for (int j = 0; j < NV; j++) bv[j] = *(const vf *)(b + j * VL);
-#pragma GCC unroll 16
-                for (int i = 0; i < mr; i++) {
-                    const float *a = i < 3 ? a0 + i * lda : i < 6 ? a1 + (i - 3) * lda : a2 + (i - 6) * lda;
-                    vf av = *a - (vf){0};
-#pragma GCC unroll 4
-                    for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
-                }
-                a0++, a1++, a2++;
+                for (int u = 0; u < 4; u++) tile_step(a, lda, u, b + u * NR, acc, mr);
+#pragma GCC unroll 8
+                for (int i = 0; i < (mr + 2) / 3; i++) a[i] += 4;
+                b += 4 * NR;
+            }
+            for (; c < C; c++) {
+                tile_step(a, lda, 0, b, acc, mr);
+#pragma GCC unroll 8
+                for (int i = 0; i < (mr + 2) / 3; i++) a[i]++;
                 b += NR;
             }
         }
@@ -60,9 +75,10 @@ typedef void tile_fn(const float *x, long lda, long xrow, int r0, int r1, int s0
         tile(x, lda, xrow, r0, r1, s0, s1, C, w, bias, y, ldy, relu, kn, m);                                 \
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#if DR == 8
-TILE(7) TILE(8)
-static tile_fn *const tiles[DR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
+#if DR == 14
+TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
+static tile_fn *const tiles[DR + 1] = {0,      tile_1, tile_2, tile_3,  tile_4,  tile_5,  tile_6, tile_7,
+                                       tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
 #else
 static tile_fn *const tiles[DR + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 #endif
@@ -103,11 +119,11 @@ static void gemm(const float *f, const float *s, float *y, int C, int K, long p0
     }
 }
 
-// DR x NR corner of the Gram matrix at (i0, j0), pixels [p0,p1), added to g. Both operands are rows of f.
-NOINLINE void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0, long p1) {
+// mr x NR corner of the Gram matrix at (i0, j0), pixels [p0,p1), added to g. Both operands are rows of f.
+INL void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0, long p1, const int mr) {
     vf acc[DR][NV];
 #pragma GCC unroll 16
-    for (int i = 0; i < DR; i++)
+    for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) acc[i][j] = (vf){0};
     const float *a = f + p0 * C + i0, *b = f + p0 * C + j0;
@@ -116,7 +132,7 @@ NOINLINE void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) bv[j] = *(const vf *)(b + j * VL);
 #pragma GCC unroll 16
-        for (int i = 0; i < DR; i++) {
+        for (int i = 0; i < mr; i++) {
             vf av = a[i] - (vf){0};
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
@@ -124,27 +140,37 @@ NOINLINE void gram_tile(const float *f, float *g, int C, int i0, int j0, long p0
         a += C, b += C;
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < DR; i++)
+    for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < NV; j++) *(vf *)(g + (long)(i0 + i) * C + j0 + j * VL) += acc[i][j];
+}
+// A band of 64 rows is cut into tiles of DR rows and one of GREST.
+enum { GREST = 64 % DR };
+NOINLINE void gram_full(const float *f, float *g, int C, int i0, int j0, long p0, long p1) {
+    gram_tile(f, g, C, i0, j0, p0, p1, DR);
+}
+NOINLINE void gram_rest(const float *f, float *g, int C, int i0, int j0, long p0, long p1) {
+    gram_tile(f, g, C, i0, j0, p0, p1, GREST);
 }
 
 static void gram(const float *f, float *g, int C, int i0, int i1, long p0, long p1) {
     enum { BP = 256 }; // pixels per chain of sums: their rows stay in the L2, and long sums lose no digits
     for (int i = i0; i < i1; i++)
         for (int j = i0; j < C; j++) g[(long)i * C + j] = 0;
-    const int fast = C % NR == 0 && i0 % NR == 0 && i1 - i0 >= DR;
+    const int fast = C % 64 == 0 && i0 % 64 == 0 && i1 - i0 == 64;
     for (long b = p0; b < p1; b += BP) {
         const long e = b + BP < p1 ? b + BP : p1;
-        int i = i0;
-        for (; fast && i + DR <= i1; i += DR)
-            for (int j = i / NR * NR; j < C; j += NR) gram_tile(f, g, C, i, j, b, e);
-        for (; i < i1; i++) // odd channel counts
-            for (int j = fast ? i / NR * NR : i; j < C; j++) {
+        if (fast) {
+            for (int i = i0; i < i1; i += DR)
+                for (int j = i / NR * NR; j < C; j += NR)
+                    (i + DR <= i1 ? gram_full : gram_rest)(f, g, C, i, j, b, e);
+            continue;
+        }
+        for (int i = i0; i < i1; i++) // odd channel counts
+            for (int j = i; j < C; j++) {
                 float sum = 0;
                 for (long p = b; p < e; p++) sum += f[p * C + i] * f[p * C + j];
                 g[(long)i * C + j] += sum;
             }
     }
 }
-

@@ -62,45 +62,32 @@ typedef struct {
 // host_isa_named returns the set ("avx512", "avx2", "base") or NULL when this processor or build lacks it.
 const host_isa *host_isa_named(const char *name);
 
-static inline void host_conv3x3(const host_isa *isa, const float *x, const float *w, const float *bias, float *y,
-                                int H, int W, int C, int K, int relu, int row0, int row1) {
-    isa->conv3x3(x, w, bias, y, H, W, C, K, relu, row0, row1);
-}
-static inline void host_gemm(const host_isa *isa, const float *f, const float *s, float *y, int C, int K, long p0,
-                             long p1) {
-    isa->gemm(f, s, y, C, K, p0, p1);
-}
-static inline void host_gram(const host_isa *isa, const float *f, float *g, int C, int i0, int i1, long p0,
-                             long p1) {
-    isa->gram(f, g, C, i0, i1, p0, p1);
-}
-
-static inline void host_wino_pack(const host_wino_fns *f, const float *w, int Co, int Ci, int rot, double scale,
-                                  float *U, int n0, int n1) {
-    f->pack(w, Co, Ci, rot, scale, U, n0, n1);
-}
 static inline long host_wino_vsize(const host_wino_fns *f, int C, int T) { return f->vsize(C, T); }
 static inline long host_wino_msize(const host_wino_fns *f, int T) { return f->msize(T); }
-static inline void host_wino_transform(const host_wino_fns *f, const host_wino *J, float *V, int t0, int T, int p0,
-                                       int p1) {
-    f->transform(J, V, t0, T, p0, p1);
-}
-static inline void host_wino_multiply(const host_wino_fns *f, const host_wino *J, const float *V, float *M, int t0,
-                                      int T, int n0, int n1) {
-    f->multiply(J, V, M, t0, T, n0, n1);
-}
 static inline void host_first_pack(const host_isa *isa, const float *w, float *fwd, float *bwd) {
     isa->first_pack(w, fwd, bwd);
 }
-static inline void host_first_fwd(const host_isa *isa, const float *x, const float *U, const float *bias, float *y,
-                                  uint8_t *bits, int H, int W, int row0, int row1, float *strip) {
-    isa->first_fwd(x, U, bias, y, bits, H, W, row0, row1, strip);
-}
-static inline void host_first_bwd(const host_isa *isa, const float *dy, const float *U, float *dx, int H, int W,
-                                  int row0, int row1, float *ring) {
-    isa->first_bwd(dy, U, dx, H, W, row0, row1, ring);
-}
-static inline float host_probe_peak(const host_isa *isa, long rounds) { return isa->probe_peak(rounds); }
+
+// ---- threads, and each heavy step cut for them (pool.c). A pool runs one step at a time.
+typedef struct host_pool host_pool;
+host_pool *host_pool_new(int threads); // NULL without memory
+void host_pool_free(host_pool *p);
+// Blocks of `size` tiles, work holding V and M a thread; or, shared, one V and M a thread.
+void host_run_wino(host_pool *p, const host_isa *isa, const host_wino_fns *fns, const host_wino *job, float *work,
+                   int tiles, int size, int shared);
+void host_run_pack(host_pool *p, const host_isa *isa, const host_wino_fns *fns, const float *w, int Co, int Ci, int rot,
+                   double scale, float *U);
+// Blocks of `size` rows of N pictures.
+void host_run_conv3x3(host_pool *p, const host_isa *isa, const float *x, const float *w, const float *bias, float *y,
+                      int N, int H, int W, int C, int K, int relu, int size);
+void host_run_first(host_pool *p, const host_isa *isa, int dgrad, const float *x, const float *w, const float *bias,
+                    float *y, uint8_t *bits, int N, int H, int W, int size, float *work, long worklen);
+// Blocks of `size` pixels; slices of pixels, each with a C x C triangle in work.
+void host_run_gemm(host_pool *p, const host_isa *isa, const float *f, const float *s, float *y, int C, long pixels,
+                   long size);
+void host_run_gram(host_pool *p, const host_isa *isa, const float *f, float *work, int C, long pixels, int slices);
+// Independent multiply-adds on every thread; returns how many floating-point operations.
+double host_run_peak(host_pool *p, const host_isa *isa, long rounds);
 
 // ---- memory outside Go's heap: zeroed, aligned to 2 MB and advised to use huge pages when large; NULL when there is none
 void *host_alloc(size_t bytes);

@@ -9,16 +9,16 @@
 #include "first.h"
 #include "direct.h"
 
-enum { PEAK_CHAINS = DR * NV, PEAK_STEPS = 64 };
+enum { PEAK_CHAINS = 12, PEAK_STEPS = 64 };
 static float probe_peak(long rounds) {
-    vf acc[PEAK_CHAINS], a = (vf){0} + 1.0f, b = (vf){0} + 1e-9f;
-#pragma GCC unroll 16
+    volatile float one = 1.0f, tiny = 1e-9f; // unknown to the compiler
+    vf acc[PEAK_CHAINS], a = (vf){0} + one, b = (vf){0} + tiny;
+#pragma GCC unroll 12
     for (int i = 0; i < PEAK_CHAINS; i++) acc[i] = (vf){0} + (float)i;
     for (long r = 0; r < rounds * PEAK_STEPS; r++) {
 #pragma GCC unroll 16
         for (int i = 0; i < PEAK_CHAINS; i++) {
             acc[i] = acc[i] * a + b;
-            __asm__("" : "+m"(b)); // not foldable
         }
     }
     vf s = acc[0];

@@ -8,7 +8,7 @@
 #define VL 16
 #define NV 2
 #define MR 14
-#define DR 8
+#define DR 14
 #define LABEL "avx512"
 #define ISA host_isa_avx512
 #include "isa.h"

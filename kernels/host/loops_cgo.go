@@ -57,36 +57,11 @@ func Free(s []float32) {
 	}
 }
 
-// Peak runs independent multiply-adds on the calling goroutine and returns how
-// many floating-point operations they were.
-func (l *Loops) Peak(rounds int) float64 {
-	C.host_probe_peak(l.isa, C.long(rounds))
-	return float64(l.isa.peak) * float64(rounds)
-}
-
 func ptr(s []float32) *C.float {
 	if len(s) == 0 {
 		return nil
 	}
 	return (*C.float)(unsafe.Pointer(&s[0]))
-}
-
-// Conv3x3 computes rows [row0,row1) of y = conv3x3(x) (+ bias), then ReLU if
-// relu. x is H x W x C, y H x W x K.
-func (l *Loops) Conv3x3(y, x []float32, w *Weights, h, width int, relu bool, row0, row1 int) {
-	C.host_conv3x3(l.isa, ptr(x), ptr(w.data), ptr(w.bias), ptr(y), C.int(h), C.int(width), C.int(w.C), C.int(w.K),
-		boolInt(relu), C.int(row0), C.int(row1))
-}
-
-// Gemm computes pixels [p0,p1) of y = f s, with s packed by PackMatrix.
-func (l *Loops) Gemm(y, f, s []float32, c, p0, p1 int) {
-	C.host_gemm(l.isa, ptr(f), ptr(s), ptr(y), C.int(c), C.int(c), C.long(p0), C.long(p1))
-}
-
-// Gram computes g[i][j] = sum over pixels [p0,p1) of f[p][i] f[p][j] for i in
-// [i0,i1) and j in [i0,C).
-func (l *Loops) Gram(g, f []float32, c, i0, i1, p0, p1 int) {
-	C.host_gram(l.isa, ptr(f), ptr(g), C.int(c), C.int(i0), C.int(i1), C.long(p0), C.long(p1))
 }
 
 func boolInt(b bool) C.int {

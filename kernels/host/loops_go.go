@@ -22,28 +22,13 @@ func Alloc(n int) []float32 { return make([]float32, n) }
 // Free releases what Alloc returned; the slice must not be used afterwards.
 func Free([]float32) {}
 
-// Peak runs independent multiply-adds on the calling goroutine and returns how
-// many floating-point operations they were.
-func (l *Loops) Peak(rounds int) float64 {
-	var s [4]float32
-	for range rounds * 1000 {
-		for i := range s {
-			s[i] = s[i]*1.0000001 + 1e-9
-		}
-	}
-	sink = s[0]
-	return float64(rounds) * 8000
-}
-
-var sink float32
-
 // Sets returns the versions that this build can run, the best first.
-func Sets() []*Loops { return []*Loops{{Name: "go", nr: 4}} }
+func Sets() []*Loops { return []*Loops{{Name: "go", nr: 4, mr: 1}} }
 
-// Conv3x3 computes rows [row0,row1) of y = conv3x3(x) (+ bias), then ReLU if
+// conv3x3 computes rows [row0,row1) of y = conv3x3(x) (+ bias), then ReLU if
 // relu. x is H x W x C, y H x W x K. Four output channels and two pixels at a
 // time keep eight sums in registers.
-func (l *Loops) Conv3x3(y, x []float32, w *Weights, h, width int, relu bool, row0, row1 int) {
+func (l *Loops) conv3x3(y, x []float32, w *Weights, h, width int, relu bool, row0, row1 int) {
 	for k0 := 0; k0 < w.K; k0 += 4 {
 		wp := w.data[k0*9*w.C:]
 		var b [4]float32
@@ -81,8 +66,8 @@ func (l *Loops) Conv3x3(y, x []float32, w *Weights, h, width int, relu bool, row
 	}
 }
 
-// Gemm computes pixels [p0,p1) of y = f s, with s packed by PackMatrix.
-func (l *Loops) Gemm(y, f, s []float32, c, p0, p1 int) {
+// gemm computes pixels [p0,p1) of y = f s, with s packed by PackMatrix.
+func (l *Loops) gemm(y, f, s []float32, c, p0, p1 int) {
 	for k0 := 0; k0 < c; k0 += 4 {
 		sp := s[k0*c:]
 		for p := p0; p < p1; p++ {
@@ -99,9 +84,9 @@ func (l *Loops) Gemm(y, f, s []float32, c, p0, p1 int) {
 	}
 }
 
-// Gram computes g[i][j] = sum over pixels [p0,p1) of f[p][i] f[p][j] for i in
+// gram computes g[i][j] = sum over pixels [p0,p1) of f[p][i] f[p][j] for i in
 // [i0,i1) and j in [i0,C), in chains of 256 pixels.
-func (l *Loops) Gram(g, f []float32, c, i0, i1, p0, p1 int) {
+func (l *Loops) gram(g, f []float32, c, i0, i1, p0, p1 int) {
 	for i := i0; i < i1; i++ {
 		clear(g[i*c+i0 : (i+1)*c])
 	}

@@ -6,11 +6,7 @@ func WinoTiles(tile, n, h, w int) int { return n * ((h + tile - 1) / tile) * ((w
 // WinoWeights is the number of values of transformed weights.
 func WinoWeights(tile, c, k int) int { return (tile + 2) * (tile + 2) * c * k }
 
-// Panel is the number of output channels of a weight panel; Rows the number of
-// tiles of a panel of V.
-func (l *Loops) Panel() int { return l.nr }
-
-// Rows is documented with Panel.
+// Rows is the number of tiles of a panel of V: fewer cost nearly the same.
 func (l *Loops) Rows() int { return l.mr }
 
 // Sizes of the first layer's packed weights and scratch, in values.

@@ -12,8 +12,6 @@ import "unsafe"
 type Wino struct {
 	job   C.host_wino
 	fns   *C.host_wino_fns
-	nr    int
-	mr    int
 	tiles int
 }
 
@@ -44,7 +42,7 @@ func (l *Loops) fns(tile int) *C.host_wino_fns {
 func (l *Loops) NewWino(tile int, a WinoArgs) *Wino {
 	bits := func(s []float32) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(ptr(s))) }
 	return &Wino{
-		fns: l.fns(tile), nr: l.nr, mr: l.mr, tiles: WinoTiles(tile, a.N, a.H, a.W),
+		fns: l.fns(tile), tiles: WinoTiles(tile, a.N, a.H, a.W),
 		job: C.host_wino{
 			N: C.int(a.N), H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), K: C.int(a.K), relu: boolInt(a.ReLU), accumulate: boolInt(a.Accumulate),
 			x: ptr(a.X), xbits: bits(a.XBits), U: ptr(a.U), bias: ptr(a.Bias), y: ptr(a.Y), ypool: ptr(a.YPool), ybits: bits(a.YBits), gate: bits(a.Gate),
@@ -52,42 +50,12 @@ func (l *Loops) NewWino(tile int, a WinoArgs) *Wino {
 	}
 }
 
-// Panels is how many panels of output channels there are.
-func (w *Wino) Panels() int { return int(w.job.K) / w.nr }
-
-// Transform computes V of panels [p0,p1) of the block of n tiles from t0.
-func (w *Wino) Transform(v []float32, t0, n, p0, p1 int) {
-	C.host_wino_transform(w.fns, &w.job, ptr(v), C.int(t0), C.int(n), C.int(p0), C.int(p1))
-}
-
-// Multiply computes the outputs of panels [n0,n1) for the block; m is scratch.
-func (w *Wino) Multiply(v, m []float32, t0, n, n0, n1 int) {
-	C.host_wino_multiply(w.fns, &w.job, ptr(v), ptr(m), C.int(t0), C.int(n), C.int(n0), C.int(n1))
-}
-
 // WinoScratch is the length of V and M for a block of n tiles of c channels.
 func (l *Loops) WinoScratch(tile, c, n int) (v, m int) {
 	return int(C.host_wino_vsize(l.fns(tile), C.int(c), C.int(n))), int(C.host_wino_msize(l.fns(tile), C.int(n)))
 }
 
-// PackWino transforms panels [n0,n1) of weights w (K,3,3,C) into u: for y =
-// conv(x), or with dgrad for dx = conv^T(dy). scale multiplies them.
-func (l *Loops) PackWino(tile int, u, w []float32, k, c int, dgrad bool, scale float64, n0, n1 int) {
-	C.host_wino_pack(l.fns(tile), ptr(w), C.int(k), C.int(c), boolInt(dgrad), C.double(scale), ptr(u), C.int(n0), C.int(n1))
-}
-
 // PackFirst packs the weights (64,3,3,3) of the first layer for both passes.
 func (l *Loops) PackFirst(fwd, bwd, w []float32) {
 	C.host_first_pack(l.isa, ptr(w), ptr(fwd), ptr(bwd))
-}
-
-// FirstFwd computes rows [row0,row1) of y = relu(conv(x) + bias), 3 to 64
-// channels, and its sign bits if bits is not nil. strip has FirstStrip(w) values.
-func (l *Loops) FirstFwd(y, bits, x, u, bias []float32, h, w, row0, row1 int, strip []float32) {
-	C.host_first_fwd(l.isa, ptr(x), ptr(u), ptr(bias), ptr(y), (*C.uint8_t)(unsafe.Pointer(ptr(bits))), C.int(h), C.int(w), C.int(row0), C.int(row1), ptr(strip))
-}
-
-// FirstBwd computes rows [row0,row1) of dx, 64 to 3 channels. ring has FirstRing(w) values.
-func (l *Loops) FirstBwd(dx, dy, u []float32, h, w, row0, row1 int, ring []float32) {
-	C.host_first_bwd(l.isa, ptr(dy), ptr(u), ptr(dx), C.int(h), C.int(w), C.int(row0), C.int(row1), ptr(ring))
 }

@@ -18,26 +18,20 @@ type WinoArgs struct {
 // NewWino is not in this build.
 func (l *Loops) NewWino(int, WinoArgs) *Wino { return nil }
 
-// Panels is not in this build.
-func (w *Wino) Panels() int { return 0 }
-
-// Transform is not in this build.
-func (w *Wino) Transform([]float32, int, int, int, int) {}
-
-// Multiply is not in this build.
-func (w *Wino) Multiply(_, _ []float32, _, _, _, _ int) {}
-
 // WinoScratch is not in this build.
 func (l *Loops) WinoScratch(int, int, int) (v, m int) { return 0, 0 }
-
-// PackWino is not in this build.
-func (l *Loops) PackWino(int, []float32, []float32, int, int, bool, float64, int, int) {}
 
 // PackFirst is not in this build.
 func (l *Loops) PackFirst(_, _, _ []float32) {}
 
+// Wino is not in this build.
+func (p *Pool) Wino(*Wino, int, bool, []float32) {}
+
+// PackWino is not in this build.
+func (p *Pool) PackWino(int, []float32, []float32, int, int, bool, float64) {}
+
 // FirstFwd is not in this build.
-func (l *Loops) FirstFwd(_, _, _, _, _ []float32, _, _, _, _ int, _ []float32) {}
+func (p *Pool) FirstFwd(_, _, _, _, _ []float32, _, _, _, _ int, _ []float32) {}
 
 // FirstBwd is not in this build.
-func (l *Loops) FirstBwd(_, _, _ []float32, _, _, _, _ int, _ []float32) {}
+func (p *Pool) FirstBwd(_, _, _ []float32, _, _, _, _ int, _ []float32) {}
