@@ -50,12 +50,13 @@ type Result struct {
 	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
 	RunSeconds   float64 `json:"run_seconds,omitempty"`
 	PerSecond    float64 `json:"iterations_per_second,omitempty"`
+	MedianMillis float64 `json:"median_iteration_ms,omitempty"` // where the device reports every iteration
 	MemoryBytes  int64   `json:"memory_bytes,omitempty"` // of the device, as planned
 }
 
 // Text is the form stored in a picture.
 func (r Record) Text() (string, error) {
-	r.Result.SetupSeconds, r.Result.RunSeconds, r.Result.PerSecond = 0, 0, 0
+	r.Result.SetupSeconds, r.Result.RunSeconds, r.Result.PerSecond, r.Result.MedianMillis = 0, 0, 0, 0
 	b, err := json.Marshal(r)
 	return string(b), err
 }

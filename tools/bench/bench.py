@@ -39,11 +39,10 @@ class Torch:
 
 
 def stylize(folder, size, n):
-    """The median time of an iteration is not in the summary; the mean of n is."""
     cmd = [args.stylize, f"{folder}/c{size}.png", f"{folder}/s{size}.png", "-o", f"{folder}/o.png", "--size", str(size),
            "-n", str(n), "--weights", "random", "--json", "--quiet"]
     out = json.loads(subprocess.run(cmd, check=True, capture_output=True, text=True).stdout)
-    return 1e3 * out["result"]["run_seconds"] / out["result"]["iterations"]
+    return out["result"]["median_iteration_ms"]
 
 
 def line(v):
@@ -56,7 +55,7 @@ with tempfile.TemporaryDirectory() as folder:
         for name in "cs":
             Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(f"{folder}/{name}{size}.png")
         variants = {v: Torch(size, v) for v in args.variants.split(",")}
-        first = stylize(folder, size, 2)
+        first = stylize(folder, size, 3)
         n = max(3, int(args.seconds * 1000 / first))
         m = max(2, n // 3)
         ours, theirs = [], {v: [] for v in variants}
