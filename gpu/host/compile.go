@@ -54,6 +54,13 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 			span[b] = add(b.Name, b.Bytes(), 0, n-1)
 		}
 	}
+	for _, s := range l.steps { // constants that are no weights lie with the rest
+		for _, b := range s.in {
+			if _, ok := span[b]; !ok && b.Role == gpu.Const && s.conv == nil {
+				span[b] = add(b.Name, b.Bytes(), 0, n-1)
+			}
+		}
+	}
 	scratch := make([]int, n)
 	for i, s := range l.steps {
 		for j, b := range s.out {
@@ -134,6 +141,11 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 			if b.Role == gpu.State || b.Role == gpu.Input {
 				clear(r.mem(b))
 			}
+		}
+	}
+	for b := range l.offset {
+		if b.Role == gpu.Const {
+			copy(r.mem(b), b.Data)
 		}
 	}
 	for i, s := range l.steps {

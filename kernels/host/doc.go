@@ -1,13 +1,20 @@
-// Package host holds the CPU's loops: the counterpart of the CUDA kernels. Each
-// function computes a part of one operation (rows, pixels or elements) of one
-// picture on the calling goroutine; gpu/host cuts the work and runs the parts.
+// Package host holds the CPU's loops: the counterpart of the CUDA kernels. A
+// [Pool] executes one step of a program at a time on all its threads; gpu/host
+// decides which steps there are and where their memory lies.
 //
 // With cgo the loops are C with vector types, one source compiled for several
-// instruction sets ([Sets], [Use]); without a C compiler they are plain Go,
-// several times slower and equally correct. The package imports nothing.
+// instruction sets ([Sets]), and the threads are the pool's own (pool.c); without
+// a C compiler they are plain Go, several times slower and equally correct.
+//
+//	direct.h       convolution over taps, matrix product, Gram matrix: any channels
+//	micro.h        the matrix microkernel
+//	wino.h         Winograd F(4x4,3x3) and F(6x6,3x3) with everything fused
+//	first.h        conv1_1, three channels on one side
+//	elementwise.c  loops that move more than they compute
+//	steps.c        how each step is cut for the threads
 //
 // Sums run in an order fixed by the arguments, so results do not depend on the
-// number of threads.
+// number of threads. The package imports nothing.
 package host
 
 // Weights is a convolution's weights packed for the register tile of one
@@ -60,16 +67,7 @@ func (l *Loops) PackDgrad(w []float32, c, k int) *Weights {
 	return p
 }
 
-// PackMatrix packs a symmetric product for [Loops.Gemm]: s[j][i] = scale * (g[i][j] + g[j][i]), g of c x c.
-func (l *Loops) PackMatrix(s, g []float32, c int, scale float32, j0, j1 int) {
-	for j := j0; j < j1; j++ {
-		for i := range c {
-			s[(i/l.nr*c+j)*l.nr+i%l.nr] = scale * (g[i*c+j] + g[j*c+i])
-		}
-	}
-}
-
-// MatrixLen is the length of the packed matrix of [Loops.PackMatrix].
+// MatrixLen is the length of the workspace of [Pool.GramGrad].
 func (l *Loops) MatrixLen(c int) int { return (c + l.nr - 1) / l.nr * l.nr * c }
 
 func (l *Loops) newWeights(c, k int) *Weights {

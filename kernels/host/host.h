@@ -82,10 +82,31 @@ void host_run_conv3x3(host_pool *p, const host_isa *isa, const float *x, const f
                       int N, int H, int W, int C, int K, int relu, int size);
 void host_run_first(host_pool *p, const host_isa *isa, int dgrad, const float *x, const float *w, const float *bias,
                     float *y, uint8_t *bits, int N, int H, int W, int size, float *work, long worklen);
-// Blocks of `size` pixels; slices of pixels, each with a C x C triangle in work.
-void host_run_gemm(host_pool *p, const host_isa *isa, const float *f, const float *s, float *y, int C, long pixels,
-                   long size);
-void host_run_gram(host_pool *p, const host_isa *isa, const float *f, float *work, int C, long pixels, int slices);
+// g = f^T f / (C pixels), in slices of the pixels with a C x C triangle of work each.
+void host_run_gram(host_pool *p, const host_isa *isa, const float *f, float *g, float *work, int C, long pixels,
+                   int slices);
+// y = f (g + g^T) / (C pixels); work holds the packed matrix: C rounded up to nr, times C.
+void host_run_gram_grad(host_pool *p, const host_isa *isa, const float *f, const float *g, float *y, float *work, int C,
+                        long pixels);
+
+// A loop of elementwise.c on all threads.
+typedef enum {
+    HOST_NORMALIZE, HOST_RELU, HOST_RELU_GRAD, HOST_ADD, HOST_SCALED_DIFF, HOST_AVGPOOL, HOST_AVGPOOL_GRAD, HOST_TV_GRAD,
+    HOST_SUM_SQDIFF, HOST_TV, HOST_ADAM, HOST_STATS
+} host_loop_kind;
+typedef struct {
+    host_loop_kind kind;
+    float *y, *m, *v;
+    const float *a, *b, *mean, *std;
+    double *sums; // one a block, three of HOST_STATS
+    long n, size; // elements, pixels or rows; of a block (set by host_loop_blocks)
+    int H, W, C;
+    float k, one_minus_b1, b2, one_minus_b2, step_size, sqrt_c2, eps;
+    int clamp;
+} host_loop;
+long host_loop_blocks(host_loop *a); // how many blocks, and so sums
+void host_run_loop(host_pool *p, host_loop *a);
+
 // Independent multiply-adds on every thread; returns how many floating-point operations.
 double host_run_peak(host_pool *p, const host_isa *isa, long rounds);
 

@@ -113,16 +113,16 @@ func (l *Loops) gram(g, f []float32, c, i0, i1, p0, p1 int) {
 	}
 }
 
-// Normalize is y = (x - mean[c]) / std[c].
-func (l *Loops) Normalize(y, x, mean, std []float32) {
+// normalize is y = (x - mean[c]) / std[c].
+func (l *Loops) normalize(y, x, mean, std []float32) {
 	c := len(mean)
 	for i, v := range x {
 		y[i] = (v - mean[i%c]) / std[i%c]
 	}
 }
 
-// ReLU is y = max(x, 0).
-func (l *Loops) ReLU(y, x []float32) {
+// relu is y = max(x, 0).
+func (l *Loops) relu(y, x []float32) {
 	for i, v := range x {
 		if v < 0 {
 			v = 0
@@ -131,8 +131,8 @@ func (l *Loops) ReLU(y, x []float32) {
 	}
 }
 
-// ReLUGrad is dx = dy where y > 0, else 0.
-func (l *Loops) ReLUGrad(dx, dy, y []float32) {
+// reluGrad is dx = dy where y > 0, else 0.
+func (l *Loops) reluGrad(dx, dy, y []float32) {
 	for i, v := range y {
 		g := dy[i]
 		if !(v > 0) {
@@ -142,15 +142,15 @@ func (l *Loops) ReLUGrad(dx, dy, y []float32) {
 	}
 }
 
-// Add is y = a + b.
-func (l *Loops) Add(y, a, b []float32) {
+// add is y = a + b.
+func (l *Loops) add(y, a, b []float32) {
 	for i, v := range a {
 		y[i] = v + b[i]
 	}
 }
 
-// AvgPool computes rows [row0,row1) of y from x, H x W x C.
-func (l *Loops) AvgPool(y, x []float32, h, w, c, row0, row1 int) {
+// avgPool computes rows [row0,row1) of y from x, H x W x C.
+func (l *Loops) avgPool(y, x []float32, h, w, c, row0, row1 int) {
 	q := w / 2
 	for p := row0; p < row1; p++ {
 		for j := range q {
@@ -163,8 +163,8 @@ func (l *Loops) AvgPool(y, x []float32, h, w, c, row0, row1 int) {
 	}
 }
 
-// AvgPoolGrad computes rows [row0,row1) of dx, H x W x C.
-func (l *Loops) AvgPoolGrad(dx, dy []float32, h, w, c, row0, row1 int) {
+// avgPoolGrad computes rows [row0,row1) of dx, H x W x C.
+func (l *Loops) avgPoolGrad(dx, dy []float32, h, w, c, row0, row1 int) {
 	for y := row0; y < row1; y++ {
 		for x := range w {
 			o := dx[(y*w+x)*c:][:c]
@@ -180,8 +180,8 @@ func (l *Loops) AvgPoolGrad(dx, dy []float32, h, w, c, row0, row1 int) {
 	}
 }
 
-// SumSqDiff is sum (a-b)^2.
-func (l *Loops) SumSqDiff(a, b []float32) (sum float64) {
+// sumSqDiff is sum (a-b)^2.
+func (l *Loops) sumSqDiff(a, b []float32) (sum float64) {
 	for i, v := range a {
 		d := float64(v) - float64(b[i])
 		sum += float64(d * d)
@@ -189,15 +189,15 @@ func (l *Loops) SumSqDiff(a, b []float32) (sum float64) {
 	return sum
 }
 
-// ScaledDiff is y = k (a - b).
-func (l *Loops) ScaledDiff(y, a, b []float32, k float32) {
+// scaledDiff is y = k (a - b).
+func (l *Loops) scaledDiff(y, a, b []float32, k float32) {
 	for i, v := range a {
 		y[i] = k * (v - b[i])
 	}
 }
 
-// TV sums the absolute differences to the right and below of rows [row0,row1).
-func (l *Loops) TV(x []float32, h, w, c, row0, row1 int) (sum float64) {
+// tv sums the absolute differences to the right and below of rows [row0,row1).
+func (l *Loops) tv(x []float32, h, w, c, row0, row1 int) (sum float64) {
 	row := w * c
 	for y := row0; y < row1; y++ {
 		p := x[y*row:]
@@ -213,8 +213,8 @@ func (l *Loops) TV(x []float32, h, w, c, row0, row1 int) (sum float64) {
 	return sum
 }
 
-// TVGrad computes rows [row0,row1) of dx = k * (sum of signs of differences).
-func (l *Loops) TVGrad(dx, x []float32, h, w, c int, k float32, row0, row1 int) {
+// tvGrad computes rows [row0,row1) of dx = k * (sum of signs of differences).
+func (l *Loops) tvGrad(dx, x []float32, h, w, c int, k float32, row0, row1 int) {
 	row := w * c
 	for y := row0; y < row1; y++ {
 		for j := range row {
@@ -247,8 +247,8 @@ func sign(v float32) float32 {
 	return 0
 }
 
-// Adam takes one step on a range of values; see gpu.AdamParams for the formula.
-func (l *Loops) Adam(x, m, v, g []float32, a AdamStep) {
+// adam takes one step on a range of values; see gpu.AdamParams for the formula.
+func (l *Loops) adam(x, m, v, g []float32, a AdamStep) {
 	for i, gi := range g {
 		if sq := gi * gi; sq-sq != 0 { // would make the second moment infinite: leave the value alone
 			continue
@@ -267,9 +267,9 @@ func (l *Loops) Adam(x, m, v, g []float32, a AdamStep) {
 	}
 }
 
-// Stats adds sum x and sum (x-center)^2 to s and clears s[2] when the square
+// stats adds sum x and sum (x-center)^2 to s and clears s[2] when the square
 // of a value of g is not finite.
-func (l *Loops) Stats(x, g []float32, center float64, s *[3]float64) {
+func (l *Loops) stats(x, g []float32, center float64, s *[3]float64) {
 	for i, v := range x {
 		d := float64(v) - center
 		s[0] += float64(v)

@@ -7,6 +7,7 @@ package host
 import "C"
 
 import (
+	"runtime"
 	"sync"
 	"unsafe"
 )
@@ -86,20 +87,117 @@ func (p *Pool) FirstBwd(dx, dy, u []float32, n, h, w, size int, work []float32) 
 	})
 }
 
-// Gemm computes y = f s for pixels x c, with s packed by PackMatrix, in blocks
-// of size pixels.
-func (p *Pool) Gemm(y, f, s []float32, c, pixels, size int) {
+// Gram computes g = f^T f / (c pixels), c x c. work holds c*c values a slice.
+func (p *Pool) Gram(g, f, work []float32, c, pixels, slices int) {
 	p.do(func(cp *C.host_pool) {
-		C.host_run_gemm(cp, p.l.isa, ptr(f), ptr(s), ptr(y), C.int(c), C.long(pixels), C.long(size))
+		C.host_run_gram(cp, p.l.isa, ptr(f), ptr(g), ptr(work), C.int(c), C.long(pixels), C.int(slices))
 	})
 }
 
-// Gram computes for each slice of the pixels the upper triangle of f^T f, c x c
-// values of work a slice.
-func (p *Pool) Gram(work, f []float32, c, pixels, slices int) {
+// GramGrad computes df = f (dg + dg^T) / (c pixels). work holds MatrixLen(c) values.
+func (p *Pool) GramGrad(df, dg, f, work []float32, c, pixels int) {
 	p.do(func(cp *C.host_pool) {
-		C.host_run_gram(cp, p.l.isa, ptr(f), ptr(work), C.int(c), C.long(pixels), C.int(slices))
+		C.host_run_gram_grad(cp, p.l.isa, ptr(f), ptr(dg), ptr(df), ptr(work), C.int(c), C.long(pixels))
 	})
+}
+
+// loop runs a memory-bound loop on all threads. The pointers in it lead to C
+// memory, except mean, std and sums, which are pinned while it runs.
+func (p *Pool) loop(a C.host_loop, mean, std []float32, sums []float64) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	if len(mean) > 0 {
+		pin.Pin(&mean[0])
+		pin.Pin(&std[0])
+		a.mean, a.std = ptr(mean), ptr(std)
+	}
+	if len(sums) > 0 {
+		pin.Pin(&sums[0])
+		a.sums = (*C.double)(unsafe.Pointer(&sums[0]))
+	}
+	p.do(func(c *C.host_pool) { C.host_run_loop(c, &a) })
+}
+
+// sums runs a loop that leaves width values a block, and adds them in order.
+func (p *Pool) sums(a C.host_loop, width int) (total [3]float64) {
+	s := make([]float64, width*int(C.host_loop_blocks(&a)))
+	p.loop(a, nil, nil, s)
+	for i, v := range s {
+		if width == 3 && i%3 == 2 {
+			if i == 2 || v == 0 {
+				total[2] = v
+			}
+			continue
+		}
+		total[i%width] += v
+	}
+	return total
+}
+
+// Normalize is y = (x - mean[c]) / std[c].
+func (p *Pool) Normalize(y, x, mean, std []float32) {
+	c := len(mean)
+	p.loop(C.host_loop{kind: C.HOST_NORMALIZE, y: ptr(y), a: ptr(x), n: C.long(len(x) / c), C: C.int(c)}, mean, std, nil)
+}
+
+// ReLU is y = max(x, 0).
+func (p *Pool) ReLU(y, x []float32) {
+	p.loop(C.host_loop{kind: C.HOST_RELU, y: ptr(y), a: ptr(x), n: C.long(len(x))}, nil, nil, nil)
+}
+
+// ReLUGrad is dx = dy where y > 0, else 0.
+func (p *Pool) ReLUGrad(dx, dy, y []float32) {
+	p.loop(C.host_loop{kind: C.HOST_RELU_GRAD, y: ptr(dx), a: ptr(dy), b: ptr(y), n: C.long(len(y))}, nil, nil, nil)
+}
+
+// Add is y = a + b.
+func (p *Pool) Add(y, a, b []float32) {
+	p.loop(C.host_loop{kind: C.HOST_ADD, y: ptr(y), a: ptr(a), b: ptr(b), n: C.long(len(a))}, nil, nil, nil)
+}
+
+// ScaledDiff is y = k (a - b).
+func (p *Pool) ScaledDiff(y, a, b []float32, k float32) {
+	p.loop(C.host_loop{kind: C.HOST_SCALED_DIFF, y: ptr(y), a: ptr(a), b: ptr(b), k: C.float(k), n: C.long(len(a))}, nil, nil, nil)
+}
+
+// AvgPool halves one picture x, h x w x c.
+func (p *Pool) AvgPool(y, x []float32, h, w, c int) {
+	p.loop(C.host_loop{kind: C.HOST_AVGPOOL, y: ptr(y), a: ptr(x), n: C.long(h / 2), H: C.int(h), W: C.int(w), C: C.int(c)}, nil, nil, nil)
+}
+
+// AvgPoolGrad spreads dy over one picture dx, h x w x c.
+func (p *Pool) AvgPoolGrad(dx, dy []float32, h, w, c int) {
+	p.loop(C.host_loop{kind: C.HOST_AVGPOOL_GRAD, y: ptr(dx), a: ptr(dy), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c)}, nil, nil, nil)
+}
+
+// TVGrad is dx = k * (sum of signs of differences) of one picture.
+func (p *Pool) TVGrad(dx, x []float32, h, w, c int, k float32) {
+	p.loop(C.host_loop{kind: C.HOST_TV_GRAD, y: ptr(dx), a: ptr(x), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c), k: C.float(k)}, nil, nil, nil)
+}
+
+// SumSqDiff is sum (a-b)^2.
+func (p *Pool) SumSqDiff(a, b []float32) float64 {
+	return p.sums(C.host_loop{kind: C.HOST_SUM_SQDIFF, a: ptr(a), b: ptr(b), n: C.long(len(a))}, 1)[0]
+}
+
+// TV sums the absolute differences of neighbours in one picture.
+func (p *Pool) TV(x []float32, h, w, c int) float64 {
+	return p.sums(C.host_loop{kind: C.HOST_TV, a: ptr(x), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c)}, 1)[0]
+}
+
+// Adam takes one step on a picture; see gpu.AdamParams for the formula.
+func (p *Pool) Adam(x, m, v, g []float32, a AdamStep) {
+	p.loop(C.host_loop{
+		kind: C.HOST_ADAM, y: ptr(x), m: ptr(m), v: ptr(v), a: ptr(g), n: C.long(len(x)),
+		one_minus_b1: C.float(a.OneMinusBeta1), b2: C.float(a.Beta2), one_minus_b2: C.float(a.OneMinusBeta2),
+		step_size: C.float(a.StepSize), sqrt_c2: C.float(a.SqrtC2), eps: C.float(a.Eps), clamp: C.int(a.Clamp),
+	}, nil, nil, nil)
+}
+
+// Stats returns sum x, sum (x - 0.5)^2, and 1 if the square of every value of g
+// is finite, else 0.
+func (p *Pool) Stats(x, g []float32) [3]float64 {
+	return p.sums(C.host_loop{kind: C.HOST_STATS, a: ptr(x), b: ptr(g), n: C.long(len(x))}, 3)
 }
 
 // Peak runs independent multiply-adds on every thread and returns how many
