@@ -51,7 +51,7 @@ type Result struct {
 	RunSeconds   float64 `json:"run_seconds,omitempty"`
 	PerSecond    float64 `json:"iterations_per_second,omitempty"`
 	MedianMillis float64 `json:"median_iteration_ms,omitempty"` // where the device reports every iteration
-	MemoryBytes  int64   `json:"memory_bytes,omitempty"` // of the device, as planned
+	MemoryBytes  int64   `json:"memory_bytes,omitempty"`        // of the device, as planned
 }
 
 // Text is the form stored in a picture.

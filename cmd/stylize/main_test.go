@@ -531,11 +531,11 @@ func TestDevicesVersionHelp(t *testing.T) {
 
 func TestWeightsCommands(t *testing.T) {
 	inputs(t)
-	stdout, _ := mustRun(t, "weights", "convert", "random:3", "w.safetensors.zst")
+	stdout, _ := mustRun(t, "weights", "convert", "random:3", "w.safetensors")
 	if !strings.Contains(stdout, "sha256") {
 		t.Error(stdout)
 	}
-	stdout, _ = mustRun(t, "weights", "verify", "w.safetensors.zst")
+	stdout, _ = mustRun(t, "weights", "verify", "w.safetensors")
 	if !strings.Contains(stdout, "conv5_1") || !strings.Contains(stdout, "complete, every value finite") {
 		t.Error(stdout)
 	}
@@ -547,7 +547,7 @@ func TestWeightsCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename("w.safetensors.zst", path); err != nil {
+	if err := os.Rename("w.safetensors", path); err != nil {
 		t.Fatal(err)
 	}
 	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", "-q")

@@ -277,7 +277,7 @@ func (l *lowering) emitConv(s *step, c *conv) {
 		if c.block.shared {
 			s.scratch = 4 * int64(v+threads*m)
 		} else {
-			s.scratch = 4 * int64(min(threads, c.block.blocks)*(v+m))
+			s.scratch = 4 * int64(threads*(v+m)) // any thread may take any block
 		}
 	case first:
 		n := loops.FirstStrip(x.W)

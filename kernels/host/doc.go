@@ -17,6 +17,8 @@
 // number of threads. The package imports nothing.
 package host
 
+import "sync"
+
 // Weights is a convolution's weights packed for the register tile of one
 // instruction set: panels of NR output channels, [panel][tap][C][NR].
 type Weights struct {
@@ -43,13 +45,7 @@ func (l *Loops) PackFprop(w, bias []float32, c, k int) *Weights {
 	p := l.newWeights(c, k)
 	p.bias = make([]float32, len(p.data)/(9*c))
 	copy(p.bias, bias)
-	for o := range k {
-		for t := range 9 {
-			for i := range c {
-				p.data[l.index(c, o, t, i)] = w[(o*9+t)*c+i]
-			}
-		}
-	}
+	l.panels(p, func(tap, in, out int) float32 { return w[(out*9+tap)*c+in] })
 	return p
 }
 
@@ -57,14 +53,30 @@ func (l *Loops) PackFprop(w, bias []float32, c, k int) *Weights {
 // 180 degrees, channels in and out exchanged. The result has C = k, K = c.
 func (l *Loops) PackDgrad(w []float32, c, k int) *Weights {
 	p := l.newWeights(k, c)
-	for o := range k {
-		for t := range 9 {
-			for i := range c {
-				p.data[l.index(k, i, 8-t, o)] = w[(o*9+t)*c+i]
-			}
-		}
-	}
+	l.panels(p, func(tap, in, out int) float32 { return w[(in*9+8-tap)*c+out] })
 	return p
+}
+
+// panels fills the packed weights from at(tap, channel in, channel out), several
+// panels at a time.
+func (l *Loops) panels(p *Weights, at func(tap, in, out int) float32) {
+	var wg sync.WaitGroup
+	size := 9 * p.C * l.nr
+	for k0 := 0; k0 < p.K; k0 += l.nr {
+		wg.Go(func() {
+			d := p.data[k0/l.nr*size:][:size]
+			lanes := min(l.nr, p.K-k0)
+			for tap := range 9 {
+				for in := range p.C {
+					row := d[(tap*p.C+in)*l.nr:][:lanes]
+					for i := range row {
+						row[i] = at(tap, in, k0+i)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // MatrixLen is the length of the workspace of [Pool.GramGrad].
@@ -73,5 +85,3 @@ func (l *Loops) MatrixLen(c int) int { return (c + l.nr - 1) / l.nr * l.nr * c }
 func (l *Loops) newWeights(c, k int) *Weights {
 	return &Weights{C: c, K: k, data: make([]float32, (k+l.nr-1)/l.nr*l.nr*9*c)}
 }
-
-func (l *Loops) index(c, k, tap, i int) int { return ((k/l.nr*9+tap)*c+i)*l.nr + k%l.nr }

@@ -20,7 +20,7 @@ import (
 // the first digits of its SHA-256.
 const (
 	OfficialURL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-	cacheName   = "vgg19-dcbb9e9d.safetensors.zst"
+	cacheName   = "vgg19-dcbb9e9d.safetensors"
 )
 
 // EnvCache overrides the folder where weights are kept.
