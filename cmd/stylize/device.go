@@ -27,7 +27,7 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 	if c.IsSet("threads") && c.Int("threads") < 1 {
 		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", c.Int("threads")))
 	}
-	dev, err := host.New(host.Options{Threads: c.Int("threads")})
+	dev, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
 	return dev, usage(err)
 }
 

@@ -39,6 +39,7 @@ func machineFlags() []cli.Flag {
 		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto or cpu"},
 		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp32", Usage: "fp32 is what the CPU computes in"},
 		&cli.IntFlag{Name: "threads", Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
+		&cli.BoolFlag{Name: "low-memory", Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
 	}
 }

@@ -200,7 +200,7 @@ func (wk *work) checkMemory() error {
 			hi = mid - 1
 		}
 	}
-	return fmt.Errorf("--size %d needs %s, the %s has %s: %w; the largest that fits is --size %d",
+	return fmt.Errorf("--size %d needs %s, the %s has %s: %w; the largest that fits is --size %d (--low-memory saves some)",
 		wk.opts.Size, bytesText(need), wk.device.Info().Kind, bytesText(limit), gpu.ErrOutOfMemory, fits)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -70,6 +71,15 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usage(err)
 	}
+	lean, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: true})
+	if err != nil {
+		return usage(err)
+	}
+	defer lean.Close()
+	low, err := plans(lean, o, wk.content, wk.style)
+	if err != nil {
+		return usage(err)
+	}
 	rate, err := dev.Rate(c.Context)
 	if err != nil {
 		return err
@@ -89,6 +99,7 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 		ArenaBytes   int64    `json:"arena_bytes"`
 		WeightBytes  int64    `json:"weight_bytes"`
 		PeakBytes    int64    `json:"peak_bytes"`
+		LowMemory    int64    `json:"low_memory_peak_bytes"`
 		FLOPs        int64    `json:"flops_per_iteration"`
 		Rate         float64  `json:"flops_per_second"`
 		SecondsSetup float64  `json:"seconds_setup"`
@@ -102,7 +113,7 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 		StepsPerLoop int      `json:"steps_per_iteration"`
 	}{
 		Device: info, Width: wk.w, Height: wk.h, Iterations: o.Iterations,
-		ArenaBytes: r.loop.Arena, WeightBytes: r.loop.Weights, PeakBytes: r.peak(),
+		ArenaBytes: r.loop.Arena, WeightBytes: r.loop.Weights, PeakBytes: r.peak(), LowMemory: low.peak(),
 		FLOPs: r.loop.FLOPs, Rate: rate, SecondsSetup: setup, SecondsPerIt: perIter,
 		SecondsInAll: setup + perIter*float64(o.Iterations), FullestStep: peakName,
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
@@ -115,6 +126,9 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 	fmt.Fprintf(t, "device\t%s: %s (%s)\n", info.Kind, info.Name, info.Detail)
 	fmt.Fprintf(t, "painting at\t%dx%d, style at %dx%d\n", wk.w, wk.h, wk.styleW, wk.styleH)
 	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(max(r.style.Arena, r.content.Arena, r.loop.Arena)), bytesText(out.WeightBytes))
+	if low.peak() < r.peak() {
+		fmt.Fprintf(t, "low memory\t%s with --low-memory, at about half the speed\n", bytesText(low.peak()))
+	}
 	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
 	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
 	fmt.Fprintf(t, "speed\t%.0f GFLOP/s, just measured\n", rate/1e9)

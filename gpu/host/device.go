@@ -109,15 +109,31 @@ func (d *Device) Close() error {
 
 var errClosed = errors.New("cpu: the device is closed")
 
-// Rate measures a convolution of the middle of the network, 128 to 128 channels
-// on 48x64 pixels, for about a tenth of a second, and returns its FLOP/s.
+// Rate measures a miniature of an iteration for about a fifth of a second and
+// returns its FLOP/s: convolutions of 64, 128 and 256 channels both ways, with
+// the products and the traffic of a style layer.
 func (d *Device) Rate(ctx context.Context) (float64, error) {
-	const c = 128
 	p := &gpu.Program{}
-	x := p.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: 48, W: 64, C: c})
-	w := p.NewConst("w", gpu.Shape{N: c, H: 3, W: 3, C: c}, make([]float32, c*9*c))
-	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: c}, make([]float32, c))
-	p.Output(p.Conv3x3("probe", x, w, b))
+	zero := make([]float32, 256*9*256)
+	weights := func(c, k int) (w, b *gpu.Buffer) {
+		name := fmt.Sprintf("%d to %d", c, k)
+		return p.NewConst(name, gpu.Shape{N: k, H: 3, W: 3, C: c}, zero[c:][:k*9*c]), p.NewConst(name, gpu.Shape{N: 1, H: 1, W: 1, C: k}, zero[:k])
+	}
+	zero = append(zero, make([]float32, 256)...)
+	const h, w = 192, 160
+	x := p.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: h, W: w, C: 64})
+	w1, b1 := weights(64, 64)
+	w2, b2 := weights(64, 128)
+	w3, b3 := weights(128, 256)
+	r1 := p.ReLU("r1", p.Conv3x3("1", x, w1, b1))
+	r2 := p.ReLU("r2", p.Conv3x3("2", p.AvgPool2x2("pool", r1), w2, b2))
+	r3 := p.ReLU("r3", p.Conv3x3("3", p.AvgPool2x2("pool", r2), w3, b3))
+	y := p.GramGrad("r3", p.Gram("r3", r3), r3)
+	y = p.Conv3x3Dgrad("3", p.ReLUGrad("r3", y, r3), w3)
+	y = p.ReLUGrad("r2", p.AvgPool2x2Grad("pool", y, h/2, w/2), r2)
+	y = p.ReLUGrad("r1", p.AvgPool2x2Grad("pool", p.Conv3x3Dgrad("2", y, w2), h, w), r1)
+	y = p.Add("r1", p.Conv3x3Dgrad("1", y, w1), p.GramGrad("r1", p.Gram("r1", r1), r1))
+	p.Output(y)
 	r, err := d.Compile(p)
 	if err != nil {
 		return 0, err
@@ -127,7 +143,7 @@ func (d *Device) Rate(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	start, n := time.Now(), 0
-	for time.Since(start) < 100*time.Millisecond {
+	for time.Since(start) < 200*time.Millisecond {
 		if _, err := r.Run(ctx, 1); err != nil {
 			return 0, err
 		}
