@@ -32,8 +32,16 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	app := &cli.App{
+	err := newApp().RunContext(ctx, os.Args)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "kernelbench: %v\n", err)
+		os.Exit(2)
+	}
+}
+
+func newApp() *cli.App {
+	return &cli.App{
 		Name: "kernelbench", Usage: "measure every step of an iteration on the CPU", HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "size", Value: 512, Usage: "height and width of the picture"},
@@ -44,11 +52,7 @@ func main() {
 			&cli.BoolFlag{Name: "bench", Usage: "print Go's benchmark format"},
 		},
 		ExitErrHandler: func(*cli.Context, error) {},
-		Action:         func(c *cli.Context) error { return bench(c, os.Stdout) },
-	}
-	if err := app.RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintf(os.Stderr, "kernelbench: %v\n", err)
-		os.Exit(2)
+		Action:         func(c *cli.Context) error { return bench(c, c.App.Writer) },
 	}
 }
 

@@ -27,7 +27,7 @@ func (a algo) tile() int { return map[algo]int{f4: 4, f6: 6}[a] }
 // transformed weights take 36 or 64 values for every 9.
 //
 //   - Winograd needs channels in chunks of 64.
-//   - Up to four tiles of F(4), reading the transformed weights from memory takes
+//   - Up to two tiles of F(4), reading the transformed weights from memory takes
 //     longer than the multiplications they save: direct.
 //   - F(6) where it saves more than 8 % of the products after edge waste and its
 //     weights stay small (up to 256 channels): 3 to 16 % a layer at 512x512,
@@ -46,7 +46,7 @@ func choose(n, h, w, c, k int, lowMemory bool) algo {
 	}
 	t4, t6 := loops.WinoTiles(4, n, h, w), loops.WinoTiles(6, n, h, w)
 	switch {
-	case t4 <= 4:
+	case t4 <= 2:
 		return direct
 	case lowMemory && c*k >= 256*256:
 		return direct
