@@ -112,9 +112,15 @@ static void gemm(const float *f, const float *s, float *y, int C, int K, long p0
         const long e = b + BP < p1 ? b + BP : p1;
         for (int k0 = 0; k0 < K; k0 += NR) {
             const int kn = K - k0 < NR ? K - k0 : NR;
-            for (long p = b; p < e; p += DR)
+            for (long p = b; p < e; p += DR) {
+                if (k0 == 0) // what the next block will read and write: the large layers wait for memory
+                    for (long i = p + BP; i < p + BP + DR && i < p1; i++) {
+                        for (long c = 0; c < C; c += 16) __builtin_prefetch(f + i * C + c, 0, 2);
+                        for (long k = 0; k < K; k += 16) __builtin_prefetch(y + i * K + k, 1, 2);
+                    }
                 tiles[e - p < DR ? e - p : DR](f + p * C, C, 0, 0, 1, 0, 1, C, s + (long)k0 * C, 0, y + p * K + k0, K,
                                                0, kn);
+            }
         }
     }
 }
