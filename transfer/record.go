@@ -50,7 +50,7 @@ type Result struct {
 	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
 	RunSeconds   float64 `json:"run_seconds,omitempty"`
 	PerSecond    float64 `json:"iterations_per_second,omitempty"`
-	MedianMillis float64 `json:"median_iteration_ms,omitempty"` // where the device reports every iteration
+	MedianMillis float64 `json:"median_iteration_ms,omitempty"` // on the device
 	MemoryBytes  int64   `json:"memory_bytes,omitempty"`        // of the device, as planned
 }
 

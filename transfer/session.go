@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -64,6 +65,7 @@ type Session struct {
 	runner  gpu.Runner
 	n, w, h int
 	done    int // iterations complete
+	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
 }
@@ -229,8 +231,12 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 		}
 		start := time.Now()
 		ran, err := s.runner.Run(ctx, n)
+		took := time.Since(start)
 		from := s.done
 		s.done += ran
+		for range ran {
+			s.times = append(s.times, took.Seconds()*1e3/float64(ran))
+		}
 		if e := s.rows(from, s.done, report); e != nil {
 			return e
 		}
@@ -238,7 +244,7 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 			return err
 		}
 		// A fast device runs as many iterations at a time as take a tenth of a second.
-		if t := time.Since(start); t < 50*time.Millisecond {
+		if t := took; t < 50*time.Millisecond {
 			chunk = min(2*chunk, RingRows)
 		} else if t > 200*time.Millisecond {
 			chunk = max(chunk/2, 1)
@@ -292,6 +298,16 @@ func (r Row) worst() string {
 		}
 	}
 	return "the gradient is not"
+}
+
+// MedianMillis is the median time of an iteration on the device.
+func (s *Session) MedianMillis() float64 {
+	if len(s.times) == 0 {
+		return 0
+	}
+	t := slices.Clone(s.times)
+	slices.Sort(t)
+	return t[len(t)/2]
 }
 
 // Done is how many iterations are complete.

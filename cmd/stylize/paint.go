@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -256,12 +255,8 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 	show := newProgress(stderr, wk.opts.Iterations, wk.quiet)
 	begin := time.Now()
 	var last transfer.Row
-	var times []float64 // milliseconds between reports
-	tick := begin
 	runErr := s.Run(ctx, func(rows []transfer.Row) error {
 		last = rows[0]
-		now := time.Now()
-		times, tick = append(times, now.Sub(tick).Seconds()*1e3), now
 		show.row(rows[0])
 		return trace.row(rows[0])
 	}, wk.saveEvery, func(it int) error {
@@ -272,10 +267,7 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 	if rec.Result.RunSeconds > 0 {
 		rec.Result.PerSecond = float64(s.Done()) / rec.Result.RunSeconds
 	}
-	slices.Sort(times)
-	if len(times) > 0 {
-		rec.Result.MedianMillis = times[len(times)/2]
-	}
+	rec.Result.MedianMillis = s.MedianMillis()
 	switch {
 	case errors.Is(runErr, context.Canceled):
 		rec.Result.Stopped = "interrupted"

@@ -2,6 +2,7 @@
 // begins never changes a result, and sums are kept by block and added in order by the caller.
 #include "pool.h"
 #include <stdlib.h>
+#include <string.h>
 
 static long min_long(long a, long b) { return a < b ? a : b; }
 
@@ -130,12 +131,13 @@ static void gram_add(void *arg, int worker, long band) { // the slices' triangle
     product_arg *a = arg;
     (void)worker;
     const long C = a->C, CC = C * C;
-    for (long i = band * 64; i < min_long(band * 64 + 64, C); i++)
-        for (long j = i; j < C; j++) {
-            double sum = 0;
-            for (int s = 0; s < a->slices; s++) sum += a->work[s * CC + i * C + j];
-            a->y[i * C + j] = a->y[j * C + i] = (float)(sum * a->scale);
-        }
+    for (long j0 = band * 64; j0 < C; j0 += 16) // blocks, so that the mirrored writes stay in the L1
+        for (long i = band * 64; i < min_long(band * 64 + 64, C); i++)
+            for (long j = j0 > i ? j0 : i; j < min_long(j0 + 16, C); j++) {
+                double sum = 0;
+                for (int s = 0; s < a->slices; s++) sum += a->work[s * CC + i * C + j];
+                a->y[i * C + j] = a->y[j * C + i] = (float)(sum * a->scale);
+            }
 }
 void host_run_gram(host_pool *p, const host_isa *isa, const float *f, float *g, float *work, int C, long pixels,
                    int slices) {
@@ -152,9 +154,13 @@ static void gemm_pack(void *arg, int worker, long n) { // panel n of (g + g^T) *
     (void)worker;
     const int C = a->C, nr = a->isa->nr;
     const float k = (float)a->scale;
-    for (int j = 0; j < C; j++)
-        for (int i = n * nr; i < (n + 1) * nr; i++)
-            a->work[(n * C + j) * nr + i % nr] = i < C ? k * (a->g[(long)i * C + j] + a->g[(long)j * C + i]) : 0;
+    float *panel = a->work + n * C * nr;
+    const int i0 = n * nr, lanes = C - i0 < nr ? C - i0 : nr;
+    if (lanes < nr) memset(panel, 0, sizeof *panel * C * nr);
+    for (int j0 = 0; j0 < C; j0 += 16) // blocks of both operands stay in the L1, one of them read across
+        for (int i = 0; i < lanes; i++)
+            for (int j = j0; j < j0 + 16 && j < C; j++)
+                panel[j * nr + i] = k * (a->g[(long)(i0 + i) * C + j] + a->g[(long)j * C + i0 + i]);
 }
 static void gemm_pixels(void *arg, int worker, long i) {
     product_arg *a = arg;
