@@ -64,7 +64,7 @@ type Session struct {
 	program *gpu.Program
 	runner  gpu.Runner
 	n, w, h int
-	done    int // iterations complete
+	done    int       // iterations complete
 	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
