@@ -275,6 +275,10 @@ func TestRerun(t *testing.T) {
 
 // Every mistake: one line with the remedy, exit 2, and nothing written.
 func TestBadUsage(t *testing.T) {
+	foreign, err := filepath.Abs(filepath.Join("..", "..", "testdata", "weights"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	inputs(t)
 	for name, data := range map[string]string{"empty.png": "", "text.png": "no picture at all", "bad.pth": "no weights", "adir.png": ""} {
 		if name == "adir.png" {
@@ -350,6 +354,11 @@ func TestBadUsage(t *testing.T) {
 		{with("--threads", "0"), "--threads 0"},
 		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
 		{with("--weights", "nope.pth"), "nope.pth"},
+		{with("--weights", filepath.Join(foreign, "hostile_zip.pth")), "asks to call posix.system"},
+		{with("--weights", filepath.Join(foreign, "hostile_plain.pth")), "asks to call posix.system"},
+		{with("--weights", filepath.Join(foreign, "whole_model.pth")), "save model.state_dict()"},
+		{with("--weights", filepath.Join(foreign, "zip.pth")), "VGG19 has [64 3 3 3]"},
+		{with("--weights", "adir.png"), "is a folder"},
 		{with("--weights", "random:x"), "random:x"},
 		{with("--itterations", "3"), "did you mean --iterations?"},
 		{with("--frobnicate"), "unknown flag --frobnicate"},
