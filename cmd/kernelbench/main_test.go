@@ -1,0 +1,45 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+func run(args ...string) (string, error) {
+	var out bytes.Buffer
+	app := newApp()
+	app.Writer = &out
+	err := app.RunContext(context.Background(), append([]string{"kernelbench"}, args...))
+	return out.String(), err
+}
+
+func TestTableAndBenchFormat(t *testing.T) {
+	out, err := run("--size", "32", "--rounds", "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"GFLOP/s", "conv5_1", "relu3_1", "iteration: median", "of peak"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	out, err = run("--size", "32", "--rounds", "2", "--bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.Split(strings.TrimSpace(out), "\n") {
+		if f := strings.Fields(l); len(f) != 4 || !strings.HasPrefix(f[0], "BenchmarkStep/size=32/") || f[3] != "ns/op" {
+			t.Fatalf("benchstat would not read %q", l)
+		}
+	}
+}
+
+func TestBadUsage(t *testing.T) {
+	for _, args := range [][]string{{"--size", "8"}, {"--rounds", "0"}, {"--threads", "-1"}, {"--device", "cuda"}, {"x"}, {"--nope"}} {
+		if _, err := run(args...); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
