@@ -173,15 +173,13 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 		return permanent{fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)}
 	}
 
-	have, err = pump(f, sum, resp.Body, have, total, func(n int64) {
+	// A body shorter than announced is an error of Read, net/http sees to that.
+	_, err = pump(f, sum, resp.Body, have, total, func(n int64) {
 		stall.Reset(o.Stall)
 		o.Progress(n, total)
 	})
 	if err != nil {
 		return cause(ctx, err)
-	}
-	if total >= 0 && have < total {
-		return fmt.Errorf("the connection broke off after %d of %d bytes; run the command again to go on", have, total)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); !strings.HasPrefix(got, strings.ToLower(o.SHA256)) {
 		return discard(f, permanent{fmt.Errorf("wrong hash: the file is %s, its name promises %s; nothing was kept", got[:16], o.SHA256)})
