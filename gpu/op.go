@@ -310,16 +310,3 @@ func (o *Op) FLOPs() int64 {
 	}
 	return 0
 }
-
-// MinBytes is what the operation has to move when nothing is fused: every
-// argument read once, every result written once, fp32.
-func (o *Op) MinBytes() int64 {
-	var n int64
-	for _, b := range o.In {
-		n += b.Bytes()
-	}
-	for _, b := range o.Out {
-		n += b.Bytes()
-	}
-	return n
-}

@@ -178,6 +178,7 @@ func TestOutputs(t *testing.T) {
 		{[]string{"--style-weight", "0"}, "plain.png", 32, 22},
 		{[]string{"--tv-weight", "0"}, "notv.png", 32, 22},
 		{[]string{"--save-every", "2"}, "se.png", 32, 22},
+		{[]string{"--low-memory", "--size", "96"}, "lean.png", 96, 67},
 	} {
 		args := append([]string{"content.png", "style.jpg", small, quick, rnd, "-o", c.out}, c.args...)
 		mustRun(t, args...)
@@ -501,9 +502,10 @@ func TestPlan(t *testing.T) {
 	stdout, _ = mustRun(t, "plan", "--json", "--size", "64", "content.png", "style.jpg")
 	var p struct {
 		Peak    int64   `json:"peak_bytes"`
+		Low     int64   `json:"low_memory_peak_bytes"`
 		Seconds float64 `json:"seconds"`
 	}
-	if err := json.Unmarshal([]byte(stdout), &p); err != nil || p.Peak <= 0 || p.Seconds <= 0 {
+	if err := json.Unmarshal([]byte(stdout), &p); err != nil || p.Peak <= 0 || p.Low <= 0 || p.Low > p.Peak || p.Seconds <= 0 {
 		t.Errorf("%v: %s", err, stdout)
 	}
 	// The plan is what a run takes.

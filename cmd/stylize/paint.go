@@ -43,15 +43,11 @@ func paint(c *cli.Context, stdout, stderr io.Writer) error {
 	if c.NArg() == 0 && c.NumFlags() == 0 {
 		return usage(errors.New("give a content and a style picture: stylize CONTENT STYLE -o OUT.png (stylize --help says more)"))
 	}
-	o, err := options(c)
+	o, content, style, err := request(c)
 	if err != nil {
 		return usage(err)
 	}
-	paths, err := twoPictures(c)
-	if err != nil {
-		return usage(err)
-	}
-	wk, err := prepare(c, o, paths[0], paths[1], stderr)
+	wk, err := prepare(c, o, content, style, stderr)
 	if err != nil {
 		return err
 	}
@@ -61,14 +57,18 @@ func paint(c *cli.Context, stdout, stderr io.Writer) error {
 	return err
 }
 
-func twoPictures(c *cli.Context) ([]string, error) {
+// request reads what both paint and plan are given: options and two pictures.
+func request(c *cli.Context) (o transfer.Options, content, style string, err error) {
+	if o, err = options(c); err != nil {
+		return o, "", "", err
+	}
 	switch a := c.Args().Slice(); len(a) {
 	case 2:
-		return a, nil
+		return o, a[0], a[1], nil
 	case 0, 1:
-		return nil, fmt.Errorf("give two pictures, the content and the style; got %d", len(a))
+		return o, "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(a))
 	default:
-		return nil, fmt.Errorf("give two pictures, the content and the style; got %d: %s (quote names with spaces)", len(a), strings.Join(a, " "))
+		return o, "", "", fmt.Errorf("give two pictures, the content and the style; got %d: %s (quote names with spaces)", len(a), strings.Join(a, " "))
 	}
 }
 

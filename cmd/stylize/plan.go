@@ -50,16 +50,12 @@ func (r runPlans) peak() int64 {
 
 // plan prints what a run would take.
 func plan(c *cli.Context, stdout, stderr io.Writer) error {
-	o, err := options(c)
-	if err != nil {
-		return usage(err)
-	}
-	paths, err := twoPictures(c)
+	o, content, style, err := request(c)
 	if err != nil {
 		return usage(err)
 	}
 	wk := &work{opts: o}
-	if err := wk.open(c, paths[0], paths[1]); err != nil {
+	if err := wk.open(c, content, style); err != nil {
 		return usage(err)
 	}
 	dev, err := openDevice(c)

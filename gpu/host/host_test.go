@@ -25,7 +25,7 @@ func TestOperations(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			kerneltest.Run(t, d, nil)
+			kerneltest.Run(t, d)
 		})
 	}
 }

@@ -216,9 +216,8 @@ func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 	return v
 }
 
-// Run runs every case of the table on a device. skip may decline a case with a
-// reason (nil declines none).
-func Run(t *testing.T, dev gpu.Device, skip func(Case) string) {
+// Run runs every case of the table on a device.
+func Run(t *testing.T, dev gpu.Device) {
 	t.Helper()
 	worst := map[gpu.Kind]float64{}
 	for i, c := range Cases() {
@@ -227,11 +226,6 @@ func Run(t *testing.T, dev gpu.Device, skip func(Case) string) {
 		}
 		seed := uint64(i + 1)
 		t.Run(c.String(), func(t *testing.T) {
-			if skip != nil {
-				if why := skip(c); why != "" {
-					t.Skip(why)
-				}
-			}
 			if e := RunCase(t, dev, c, seed); e > worst[c.Kind] {
 				worst[c.Kind] = e
 			}

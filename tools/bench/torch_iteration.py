@@ -10,7 +10,6 @@ import torch, torch.nn as nn
 
 size, options = int(sys.argv[1]), sys.argv[2:]
 torch.manual_seed(0)
-torch.set_num_threads(torch.get_num_threads() if "threads" not in options else 2)
 layers, c = [], 3
 for v in [64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M", 512]:
     if v == "M":

@@ -18,9 +18,7 @@ func Write(path string, fill func(w io.Writer) error) (err error) {
 	if st, e := os.Stat(path); e == nil && !st.Mode().IsRegular() {
 		return writeSpecial(path, st, fill)
 	}
-	if target, e := filepath.EvalSymlinks(path); e == nil {
-		path = target // replace what a link points to, not the link
-	}
+	path = target(path)
 	f, err := temp(path)
 	if err != nil {
 		return err
@@ -63,15 +61,20 @@ func Check(path string) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: the folder %s does not exist; create it first", path, filepath.Dir(path))
 	}
-	if target, e := filepath.EvalSymlinks(path); e == nil {
-		path = target
-	}
-	f, err := temp(path)
+	f, err := temp(target(path))
 	if err != nil {
 		return err
 	}
 	f.Close()
 	return os.Remove(f.Name())
+}
+
+// target is what a link points to, so that the link itself is not replaced.
+func target(path string) string {
+	if t, err := filepath.EvalSymlinks(path); err == nil {
+		return t
+	}
+	return path
 }
 
 // Explain names the file and the remedy for the common failures of writing.

@@ -3,7 +3,6 @@ package weights
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -278,7 +277,7 @@ func call(fn, args any) (any, error) {
 	if !ok || !isTuple {
 		return nil, formatErr("the pickle calls something that is no function")
 	}
-	switch g.module + "." + g.name {
+	switch g.String() {
 	case "collections.OrderedDict":
 		if len(t) == 0 {
 			return &dict{}, nil
@@ -302,11 +301,11 @@ func call(fn, args any) (any, error) {
 		}
 	default:
 		if strings.HasPrefix(g.module, "torch.nn") || strings.HasPrefix(g.module, "torchvision.") {
-			return nil, formatErr("it holds a whole model (%s.%s); save model.state_dict() instead", g.module, g.name)
+			return nil, formatErr("it holds a whole model (%v); save model.state_dict() instead", g)
 		}
-		return nil, formatErr("it asks to call %s.%s, which a file of weights has no reason to; do not load it elsewhere either", g.module, g.name)
+		return nil, formatErr("it asks to call %v, which a file of weights has no reason to; do not load it elsewhere either", g)
 	}
-	return nil, formatErr("malformed arguments of %s.%s", g.module, g.name)
+	return nil, formatErr("malformed arguments of %v", g)
 }
 
 // persistent reads ('storage', torch.FloatStorage, key, location, numel, ...).
@@ -506,4 +505,4 @@ func (u *unpickler) line() (string, error) {
 	}
 }
 
-func (g global) String() string { return fmt.Sprintf("%s.%s", g.module, g.name) }
+func (g global) String() string { return g.module + "." + g.name }

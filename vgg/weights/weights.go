@@ -23,6 +23,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -157,7 +158,7 @@ func (f *file) values(name string, shape []int) ([]float32, error) {
 	if !ok {
 		return nil, fmt.Errorf("tensor %s is missing; %s", name, f.describe())
 	}
-	if !equal(t.shape, shape) {
+	if !slices.Equal(t.shape, shape) {
 		return nil, fmt.Errorf("tensor %s has shape %v, VGG19 has %v; is this another network?", name, t.shape, shape)
 	}
 	n := 1
@@ -192,18 +193,6 @@ func (f *file) describe() string {
 		names = names[:3]
 	}
 	return "the file holds " + strings.Join(names, ", ") + more
-}
-
-func equal(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // decode turns raw little-endian values of a type into float32.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,7 @@ func TestForeignFiles(t *testing.T) {
 			"features.0.bias": {0, .125, .25, .375}, "half": {0, .25, .5, .75, 1, 1.25}, "double": {-1, 0, 1}, "bf16": {1.5, -2},
 		} {
 			got, err := f.values(tensor, f.tensors[tensor].shape)
-			if err != nil || !equalValues(got, want) {
+			if err != nil || !slices.Equal(got, want) {
 				t.Errorf("%s: %s is %v, %v", name, tensor, got, err)
 			}
 		}
@@ -76,7 +77,7 @@ func TestForeignFiles(t *testing.T) {
 		}
 		if v, ok := f.tensors["view"]; ok { // shares a storage, starts inside it
 			got, err := f.values("view", v.shape)
-			if err != nil || !equalValues(got, w[27:54]) {
+			if err != nil || !slices.Equal(got, w[27:54]) {
 				t.Errorf("%s: a view of a storage: %v", name, err)
 			}
 			if _, err := f.values("turned", f.tensors["turned"].shape); err == nil || !strings.Contains(err.Error(), "contiguous") {
@@ -84,18 +85,6 @@ func TestForeignFiles(t *testing.T) {
 			}
 		}
 	}
-}
-
-func equalValues(a, b []float32) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // A pickle that asks to run something is refused by name, and nothing runs.
