@@ -1,0 +1,339 @@
+package sim
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// barrier is one of a block's sixteen named barriers. It counts warps: a warp
+// arrives as a whole.
+type barrier struct {
+	clocks
+	id      int
+	arrived int
+	threads int // that must arrive, 0: all of the block
+	vote    vote
+	gen     int
+}
+
+// vote is what bar.red combines.
+type vote struct {
+	count int
+	all   bool
+	any   bool
+}
+
+func (b *barrier) reset() {
+	b.arrived, b.threads, b.gen, b.vote = 0, 0, 0, vote{all: true}
+	b.clocks.reset()
+}
+
+// want is the number of warps that complete the barrier.
+func (b *barrier) want(c *cta) int {
+	if b.threads > 0 {
+		return b.threads / 32
+	}
+	n := 0
+	for _, w := range c.warps {
+		if w.wait.on != exited {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *barrier) describe(c *cta) string {
+	return fmt.Sprintf("block %v barrier %d: %d of %d warps have arrived", c.id, b.id, b.arrived, b.want(c))
+}
+
+// release lets the waiting warps go.
+func (b *barrier) release() {
+	b.gen++
+	b.arrived, b.threads = 0, 0
+}
+
+// check completes the barrier when all are there.
+func (b *barrier) check(c *cta) {
+	if b.arrived > 0 && b.arrived >= b.want(c) {
+		b.release()
+	}
+}
+
+// barrier: bar.{sync,arrive,red}, bar.warp.sync and barrier.cluster.
+func (d *decoder) barrier() {
+	switch {
+	case d.in.Has("warp"):
+		if d.args(1, 1) {
+			d.memberMask(d.in.Args[0])
+			d.o.fn = func(w *warp, _ *op, _ uint32) { w.tick() }
+		}
+		return
+	case d.in.Has("cluster"):
+		d.clusterBarrier()
+		return
+	}
+	d.o.sync = aligned
+	switch form := d.form("cta", "aligned"); form {
+	case "sync":
+		if !d.args(1, 2) {
+			return
+		}
+		d.o.kind = opBlock
+		d.barrierOperands(d.in.Args)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			b, gen := w.arrive(o, m)
+			w.sleep(o, b, gen, func(*barrier) {})
+		}
+	case "arrive":
+		if !d.args(2, 2) {
+			return
+		}
+		d.barrierOperands(d.in.Args)
+		d.o.fn = func(w *warp, o *op, m uint32) { w.arrive(o, m) }
+	case "red.popc.u32", "red.and.pred", "red.or.pred":
+		d.barrierVote(form)
+	default:
+		d.unsupported()
+	}
+}
+
+func (d *decoder) barrierOperands(args []ptx.Operand) {
+	d.o.a, d.o.b = d.src32(args[0]), d.k32(0)
+	if len(args) > 1 {
+		d.o.b = d.src32(args[1])
+	}
+}
+
+// bar.red.popc.u32 d, a[, b], [!]p and bar.red.{and,or}.pred p, a[, b], [!]q
+func (d *decoder) barrierVote(form string) {
+	if !d.args(3, 4) {
+		return
+	}
+	args := d.in.Args
+	last := len(args) - 1
+	p, not := d.predicate(args[last])
+	d.barrierOperands(args[1:last])
+	if form == "red.popc.u32" {
+		d.o.d = d.dst32(args[0])
+	} else {
+		d.o.d = d.dstPred(args[0])
+	}
+	d.o.kind = opBlock
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		v := w.p[p]
+		if not {
+			v = ^v
+		}
+		id := w.barrierID(o, m)
+		b := &w.c.bars[id]
+		if b.arrived == 0 {
+			b.vote = vote{all: true}
+		}
+		n := bits.OnesCount32(v & m)
+		b.vote.count += n
+		b.vote.any = b.vote.any || n > 0
+		b.vote.all = b.vote.all && n == bits.OnesCount32(m)
+		b, gen := w.arrive(o, m)
+		w.sleep(o, b, gen, func(b *barrier) {
+			r := b.vote.all
+			switch form {
+			case "red.popc.u32":
+				eachLane(m, func(i int) { w.r[o.d][i] = uint32(b.vote.count) })
+				return
+			case "red.or.pred":
+				r = b.vote.any
+			}
+			w.p[o.d] &^= m
+			if r {
+				w.p[o.d] |= m
+			}
+		})
+	}
+}
+
+func (w *warp) barrierID(o *op, m uint32) int {
+	id := w.r[o.a][first(m)]
+	if id > 15 {
+		w.trap(Misuse, o, first(m), "barrier %d: there are 16", id)
+	}
+	return int(id)
+}
+
+// arrive counts the warp in and returns the barrier and its generation.
+func (w *warp) arrive(o *op, m uint32) (*barrier, int) {
+	lane := first(m)
+	n := int(w.r[o.b][lane])
+	b := &w.c.bars[w.barrierID(o, m)]
+	if n%32 != 0 || n > 32*len(w.c.warps) {
+		w.trap(Misuse, o, lane, "barrier %d for %d threads: a multiple of 32 up to the block's %d is wanted", b.id, n, 32*len(w.c.warps))
+	}
+	if b.arrived > 0 && b.threads != n {
+		w.trap(Misuse, o, lane, "barrier %d is used for %d and for %d threads at once", b.id, b.threads, n)
+	}
+	if b.vc == nil && w.vc != nil {
+		b.clocks = w.g.newClocks()
+	}
+	b.threads = n
+	b.arrived++
+	gen := b.gen
+	if w.vc != nil {
+		w.release(&b.clocks)
+	}
+	b.check(w.c)
+	return b, gen
+}
+
+// sleep blocks the warp until the barrier's generation has passed.
+func (w *warp) sleep(o *op, b *barrier, gen int, then func(*barrier)) {
+	wake := func() bool {
+		if b.gen == gen {
+			return false
+		}
+		w.acquire(&b.clocks)
+		then(b)
+		return true
+	}
+	if !wake() {
+		w.wait = waiting{on: atBarrier, bar: b.id, o: o, done: wake}
+	}
+}
+
+// warpExited lets barriers that waited for every warp of the block go on.
+func (c *cta) warpExited(w *warp) {
+	if w.vc != nil {
+		exit := &w.g.l.Kernel.code[len(w.g.l.Kernel.code)-1]
+		if w.mma.flight > 0 {
+			w.trap(InFlight, exit, 0, "the warp left the kernel with wgmma operations in flight")
+		}
+		if len(w.bulks.open) > 0 || len(w.bulks.groups) > 0 {
+			w.trap(InFlight, exit, 0, "the warp left the kernel without waiting for its bulk copies: its shared memory may be gone before they read it")
+		}
+	}
+	for i := range c.bars {
+		if c.bars[i].threads == 0 {
+			c.bars[i].check(c)
+		}
+	}
+	c.g.cluster.check(c.g)
+}
+
+// clusterBarrier is barrier.cluster: arrive and wait are separate.
+type clusterBarrier struct {
+	clocks
+	arrived int
+	gen     int
+}
+
+func (b *clusterBarrier) reset() {
+	b.arrived, b.gen = 0, 0
+	b.clocks.reset()
+}
+
+func (b *clusterBarrier) check(g *group) {
+	n := 0
+	for _, c := range g.ctas {
+		for _, w := range c.warps {
+			if w.wait.on != exited {
+				n++
+			}
+		}
+	}
+	if b.arrived > 0 && b.arrived >= n {
+		b.arrived = 0
+		b.gen++
+	}
+}
+
+func (d *decoder) clusterBarrier() {
+	d.k.clusters = true
+	d.o.sync = aligned
+	if !d.args(0, 0) {
+		return
+	}
+	switch form := d.form("cluster", "aligned"); form {
+	case "arrive", "arrive.release", "arrive.relaxed":
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			b := &w.g.cluster
+			if w.clusterGen > b.gen {
+				w.trap(Misuse, o, first(m), "barrier.cluster.arrive again before barrier.cluster.wait")
+			}
+			w.clusterGen = b.gen + 1
+			b.arrived++
+			if form != "arrive.relaxed" && w.vc != nil {
+				w.release(&b.clocks)
+			}
+			b.check(w.g)
+		}
+	case "wait", "wait.acquire":
+		d.o.kind = opBlock
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			b := &w.g.cluster
+			if w.clusterGen == 0 {
+				w.trap(Misuse, o, first(m), "barrier.cluster.wait without barrier.cluster.arrive")
+			}
+			wake := func() bool {
+				if b.gen < w.clusterGen {
+					return false
+				}
+				w.acquire(&b.clocks)
+				return true
+			}
+			if !wake() {
+				w.wait = waiting{on: atCluster, o: o, done: wake}
+			}
+		}
+	default:
+		d.unsupported()
+	}
+}
+
+// fence orders this warp's accesses for others; with an atomic on either side
+// it makes a release or an acquire.
+func (d *decoder) fence() {
+	form := d.form()
+	switch form {
+	case "gl", "sys", "sc.gpu", "sc.sys", "acq_rel.gpu", "acq_rel.sys", "acq_rel.cluster", "sc.cluster",
+		"acquire.gpu", "release.gpu", "acquire.sys", "release.sys", "acquire.cluster", "release.cluster":
+		d.k.fences = true
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.fence() }
+	case "cta", "sc.cta", "acq_rel.cta", "acquire.cta", "release.cta":
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.fence() }
+	case "mbarrier_init.release.cluster":
+		d.nothing() // the barrier that follows it publishes the init
+	case "proxy.async", "proxy.async.shared::cta", "proxy.async.shared::cluster", "proxy.async.global", "proxy.async.shared",
+		"proxy.async::generic.acquire.sync_restrict::shared::cluster.cluster",
+		"proxy.async::generic.release.sync_restrict::shared::cta.cluster":
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.proxyFence() }
+	case "proxy.alias", "proxy.tensormap::generic.release.gpu", "proxy.tensormap::generic.acquire.gpu",
+		"proxy.tensormap::generic.release.sys", "proxy.tensormap::generic.acquire.sys":
+		d.nothing()
+	default:
+		d.unsupported()
+	}
+}
+
+func (w *warp) fence() {
+	if w.vc == nil {
+		return
+	}
+	w.tick()
+	if w.hasHeard { // atomics before it become acquires
+		w.acquire(&w.heard)
+		w.hasHeard = false
+	}
+	for c, seg := range w.acquired {
+		if old, ok := w.g.seen[c]; !ok || old < seg {
+			w.g.seen[c] = seg
+		}
+	}
+	w.acquired = nil
+	if w.fenced == nil {
+		c := w.g.newClocks()
+		w.fenced = &c
+	}
+	copy(w.fenced.vc, w.vc)
+	copy(w.fenced.pvc, w.pvc)
+	w.fencedAt = true
+}

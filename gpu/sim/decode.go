@@ -1,0 +1,613 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+const full = ^uint32(0)
+
+// laneOp is an instruction that works lane by lane: the register files of D, A,
+// B, C ("rrr": 32 bits, "q": 64), and the loop.
+type laneOp struct {
+	files string
+	fn    func(w *warp, o *op, m uint32)
+}
+
+type opKind uint8
+
+const (
+	opPlain  opKind = iota
+	opBranch        // to tgt
+	opExit          // lanes leave the kernel
+	opBlock         // fn may leave the warp waiting
+)
+
+// syncNeed says which lanes must arrive at an op together.
+type syncNeed uint8
+
+const (
+	alone   syncNeed = iota
+	aligned          // every live lane of the warp
+	members          // the lanes of the mask operand (field mask)
+)
+
+// op is a decoded instruction. d, a, b, c index register files; what does not
+// fit stands in ext.
+type op struct {
+	fn         func(w *warp, o *op, m uint32)
+	d, a, b, c int32
+	pred       int32 // guard, or -1
+	not        bool
+	kind       opKind
+	sync       syncNeed
+	tgt        int32
+	mask       int32 // members: register of the mask
+	pc         int32
+	imm        int64
+	ext        any
+	in         *ptx.Instr
+	uses, defs []int32 // 32-bit registers, for kernels with wgmma
+}
+
+// Kernel is a decoded entry.
+type Kernel struct {
+	Name  string
+	mod   *Module
+	entry *ptx.Entry
+	code  []op
+
+	n32, n64, npred  int
+	regs32, regs64   int              // of these, what the source declares; constants stand behind
+	const32          map[uint32]int32 // value -> the register that always holds it
+	const64          map[uint64]int32
+	sharedAt         map[*ptx.Var]uint64
+	static           int // bytes of shared memory up to the dynamic part
+	dynamic          bool
+	localBytes       int
+	globalAtomics    bool // clusters run one after the other
+	asyncProxy       bool // TMA or wgmma: track proxy fences
+	barriers         bool // mbarriers
+	wgmma            bool // track registers in flight
+	setsRegisters    bool // setmaxnreg
+	clusters         bool // uses cluster instructions
+	fences           bool
+	waitsForPrevious bool // griddepcontrol.wait
+}
+
+// MaxThreads is what .maxntid or .reqntid allow in a block, 1024 by default.
+func (k *Kernel) MaxThreads() int {
+	for _, d := range [][3]int{k.entry.ReqNTID, k.entry.MaxNTID} {
+		if d[0] > 0 {
+			return d[0] * d[1] * d[2]
+		}
+	}
+	return 1024
+}
+
+// StaticShared is the bytes of shared memory that the kernel declares, and
+// DynamicShared whether it also takes some at launch.
+func (k *Kernel) StaticShared() int   { return max(k.static-sharedLow, 0) }
+func (k *Kernel) DynamicShared() bool { return k.dynamic }
+
+// ParamBytes is the size of Launch.Params.
+func (k *Kernel) ParamBytes() int { return k.entry.ParamBytes }
+
+// LocalBytes is the local memory of one thread.
+func (k *Kernel) LocalBytes() int { return k.localBytes }
+
+// Opcodes counts the kernel's instructions by full name.
+func (k *Kernel) Opcodes() map[string]int {
+	n := map[string]int{}
+	for _, in := range k.entry.Code {
+		n[in.Name]++
+	}
+	return n
+}
+
+func (k *Kernel) cuda(in *ptx.Instr) string {
+	if f := in.Loc.File; f > 0 && f < len(k.mod.ptx.Files) {
+		return fmt.Sprintf("%s:%d", k.mod.ptx.Files[f], in.Loc.Line)
+	}
+	return ""
+}
+
+// decoder turns one entry into ops.
+type decoder struct {
+	k     *Kernel
+	regs  []int32             // by ptx.Reg.Index: index in its file
+	addrs map[*ptx.Var]uint64 // shared and local variables, parameters, globals
+	in    *ptx.Instr
+	o     *op
+	err   error
+}
+
+func decodeEntry(mod *Module, e *ptx.Entry) (*Kernel, error) {
+	k := &Kernel{Name: e.Name, mod: mod, entry: e, const32: map[uint32]int32{}, const64: map[uint64]int32{}}
+	d := &decoder{k: k, addrs: map[*ptx.Var]uint64{}}
+	if err := d.place(); err != nil {
+		return nil, err
+	}
+	for _, r := range e.Regs {
+		switch r.Type.Bits() {
+		case 1:
+			d.regs = append(d.regs, int32(k.npred))
+			k.npred++
+		case 64:
+			d.regs = append(d.regs, int32(k.n64))
+			k.n64++
+		case 128:
+			return nil, d.errAt(e.Pos, "128-bit register %s is not supported", r.Name)
+		default:
+			d.regs = append(d.regs, int32(k.n32))
+			k.n32++
+		}
+	}
+	k.regs32, k.regs64 = k.n32, k.n64
+	k.code = make([]op, len(e.Code), len(e.Code)+1)
+	for i, in := range e.Code {
+		o := &k.code[i]
+		*o = op{pred: -1, pc: int32(i), in: in}
+		if in.Pred != nil {
+			o.pred, o.not = d.regs[in.Pred.Index], in.Not
+		}
+		d.in, d.o = in, o
+		d.instr()
+		if d.err != nil {
+			return nil, d.err
+		}
+	}
+	k.code = append(k.code, op{pred: -1, kind: opExit, pc: int32(len(e.Code)), in: &ptx.Instr{Name: "ret", Op: "ret", Pos: e.Pos}})
+	if len(k.code) > maxPC {
+		return nil, d.errAt(e.Pos, "%d instructions are more than the simulator tracks", len(k.code))
+	}
+	if k.wgmma {
+		d.registerUse()
+	}
+	return k, nil
+}
+
+// place gives addresses to shared and local variables.
+func (d *decoder) place() error {
+	k, at := d.k, sharedLow
+	dynAlign := 16
+	var dynamic []*ptx.Var
+	put := func(v *ptx.Var) {
+		switch v.Space {
+		case ptx.Shared:
+			if v.Extern {
+				dynamic = append(dynamic, v)
+				dynAlign = max(dynAlign, v.Align)
+				return
+			}
+			at = (at + v.Align - 1) &^ (v.Align - 1)
+			d.addrs[v] = uint64(at)
+			at += v.Size
+		case ptx.Local:
+			k.localBytes = (k.localBytes + v.Align - 1) &^ (v.Align - 1)
+			d.addrs[v] = uint64(k.localBytes)
+			k.localBytes += v.Size
+		case ptx.Global, ptx.Const:
+			d.addrs[v] = uint64(k.mod.globals[v.Name])
+		case ptx.Param:
+			d.addrs[v] = paramBase + uint64(v.Offset)
+		case ptx.NoSpace:
+		}
+	}
+	used := map[*ptx.Var]bool{}
+	for _, in := range k.entry.Code {
+		for _, a := range in.Args {
+			if m, ok := a.(*ptx.Mem); ok {
+				a = m.Base
+			}
+			if v, ok := a.(*ptx.VarRef); ok {
+				used[v.Var] = true
+			}
+		}
+	}
+	for _, v := range k.mod.ptx.Globals {
+		if v.Space != ptx.Shared || used[v] {
+			put(v)
+		}
+	}
+	for _, v := range k.entry.Params {
+		put(v)
+	}
+	for _, v := range k.entry.Vars {
+		put(v)
+	}
+	k.sharedAt, k.static = d.addrs, at
+	if len(dynamic) > 0 {
+		k.dynamic = true
+		k.static = (at + dynAlign - 1) &^ (dynAlign - 1)
+		for _, v := range dynamic {
+			d.addrs[v] = uint64(k.static)
+		}
+	}
+	if k.localBytes > 512<<10 {
+		return d.errAt(k.entry.Pos, "%d bytes of local memory a thread, the limit is 512 KiB", k.localBytes)
+	}
+	return nil
+}
+
+func (d *decoder) errAt(pos ptx.Pos, format string, args ...any) error {
+	return &ptx.Error{File: d.k.mod.File, Entry: d.k.Name, Pos: pos, Msg: fmt.Sprintf(format, args...)}
+}
+
+// fail keeps the first mistake.
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = d.errAt(d.in.Pos, "%s: %s", d.in.Name, fmt.Sprintf(format, args...))
+	}
+}
+
+func (d *decoder) unsupported() { d.fail("this form of the instruction is not supported") }
+
+// args checks the number of operands.
+func (d *decoder) args(lo, hi int) bool {
+	if n := len(d.in.Args); n < lo || n > hi {
+		if lo == hi {
+			d.fail("takes %d operands, got %d", lo, n)
+		} else {
+			d.fail("takes %d to %d operands, got %d", lo, hi, n)
+		}
+		return false
+	}
+	return true
+}
+
+// k32 and k64 return a register that always holds v.
+func (d *decoder) k32(v uint32) int32 {
+	i, ok := d.k.const32[v]
+	if !ok {
+		i = int32(d.k.n32)
+		d.k.n32++
+		d.k.const32[v] = i
+	}
+	return i
+}
+
+func (d *decoder) k64(v uint64) int32 {
+	i, ok := d.k.const64[v]
+	if !ok {
+		i = int32(d.k.n64)
+		d.k.n64++
+		d.k.const64[v] = i
+	}
+	return i
+}
+
+// value resolves what is no register: a literal or an address.
+func (d *decoder) value(a ptx.Operand, t ptx.Type) (uint64, bool) {
+	switch x := a.(type) {
+	case ptx.Imm:
+		if x.Type == ptx.F64 && t.Bits() == 32 {
+			return uint64(b32(float32(f64(x.Bits)))), true
+		}
+		return x.Bits, true
+	case *ptx.VarRef:
+		addr, ok := d.addrs[x.Var]
+		if !ok {
+			d.fail("%s has no address", x.Var.Name)
+		}
+		return addr + uint64(x.Offset), true
+	default:
+		return 0, false
+	}
+}
+
+// src32, src64 and srcPred return the register of a source operand.
+func (d *decoder) src32(a ptx.Operand) int32 {
+	if r, ok := a.(*ptx.Reg); ok {
+		if b := r.Type.Bits(); b == 64 || b == 1 {
+			d.fail("operand %s has %d bits, 32 are wanted", r.Name, b)
+		}
+		return d.regs[r.Index]
+	}
+	v, ok := d.value(a, ptx.B32)
+	if !ok {
+		d.fail("operand %v is not a 32-bit value", a)
+	}
+	return d.k32(uint32(v))
+}
+
+// src16 is src32 for instructions that work on 16 bits, whose registers hold
+// zeros above them.
+func (d *decoder) src16(a ptx.Operand) int32 {
+	if imm, ok := a.(ptx.Imm); ok {
+		return d.k32(uint32(uint16(imm.Bits)))
+	}
+	return d.src32(a)
+}
+
+func (d *decoder) src64(a ptx.Operand) int32 {
+	if r, ok := a.(*ptx.Reg); ok {
+		if b := r.Type.Bits(); b != 64 {
+			d.fail("operand %s has %d bits, 64 are wanted", r.Name, b)
+		}
+		return d.regs[r.Index]
+	}
+	v, ok := d.value(a, ptx.B64)
+	if !ok {
+		d.fail("operand %v is not a 64-bit value", a)
+	}
+	return d.k64(v)
+}
+
+// predicate returns a source predicate and whether it is negated.
+func (d *decoder) predicate(a ptx.Operand) (int32, bool) {
+	if n, ok := a.(*ptx.Not); ok {
+		return d.regs[n.Reg.Index], true
+	}
+	if r, ok := a.(*ptx.Reg); ok && r.Type == ptx.Pred {
+		return d.regs[r.Index], false
+	}
+	d.fail("operand %v is not a predicate", a)
+	return 0, false
+}
+
+// dst32, dst64 and dstPred return the register of a result; a sink gets a
+// register of its own.
+func (d *decoder) dst32(a ptx.Operand) int32 {
+	switch x := a.(type) {
+	case *ptx.Reg:
+		if b := x.Type.Bits(); b == 64 || b == 1 {
+			d.fail("result %s has %d bits, 32 are wanted", x.Name, b)
+		}
+		return d.regs[x.Index]
+	case ptx.Sink:
+		d.k.n32++
+		return int32(d.k.n32 - 1)
+	}
+	d.fail("result %v is not a register", a)
+	return 0
+}
+
+func (d *decoder) dst64(a ptx.Operand) int32 {
+	switch x := a.(type) {
+	case *ptx.Reg:
+		if b := x.Type.Bits(); b != 64 {
+			d.fail("result %s has %d bits, 64 are wanted", x.Name, b)
+		}
+		return d.regs[x.Index]
+	case ptx.Sink:
+		d.k.n64++
+		return int32(d.k.n64 - 1)
+	}
+	d.fail("result %v is not a register", a)
+	return 0
+}
+
+func (d *decoder) dstPred(a ptx.Operand) int32 {
+	switch x := a.(type) {
+	case *ptx.Reg:
+		if x.Type == ptx.Pred {
+			return d.regs[x.Index]
+		}
+	case ptx.Sink:
+		d.k.npred++
+		return int32(d.k.npred - 1)
+	}
+	d.fail("result %v is not a predicate register", a)
+	return 0
+}
+
+// imm reads a literal operand.
+func (d *decoder) imm(i int) int64 {
+	if i < len(d.in.Args) {
+		if x, ok := d.in.Args[i].(ptx.Imm); ok && x.Type == ptx.S64 {
+			return int64(x.Bits)
+		}
+	}
+	d.fail("operand %d must be a whole number", i+1)
+	return 0
+}
+
+// vec returns the elements of a vector operand, or the operand alone.
+func vec(a ptx.Operand) []ptx.Operand {
+	if v, ok := a.(*ptx.Vec); ok {
+		return v.Elems
+	}
+	return []ptx.Operand{a}
+}
+
+// instr decodes one instruction: by name where it works lane by lane, else by
+// its opcode.
+func (d *decoder) instr() {
+	in := d.in
+	if l, ok := laneOps[in.Name]; ok && d.lanewise(l) {
+		return
+	}
+	switch in.Op {
+	case "mov":
+		d.mov()
+	case "cvta":
+		d.cvta()
+	case "isspacep":
+		d.isspacep()
+	case "setp":
+		d.setp()
+	case "selp":
+		d.selp()
+	case "and", "or", "xor", "not":
+		d.predicateLogic()
+	case "lop3":
+		d.lop3()
+	case "bfi":
+		d.bfi()
+	case "bra":
+		d.bra()
+	case "ret", "exit":
+		d.o.kind = opExit
+	case "trap":
+		d.o.fn = func(w *warp, o *op, m uint32) { w.trap(Misuse, o, first(m), "the kernel executed trap") }
+	case "nanosleep":
+		d.o.kind = opBlock
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.yield = true }
+	case "ld", "ldu", "st":
+		d.loadStore()
+	case "atom", "red":
+		d.atomic()
+	case "prefetch", "prefetchu", "discard", "applypriority":
+		d.nothing()
+	case "createpolicy":
+		if d.args(1, 3) {
+			d.o.d = d.dst64(in.Args[0])
+			d.o.fn = func(*warp, *op, uint32) {}
+		}
+	case "membar", "fence":
+		d.fence()
+	case "bar", "barrier":
+		d.barrier()
+	case "shfl":
+		d.shfl()
+	case "vote":
+		d.vote()
+	case "match":
+		d.match()
+	case "redux":
+		d.redux()
+	case "elect":
+		d.elect()
+	case "activemask":
+		d.activemask()
+	case "cp":
+		if in.Has("bulk") {
+			d.bulk()
+		} else {
+			d.cpAsync()
+		}
+	case "ldmatrix":
+		d.ldmatrix()
+	case "stmatrix":
+		d.stmatrix()
+	case "movmatrix":
+		d.movmatrix()
+	case "mma":
+		d.mma()
+	case "wgmma":
+		d.wgmma()
+	case "mbarrier":
+		d.mbarrier()
+	case "mapa", "getctarank":
+		d.mapa()
+	case "setmaxnreg":
+		d.setmaxnreg()
+	case "griddepcontrol":
+		d.griddepcontrol()
+	default:
+		d.unsupported()
+	}
+	if d.err == nil && d.o.fn == nil && d.o.kind != opExit && d.o.kind != opBranch {
+		d.unsupported()
+	}
+}
+
+// lanewise decodes through the generated table. It declines forms that share a
+// name with a lane-wise one: vectors, special registers, predicates.
+func (d *decoder) lanewise(l laneOp) bool {
+	args := d.in.Args
+	if len(args) != len(l.files) {
+		return false
+	}
+	for i, a := range args {
+		switch x := a.(type) {
+		case *ptx.Reg:
+			if x.Type == ptx.Pred {
+				return false
+			}
+		case ptx.Imm, ptx.Sink:
+		case *ptx.VarRef:
+			if i == 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	d.o.fn = l.fn
+	short := d.in.Type().Bits() == 16
+	at := [4]*int32{&d.o.d, &d.o.a, &d.o.b, &d.o.c}
+	for i, a := range args {
+		switch {
+		case i == 0 && l.files[0] == 'r':
+			*at[i] = d.dst32(a)
+		case i == 0:
+			*at[i] = d.dst64(a)
+		case l.files[i] == 'r' && short && d.in.Op != "cvt":
+			*at[i] = d.src16(a)
+		case l.files[i] == 'r':
+			*at[i] = d.src32(a)
+		default:
+			*at[i] = d.src64(a)
+		}
+	}
+	return true
+}
+
+func (d *decoder) nothing() { d.o.fn = func(*warp, *op, uint32) {} }
+
+func (d *decoder) bra() {
+	if !d.args(1, 1) {
+		return
+	}
+	l, ok := d.in.Args[0].(*ptx.Label)
+	if !ok {
+		d.fail("%v is not a label", d.in.Args[0])
+		return
+	}
+	d.o.kind, d.o.tgt = opBranch, int32(l.PC)
+}
+
+// registerUse lists the 32-bit registers of every op, which wgmma may have in
+// flight.
+func (d *decoder) registerUse() {
+	for i := range d.k.code {
+		o := &d.k.code[i]
+		if o.in.Op == "wgmma" {
+			continue
+		}
+		for n, a := range o.in.Args {
+			list := &o.uses
+			if n == 0 && o.in.Op != "st" && o.in.Op != "red" && o.in.Op != "stmatrix" && o.in.Op != "cp" && o.in.Op != "bar" {
+				list = &o.defs
+			}
+			d.collect(a, list)
+		}
+	}
+}
+
+func (d *decoder) collect(a ptx.Operand, list *[]int32) {
+	switch x := a.(type) {
+	case *ptx.Reg:
+		if b := x.Type.Bits(); b == 16 || b == 32 {
+			*list = append(*list, d.regs[x.Index])
+		}
+	case *ptx.Vec:
+		for _, e := range x.Elems {
+			d.collect(e, list)
+		}
+	case *ptx.Pair:
+		d.collect(x.A, list)
+		d.collect(x.B, list)
+	case *ptx.Mem:
+		d.collect(x.Base, list)
+	}
+}
+
+// form returns the modifiers behind the opcode joined, without those in drop.
+func (d *decoder) form(drop ...string) string {
+	var keep []string
+next:
+	for _, m := range d.in.Mods {
+		for _, x := range drop {
+			if m == x {
+				continue next
+			}
+		}
+		keep = append(keep, m)
+	}
+	return strings.Join(keep, ".")
+}

@@ -1,0 +1,669 @@
+package sim
+
+import (
+	"math/bits"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// first is the lowest lane of a mask.
+func first(m uint32) int { return bits.TrailingZeros32(m) & 31 }
+
+// mov: registers and addresses are lane-wise; here are special registers and
+// the packing and unpacking of vectors, and predicates.
+func (d *decoder) mov() {
+	if !d.args(2, 2) {
+		return
+	}
+	dst, src := d.in.Args[0], d.in.Args[1]
+	t := d.in.Type()
+	if s, ok := src.(ptx.Special); ok {
+		d.special(dst, s.Name)
+		return
+	}
+	if v, ok := src.(*ptx.Vec); ok {
+		d.pack(dst, v.Elems, t)
+		return
+	}
+	if v, ok := dst.(*ptx.Vec); ok {
+		d.unpack(v.Elems, src, t)
+		return
+	}
+	if t == ptx.Pred {
+		d.o.d = d.dstPred(dst)
+		a, not := d.predicate(src)
+		d.o.a = a
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			v := w.p[o.a]
+			if not {
+				v = ^v
+			}
+			w.p[o.d] = w.p[o.d]&^m | v&m
+		}
+		return
+	}
+	d.unsupported()
+}
+
+func (d *decoder) pack(dst ptx.Operand, elems []ptx.Operand, t ptx.Type) {
+	switch {
+	case t.Bits() == 32 && len(elems) == 2:
+		d.o.d, d.o.a, d.o.b = d.dst32(dst), d.src16(elems[0]), d.src16(elems[1])
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				D[i] = A[i]&0xffff | B[i]<<16
+			}
+		}
+	case t.Bits() == 64 && len(elems) == 2:
+		d.o.d, d.o.a, d.o.b = d.dst64(dst), d.src32(elems[0]), d.src32(elems[1])
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			D, A, B := &w.q[o.d], &w.r[o.a], &w.r[o.b]
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				D[i] = uint64(A[i]) | uint64(B[i])<<32
+			}
+		}
+	case t.Bits() == 64 && len(elems) == 4:
+		var s [4]int32
+		for i, e := range elems {
+			s[i] = d.src16(e)
+		}
+		d.o.d = d.dst64(dst)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				w.q[o.d][i] = uint64(w.r[s[0]][i]&0xffff) | uint64(w.r[s[1]][i]&0xffff)<<16 |
+					uint64(w.r[s[2]][i]&0xffff)<<32 | uint64(w.r[s[3]][i]&0xffff)<<48
+			}
+		}
+	default:
+		d.unsupported()
+	}
+}
+
+func (d *decoder) unpack(elems []ptx.Operand, src ptx.Operand, t ptx.Type) {
+	var e [4]int32
+	if len(elems) > 4 {
+		d.unsupported()
+		return
+	}
+	for i, x := range elems {
+		e[i] = d.dst32(x)
+	}
+	switch {
+	case t.Bits() == 32 && len(elems) == 2:
+		d.o.a = d.src32(src)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			A := w.r[o.a] // a copy: a result may be the source
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				w.r[e[0]][i], w.r[e[1]][i] = A[i]&0xffff, A[i]>>16
+			}
+		}
+	case t.Bits() == 64 && len(elems) == 2:
+		d.o.a = d.src64(src)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				w.r[e[0]][i], w.r[e[1]][i] = uint32(w.q[o.a][i]), uint32(w.q[o.a][i]>>32)
+			}
+		}
+	case t.Bits() == 64 && len(elems) == 4:
+		d.o.a = d.src64(src)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				for k := range e {
+					w.r[e[k]][i] = uint32(w.q[o.a][i]>>(16*k)) & 0xffff
+				}
+			}
+		}
+	default:
+		d.unsupported()
+	}
+}
+
+// special registers, as functions of warp and lane.
+var specials = map[string]func(w *warp, lane int) uint64{
+	"tid.x":    func(w *warp, l int) uint64 { return uint64(w.tids[l][0]) },
+	"tid.y":    func(w *warp, l int) uint64 { return uint64(w.tids[l][1]) },
+	"tid.z":    func(w *warp, l int) uint64 { return uint64(w.tids[l][2]) },
+	"ntid.x":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.X) },
+	"ntid.y":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.Y) },
+	"ntid.z":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.Z) },
+	"ctaid.x":  func(w *warp, _ int) uint64 { return uint64(w.c.id[0]) },
+	"ctaid.y":  func(w *warp, _ int) uint64 { return uint64(w.c.id[1]) },
+	"ctaid.z":  func(w *warp, _ int) uint64 { return uint64(w.c.id[2]) },
+	"nctaid.x": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.X) },
+	"nctaid.y": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y) },
+	"nctaid.z": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z) },
+
+	"laneid":      func(_ *warp, l int) uint64 { return uint64(l) },
+	"warpid":      func(w *warp, _ int) uint64 { return uint64(w.id) },
+	"nwarpid":     func(w *warp, _ int) uint64 { return uint64(len(w.c.warps)) },
+	"smid":        func(w *warp, _ int) uint64 { return uint64(w.g.idx % w.g.l.dev.cfg.SMs) },
+	"nsmid":       func(w *warp, _ int) uint64 { return uint64(w.g.l.dev.cfg.SMs) },
+	"gridid":      func(*warp, int) uint64 { return 1 },
+	"lanemask_eq": func(_ *warp, l int) uint64 { return 1 << l },
+	"lanemask_lt": func(_ *warp, l int) uint64 { return 1<<l - 1 },
+	"lanemask_le": func(_ *warp, l int) uint64 { return 2<<l - 1 },
+	"lanemask_gt": func(_ *warp, l int) uint64 { return uint64(^uint32(2<<l - 1)) },
+	"lanemask_ge": func(_ *warp, l int) uint64 { return uint64(^uint32(1<<l - 1)) },
+
+	"clock":          func(w *warp, _ int) uint64 { return uint64(w.g.steps) },
+	"clock_hi":       func(w *warp, _ int) uint64 { return uint64(w.g.steps) >> 32 },
+	"clock64":        func(w *warp, _ int) uint64 { return uint64(w.g.steps) },
+	"globaltimer":    func(w *warp, _ int) uint64 { return uint64(w.g.steps) },
+	"globaltimer_lo": func(w *warp, _ int) uint64 { return uint64(w.g.steps) },
+	"globaltimer_hi": func(w *warp, _ int) uint64 { return uint64(w.g.steps) >> 32 },
+
+	"dynamic_smem_size":   func(w *warp, _ int) uint64 { return uint64(w.g.l.SharedBytes) },
+	"total_smem_size":     func(w *warp, _ int) uint64 { return uint64(len(w.c.smem) - sharedLow) },
+	"cluster_ctarank":     func(w *warp, _ int) uint64 { return uint64(w.c.rank) },
+	"cluster_nctarank":    func(w *warp, _ int) uint64 { return uint64(len(w.g.ctas)) },
+	"is_explicit_cluster": func(w *warp, _ int) uint64 { return uint64(one(w.g.l.Kernel.entry.Explicit)) },
+	"cluster_ctaid.x":     func(w *warp, _ int) uint64 { return uint64(w.c.id[0] % w.g.l.Cluster.X) },
+	"cluster_ctaid.y":     func(w *warp, _ int) uint64 { return uint64(w.c.id[1] % w.g.l.Cluster.Y) },
+	"cluster_ctaid.z":     func(w *warp, _ int) uint64 { return uint64(w.c.id[2] % w.g.l.Cluster.Z) },
+	"cluster_nctaid.x":    func(w *warp, _ int) uint64 { return uint64(w.g.l.Cluster.X) },
+	"cluster_nctaid.y":    func(w *warp, _ int) uint64 { return uint64(w.g.l.Cluster.Y) },
+	"cluster_nctaid.z":    func(w *warp, _ int) uint64 { return uint64(w.g.l.Cluster.Z) },
+	"clusterid.x":         func(w *warp, _ int) uint64 { return uint64(w.c.id[0] / w.g.l.Cluster.X) },
+	"clusterid.y":         func(w *warp, _ int) uint64 { return uint64(w.c.id[1] / w.g.l.Cluster.Y) },
+	"clusterid.z":         func(w *warp, _ int) uint64 { return uint64(w.c.id[2] / w.g.l.Cluster.Z) },
+	"nclusterid.x":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.X / w.g.l.Cluster.X) },
+	"nclusterid.y":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y / w.g.l.Cluster.Y) },
+	"nclusterid.z":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z / w.g.l.Cluster.Z) },
+}
+
+func (d *decoder) special(dst ptx.Operand, name string) {
+	get, ok := specials[name]
+	if !ok {
+		d.fail("special register %%%s is not supported", name)
+		return
+	}
+	if d.in.Type().Bits() == 64 {
+		d.o.d = d.dst64(dst)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				w.q[o.d][i] = get(w, i)
+			}
+		}
+		return
+	}
+	d.o.d = d.dst32(dst)
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			w.r[o.d][i] = uint32(get(w, i))
+		}
+	}
+}
+
+// cvta adds or takes away the window of a state space. Global addresses, and
+// constants, which live in global memory here, are generic as they are; the
+// address of a parameter is generic from the start.
+func (d *decoder) cvta() {
+	if !d.args(2, 2) {
+		return
+	}
+	var base uint64
+	switch {
+	case d.in.Has("shared"), d.in.Has("shared::cta"), d.in.Has("shared::cluster"):
+		base = sharedBase
+	case d.in.Has("local"):
+		base = localBase
+	case d.in.Has("global"), d.in.Has("const"), d.in.Has("param"), d.in.Has("param::entry"):
+	default:
+		d.unsupported()
+		return
+	}
+	if d.in.Has("to") {
+		base = -base
+	}
+	if d.in.Type().Bits() != 64 {
+		d.unsupported()
+		return
+	}
+	d.o.d, d.o.a = d.dst64(d.in.Args[0]), d.src64(d.in.Args[1])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			w.q[o.d][i] = w.q[o.a][i] + base
+		}
+	}
+}
+
+func (d *decoder) isspacep() {
+	if !d.args(2, 2) {
+		return
+	}
+	lo, hi := uint64(0), uint64(0)
+	switch d.form() {
+	case "global", "const":
+		lo, hi = globalBase, ^uint64(0)
+	case "shared", "shared::cta", "shared::cluster":
+		lo, hi = sharedBase, sharedBase+windowBytes
+	case "local":
+		lo, hi = localBase, localBase+windowBytes
+	case "param", "param::entry":
+		lo, hi = paramBase, paramBase+windowBytes
+	default:
+		d.unsupported()
+		return
+	}
+	d.o.d, d.o.a = d.dstPred(d.in.Args[0]), d.src64(d.in.Args[1])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		var r uint32
+		for i, a := range w.q[o.a] {
+			r |= one(a >= lo && a < hi) << i
+		}
+		w.p[o.d] = w.p[o.d]&^m | r&m
+	}
+}
+
+// setp.CMP[.BOOL].type p[|q], a, b[, [!]c]
+func (d *decoder) setp() {
+	if !d.args(3, 4) {
+		return
+	}
+	t := d.in.Type()
+	cmp, boolOp := "", ""
+	for _, m := range d.in.Mods {
+		switch m {
+		case "and", "or", "xor":
+			boolOp = m
+		case t.String():
+		default:
+			if cmp != "" {
+				d.unsupported()
+				return
+			}
+			cmp = m
+		}
+	}
+	if (boolOp != "") != (len(d.in.Args) == 4) {
+		d.unsupported()
+		return
+	}
+	var p, q int32 = 0, -1
+	if pair, ok := d.in.Args[0].(*ptx.Pair); ok {
+		p, q = d.dstPred(pair.A), d.dstPred(pair.B)
+	} else {
+		p = d.dstPred(d.in.Args[0])
+	}
+	name := cmp + "." + t.String()
+	c32, c64 := compare32[name], compare64[name]
+	switch {
+	case c64 != nil:
+		d.o.a, d.o.b = d.src64(d.in.Args[1]), d.src64(d.in.Args[2])
+	case c32 != nil && t.Bits() == 16:
+		d.o.a, d.o.b = d.src16(d.in.Args[1]), d.src16(d.in.Args[2])
+	case c32 != nil:
+		d.o.a, d.o.b = d.src32(d.in.Args[1]), d.src32(d.in.Args[2])
+	default:
+		d.unsupported()
+		return
+	}
+	d.o.d = p
+	if boolOp == "" && q < 0 {
+		if c64 != nil {
+			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | c64(&w.q[o.a], &w.q[o.b])&m }
+		} else {
+			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | c32(&w.r[o.a], &w.r[o.b])&m }
+		}
+		return
+	}
+	combine := func(r, c uint32) uint32 { return r }
+	var c int32
+	var not bool
+	switch boolOp {
+	case "and":
+		combine = func(r, c uint32) uint32 { return r & c }
+	case "or":
+		combine = func(r, c uint32) uint32 { return r | c }
+	case "xor":
+		combine = func(r, c uint32) uint32 { return r ^ c }
+	}
+	if boolOp != "" {
+		c, not = d.predicate(d.in.Args[3])
+	}
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		var r, cv uint32
+		if c64 != nil {
+			r = c64(&w.q[o.a], &w.q[o.b])
+		} else {
+			r = c32(&w.r[o.a], &w.r[o.b])
+		}
+		if boolOp != "" {
+			if cv = w.p[c]; not {
+				cv = ^cv
+			}
+		}
+		w.p[o.d] = w.p[o.d]&^m | combine(r, cv)&m
+		if q >= 0 {
+			w.p[q] = w.p[q]&^m | combine(^r, cv)&m
+		}
+	}
+}
+
+func (d *decoder) selp() {
+	if !d.args(4, 4) {
+		return
+	}
+	c, not := d.predicate(d.in.Args[3])
+	d.o.c = c
+	if d.in.Type().Bits() == 64 {
+		d.o.d, d.o.a, d.o.b = d.dst64(d.in.Args[0]), d.src64(d.in.Args[1]), d.src64(d.in.Args[2])
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			p := w.p[o.c]
+			if not {
+				p = ^p
+			}
+			D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				if p>>i&1 != 0 {
+					D[i] = A[i]
+				} else {
+					D[i] = B[i]
+				}
+			}
+		}
+		return
+	}
+	src := d.src32
+	if d.in.Type().Bits() == 16 {
+		src = d.src16
+	}
+	d.o.d, d.o.a, d.o.b = d.dst32(d.in.Args[0]), src(d.in.Args[1]), src(d.in.Args[2])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		p := w.p[o.c]
+		if not {
+			p = ^p
+		}
+		D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			if p>>i&1 != 0 {
+				D[i] = A[i]
+			} else {
+				D[i] = B[i]
+			}
+		}
+	}
+}
+
+// and, or, xor, not on predicates.
+func (d *decoder) predicateLogic() {
+	if d.in.Type() != ptx.Pred || d.form("pred") != "" {
+		d.unsupported()
+		return
+	}
+	n := 3
+	if d.in.Op == "not" {
+		n = 2
+	}
+	if !d.args(n, n) {
+		return
+	}
+	d.o.d = d.dstPred(d.in.Args[0])
+	a, notA := d.predicate(d.in.Args[1])
+	b, notB := a, notA
+	if n == 3 {
+		b, notB = d.predicate(d.in.Args[2])
+	}
+	opcode := d.in.Op
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		x, y := w.p[a], w.p[b]
+		if notA {
+			x = ^x
+		}
+		if notB {
+			y = ^y
+		}
+		switch opcode {
+		case "and":
+			x &= y
+		case "or":
+			x |= y
+		case "xor":
+			x ^= y
+		default:
+			x = ^x
+		}
+		w.p[o.d] = w.p[o.d]&^m | x&m
+	}
+}
+
+func (d *decoder) lop3() {
+	if d.form() != "b32" {
+		d.unsupported()
+		return
+	}
+	if !d.args(5, 5) {
+		return
+	}
+	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(d.in.Args[0]), d.src32(d.in.Args[1]), d.src32(d.in.Args[2]), d.src32(d.in.Args[3])
+	d.o.imm = d.imm(4)
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			w.r[o.d][i] = lop3(w.r[o.a][i], w.r[o.b][i], w.r[o.c][i], uint32(o.imm))
+		}
+	}
+}
+
+func (d *decoder) bfi() {
+	if d.form() != "b32" {
+		d.unsupported()
+		return
+	}
+	if !d.args(5, 5) {
+		return
+	}
+	a := d.in.Args
+	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(a[0]), d.src32(a[1]), d.src32(a[2]), d.src32(a[3])
+	n := d.src32(a[4])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			w.r[o.d][i] = bfi32(w.r[o.a][i], w.r[o.b][i], w.r[o.c][i], w.r[n][i])
+		}
+	}
+}
+
+// memberMask decodes the mask operand of a .sync instruction.
+func (d *decoder) memberMask(a ptx.Operand) {
+	d.o.sync, d.o.mask = members, d.src32(a)
+}
+
+// shfl.sync.MODE.b32 d[|p], a, b, c, mask
+func (d *decoder) shfl() {
+	if !d.args(5, 5) {
+		return
+	}
+	mode := ""
+	for _, m := range []string{"up", "down", "bfly", "idx"} {
+		if d.in.Has(m) {
+			mode = m
+		}
+	}
+	if d.form(mode) != "sync.b32" {
+		d.unsupported()
+		return
+	}
+	dst, p := d.in.Args[0], int32(-1)
+	if pair, ok := dst.(*ptx.Pair); ok {
+		dst, p = pair.A, d.dstPred(pair.B)
+	}
+	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(dst), d.src32(d.in.Args[1]), d.src32(d.in.Args[2]), d.src32(d.in.Args[3])
+	d.memberMask(d.in.Args[4])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		A, pm := w.r[o.a], uint32(0)
+		for x := m; x != 0; x &= x - 1 {
+			i := bits.TrailingZeros32(x) & 31
+			bv, cv := w.r[o.b][i]&31, w.r[o.c][i]
+			seg, clamp := int(cv>>8&31), int(cv&31)
+			lo := i & seg
+			hi := lo | clamp&^seg
+			var j int
+			var ok bool
+			switch mode {
+			case "up":
+				j = i - int(bv)
+				ok = j >= hi
+			case "down":
+				j = i + int(bv)
+				ok = j <= hi
+			case "bfly":
+				j = i ^ int(bv)
+				ok = j <= hi
+			default:
+				j = lo | int(bv)&^seg
+				ok = j <= hi
+			}
+			if !ok {
+				j = i
+			}
+			if m>>j&1 == 0 {
+				w.trap(Misuse, o, i, "lane %d reads lane %d, which does not take part (mask %#x)", i, j, m)
+			}
+			w.r[o.d][i] = A[j]
+			pm |= one(ok) << i
+		}
+		if p >= 0 {
+			w.p[p] = w.p[p]&^m | pm
+		}
+	}
+}
+
+// vote.sync.{all,any,uni}.pred p, [!]a, mask and vote.sync.ballot.b32 d, [!]a, mask
+func (d *decoder) vote() {
+	if !d.args(3, 3) {
+		return
+	}
+	a, not := d.predicate(d.in.Args[1])
+	d.memberMask(d.in.Args[2])
+	form := d.form()
+	if form == "sync.ballot.b32" {
+		d.o.d = d.dst32(d.in.Args[0])
+	} else {
+		d.o.d = d.dstPred(d.in.Args[0])
+	}
+	if _, ok := map[string]bool{"sync.ballot.b32": true, "sync.all.pred": true, "sync.any.pred": true, "sync.uni.pred": true}[form]; !ok {
+		d.unsupported()
+		return
+	}
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		v := w.p[a]
+		if not {
+			v = ^v
+		}
+		v &= m
+		var r bool
+		switch form {
+		case "sync.all.pred":
+			r = v == m
+		case "sync.any.pred":
+			r = v != 0
+		case "sync.uni.pred":
+			r = v == m || v == 0
+		default:
+			for x := m; x != 0; x &= x - 1 {
+				w.r[o.d][bits.TrailingZeros32(x)&31] = v
+			}
+			return
+		}
+		w.p[o.d] &^= m
+		if r {
+			w.p[o.d] |= m
+		}
+	}
+}
+
+// match.any.sync.b32 d, a, mask
+func (d *decoder) match() {
+	if d.form() != "any.sync.b32" {
+		d.unsupported()
+		return
+	}
+	if !d.args(3, 3) {
+		return
+	}
+	d.o.d, d.o.a = d.dst32(d.in.Args[0]), d.src32(d.in.Args[1])
+	d.memberMask(d.in.Args[2])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		A := w.r[o.a]
+		for x := m; x != 0; x &= x - 1 {
+			i, r := bits.TrailingZeros32(x)&31, uint32(0)
+			for j := range A {
+				r |= one(m>>j&1 != 0 && A[j] == A[i]) << j
+			}
+			w.r[o.d][i] = r
+		}
+	}
+}
+
+// redux.sync.OP.type d, a, mask
+func (d *decoder) redux() {
+	if !d.args(3, 3) {
+		return
+	}
+	t := d.in.Type()
+	name := strings.TrimSuffix(d.form("sync"), "."+t.String())
+	f := reduction(name, t)
+	if f == nil || t.Bits() != 32 || t.Float() {
+		d.unsupported()
+		return
+	}
+	d.o.d, d.o.a = d.dst32(d.in.Args[0]), d.src32(d.in.Args[1])
+	d.memberMask(d.in.Args[2])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		i := first(m)
+		r := uint64(w.r[o.a][i])
+		for x := m & (m - 1); x != 0; x &= x - 1 {
+			r = f(r, uint64(w.r[o.a][bits.TrailingZeros32(x)&31]))
+		}
+		for x := m; x != 0; x &= x - 1 {
+			w.r[o.d][bits.TrailingZeros32(x)&31] = uint32(r)
+		}
+	}
+}
+
+// elect.sync d|p, mask: the lowest lane of the mask leads.
+func (d *decoder) elect() {
+	if !d.args(2, 2) {
+		return
+	}
+	pair, ok := d.in.Args[0].(*ptx.Pair)
+	if !ok {
+		d.unsupported()
+		return
+	}
+	d.o.d, d.o.a = d.dst32(pair.A), d.dstPred(pair.B)
+	d.memberMask(d.in.Args[1])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		l := first(m)
+		for x := m; x != 0; x &= x - 1 {
+			w.r[o.d][bits.TrailingZeros32(x)&31] = uint32(l)
+		}
+		w.p[o.a] = w.p[o.a]&^m | 1<<l
+	}
+}
+
+func (d *decoder) activemask() {
+	if !d.args(1, 1) {
+		return
+	}
+	d.o.d = d.dst32(d.in.Args[0])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for x := m; x != 0; x &= x - 1 {
+			w.r[o.d][bits.TrailingZeros32(x)&31] = m
+		}
+	}
+}

@@ -1,0 +1,60 @@
+// Package sim is a CUDA device in Go: it executes PTX on any machine, the very
+// text that a GPU would get, and reports what a GPU hides.
+//
+//	dev := sim.New(sim.Config{})
+//	mod, err := dev.Load("saxpy.ptx", src)
+//	x, err := dev.Alloc("x", 4*n)
+//	err = dev.Write(x, bytes)
+//	k, err := mod.Kernel("saxpy")
+//	params, err := k.Pack(y, x, float32(2), uint32(n))
+//	prof, err := dev.Launch(ctx, sim.Launch{Kernel: k, Grid: sim.Dim{X: 4}, Block: sim.Dim{X: 256}, Params: params})
+//
+// An error of Launch is a *Report when the kernel itself is wrong: an access
+// out of bounds, misaligned or uninitialised, a race, a result used before it
+// was waited for, a barrier that some lanes miss, a deadlock, a run without
+// end. It names kernel, PTX line, block, thread and allocation.
+//
+// # How it executes
+//
+// An instruction is decoded once into an op (decode.go); a warp executes an op
+// for all its lanes in one Go call, over register files laid out lane by lane
+// (ops_gen.go holds the simple ones). Lanes that part run as splits, lowest PC
+// first, with a turn for the others after 64 backward branches; at an
+// instruction that wants its lanes together a split parks until the others
+// arrive (warp.go). The blocks of a cluster run in one goroutine, warp by warp
+// until each blocks (sched.go); clusters run side by side, except in kernels
+// with global atomics, whose order of arrival would show.
+//
+// What is asynchronous (cp.async, TMA, wgmma) completes at once (Eager), as
+// late as its waits allow (Lazy), or at random by seed: a kernel that gives
+// different bits in two modes has a missing wait. Random also mixes the order
+// of warps and blocks.
+//
+// # How it checks
+//
+// Each word of shared memory, and of the global memory that a cluster touches,
+// has a cell with the last writer and readers: lane, PTX line and logical
+// time. Vector clocks order them (shadow.go): barriers, mbarriers, waits,
+// fences with atomics carry time from one warp to another, and an access that
+// time does not order behind an earlier one to the same byte is a race. Copies
+// in flight are agents of their own, so a missing wait is a race too. Generic
+// writes must pass a proxy fence before TMA or wgmma reads them. Between
+// clusters only fences with atomics order anything (global.go).
+//
+// # Rounding
+//
+// Every .rn operation rounds once, as IEEE 754 says; tests compare them bit
+// for bit. Tensor cores sum exactly enough to count as one rounding (fp64),
+// where a GPU truncates: compare those with a tolerance. The .approx functions
+// are the true value rounded, a GPU's are an ulp or two away.
+//
+// # What it does not do
+//
+// Time, caches, textures, device calls, sparse mma, fp8, tcgen05. Blocks do not
+// wait for each other through global memory unless they share a cluster: a
+// grid-wide spin lock runs into the step limit.
+//
+// Imports gpu/ptx only.
+package sim
+
+//go:generate go run ./gen

@@ -1,0 +1,419 @@
+package sim
+
+import (
+	"math"
+	"math/bits"
+)
+
+// The floating-point contract: every operation rounds once, to nearest even
+// unless its name says otherwise; subnormals are kept; a NaN that an operation
+// makes is the GPU's canonical one, whatever payload went in.
+const (
+	nan32 = 0x7fffffff
+	nan16 = 0x7fff // fp16 and bf16
+	nan64 = 0x7fffffffffffffff
+)
+
+func f32(b uint32) float32 { return math.Float32frombits(b) }
+
+// b32 gives the bits of a result, with the canonical NaN.
+func b32(f float32) uint32 {
+	if f != f {
+		return nan32
+	}
+	return math.Float32bits(f)
+}
+
+func f64(b uint64) float64 { return math.Float64frombits(b) }
+
+func b64(f float64) uint64 {
+	if f != f {
+		return nan64
+	}
+	return math.Float64bits(f)
+}
+
+// fma32 is a*b+c rounded once to fp32. The product is exact in fp64; the fp64
+// sum is right after one more rounding unless it lies halfway between two fp32
+// values, or among their subnormals, whose halfway points are elsewhere.
+func fma32(a, b, c float32) float32 {
+	p := float64(a) * float64(b)
+	s := p + float64(c)
+	bits := math.Float64bits(s)
+	if bits&(1<<29-1) != 1<<28 && bits&^(1<<63) >= 0x3810000000000000 {
+		return float32(s)
+	}
+	return float32(sumOdd(p, float64(c)))
+}
+
+// sumOdd is a+b rounded to odd: an inexact sum gets an odd last bit, so that
+// rounding it again to fewer digits gives what one rounding would have given
+// (Boldo and Melquiond, 2008).
+func sumOdd(a, b float64) float64 {
+	s := a + b
+	if math.IsNaN(s) || math.IsInf(s, 0) {
+		return s
+	}
+	bb := s - a // TwoSum (Knuth): e is exactly a+b-s
+	e := (a - (s - bb)) + (b - bb)
+	if e == 0 || math.Float64bits(s)&1 == 1 {
+		return s
+	}
+	if (e > 0) == (s > 0) {
+		return math.Float64frombits(math.Float64bits(s) + 1)
+	}
+	return math.Float64frombits(math.Float64bits(s) - 1)
+}
+
+func max32(a, b float32) uint32 {
+	switch {
+	case a != a:
+		return b32(b)
+	case b != b:
+		return b32(a)
+	case a == b: // -0 < +0
+		return math.Float32bits(a) & math.Float32bits(b)
+	case a > b:
+		return math.Float32bits(a)
+	}
+	return math.Float32bits(b)
+}
+
+func min32(a, b float32) uint32 {
+	switch {
+	case a != a:
+		return b32(b)
+	case b != b:
+		return b32(a)
+	case a == b:
+		return math.Float32bits(a) | math.Float32bits(b)
+	case a < b:
+		return math.Float32bits(a)
+	}
+	return math.Float32bits(b)
+}
+
+// maxNaN32 and minNaN32 are the .NaN forms: a NaN wins.
+func maxNaN32(a, b float32) uint32 {
+	if a != a || b != b {
+		return nan32
+	}
+	return max32(a, b)
+}
+
+func minNaN32(a, b float32) uint32 {
+	if a != a || b != b {
+		return nan32
+	}
+	return min32(a, b)
+}
+
+func sqrt32(a float32) float32 { return float32(math.Sqrt(float64(a))) }
+func rsqrt32(a float32) float32 {
+	return float32(1 / math.Sqrt(float64(a)))
+}
+func rcp32(a float32) float32  { return 1 / a }
+func ex2(a float32) float32    { return float32(math.Exp2(float64(a))) }
+func lg2(a float32) float32    { return float32(math.Log2(float64(a))) }
+func sin32(a float32) float32  { return float32(math.Sin(float64(a))) }
+func cos32(a float32) float32  { return float32(math.Cos(float64(a))) }
+func tanh32(a float32) float32 { return float32(math.Tanh(float64(a))) }
+
+// Half and bfloat16.
+
+// halves holds the fp32 value of every fp16.
+var halves = func() *[1 << 16]float32 {
+	t := new([1 << 16]float32)
+	for i := range t {
+		s, e, f := uint32(i>>15)<<31, uint32(i>>10)&31, uint32(i&1023)
+		switch e {
+		case 0:
+			t[i] = float32(f) / (1 << 24)
+			if s != 0 {
+				t[i] = math.Float32frombits(math.Float32bits(t[i]) | s)
+			}
+		case 31:
+			t[i] = math.Float32frombits(s | 0xff<<23 | f<<13)
+		default:
+			t[i] = math.Float32frombits(s | (e+112)<<23 | f<<13)
+		}
+	}
+	return t
+}()
+
+func h2f(h uint16) float32 { return halves[h] }
+
+// f2h rounds to fp16, to nearest even; too large becomes infinite.
+func f2h(f float32) uint16 {
+	b := math.Float32bits(f)
+	s := uint16(b>>16) & 0x8000
+	b &= 0x7fffffff
+	switch {
+	case b > 0x7f800000:
+		return nan16
+	case b >= 0x47800000:
+		return s | 0x7c00
+	case b < 0x38800000: // subnormal: the grid is 2^-24
+		return s | uint16(math.RoundToEven(float64(math.Float32frombits(b))*(1<<24)))
+	}
+	b += 0xfff + b>>13&1
+	return s | uint16((b-0x38000000)>>13)
+}
+
+// f2hz rounds to fp16 toward zero; too large becomes the largest finite.
+func f2hz(f float32) uint16 {
+	b := math.Float32bits(f)
+	s := uint16(b>>16) & 0x8000
+	b &= 0x7fffffff
+	switch {
+	case b > 0x7f800000:
+		return nan16
+	case b == 0x7f800000:
+		return s | 0x7c00
+	case b >= 0x47800000:
+		return s | 0x7bff
+	case b < 0x38800000:
+		return s | uint16(math.Trunc(float64(math.Float32frombits(b))*(1<<24)))
+	}
+	return s | uint16((b-0x38000000)>>13)
+}
+
+func bf2f(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// f2bf rounds to bfloat16, to nearest even.
+func f2bf(f float32) uint16 {
+	b := math.Float32bits(f)
+	if f != f {
+		return nan16
+	}
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+func f2bfz(f float32) uint16 {
+	if f != f {
+		return nan16
+	}
+	return uint16(math.Float32bits(f) >> 16)
+}
+
+// tf32rna rounds to tf32 (10 bits of fraction), ties away from zero.
+func tf32rna(b uint32) uint32 {
+	if b&0x7f800000 == 0x7f800000 {
+		if b&0x7fffff != 0 {
+			return nan32
+		}
+		return b
+	}
+	return (b + 0x1000) &^ 0x1fff
+}
+
+// tf32rn rounds to tf32, to nearest even.
+func tf32rn(b uint32) uint32 {
+	if b&0x7f800000 == 0x7f800000 {
+		return tf32rna(b)
+	}
+	return (b + 0xfff + b>>13&1) &^ 0x1fff
+}
+
+// fmaH and fmaBF are one rounding of a*b+c in their format.
+func fmaH(a, b, c uint16) uint16 {
+	return round16(float64(h2f(a))*float64(h2f(b)), float64(h2f(c)), f2h)
+}
+
+func fmaBF(a, b, c uint16) uint16 {
+	return round16(float64(bf2f(a))*float64(bf2f(b)), float64(bf2f(c)), f2bf)
+}
+
+// round16 rounds p+c to 16 bits. The sum is rounded to odd, in fp64 and again
+// in fp32: both keep what the last rounding needs to be right.
+func round16(p, c float64, to func(float32) uint16) uint16 {
+	s := sumOdd(p, c)
+	if math.IsNaN(s) || math.IsInf(s, 0) || s == 0 {
+		return to(float32(s))
+	}
+	f := float32(s)
+	if float64(f) != s && math.Float32bits(f)&1 == 0 { // back to the side it came from, odd
+		b := math.Float32bits(f)
+		if (math.Abs(s) > math.Abs(float64(f))) && b&0x7fffffff < 0x7f7fffff {
+			b++
+		} else if math.Abs(s) < math.Abs(float64(f)) {
+			b--
+		}
+		f = math.Float32frombits(b)
+	}
+	return to(f)
+}
+
+func one(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// one16 is 1.0 in fp16, or 0.
+func one16(b bool) uint32 { return one(b) * 0x3c00 }
+
+func relu(b uint32) float32 { return f32(max32(f32(b), 0)) }
+
+func sat(f float32) float32 {
+	if f != f {
+		return 0
+	}
+	return min(max(f, 0), 1)
+}
+
+func mulHi(a, b uint64) uint64 {
+	hi, _ := bits.Mul64(a, b)
+	return hi
+}
+
+// Integer helpers whose behaviour at the edges PTX defines.
+
+func shl32(a, b uint32) uint32 { return a << min(b, 32) }
+func shr32(a, b uint32) uint32 { return a >> min(b, 32) }
+func sar32(a, b uint32) uint32 { return uint32(int32(a) >> min(b, 31)) }
+func shl64(a uint64, b uint32) uint64 {
+	return a << min(b, 64)
+}
+func shr64(a uint64, b uint32) uint64 { return a >> min(b, 64) }
+func sar64(a uint64, b uint32) uint64 { return uint64(int64(a) >> min(b, 63)) }
+
+func div32(a, b uint32) uint32 {
+	if b == 0 {
+		return math.MaxUint32
+	}
+	return a / b
+}
+
+func rem32(a, b uint32) uint32 {
+	if b == 0 {
+		return a
+	}
+	return a % b
+}
+
+func sdiv32(a, b int32) uint32 {
+	if b == 0 {
+		return math.MaxUint32
+	}
+	return uint32(a / b)
+}
+
+func srem32(a, b int32) uint32 {
+	if b == 0 {
+		return uint32(a)
+	}
+	return uint32(a % b)
+}
+
+func div64(a, b uint64) uint64 {
+	if b == 0 {
+		return math.MaxUint64
+	}
+	return a / b
+}
+
+func rem64(a, b uint64) uint64 {
+	if b == 0 {
+		return a
+	}
+	return a % b
+}
+
+func sdiv64(a, b int64) uint64 {
+	if b == 0 {
+		return math.MaxUint64
+	}
+	return uint64(a / b)
+}
+
+func srem64(a, b int64) uint64 {
+	if b == 0 {
+		return uint64(a)
+	}
+	return uint64(a % b)
+}
+
+// bfi inserts n bits of a into b at pos.
+func bfi32(a, b, pos, n uint32) uint32 {
+	pos, n = pos&0xff, n&0xff
+	if pos > 31 || n == 0 {
+		return b
+	}
+	mask := uint32(uint64(1)<<min(n, 32)-1) << pos
+	return b&^mask | a<<pos&mask
+}
+
+func bfeU32(a, pos, n uint32) uint32 {
+	pos, n = pos&0xff, n&0xff
+	return uint32(uint64(shr32(a, pos)) & (uint64(1)<<min(n, 32) - 1))
+}
+
+// bfeS32 extracts with the sign of the field's top bit, which beyond bit 31 is
+// that of bit 31.
+func bfeS32(a, pos, n uint32) uint32 {
+	pos, n = pos&0xff, n&0xff
+	if n == 0 {
+		return 0
+	}
+	v := int64(int32(a)) >> min(pos, 31)
+	if pos+n >= 32 {
+		return uint32(v)
+	}
+	return uint32(v << (64 - n) >> (64 - n))
+}
+
+// lop3 is any function of three bits, given by its table.
+func lop3(a, b, c, lut uint32) uint32 {
+	var r uint32
+	for i := range uint32(8) {
+		if lut>>i&1 == 0 {
+			continue
+		}
+		x, y, z := a, b, c
+		if i&4 == 0 {
+			x = ^x
+		}
+		if i&2 == 0 {
+			y = ^y
+		}
+		if i&1 == 0 {
+			z = ^z
+		}
+		r |= x & y & z
+	}
+	return r
+}
+
+// prmt picks four bytes out of eight; the top bit of a selector spreads the
+// sign instead.
+func prmt(a, b, sel uint32) uint32 {
+	v := uint64(b)<<32 | uint64(a)
+	var r uint32
+	for i := range uint32(4) {
+		s := sel >> (4 * i)
+		x := uint32(v>>(8*(s&7))) & 0xff
+		if s&8 != 0 {
+			x = uint32(int32(int8(x))>>7) & 0xff
+		}
+		r |= x << (8 * i)
+	}
+	return r
+}
+
+// toInt converts with saturation; NaN is 0, as cvt has it.
+func toInt(f float64, lo, hi float64) int64 {
+	switch {
+	case f != f:
+		return 0
+	case f <= lo:
+		return int64(lo)
+	case f >= hi:
+		return int64(hi)
+	}
+	return int64(f)
+}
+
+func toS32(f float64) uint32 { return uint32(toInt(f, math.MinInt32, math.MaxInt32)) }
+func toU32(f float64) uint32 { return uint32(toInt(f, 0, math.MaxUint32)) }

@@ -1,0 +1,358 @@
+// Command gen writes ops_gen.go: one loop over the lanes of a warp for every
+// instruction that works lane by lane. Run it with go generate ./gpu/sim.
+//
+// Go's generics would call each lane's operation through a dictionary; text
+// keeps the loops flat, which is what the simulator's speed rests on.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/format"
+	"log"
+	"os"
+	"strings"
+)
+
+// op is one instruction: its result as a Go expression of the lanes A, B, C.
+// files names the register file of D, A, B, C: r 32 bits, q 64 bits.
+type op struct{ name, files, expr string }
+
+var ops []op
+
+func add(name, files, expr string) { ops = append(ops, op{name, files, expr}) }
+
+// each adds one op for several types.
+func each(pattern, files, expr string, types ...string) {
+	for _, t := range types {
+		add(fmt.Sprintf(pattern, t), files, expr)
+	}
+}
+
+func arithmetic() {
+	for _, o := range []struct{ name, sign string }{{"add", "+"}, {"sub", "-"}} {
+		each(o.name+".%s", "rrr", "A"+o.sign+"B", "s32", "u32", "b32")
+		each(o.name+".%s", "qqq", "A"+o.sign+"B", "s64", "u64", "b64")
+		each(o.name+".%s", "rrr", "(A"+o.sign+"B)&0xffff", "s16", "u16")
+		each(o.name+"%s.f32", "rrr", "b32(f32(A)"+o.sign+"f32(B))", "", ".rn")
+		each(o.name+"%s.f64", "qqq", "b64(f64(A)"+o.sign+"f64(B))", "", ".rn")
+		each(o.name+"%s.f16", "rrr", "uint32(f2h(h2f(uint16(A))"+o.sign+"h2f(uint16(B))))", "", ".rn")
+		each(o.name+"%s.bf16", "rrr", "uint32(f2bf(bf2f(uint16(A))"+o.sign+"bf2f(uint16(B))))", "", ".rn")
+		each(o.name+"%s.f16x2", "rrr", pair("f2h(h2f(%s)"+o.sign+"h2f(%s))"), "", ".rn")
+		each(o.name+"%s.bf16x2", "rrr", pair("f2bf(bf2f(%s)"+o.sign+"bf2f(%s))"), "", ".rn")
+	}
+	each("mul%s.f32", "rrr", "b32(f32(A)*f32(B))", "", ".rn")
+	each("mul%s.f64", "qqq", "b64(f64(A)*f64(B))", "", ".rn")
+	each("mul%s.f16", "rrr", "uint32(f2h(h2f(uint16(A))*h2f(uint16(B))))", "", ".rn")
+	each("mul%s.bf16", "rrr", "uint32(fmaBF(uint16(A), uint16(B), 0x8000))", "", ".rn")
+	each("mul%s.f16x2", "rrr", pair("f2h(h2f(%s)*h2f(%s))"), "", ".rn")
+	each("mul%s.bf16x2", "rrr", pair("fmaBF(%s, %s, 0x8000)"), "", ".rn")
+	each("mul.lo.%s", "rrr", "A*B", "s32", "u32")
+	each("mul.lo.%s", "qqq", "A*B", "s64", "u64")
+	each("mul.lo.%s", "rrr", "A*B&0xffff", "s16", "u16")
+	add("mul.hi.s32", "rrr", "uint32(uint64(int64(int32(A))*int64(int32(B)))>>32)")
+	add("mul.hi.u32", "rrr", "uint32(uint64(A)*uint64(B)>>32)")
+	add("mul.hi.u64", "qqq", "mulHi(A, B)")
+	add("mul.wide.s32", "qrr", "uint64(int64(int32(A))*int64(int32(B)))")
+	add("mul.wide.u32", "qrr", "uint64(A)*uint64(B)")
+	add("mul.wide.s16", "rrr", "uint32(int32(int16(A))*int32(int16(B)))")
+	add("mul.wide.u16", "rrr", "uint32(uint16(A))*uint32(uint16(B))")
+	each("mad.lo.%s", "rrrr", "A*B+C", "s32", "u32")
+	each("mad.lo.%s", "qqqq", "A*B+C", "s64", "u64")
+	each("mad.lo.%s", "rrrr", "(A*B+C)&0xffff", "s16", "u16")
+	add("mad.hi.s32", "rrrr", "uint32(uint64(int64(int32(A))*int64(int32(B)))>>32)+C")
+	add("mad.hi.u32", "rrrr", "uint32(uint64(A)*uint64(B)>>32)+C")
+	add("mad.wide.s32", "qrrq", "uint64(int64(int32(A))*int64(int32(B)))+C")
+	add("mad.wide.u32", "qrrq", "uint64(A)*uint64(B)+C")
+	add("fma.rn.f32", "rrrr", "b32(fma32(f32(A), f32(B), f32(C)))")
+	add("fma.rn.f64", "qqqq", "b64(math.FMA(f64(A), f64(B), f64(C)))")
+	add("fma.rn.f16", "rrrr", "uint32(fmaH(uint16(A), uint16(B), uint16(C)))")
+	add("fma.rn.bf16", "rrrr", "uint32(fmaBF(uint16(A), uint16(B), uint16(C)))")
+	for _, f := range []struct{ t, fn string }{{"f16x2", "fmaH"}, {"bf16x2", "fmaBF"}} {
+		add("fma.rn."+f.t, "rrrr", fmt.Sprintf(
+			"uint32(%s(uint16(A>>16), uint16(B>>16), uint16(C>>16)))<<16|uint32(%s(uint16(A), uint16(B), uint16(C)))", f.fn, f.fn))
+	}
+	add("div.rn.f32", "rrr", "b32(f32(A)/f32(B))")
+	each("div.%s.f32", "rrr", "b32(f32(A)/f32(B))", "approx", "full")
+	add("div.rn.f64", "qqq", "b64(f64(A)/f64(B))")
+	add("div.u32", "rrr", "div32(A, B)")
+	add("div.s32", "rrr", "sdiv32(int32(A), int32(B))")
+	add("rem.u32", "rrr", "rem32(A, B)")
+	add("rem.s32", "rrr", "srem32(int32(A), int32(B))")
+	add("div.u16", "rrr", "div32(A, B)&0xffff")
+	add("rem.u16", "rrr", "rem32(A, B)&0xffff")
+	add("div.u64", "qqq", "div64(A, B)")
+	add("div.s64", "qqq", "sdiv64(int64(A), int64(B))")
+	add("rem.u64", "qqq", "rem64(A, B)")
+	add("rem.s64", "qqq", "srem64(int64(A), int64(B))")
+	for _, o := range []string{"min", "max"} {
+		add(o+".s32", "rrr", "uint32("+o+"(int32(A), int32(B)))")
+		add(o+".u32", "rrr", o+"(A, B)")
+		add(o+".s16", "rrr", "uint32(uint16("+o+"(int16(A), int16(B))))")
+		add(o+".u16", "rrr", o+"(A, B)")
+		add(o+".s64", "qqq", "uint64("+o+"(int64(A), int64(B)))")
+		add(o+".u64", "qqq", o+"(A, B)")
+		add(o+".f32", "rrr", o+"32(f32(A), f32(B))")
+		add(o+".NaN.f32", "rrr", o+"NaN32(f32(A), f32(B))")
+		add(o+".f16", "rrr", "uint32(f2h(f32("+o+"32(h2f(uint16(A)), h2f(uint16(B))))))")
+		add(o+".bf16", "rrr", "uint32(f2bf(f32("+o+"32(bf2f(uint16(A)), bf2f(uint16(B))))))")
+		add(o+".f16x2", "rrr", pair("f2h(f32("+o+"32(h2f(%s), h2f(%s))))"))
+		add(o+".bf16x2", "rrr", pair("f2bf(f32("+o+"32(bf2f(%s), bf2f(%s))))"))
+	}
+	add("sqrt.rn.f32", "rr", "b32(sqrt32(f32(A)))")
+	add("sqrt.approx.f32", "rr", "b32(sqrt32(f32(A)))")
+	add("sqrt.rn.f64", "qq", "b64(math.Sqrt(f64(A)))")
+	add("rcp.rn.f32", "rr", "b32(rcp32(f32(A)))")
+	add("rcp.approx.f32", "rr", "b32(rcp32(f32(A)))")
+	add("rsqrt.approx.f32", "rr", "b32(rsqrt32(f32(A)))")
+	for _, o := range []struct{ name, fn string }{{"ex2", "ex2"}, {"lg2", "lg2"}, {"sin", "sin32"}, {"cos", "cos32"}, {"tanh", "tanh32"}} {
+		add(o.name+".approx.f32", "rr", "b32("+o.fn+"(f32(A)))")
+	}
+	add("neg.s32", "rr", "-A")
+	add("neg.s64", "qq", "-A")
+	add("neg.s16", "rr", "-A&0xffff")
+	add("neg.f32", "rr", "A^1<<31")
+	add("neg.f64", "qq", "A^1<<63")
+	add("neg.f16", "rr", "A^0x8000")
+	add("neg.bf16", "rr", "A^0x8000")
+	add("neg.f16x2", "rr", "A^0x80008000")
+	add("neg.bf16x2", "rr", "A^0x80008000")
+	add("abs.s32", "rr", "uint32(max(int32(A), -int32(A)))")
+	add("abs.f32", "rr", "A&^(1<<31)")
+	add("abs.f64", "qq", "A&^(1<<63)")
+	add("abs.f16", "rr", "A&0x7fff")
+	add("abs.bf16", "rr", "A&0x7fff")
+	add("abs.f16x2", "rr", "A&0x7fff7fff")
+	add("abs.bf16x2", "rr", "A&0x7fff7fff")
+	add("copysign.f32", "rrr", "B&^(1<<31)|A&(1<<31)")
+	add("set.gt.f16x2.f16x2", "rrr", setHalf(">"))
+	add("set.ge.f16x2.f16x2", "rrr", setHalf(">="))
+	add("set.lt.f16x2.f16x2", "rrr", setHalf("<"))
+	add("set.le.f16x2.f16x2", "rrr", setHalf("<="))
+	add("set.eq.f16x2.f16x2", "rrr", setHalf("=="))
+}
+
+func setHalf(cmp string) string {
+	return "one16(h2f(uint16(A>>16))" + cmp + "h2f(uint16(B>>16)))<<16|one16(h2f(uint16(A))" + cmp + "h2f(uint16(B)))"
+}
+
+// pair applies an expression of two halves to the upper and the lower ones.
+func pair(e string) string {
+	hi := fmt.Sprintf(e, "uint16(A>>16)", "uint16(B>>16)")
+	lo := fmt.Sprintf(e, "uint16(A)", "uint16(B)")
+	return "uint32(" + hi + ")<<16|uint32(" + lo + ")"
+}
+
+func logic() {
+	for _, o := range []struct{ name, sign string }{{"and", "&"}, {"or", "|"}, {"xor", "^"}} {
+		add(o.name+".b16", "rrr", "A"+o.sign+"B")
+		add(o.name+".b32", "rrr", "A"+o.sign+"B")
+		add(o.name+".b64", "qqq", "A"+o.sign+"B")
+	}
+	add("not.b16", "rr", "^A&0xffff")
+	add("not.b32", "rr", "^A")
+	add("not.b64", "qq", "^A")
+	add("cnot.b32", "rr", "one(A==0)")
+	add("shl.b16", "rrr", "shl32(A, B)&0xffff")
+	add("shl.b32", "rrr", "shl32(A, B)")
+	add("shl.b64", "qqr", "shl64(A, B)")
+	each("shr.%s", "rrr", "shr32(A, B)", "u16", "b16", "u32", "b32")
+	add("shr.s16", "rrr", "uint32(uint16(int16(A)>>min(B, 15)))")
+	add("shr.s32", "rrr", "sar32(A, B)")
+	each("shr.%s", "qqr", "shr64(A, B)", "u64", "b64")
+	add("shr.s64", "qqr", "sar64(A, B)")
+	add("shf.l.wrap.b32", "rrrr", "uint32((uint64(B)<<32|uint64(A))<<(C&31)>>32)")
+	add("shf.r.wrap.b32", "rrrr", "uint32((uint64(B)<<32|uint64(A))>>(C&31))")
+	add("shf.l.clamp.b32", "rrrr", "uint32((uint64(B)<<32|uint64(A))<<min(C, 32)>>32)")
+	add("shf.r.clamp.b32", "rrrr", "uint32((uint64(B)<<32|uint64(A))>>min(C, 32))")
+	add("bfe.u32", "rrrr", "bfeU32(A, B, C)")
+	add("bfe.s32", "rrrr", "bfeS32(A, B, C)")
+	add("brev.b32", "rr", "bits.Reverse32(A)")
+	add("popc.b32", "rr", "uint32(bits.OnesCount32(A))")
+	add("popc.b64", "rq", "uint32(bits.OnesCount64(A))")
+	add("clz.b32", "rr", "uint32(bits.LeadingZeros32(A))")
+	add("clz.b64", "rq", "uint32(bits.LeadingZeros64(A))")
+	each("bfind.%s", "rr", "uint32(31-bits.LeadingZeros32(A))", "u32")
+	add("prmt.b32", "rrrr", "prmt(A, B, C)")
+	add("sad.u32", "rrrr", "C+max(A, B)-min(A, B)")
+}
+
+func moves() {
+	each("mov.%s", "rr", "A", "b16", "u16", "s16", "b32", "u32", "s32", "f32")
+	each("mov.%s", "qq", "A", "b64", "u64", "s64", "f64")
+	each("cvta.to.global%s", "qq", "A", ".u64")
+}
+
+func conversions() {
+	// Integers: source signedness extends, destination width truncates.
+	ints := []struct {
+		t    string
+		bits int
+	}{{"u8", 8}, {"s8", 8}, {"u16", 16}, {"s16", 16}, {"u32", 32}, {"s32", 32}, {"u64", 64}, {"s64", 64}}
+	for _, s := range ints {
+		src := "uint64(A)"
+		if s.t[0] == 's' {
+			src = fmt.Sprintf("uint64(int64(int%d(A)))", s.bits)
+		} else if s.bits < 64 {
+			src = fmt.Sprintf("uint64(uint%d(A))", s.bits)
+		}
+		fa := "r"
+		if s.bits == 64 {
+			fa = "q"
+		}
+		for _, d := range ints {
+			switch d.bits {
+			case 64:
+				add("cvt."+d.t+"."+s.t, "q"+fa, src)
+			case 32:
+				add("cvt."+d.t+"."+s.t, "r"+fa, "uint32("+src+")")
+			default:
+				add("cvt."+d.t+"."+s.t, "r"+fa, fmt.Sprintf("uint32(uint%d(%s))", d.bits, src))
+			}
+		}
+		signed := src
+		if s.t[0] == 's' {
+			signed = "int64(" + src + ")"
+		}
+		add("cvt.rn.f32."+s.t, "r"+fa, "b32(float32("+signed+"))")
+		add("cvt.rn.f64."+s.t, "q"+fa, "b64(float64("+signed+"))")
+		add("cvt.rn.f16."+s.t, "r"+fa, "uint32(f2h(float32("+signed+")))")
+	}
+	for _, r := range []struct{ mode, fn string }{{"rni", "math.RoundToEven"}, {"rzi", "math.Trunc"}, {"rmi", "math.Floor"}, {"rpi", "math.Ceil"}} {
+		add("cvt."+r.mode+".s32.f32", "rr", "toS32("+r.fn+"(float64(f32(A))))")
+		add("cvt."+r.mode+".u32.f32", "rr", "toU32("+r.fn+"(float64(f32(A))))")
+		add("cvt."+r.mode+".f32.f32", "rr", "b32(float32("+r.fn+"(float64(f32(A)))))")
+		add("cvt."+r.mode+".s32.f16", "rr", "toS32("+r.fn+"(float64(h2f(uint16(A)))))")
+	}
+	add("cvt.f32.f16", "rr", "b32(h2f(uint16(A)))")
+	add("cvt.f32.bf16", "rr", "b32(bf2f(uint16(A)))")
+	add("cvt.rn.f16.f32", "rr", "uint32(f2h(f32(A)))")
+	add("cvt.rz.f16.f32", "rr", "uint32(f2hz(f32(A)))")
+	add("cvt.rn.bf16.f32", "rr", "uint32(f2bf(f32(A)))")
+	add("cvt.rz.bf16.f32", "rr", "uint32(f2bfz(f32(A)))")
+	add("cvt.rn.f16x2.f32", "rrr", "uint32(f2h(f32(A)))<<16|uint32(f2h(f32(B)))")
+	add("cvt.rz.f16x2.f32", "rrr", "uint32(f2hz(f32(A)))<<16|uint32(f2hz(f32(B)))")
+	add("cvt.rn.bf16x2.f32", "rrr", "uint32(f2bf(f32(A)))<<16|uint32(f2bf(f32(B)))")
+	add("cvt.rz.bf16x2.f32", "rrr", "uint32(f2bfz(f32(A)))<<16|uint32(f2bfz(f32(B)))")
+	add("cvt.rn.relu.f16x2.f32", "rrr", "uint32(f2h(relu(A)))<<16|uint32(f2h(relu(B)))")
+	add("cvt.rn.relu.bf16x2.f32", "rrr", "uint32(f2bf(relu(A)))<<16|uint32(f2bf(relu(B)))")
+	add("cvt.rna.tf32.f32", "rr", "tf32rna(A)")
+	add("cvt.rn.tf32.f32", "rr", "tf32rn(A)")
+	add("cvt.f64.f32", "qr", "b64(float64(f32(A)))")
+	add("cvt.rn.f32.f64", "rq", "b32(float32(f64(A)))")
+	add("cvt.sat.f32.f32", "rr", "b32(sat(f32(A)))")
+}
+
+// comparisons become functions of two registers to a mask of lanes.
+func comparisons(b *bytes.Buffer) {
+	cmps := []struct{ name, sign string }{{"eq", "=="}, {"ne", "!="}, {"lt", "<"}, {"le", "<="}, {"gt", ">"}, {"ge", ">="}}
+	types := []struct{ t, file, conv string }{
+		{"s32", "uint32", "int32(%s)"}, {"u32", "uint32", "%s"}, {"b32", "uint32", "%s"},
+		{"s16", "uint32", "int16(%s)"}, {"u16", "uint32", "uint16(%s)"}, {"b16", "uint32", "uint16(%s)"},
+		{"s64", "uint64", "int64(%s)"}, {"u64", "uint64", "%s"}, {"b64", "uint64", "%s"},
+		{"f32", "uint32", "f32(%s)"}, {"f64", "uint64", "f64(%s)"},
+		{"f16", "uint32", "h2f(uint16(%s))"}, {"bf16", "uint32", "bf2f(uint16(%s))"},
+	}
+	var tab32, tab64 strings.Builder
+	emit := func(name, t, file, cond string) {
+		fn := "cmp_" + name + "_" + t
+		fmt.Fprintf(b, "func %s(a, b *[32]%s) (r uint32) {\n\tfor i := range a {\n\t\tif %s {\n\t\t\tr |= 1 << i\n\t\t}\n\t}\n\treturn r\n}\n\n", fn, file, cond)
+		tab := &tab32
+		if file == "uint64" {
+			tab = &tab64
+		}
+		fmt.Fprintf(tab, "\t%q: %s,\n", name+"."+t, fn)
+	}
+	for _, t := range types {
+		x, y := fmt.Sprintf(t.conv, "a[i]"), fmt.Sprintf(t.conv, "b[i]")
+		float := strings.Contains(t.t, "f")
+		for _, c := range cmps {
+			if t.t[0] == 'b' && !float && c.name != "eq" && c.name != "ne" {
+				continue
+			}
+			cond := x + " " + c.sign + " " + y
+			if float && c.name == "ne" { // ordered: false for NaN
+				cond = x + " < " + y + " || " + x + " > " + y
+			}
+			emit(c.name, t.t, t.file, cond)
+			if float { // unordered: true for NaN
+				un := x + " != " + x + " || " + y + " != " + y
+				emit(c.name+"u", t.t, t.file, cond+" || "+un)
+			}
+		}
+		if float {
+			un := x + " != " + x + " || " + y + " != " + y
+			emit("nan", t.t, t.file, un)
+			emit("num", t.t, t.file, "!("+un+")")
+		}
+		if t.t[0] == 'u' {
+			emit("lo", t.t, t.file, x+" < "+y)
+			emit("ls", t.t, t.file, x+" <= "+y)
+			emit("hi", t.t, t.file, x+" > "+y)
+			emit("hs", t.t, t.file, x+" >= "+y)
+		}
+	}
+	fmt.Fprintf(b, "var compare32 = map[string]func(a, b *[32]uint32) uint32{\n%s}\n\n", tab32.String())
+	fmt.Fprintf(b, "var compare64 = map[string]func(a, b *[32]uint64) uint32{\n%s}\n", tab64.String())
+}
+
+func main() {
+	arithmetic()
+	logic()
+	moves()
+	conversions()
+	var b bytes.Buffer
+	b.WriteString("// Code generated by gpu/sim/gen; DO NOT EDIT.\n\npackage sim\n\nimport (\n\t\"math\"\n\t\"math/bits\"\n)\n\n")
+	b.WriteString("// laneOps are the instructions that work lane by lane, by name.\nvar laneOps = map[string]laneOp{\n")
+	fn := func(name string) string { return "op_" + strings.ReplaceAll(name, ".", "_") }
+	seen := map[string]bool{}
+	for _, o := range ops {
+		if seen[o.name] {
+			log.Fatalf("%s is listed twice", o.name)
+		}
+		seen[o.name] = true
+		fmt.Fprintf(&b, "\t%q: {%q, %s},\n", o.name, o.files, fn(o.name))
+	}
+	b.WriteString("}\n\n")
+	for _, o := range ops {
+		lhs, rhs, expr := []string{"D"}, []string{"&w." + o.files[:1] + "[o.d]"}, o.expr
+		for i, f := range o.files[1:] {
+			v := string(rune('A' + i))
+			lhs = append(lhs, v)
+			rhs = append(rhs, fmt.Sprintf("&w.%c[o.%c]", f, 'a'+rune(i)))
+		}
+		expr = index(expr)
+		fmt.Fprintf(&b, "func %s(w *warp, o *op, m uint32) {\n\t%s := %s\n\tif m == full {\n\t\tfor i := range D {\n\t\t\tD[i] = %s\n\t\t}\n\t\treturn\n\t}\n\tfor ; m != 0; m &= m - 1 {\n\t\ti := bits.TrailingZeros32(m) & 31\n\t\tD[i] = %s\n\t}\n}\n\n",
+			fn(o.name), strings.Join(lhs, ", "), strings.Join(rhs, ", "), expr, expr)
+	}
+	comparisons(&b)
+	src, err := format.Source(b.Bytes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile("ops_gen.go", src, 0o644); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// index turns the operands A, B, C of an expression into A[i], B[i], C[i].
+func index(e string) string {
+	var b strings.Builder
+	for i := range len(e) {
+		c := e[i]
+		b.WriteByte(c)
+		if c < 'A' || c > 'C' {
+			continue
+		}
+		before := i > 0 && (isWord(e[i-1]) || e[i-1] == '.')
+		after := i+1 < len(e) && isWord(e[i+1])
+		if !before && !after {
+			b.WriteString("[i]")
+		}
+	}
+	return b.String()
+}
+
+func isWord(c byte) bool {
+	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

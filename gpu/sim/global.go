@@ -1,0 +1,256 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// The shadow of global memory. A cluster keeps cells for the pages that it
+// touches; when it ends, or releases something with a fence and an atomic, the
+// cells go into the launch's shadow, where clusters meet. There an access
+// conflicts with any other cluster's to the same byte of which one writes,
+// unless the later cluster has acquired what the earlier one released.
+
+const (
+	pageBytes = 1024
+	pageWords = pageBytes / 4
+)
+
+// page is a cluster's shadow of 1 KiB.
+type page struct {
+	key   uint64 // address / pageBytes
+	cells [pageWords]cell
+}
+
+// cellsOf returns the page that holds an address.
+func (g *group) pageOf(addr uint64) *page {
+	key := addr / pageBytes
+	slot := &g.cache[key%uint64(len(g.cache))]
+	if *slot != nil && (*slot).key == key {
+		return *slot
+	}
+	p := g.pages[key]
+	if p == nil {
+		if n := len(g.spare); n > 0 {
+			p, g.spare = g.spare[n-1], g.spare[:n-1]
+		} else {
+			p = &page{}
+		}
+		p.key = key
+		g.pages[key] = p
+	}
+	*slot = p
+	return p
+}
+
+func (g *group) cellAt(addr uint64) *cell {
+	return &g.pageOf(addr).cells[addr/4%pageWords]
+}
+
+// mark is the last access of one kind that clusters know of.
+type mark struct {
+	cluster int32 // index + 1, 0 for none
+	segment int32 // how often that cluster had released before
+	info    uint32
+}
+
+// The bits of mark.info; the PC stands below.
+const (
+	markAtomic  = 1 << 31
+	markSeveral = 1 << 30 // by several clusters
+	markBytes   = 23      // shift of the bytes of the word
+)
+
+// sharedCell is the launch's shadow of a word.
+type sharedCell struct {
+	w, r  mark
+	bytes *[4]sharedCell // when clusters share the word byte by byte
+}
+
+type globalShadow struct {
+	mu    sync.Mutex
+	pages map[uint64]*[pageWords]sharedCell
+	sync  map[uint64]map[int32]int32 // atomics: what was released there, cluster -> segment
+}
+
+func newGlobalShadow() *globalShadow {
+	return &globalShadow{pages: map[uint64]*[pageWords]sharedCell{}, sync: map[uint64]map[int32]int32{}}
+}
+
+// flush moves a cluster's cells into the launch's shadow, and reports the first
+// conflict with another cluster.
+func (g *group) flush() *Report {
+	s := g.l.shadow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found *Report
+	for _, key := range slices.Sorted(maps.Keys(g.pages)) {
+		p, q := g.pages[key], s.pages[key]
+		if q == nil {
+			q = new([pageWords]sharedCell)
+			s.pages[key] = q
+		}
+		for i := range p.cells {
+			cl := &p.cells[i]
+			at := key*pageBytes + uint64(i)*4
+			switch {
+			case cl.w|cl.r == 0:
+			case cl.w == splitCell:
+				for b, c := range g.bytes[cl] {
+					g.merge(&q[i], &c, 1<<b, at, &found)
+				}
+				delete(g.bytes, cl)
+			default:
+				g.merge(&q[i], cl, 15, at, &found)
+			}
+		}
+		p.cells = [pageWords]cell{}
+		g.spare = append(g.spare, p)
+	}
+	clear(g.pages)
+	clear(g.cache[:])
+	return found
+}
+
+// merge adds one cell of this cluster, of which only some bytes count.
+func (g *group) merge(sc *sharedCell, cl *cell, only uint32, at uint64, found **Report) {
+	me := int32(g.idx) + 1
+	for k, t := range [3]tag{cl.r2, cl.r, cl.w} {
+		bytes := t.bytes() & only
+		if t == 0 || bytes == 0 {
+			continue
+		}
+		others := sc.w.cluster != 0 && sc.w.cluster != me || sc.r.cluster != 0 && sc.r.cluster != me
+		if sc.bytes == nil && bytes != 15 && others {
+			sc.split()
+		}
+		if sc.bytes == nil {
+			g.note(sc, t, k == 2, bytes, at, found)
+			continue
+		}
+		for b := range sc.bytes {
+			if bytes>>b&1 != 0 {
+				g.note(&sc.bytes[b], t, k == 2, 15, at, found)
+			}
+		}
+	}
+}
+
+// split gives every byte its own shadow.
+func (sc *sharedCell) split() {
+	var b [4]sharedCell
+	for i := range b {
+		for _, p := range [2][2]*mark{{&sc.w, &b[i].w}, {&sc.r, &b[i].r}} {
+			if p[0].info>>(markBytes+i)&1 != 0 {
+				*p[1] = *p[0]
+				p[1].info |= 15 << markBytes
+			}
+		}
+	}
+	*sc = sharedCell{bytes: &b}
+}
+
+// note checks one access against what other clusters did, and marks it.
+func (g *group) note(sc *sharedCell, t tag, isWrite bool, bytes uint32, at uint64, found **Report) {
+	switch {
+	case *found != nil:
+	case g.unordered(&sc.w, t, bytes):
+		*found = g.crossReport(t, isWrite, at, &sc.w, "write")
+	case isWrite && g.unordered(&sc.r, t, bytes):
+		*found = g.crossReport(t, isWrite, at, &sc.r, "read")
+	}
+	m := &sc.r
+	if isWrite {
+		m = &sc.w
+	}
+	me := int32(g.idx) + 1
+	info := bytes<<markBytes | uint32(t.pc())
+	if t.atomic() {
+		info |= markAtomic
+	}
+	if m.cluster != 0 && (!isWrite || t.atomic()) { // does not replace the older one
+		info |= m.info & (15<<markBytes | markSeveral)
+		if m.cluster != me {
+			info |= markSeveral
+		}
+		if m.info&markAtomic == 0 {
+			info &^= markAtomic
+		}
+	} else if m.cluster == me {
+		info |= m.info & (15 << markBytes)
+	}
+	*m = mark{me, g.segment, info}
+}
+
+// unordered reports whether what m stands for conflicts with an access of this
+// cluster to the same bytes.
+func (g *group) unordered(m *mark, t tag, bytes uint32) bool {
+	switch {
+	case m.cluster == 0 || m.info>>markBytes&15&bytes == 0 || t.atomic() && m.info&markAtomic != 0:
+		return false
+	case m.info&markSeveral != 0: // wants to have heard from every cluster before it
+		return len(g.seen) < g.order
+	case m.cluster == int32(g.idx)+1:
+		return false
+	}
+	s, ok := g.seen[m.cluster]
+	return !ok || s < m.segment
+}
+
+func (g *group) crossReport(t tag, isWrite bool, at uint64, m *mark, oldWhat string) *Report {
+	what := "read"
+	if isWrite {
+		what = "write"
+	}
+	mine := g.accessOf(t, what)
+	o := &g.l.Kernel.code[t.pc()]
+	w := g.ctas[0].warps[0]
+	r := w.report(Race, o, 0, "%s of %s is not ordered with a %s by another block: blocks run in any order",
+		what, g.l.dev.mem.where(at), oldWhat)
+	r.Block, r.Thread = mine.Block, mine.Thread
+	in := g.l.Kernel.code[m.info&(maxPC-1)].in
+	r.Other = &Access{What: oldWhat, Line: in.Pos.Line, Source: in.String(), Lanes: true, Block: g.l.blockOf(int(m.cluster)-1, 0)}
+	return r
+}
+
+// releaseGlobal publishes at an atomic's address what this cluster did before
+// its fence; acquireGlobal learns it.
+func (g *group) releaseGlobal(addr uint64) *Report {
+	r := g.flush()
+	s := g.l.shadow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.sync[addr]
+	if m == nil {
+		m = map[int32]int32{}
+		s.sync[addr] = m
+	}
+	for c, seg := range g.seen {
+		m[c] = max(m[c], seg)
+	}
+	m[int32(g.idx)+1] = g.segment
+	g.segment++
+	return r
+}
+
+func (g *group) acquireGlobal(addr uint64, into map[int32]int32) {
+	s := g.l.shadow
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c, seg := range s.sync[addr] {
+		if old, ok := into[c]; !ok || old < seg {
+			into[c] = seg
+		}
+	}
+}
+
+// writtenBefore reports whether the launch before wrote a word: a dependent
+// launch must not touch it until griddepcontrol.wait.
+func (g *group) writtenBefore(addr uint64) bool {
+	if g.l.prev == nil {
+		return false
+	}
+	p := g.l.prev.pages[addr/pageBytes]
+	return p != nil && p[addr/4%pageWords].w.cluster != 0
+}

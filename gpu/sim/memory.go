@@ -1,0 +1,910 @@
+package sim
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+var le = binary.LittleEndian
+
+// access is what a load, store or atomic does in one lane.
+type access struct {
+	space  ptx.Space // NoSpace: generic
+	bytes  int       // of a lane, a power of two
+	elem   int       // bytes of an element
+	regs   [8]int32
+	n      int // elements
+	wide   bool
+	signed bool
+	to16   bool // a narrow load into a 16-bit register
+	base64 bool // the address register is in the 64-bit file
+	store  bool
+	strong bool // volatile, relaxed, acquire, release: never racing among themselves
+	acq    bool
+	rel    bool
+	nc     bool
+}
+
+// address decodes [base+offset] into a register and o.imm.
+func (d *decoder) address(a ptx.Operand, x *access) {
+	m, ok := a.(*ptx.Mem)
+	if !ok || m.Coords != nil {
+		d.fail("%v is not an address", a)
+		return
+	}
+	d.o.a, x.base64 = d.base(m)
+	d.o.imm = m.Offset
+}
+
+// base returns the register of an address, and whether it has 64 bits.
+func (d *decoder) base(m *ptx.Mem) (int32, bool) {
+	switch b := m.Base.(type) {
+	case *ptx.Reg:
+		if b.Type.Bits() == 64 {
+			return d.src64(b), true
+		}
+		return d.src32(b), false
+	case *ptx.VarRef:
+		v, _ := d.value(b, ptx.B64)
+		return d.k64(v), true
+	case ptx.Imm:
+		return d.k64(b.Bits), true
+	}
+	d.fail("%v is not an address", m)
+	return 0, false
+}
+
+func (d *decoder) space() ptx.Space {
+	for _, m := range d.in.Mods {
+		switch m {
+		case "global":
+			return ptx.Global
+		case "shared", "shared::cta", "shared::cluster":
+			if m == "shared::cluster" {
+				d.k.clusters = true
+			}
+			return ptx.Shared
+		case "local":
+			return ptx.Local
+		case "const":
+			return ptx.Const
+		case "param", "param::entry":
+			return ptx.Param
+		}
+	}
+	return ptx.NoSpace
+}
+
+// loadStore: ld and st of any space, width and vector.
+func (d *decoder) loadStore() {
+	in := d.in
+	t := in.Type()
+	x := &access{space: d.space(), store: in.Op == "st", elem: t.Bits() / 8, signed: t.Signed()}
+	x.acq, x.rel = in.Has("acquire"), in.Has("release")
+	x.strong = in.Has("volatile") || in.Has("relaxed") || in.Has("mmio") || x.acq || x.rel
+	x.nc = in.Has("nc")
+	if in.Has("async") || t == ptx.Pred || t == ptx.NoType || t == ptx.B128 {
+		d.unsupported()
+		return
+	}
+	n := 1
+	for _, m := range in.Mods {
+		switch m {
+		case "v2":
+			n = 2
+		case "v4":
+			n = 4
+		case "v8":
+			n = 8
+		case "L2::cache_hint":
+			d.dropHint()
+		}
+	}
+	if !d.args(2, 2) {
+		return
+	}
+	mem, val := in.Args[1], in.Args[0]
+	if x.store {
+		mem, val = val, mem
+	}
+	elems := vec(val)
+	if len(elems) != n {
+		d.fail("%d registers for %d values", len(elems), n)
+		return
+	}
+	x.n, x.bytes, x.wide = n, n*x.elem, x.elem == 8
+	if x.bytes > 32 || x.space == ptx.Const && x.store || x.space == ptx.Param && x.store {
+		d.unsupported()
+		return
+	}
+	for i, e := range elems {
+		switch {
+		case x.wide && x.store:
+			x.regs[i] = d.src64(e)
+		case x.wide:
+			x.regs[i] = d.dst64(e)
+		case x.store:
+			x.regs[i] = d.src32(e)
+		default:
+			if r, ok := e.(*ptx.Reg); ok && r.Type.Bits() == 64 {
+				x.regs[i] = d.widen(r)
+				continue
+			}
+			x.regs[i] = d.dst32(e)
+			if r, ok := e.(*ptx.Reg); ok && r.Type.Bits() == 16 {
+				x.to16 = true
+			}
+		}
+	}
+	d.address(mem, x)
+	d.o.ext = x
+	switch {
+	case x.space == ptx.Param:
+		d.loadParam(x)
+	case x.space == ptx.Const:
+		x.space = ptx.Global
+		d.o.fn = execAccess
+	case x.space == ptx.Shared && x.elem == 4:
+		d.o.fn = execShared
+	case x.space == ptx.Global && x.elem == 4 && !x.strong:
+		d.o.fn = execGlobal
+	default:
+		d.o.fn = execAccess
+	}
+	if x.strong && (x.space == ptx.Global || x.space == ptx.NoSpace) {
+		d.k.globalAtomics = true
+	}
+}
+
+// dropHint removes a cache policy operand.
+func (d *decoder) dropHint() {
+	in := *d.in
+	in.Args = in.Args[:len(in.Args)-1]
+	d.in = &in
+}
+
+// widen refuses narrow loads into 64-bit registers, which nvcc does not emit.
+func (d *decoder) widen(r *ptx.Reg) int32 {
+	d.fail("narrow load into the 64-bit register %s is not supported", r.Name)
+	return 0
+}
+
+// loadParam reads the launch's parameters; every lane gets the same.
+func (d *decoder) loadParam(x *access) {
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		eachLane(m, func(i int) {
+			addr := w.address(o, x, i)
+			if addr >= paramBase {
+				addr -= paramBase
+			}
+			p := w.g.l.Params
+			if addr+uint64(x.bytes) > uint64(len(p)) {
+				w.trap(OutOfBounds, o, i, "reads parameter bytes %d to %d, there are %d", addr, addr+uint64(x.bytes), len(p))
+			}
+			w.load(x, p[addr:], i)
+		})
+	}
+}
+
+// address is the address that a lane accesses.
+func (w *warp) address(o *op, x *access, lane int) uint64 {
+	if x.base64 {
+		return w.q[o.a][lane] + uint64(o.imm)
+	}
+	return uint64(w.r[o.a][lane] + uint32(o.imm))
+}
+
+// load and put move a lane's elements between memory and registers.
+func (w *warp) load(x *access, b []byte, lane int) {
+	for j := range x.n {
+		switch x.elem {
+		case 4:
+			w.r[x.regs[j]][lane] = le.Uint32(b[4*j:])
+		case 8:
+			w.q[x.regs[j]][lane] = le.Uint64(b[8*j:])
+		case 2:
+			v := uint32(le.Uint16(b[2*j:]))
+			if x.signed && !x.to16 {
+				v = uint32(int32(int16(v)))
+			}
+			w.r[x.regs[j]][lane] = v
+		case 1:
+			v := uint32(b[j])
+			if x.signed {
+				v = uint32(int32(int8(v)))
+				if x.to16 {
+					v &= 0xffff
+				}
+			}
+			w.r[x.regs[j]][lane] = v
+		}
+	}
+}
+
+func (w *warp) put(x *access, b []byte, lane int) {
+	for j := range x.n {
+		switch x.elem {
+		case 4:
+			le.PutUint32(b[4*j:], w.r[x.regs[j]][lane])
+		case 8:
+			le.PutUint64(b[8*j:], w.q[x.regs[j]][lane])
+		case 2:
+			le.PutUint16(b[2*j:], uint16(w.r[x.regs[j]][lane]))
+		case 1:
+			b[j] = byte(w.r[x.regs[j]][lane])
+		}
+	}
+}
+
+// how returns the tag parts of an access by a lane.
+func (w *warp) how(o *op, lane int, atomic bool) how {
+	t := w.base | tag(o.pc)<<pcShift | tag(lane)<<laneShift | tag(w.clock)
+	if atomic {
+		t |= atomicBit
+	}
+	return how{tag: t, lane: lane}
+}
+
+// execAccess is any load or store, lane by lane.
+func execAccess(w *warp, o *op, m uint32) {
+	x := o.ext.(*access)
+	w.profileAccess(o, x, m)
+	if x.store && m&(m-1) != 0 {
+		w.storeConflict(o, x, m)
+	}
+	if x.rel {
+		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), true) })
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		addr := w.address(o, x, i)
+		b := w.touch(o, x.space, addr, x.bytes, i, x.store, x.strong, x.nc)
+		if x.store {
+			w.put(x, b, i)
+		} else {
+			w.load(x, b, i)
+		}
+		if x.strong && !x.store {
+			w.acquireAt(addr, x.acq)
+		}
+	}
+}
+
+// touch checks an access by a lane and returns its bytes.
+func (w *warp) touch(o *op, space ptx.Space, addr uint64, n, lane int, write, strong, nc bool) []byte {
+	if space == ptx.NoSpace {
+		switch {
+		case addr >= globalBase:
+			space = ptx.Global
+		case addr >= paramBase:
+			p := w.g.l.Params
+			if off := addr - paramBase; !write && off+uint64(n) <= uint64(len(p)) {
+				return p[off:]
+			}
+			w.trap(OutOfBounds, o, lane, "%d bytes at parameter offset %d", n, addr-paramBase)
+		case addr >= localBase:
+			space, addr = ptx.Local, addr-localBase
+		case addr >= sharedBase:
+			space, addr = ptx.Shared, addr-sharedBase
+		default:
+			w.trap(OutOfBounds, o, lane, "%d bytes at generic address %#x, which no memory holds", n, addr)
+		}
+	}
+	switch space {
+	case ptx.Shared:
+		return w.touchShared(o, addr, n, lane, write, strong)
+	case ptx.Local:
+		size := uint64(w.g.l.Kernel.localBytes)
+		if addr >= localBase {
+			addr -= localBase
+		}
+		if addr+uint64(n) > size || addr > size {
+			w.trap(OutOfBounds, o, lane, "%d bytes at %d of the thread's %d bytes of local memory", n, addr, size)
+		}
+		if addr%uint64(n) != 0 {
+			w.trap(Misaligned, o, lane, "%d bytes at local address %d", n, addr)
+		}
+		return w.local[uint64(lane)*size+addr:]
+	default:
+		return w.touchGlobal(o, addr, n, lane, write, strong, nc)
+	}
+}
+
+// shared returns the block and offset that a shared::cluster address means.
+func (w *warp) shared(o *op, addr uint64, lane int) (*cta, uint32) {
+	if addr>>rankShift == 0 {
+		return w.c, uint32(addr)
+	}
+	if r := addr>>rankShift - 1; r < uint64(len(w.g.ctas)) {
+		return w.g.ctas[r], uint32(addr) & (1<<rankShift - 1)
+	}
+	w.trap(OutOfBounds, o, lane, "%#x is not a shared memory address", addr)
+	return nil, 0
+}
+
+func (w *warp) touchShared(o *op, addr uint64, n, lane int, write, strong bool) []byte {
+	c, off := w.shared(o, addr, lane)
+	w.bounds(o, c, off, n, lane)
+	if w.vc != nil {
+		w.noteShared(o, c, off, n, lane, write, w.how(o, lane, strong))
+	}
+	return c.smem[off : int(off)+n : int(off)+n]
+}
+
+// bounds checks place and alignment of a shared access.
+func (w *warp) bounds(o *op, c *cta, off uint32, n, lane int) {
+	if int(off)+n > len(c.smem) || off < sharedLow {
+		w.trap(OutOfBounds, o, lane, "%d bytes at shared address %#x; the block has %#x to %#x", n, off, sharedLow, len(c.smem))
+	}
+	if off&uint32(min(n, 16)-1) != 0 {
+		w.trap(Misaligned, o, lane, "%d bytes at shared address %#x", n, off)
+	}
+}
+
+// noteShared checks initialisation and order of a shared access.
+func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h how) {
+	if write {
+		fill(c.init[off:int(off)+n], 1)
+	} else {
+		for i, v := range c.init[off : int(off)+n] {
+			if v == 0 {
+				w.trap(Uninitialised, o, lane, "%d bytes at shared address %#x: byte %d was never written", n, off, i)
+			}
+		}
+	}
+	for a, end := off&^3, off+uint32(n); a < end; a += 4 {
+		cl := &c.cells[a/4]
+		bytes := byteMask(a, off, end)
+		if write {
+			if t := w.write(cl, h, bytes); t != 0 {
+				w.sharedConflict(o, c, a, lane, h, "write", cl, t)
+			}
+		} else if t := w.read(cl, h, bytes); t != 0 {
+			w.sharedConflict(o, c, a, lane, h, "read", cl, t)
+		}
+	}
+}
+
+func (w *warp) sharedConflict(o *op, c *cta, addr uint32, lane int, h how, what string, cl *cell, t tag) {
+	if h.tag.agent() != w.agent {
+		what = "asynchronous " + what
+	}
+	old := "write"
+	if cl.w != t && cl.w != splitCell {
+		old = "read"
+	}
+	w.conflict(o, lane, what, c.where(addr), t, old)
+}
+
+// byteMask is the bytes of the word at a that [from, to) covers.
+func byteMask(a, from, to uint32) uint32 {
+	m := uint32(15)
+	if from > a {
+		m &= 15 << (from - a)
+	}
+	if to < a+4 {
+		m &= 15 >> (a + 4 - to)
+	}
+	return m & 15
+}
+
+// execShared is the hot path of 32-bit elements in shared memory.
+func execShared(w *warp, o *op, m uint32) {
+	x := o.ext.(*access)
+	w.profileAccess(o, x, m)
+	if x.store && m&(m-1) != 0 {
+		w.storeConflict(o, x, m)
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		addr := w.address(o, x, i)
+		if addr>>rankShift != 0 {
+			b := w.touchShared(o, addr, x.bytes, i, x.store, x.strong)
+			if x.store {
+				w.put(x, b, i)
+			} else {
+				w.load(x, b, i)
+			}
+			continue
+		}
+		c, off := w.c, uint32(addr)
+		w.bounds(o, c, off, x.bytes, i)
+		if w.vc != nil {
+			h := w.how(o, i, x.strong)
+			for k := off; k < off+uint32(x.bytes); k += 4 {
+				cl := &c.cells[k/4]
+				if x.store {
+					le.PutUint32(c.init[k:], 0x01010101)
+					if t := w.write(cl, h, 15); t != 0 {
+						w.sharedConflict(o, c, k, i, h, "write", cl, t)
+					}
+					continue
+				}
+				if le.Uint32(c.init[k:]) != 0x01010101 {
+					w.trap(Uninitialised, o, i, "shared address %#x was never written", k)
+				}
+				if t := w.read(cl, h, 15); t != 0 {
+					w.sharedConflict(o, c, k, i, h, "read", cl, t)
+				}
+			}
+		}
+		b := c.smem[off : int(off)+x.bytes : int(off)+x.bytes]
+		if x.store {
+			for j := range x.n {
+				le.PutUint32(b[4*j:], w.r[x.regs[j]][i])
+			}
+		} else {
+			for j := range x.n {
+				w.r[x.regs[j]][i] = le.Uint32(b[4*j:])
+			}
+		}
+	}
+}
+
+// storeConflict reports lanes that store different values to one place in one
+// instruction: which one stays is not defined.
+func (w *warp) storeConflict(o *op, x *access, m uint32) {
+	if w.vc == nil {
+		return
+	}
+	if m == full && w.consecutive(o, x) {
+		return
+	}
+	type stored struct {
+		addr uint64
+		lane int
+	}
+	var seen [64]stored // open addressing over 32 lanes
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		addr := w.address(o, x, i)
+		k := (addr / uint64(x.bytes) * 0x9e3779b97f4a7c15) >> 58
+		for seen[k].addr != 0 && seen[k].addr != addr {
+			k = (k + 1) & 63
+		}
+		if seen[k].addr == 0 {
+			seen[k] = stored{addr, i}
+			continue
+		}
+		for j := range x.n {
+			same := false
+			if x.wide {
+				same = w.q[x.regs[j]][i] == w.q[x.regs[j]][seen[k].lane]
+			} else {
+				same = w.r[x.regs[j]][i] == w.r[x.regs[j]][seen[k].lane]
+			}
+			if !same {
+				w.trap(Race, o, i, "lanes %d and %d store different values to the same address %#x", seen[k].lane, i, addr)
+			}
+		}
+	}
+}
+
+// consecutive reports whether lane i of a full warp accesses the bytes behind
+// those of lane i-1.
+func (w *warp) consecutive(o *op, x *access) bool {
+	if x.base64 {
+		a, n := &w.q[o.a], uint64(x.bytes)
+		if a[31]-a[0] != 31*n {
+			return false
+		}
+		for i := 1; i < 32; i++ {
+			if a[i]-a[i-1] != n {
+				return false
+			}
+		}
+		return true
+	}
+	a, n := &w.r[o.a], uint32(x.bytes)
+	if a[31]-a[0] != 31*n {
+		return false
+	}
+	for i := 1; i < 32; i++ {
+		if a[i]-a[i-1] != n {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *warp) touchGlobal(o *op, addr uint64, n, lane int, write, strong, nc bool) []byte {
+	a, off := w.global(o, addr, n, n, lane, write)
+	if w.vc != nil {
+		w.noteGlobal(o, a, addr, off, n, lane, write, nc, w.how(o, lane, strong))
+	}
+	return a.data[off : off+uint64(n) : off+uint64(n)]
+}
+
+// global finds the allocation of an access and checks place and alignment.
+func (w *warp) global(o *op, addr uint64, n, align, lane int, write bool) (*alloc, uint64) {
+	mem := &w.g.l.dev.mem
+	a := mem.find(addr)
+	if a == nil || a.freed || addr-a.base+uint64(n) > uint64(len(a.data)) {
+		what := "read"
+		if write {
+			what = "write"
+		}
+		w.trap(OutOfBounds, o, lane, "%s of %d bytes at %#x: %s", what, n, addr, mem.where(addr))
+	}
+	if addr&uint64(align-1) != 0 {
+		w.trap(Misaligned, o, lane, "%d bytes at %#x: %s", n, addr, mem.where(addr))
+	}
+	if write && a.konst {
+		w.trap(Misuse, o, lane, "write to the constant %s", a.name)
+	}
+	return a, addr - a.base
+}
+
+// noteGlobal checks initialisation and order of a global access.
+func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write, nc bool, h how) {
+	if a.init != nil {
+		if write {
+			fill(a.init[off:off+uint64(n)], 1)
+		} else {
+			for i, v := range a.init[off : off+uint64(n)] {
+				if v == 0 {
+					w.trap(Uninitialised, o, lane, "%d bytes of %s: byte %d was never written", n, w.g.l.dev.mem.where(addr), i)
+				}
+			}
+		}
+	}
+	for at, end := addr&^3, addr+uint64(n); at < end; at += 4 {
+		cl := w.g.cellAt(at)
+		bytes := byteMask(0, uint32(max(addr, at)-at), uint32(min(end, at+4)-at))
+		w.noteWord(o, cl, at, lane, write, nc, h, bytes)
+	}
+}
+
+func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, bytes uint32) {
+	if w.g.l.prev != nil && !w.g.waited && w.g.writtenBefore(at) {
+		w.trap(Race, o, lane, "%s was written by the launch before, which may still run: griddepcontrol.wait must come first",
+			w.g.l.dev.mem.where(at))
+	}
+	if nc && cl.w != 0 {
+		w.trap(Race, o, lane, "non-coherent load of %s, which this kernel writes", w.g.l.dev.mem.where(at))
+	}
+	var t tag
+	what := "read"
+	if write {
+		what = "write"
+		t = w.write(cl, h, bytes)
+	} else {
+		t = w.read(cl, h, bytes)
+	}
+	if t != 0 {
+		old := "write"
+		if cl.w != t && cl.w != splitCell {
+			old = "read"
+		}
+		w.conflict(o, lane, what, w.g.l.dev.mem.where(at), t, old)
+	}
+}
+
+// execGlobal is the hot path of 32-bit elements in global memory: a full warp
+// whose lanes access consecutive addresses is checked as one range.
+func execGlobal(w *warp, o *op, m uint32) {
+	x := o.ext.(*access)
+	if m != full || !x.base64 || !w.consecutive(o, x) {
+		execAccess(w, o, m)
+		return
+	}
+	w.profileAccess(o, x, m)
+	addr := w.q[o.a][0] + uint64(o.imm)
+	n := 32 * x.bytes
+	a := w.g.l.dev.mem.find(addr)
+	if a == nil || a.freed || addr-a.base+uint64(n) > uint64(len(a.data)) || addr&uint64(x.bytes-1) != 0 || x.store && a.konst {
+		execAccess(w, o, m) // finds the lane and reports it
+		return
+	}
+	off := addr - a.base
+	if w.vc != nil {
+		if a.init != nil {
+			if init := a.init[off : off+uint64(n)]; x.store {
+				fill(init, 1)
+			} else {
+				for k := 0; k < n; k += 8 {
+					if le.Uint64(init[k:]) != 0x0101010101010101 {
+						execAccess(w, o, m)
+						return
+					}
+				}
+			}
+		}
+		w.noteRange(o, x, addr)
+	}
+	b := a.data[off : off+uint64(n) : off+uint64(n)]
+	switch {
+	case x.n == 1 && x.store:
+		R := &w.r[x.regs[0]]
+		for i := range R {
+			le.PutUint32(b[4*i:], R[i])
+		}
+	case x.n == 1:
+		R := &w.r[x.regs[0]]
+		for i := range R {
+			R[i] = le.Uint32(b[4*i:])
+		}
+	case x.store:
+		for i := range 32 {
+			for j := range x.n {
+				le.PutUint32(b[i*x.bytes+4*j:], w.r[x.regs[j]][i])
+			}
+		}
+	default:
+		for i := range 32 {
+			for j := range x.n {
+				w.r[x.regs[j]][i] = le.Uint32(b[i*x.bytes+4*j:])
+			}
+		}
+	}
+}
+
+// noteRange is noteWord for the words of a full warp.
+func (w *warp) noteRange(o *op, x *access, addr uint64) {
+	p := w.g.pageOf(addr)
+	dependent := w.g.l.prev != nil && !w.g.waited
+	h := w.how(o, 0, false)
+	fresh := h.tag | 15<<byteShift
+	for i := range 32 {
+		h.lane = i
+		for range x.n {
+			if addr/pageBytes != p.key {
+				p = w.g.pageOf(addr)
+			}
+			cl := &p.cells[addr/4%pageWords]
+			switch {
+			case dependent || cl.w != 0 || cl.r != 0:
+				w.noteWord(o, cl, addr, i, x.store, x.nc, h, 15)
+			case x.store:
+				cl.w = fresh
+			default:
+				cl.r = fresh
+			}
+			addr += 4
+		}
+		h.tag += 1 << laneShift
+		fresh += 1 << laneShift
+	}
+}
+
+// where names a shared address.
+func (c *cta) where(addr uint32) string {
+	k := c.g.l.Kernel
+	for _, v := range k.entry.Vars {
+		if at, ok := k.sharedAt[v]; ok && addr >= uint32(at) && addr < uint32(at)+uint32(v.Size) {
+			return shared(v.Name, addr-uint32(at))
+		}
+	}
+	if k.dynamic && int(addr) >= k.static {
+		return shared("dynamic shared memory", addr-uint32(k.static))
+	}
+	return shared("shared memory", addr)
+}
+
+func shared(name string, off uint32) string {
+	return name + "+" + itoa(off)
+}
+
+func itoa(v uint32) string {
+	var b [10]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + v%10)
+		if v /= 10; v == 0 {
+			return string(b[i:])
+		}
+	}
+}
+
+// Atomics.
+
+// reduction returns the combining function of an atomic, or nil. Values are
+// zero-extended to 64 bits.
+func reduction(name string, t ptx.Type) func(old, v uint64) uint64 {
+	n := t.Bits()
+	sext := func(v uint64) int64 { return int64(v) << (64 - n) >> (64 - n) }
+	type fn = func(old, v uint64) uint64
+	switch {
+	case name == "exch":
+		return func(_, v uint64) uint64 { return v }
+	case name == "and":
+		return func(a, b uint64) uint64 { return a & b }
+	case name == "or":
+		return func(a, b uint64) uint64 { return a | b }
+	case name == "xor":
+		return func(a, b uint64) uint64 { return a ^ b }
+	case t == ptx.F32 && name == "add":
+		return func(a, b uint64) uint64 { return uint64(b32(f32(uint32(a)) + f32(uint32(b)))) }
+	case t == ptx.F64 && name == "add":
+		return func(a, b uint64) uint64 { return b64(f64(a) + f64(b)) }
+	case t == ptx.F16 && name == "add":
+		return func(a, b uint64) uint64 { return uint64(f2h(h2f(uint16(a)) + h2f(uint16(b)))) }
+	case t == ptx.F16x2 && name == "add":
+		return func(a, b uint64) uint64 {
+			return uint64(f2h(h2f(uint16(a>>16))+h2f(uint16(b>>16))))<<16 | uint64(f2h(h2f(uint16(a))+h2f(uint16(b))))
+		}
+	case t.Float():
+		return nil
+	case name == "add":
+		return func(a, b uint64) uint64 { return (a + b) << (64 - n) >> (64 - n) }
+	case name == "min" && t.Signed():
+		return func(a, b uint64) uint64 { return uint64(min(sext(a), sext(b))) << (64 - n) >> (64 - n) }
+	case name == "max" && t.Signed():
+		return func(a, b uint64) uint64 { return uint64(max(sext(a), sext(b))) << (64 - n) >> (64 - n) }
+	case name == "min":
+		return fn(func(a, b uint64) uint64 { return min(a, b) })
+	case name == "max":
+		return fn(func(a, b uint64) uint64 { return max(a, b) })
+	case name == "inc":
+		return func(a, b uint64) uint64 {
+			if a >= b {
+				return 0
+			}
+			return a + 1
+		}
+	case name == "dec":
+		return func(a, b uint64) uint64 {
+			if a == 0 || a > b {
+				return b
+			}
+			return a - 1
+		}
+	}
+	return nil
+}
+
+// atomic: atom[.sem][.scope][.space].op.type d, [a], b[, c] and red without d.
+func (d *decoder) atomic() {
+	in := d.in
+	t := in.Type()
+	x := &access{space: d.space(), elem: t.Bits() / 8, bytes: t.Bits() / 8, n: 1, store: true, strong: true}
+	x.acq = in.Has("acquire") || in.Has("acq_rel")
+	x.rel = in.Has("release") || in.Has("acq_rel")
+	name := d.form("relaxed", "acquire", "release", "acq_rel", "cta", "cluster", "gpu", "sys", "noftz",
+		"global", "shared", "shared::cta", "shared::cluster", t.String())
+	args := in.Args
+	dst := int32(-1)
+	wide := t.Bits() == 64
+	if in.Op == "atom" {
+		if len(args) < 3 {
+			d.fail("takes at least 3 operands, got %d", len(args))
+			return
+		}
+		if wide {
+			dst = d.dst64(args[0])
+		} else {
+			dst = d.dst32(args[0])
+		}
+		args = args[1:]
+	}
+	want := 2
+	if name == "cas" {
+		want = 3
+	}
+	f := reduction(name, t)
+	if len(args) != want || f == nil && name != "cas" || x.elem < 2 || x.space == ptx.Local || x.space == ptx.Param {
+		d.unsupported()
+		return
+	}
+	src := d.src32
+	if wide {
+		src = d.src64
+	}
+	d.address(args[0], x)
+	d.o.b = src(args[1])
+	if want == 3 {
+		d.o.c = src(args[2])
+	}
+	d.o.ext = x
+	if x.space == ptx.Global || x.space == ptx.NoSpace {
+		d.k.globalAtomics = true
+	}
+	get := func(w *warp, r int32, i int) uint64 {
+		if wide {
+			return w.q[r][i]
+		}
+		return uint64(w.r[r][i])
+	}
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		w.profileAccess(o, x, m)
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			addr := w.address(o, x, i)
+			w.releaseAt(addr, x.rel)
+			b := w.touchAtomic(o, x, addr, i)
+			var old uint64
+			switch x.elem {
+			case 2:
+				old = uint64(le.Uint16(b))
+			case 4:
+				old = uint64(le.Uint32(b))
+			default:
+				old = le.Uint64(b)
+			}
+			v := get(w, o.b, i)
+			if f == nil { // cas
+				if old == v {
+					v = get(w, o.c, i)
+				} else {
+					v = old
+				}
+			} else {
+				v = f(old, v)
+			}
+			switch x.elem {
+			case 2:
+				le.PutUint16(b, uint16(v))
+			case 4:
+				le.PutUint32(b, uint32(v))
+			default:
+				le.PutUint64(b, v)
+			}
+			if dst >= 0 && wide {
+				w.q[dst][i] = old
+			} else if dst >= 0 {
+				w.r[dst][i] = uint32(old)
+			}
+			w.acquireAt(addr, x.acq)
+		}
+	}
+}
+
+// touchAtomic checks the read and the write of an atomic.
+func (w *warp) touchAtomic(o *op, x *access, addr uint64, lane int) []byte {
+	w.touch(o, x.space, addr, x.bytes, lane, false, true, false)
+	return w.touch(o, x.space, addr, x.bytes, lane, true, true, false)
+}
+
+// releaseAt publishes at an address what this warp did before its last fence,
+// or, for a release, before now. Only then can an acquire elsewhere order
+// behind it.
+func (w *warp) releaseAt(addr uint64, now bool) {
+	if w.vc == nil || !now && !w.fencedAt {
+		return
+	}
+	if now {
+		w.fence()
+	}
+	c := w.g.atomics[addr]
+	if c == nil {
+		n := w.g.newClocks()
+		c = &n
+		w.g.atomics[addr] = c
+	}
+	c.join(w.fenced)
+	if addr >= globalBase && w.g.l.shadow != nil {
+		if r := w.g.releaseGlobal(addr); r != nil {
+			throw(r)
+		}
+	}
+}
+
+// acquireAt learns what was released at an address: at once for an acquire,
+// else when a fence follows.
+func (w *warp) acquireAt(addr uint64, now bool) {
+	if w.vc == nil {
+		return
+	}
+	if c := w.g.atomics[addr]; c != nil {
+		if w.heard.vc == nil {
+			w.heard = w.g.newClocks()
+		}
+		if !w.hasHeard {
+			w.heard.reset()
+		}
+		w.heard.join(c)
+		w.hasHeard = true
+	}
+	if addr >= globalBase && w.g.l.shadow != nil {
+		if w.acquired == nil {
+			w.acquired = map[int32]int32{}
+		}
+		w.g.acquireGlobal(addr, w.acquired)
+	}
+	if now {
+		w.fence()
+	}
+}

@@ -1,0 +1,331 @@
+package sim
+
+// Happens-before inside a cluster.
+//
+// Agents are what can access memory on its own: each warp, and for each warp
+// its cp.async copies, its wgmma reads and its bulk copies out of shared
+// memory; each mbarrier stands for the TMA copies that signal it. An agent has
+// a clock; a warp's vector clock says up to which clock it is ordered behind
+// every other agent. Barriers and waits join vector clocks.
+//
+// A cell is the shadow of one 32-bit word: the last write and the last reads
+// by two different agents, as tags. An access is a race with a tag that
+// overlaps in bytes and is not ordered before it. (FastTrack, Flanagan and
+// Freund 2009, keeps the last write and every reader; two readers are enough
+// to see any missing barrier unless the only racing reader is older than two
+// ordered ones.)
+
+// tag is one access: bytes of the word, atomic or not, PC, agent, lane, clock.
+//
+//	63..60 bytes | 59 atomic | 58..42 pc | 41..30 agent | 29..24 lane | 23..0 clock
+type tag uint64
+
+const (
+	clockBits = 24
+	clockMask = 1<<clockBits - 1
+	laneShift = clockBits
+	laneMixed = 32 // several lanes of the warp
+	agentShft = laneShift + 6
+	pcShift   = agentShft + 12
+	maxPC     = 1 << 17
+	atomicBit = tag(1) << 59
+	byteShift = 60
+	splitCell = ^tag(0) // the word's bytes have cells of their own
+)
+
+func (t tag) clock() uint32       { return uint32(t) & clockMask }
+func (t tag) lane() int           { return int(t>>laneShift) & 63 }
+func (t tag) agent() int          { return int(t>>agentShft) & 4095 }
+func (t tag) pc() int             { return int(t>>pcShift) & (maxPC - 1) }
+func (t tag) bytes() uint32       { return uint32(t >> byteShift) }
+func (t tag) atomic() bool        { return t&atomicBit != 0 }
+func (t tag) overlaps(u tag) bool { return t&u>>byteShift != 0 }
+
+func makeTag(agent, lane, pc int, clock, bytes uint32) tag {
+	return tag(bytes)<<byteShift | tag(pc)<<pcShift | tag(agent)<<agentShft | tag(lane)<<laneShift | tag(clock)
+}
+
+const (
+	whoMask   = tag(4095)<<agentShft | clockMask // agent and clock
+	lanesMask = tag(63) << laneShift
+)
+
+// cell is the shadow of a word.
+type cell struct{ w, r, r2 tag }
+
+// agentKind says what an agent stands for.
+type agentKind uint8
+
+const (
+	agentWarp    agentKind = iota
+	agentCopy              // cp.async of a warp
+	agentMMA               // wgmma of a warp
+	agentBulk              // bulk copies out of shared memory, of a warp
+	agentBarrier           // an mbarrier: the TMA copies that signal it
+)
+
+const maxBarriers = 64 // mbarriers of one block with an agent each
+
+// agents of a block: four kinds for each warp, then its mbarriers.
+func (l *launch) agentsPerCTA() int {
+	n := 4 * l.warps
+	if l.Kernel.barriers {
+		n += maxBarriers
+	}
+	return n
+}
+
+func (c *cta) agent(kind agentKind, i int) int {
+	if kind == agentBarrier {
+		return c.rank*c.g.l.agents + 4*c.g.l.warps + i
+	}
+	return c.rank*c.g.l.agents + int(kind)*c.g.l.warps + i
+}
+
+// agentOf reverses agent.
+func (g *group) agentOf(a int) (kind agentKind, c *cta, i int) {
+	c = g.ctas[a/g.l.agents]
+	a %= g.l.agents
+	if a >= 4*g.l.warps {
+		return agentBarrier, c, a - 4*g.l.warps
+	}
+	return agentKind(a / g.l.warps), c, a % g.l.warps
+}
+
+// accessOf describes the access that a tag stands for.
+func (g *group) accessOf(t tag, what string) *Access {
+	kind, c, i := g.agentOf(t.agent())
+	in := g.l.Kernel.code[t.pc()].in
+	a := &Access{Line: in.Pos.Line, Source: in.String(), Block: c.id, What: what}
+	switch kind {
+	case agentWarp:
+	case agentCopy:
+		a.What = "cp.async " + what
+	case agentMMA:
+		a.What = "wgmma " + what
+	case agentBulk:
+		a.What = "bulk copy " + what
+	case agentBarrier:
+		a.What, i = "TMA "+what, 0
+	}
+	lane := t.lane()
+	if lane >= laneMixed {
+		a.Lanes, lane = true, 0
+	}
+	a.Thread = c.warps[i].thread(lane)
+	return a
+}
+
+// ordered reports whether the access behind t happens before what lane of w
+// does now.
+func (w *warp) ordered(t tag, lane int) bool {
+	if t.clock() <= w.vc[t.agent()] {
+		return true
+	}
+	a := t.agent()
+	if a == w.agent || a == w.copyAgent && t.clock() <= w.copyDone {
+		return t.lane() == lane || t.lane() == laneMixed
+	}
+	return false
+}
+
+// visible is ordered for reads through the async proxy: a generic write must
+// have passed a proxy fence.
+func (w *warp) visible(t tag) bool {
+	kind, _, _ := w.g.agentOf(t.agent())
+	if kind == agentWarp || kind == agentCopy {
+		return t.clock() <= w.pvc[t.agent()]
+	}
+	return true
+}
+
+// how an access is checked.
+type how struct {
+	tag   tag // of the access, bytes left out
+	lane  int // for ordered
+	async bool
+}
+
+// read checks and notes a read of some bytes of a word. It returns the tag that
+// it conflicts with, or 0.
+func (w *warp) read(cl *cell, h how, bytes uint32) tag {
+	if cl.w == splitCell {
+		return w.eachByte(cl, h, bytes, (*warp).read)
+	}
+	t := h.tag | tag(bytes)<<byteShift
+	if cl.w != 0 && cl.w.overlaps(t) && !(t.atomic() && cl.w.atomic()) && !w.ordered(cl.w, h.lane) {
+		return cl.w
+	}
+	switch {
+	case cl.r == 0:
+		cl.r = t
+	case (cl.r^t)&(whoMask|atomicBit) == 0:
+		if (cl.r^t)&lanesMask != 0 {
+			t = t&^lanesMask | laneMixed<<laneShift
+		}
+		cl.r = t | cl.r&(15<<byteShift)
+	case cl.r.agent() == t.agent() && cl.r.bytes()&^bytes == 0:
+		cl.r = t
+	default:
+		cl.r2, cl.r = cl.r, t
+	}
+	return 0
+}
+
+// write is read for writes.
+func (w *warp) write(cl *cell, h how, bytes uint32) tag {
+	if cl.w == splitCell {
+		return w.eachByte(cl, h, bytes, (*warp).write)
+	}
+	t := h.tag | tag(bytes)<<byteShift
+	both := t.atomic()
+	if old := cl.w; old != 0 {
+		if old.overlaps(t) && !(both && old.atomic()) && !w.ordered(old, h.lane) {
+			return old
+		}
+		if old.bytes()&^bytes != 0 { // some bytes keep their older write
+			if (old^t)&(whoMask|atomicBit) != 0 {
+				w.split(cl)
+				return w.write(cl, h, bytes)
+			}
+			if (old^t)&lanesMask != 0 {
+				t = t&^lanesMask | laneMixed<<laneShift
+			}
+			t |= old & (15 << byteShift)
+		}
+	}
+	for _, r := range [2]*tag{&cl.r, &cl.r2} {
+		if *r == 0 {
+			continue
+		}
+		if r.overlaps(tag(bytes)<<byteShift) && !(both && r.atomic()) && !w.ordered(*r, h.lane) {
+			return *r
+		}
+		if r.bytes()&^bytes == 0 {
+			*r = 0
+		}
+	}
+	cl.w = t
+	return 0
+}
+
+// split gives each byte of a word a cell of its own.
+func (w *warp) split(cl *cell) {
+	var b [4]cell
+	for i := range b {
+		for _, p := range [3][2]*tag{{&cl.w, &b[i].w}, {&cl.r, &b[i].r}, {&cl.r2, &b[i].r2}} {
+			if p[0].bytes()>>i&1 != 0 {
+				*p[1] = *p[0]&^(15<<byteShift) | 15<<byteShift
+			}
+		}
+	}
+	w.g.bytes[cl] = &b
+	*cl = cell{w: splitCell}
+}
+
+func (w *warp) eachByte(cl *cell, h how, bytes uint32, f func(*warp, *cell, how, uint32) tag) tag {
+	b := w.g.bytes[cl]
+	for i := range b {
+		if bytes>>i&1 != 0 {
+			if t := f(w, &b[i], h, 15); t != 0 {
+				return t
+			}
+		}
+	}
+	return 0
+}
+
+// lastWrites calls f for the tags of the writes to some bytes of a word.
+func (g *group) lastWrites(cl *cell, bytes uint32, f func(tag)) {
+	if cl.w == splitCell {
+		for i, b := range g.bytes[cl] {
+			if bytes>>i&1 != 0 && b.w != 0 {
+				f(b.w)
+			}
+		}
+	} else if cl.w != 0 && cl.w.bytes()&bytes != 0 {
+		f(cl.w)
+	}
+}
+
+// Vector clocks.
+
+func join(dst, src []uint32) {
+	src = src[:len(dst)]
+	for i, v := range src {
+		if v > dst[i] {
+			dst[i] = v
+		}
+	}
+}
+
+// clocks is a vector clock that a synchronisation object carries, with its
+// twin for what has passed a proxy fence.
+type clocks struct{ vc, pvc []uint32 }
+
+func (g *group) newClocks() clocks {
+	n := g.l.agents * len(g.ctas)
+	c := clocks{vc: make([]uint32, n)}
+	if g.l.Kernel.asyncProxy {
+		c.pvc = make([]uint32, n)
+	}
+	return c
+}
+
+func (c *clocks) reset() {
+	clear(c.vc)
+	clear(c.pvc)
+}
+
+func (c *clocks) join(o *clocks) {
+	join(c.vc, o.vc)
+	if c.pvc != nil {
+		join(c.pvc, o.pvc)
+	}
+}
+
+// release adds what w has done so far to a synchronisation object.
+func (w *warp) release(s *clocks) {
+	if w.vc == nil {
+		return
+	}
+	w.tick()
+	join(s.vc, w.vc)
+	if s.pvc != nil {
+		join(s.pvc, w.pvc)
+	}
+}
+
+// acquire orders w behind what was released to s.
+func (w *warp) acquire(s *clocks) {
+	if w.vc == nil {
+		return
+	}
+	join(w.vc, s.vc)
+	if s.pvc != nil {
+		join(w.pvc, s.pvc)
+	}
+	w.vc[w.agent] = w.clock - 1
+}
+
+// tick begins a new time for w: all that it did before is in its own past, for
+// all its lanes.
+func (w *warp) tick() {
+	if w.vc == nil {
+		return
+	}
+	w.vc[w.agent] = w.clock
+	w.vc[w.copyAgent] = max(w.vc[w.copyAgent], w.copyDone)
+	if w.clock++; w.clock == clockMask {
+		w.trap(StepLimit, nil, 0, "more barriers than the checks can count (%d)", clockMask)
+	}
+}
+
+// proxyFence makes what is ordered before w visible to the async proxy.
+func (w *warp) proxyFence() {
+	if w.pvc == nil {
+		return
+	}
+	w.tick()
+	join(w.pvc, w.vc)
+}

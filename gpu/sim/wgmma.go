@@ -1,0 +1,370 @@
+package sim
+
+import (
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// mmaState is what a warp knows of its wgmma operations: groups in flight, and
+// which registers they hold.
+type mmaState struct {
+	async
+	busyD, busyA []uint8 // by 32-bit register: operations in flight that write or read it
+	touched      []bool  // accessed by something else since the last wgmma.fence
+	fenced       bool    // a wgmma.fence has been executed
+	flight       int
+}
+
+func (s *mmaState) init(n int) {
+	s.busyD, s.busyA, s.touched = make([]uint8, n), make([]uint8, n), make([]bool, n)
+}
+
+func (s *mmaState) reset() {
+	s.async.reset()
+	clear(s.busyD)
+	clear(s.busyA)
+	clear(s.touched)
+	s.fenced, s.flight = false, 0
+}
+
+// trackRegisters reports an instruction that touches a register which wgmma
+// holds.
+func (w *warp) trackRegisters(o *op, m uint32) {
+	s := &w.mma
+	for _, r := range o.uses {
+		s.touched[r] = true
+		if s.busyD[r] > 0 {
+			w.trap(InFlight, o, first(m), "reads a register that a wgmma is still writing: wgmma.wait_group must come first")
+		}
+	}
+	for _, r := range o.defs {
+		s.touched[r] = true
+		if s.busyD[r] > 0 || s.busyA[r] > 0 {
+			w.trap(InFlight, o, first(m), "writes a register that a wgmma still uses: wgmma.wait_group must come first")
+		}
+	}
+}
+
+// wgmma decodes fence, commit_group, wait_group and mma_async.
+func (d *decoder) wgmma() {
+	d.k.wgmma = true
+	d.o.sync = aligned
+	switch d.form() {
+	case "fence.sync.aligned":
+		d.o.fn = func(w *warp, _ *op, _ uint32) {
+			w.mma.fenced = true
+			clear(w.mma.touched)
+		}
+		return
+	case "commit_group.sync.aligned":
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.mma.commit(w.mmaClock) }
+		return
+	case "wait_group.sync.aligned":
+		if !d.args(1, 1) {
+			return
+		}
+		n := int(d.imm(0))
+		d.o.fn = func(w *warp, _ *op, _ uint32) {
+			s := &w.mma
+			c := s.wait(w.g, n, func(t *transfer) {
+				s.flight--
+				if s.busyD == nil {
+					return
+				}
+				for _, r := range t.d {
+					s.busyD[r]--
+				}
+				for _, r := range t.a {
+					s.busyA[r]--
+				}
+			})
+			if w.vc != nil {
+				w.vc[w.mmaAgent] = max(w.vc[w.mmaAgent], c)
+			}
+		}
+		return
+	}
+	d.mmaAsync()
+}
+
+// wgmmaOp is a decoded wgmma.mma_async.
+type wgmmaOp struct {
+	n, k           int
+	typ            ptx.Type
+	d              []int32
+	a              []int32 // registers of A, or nil
+	descA, descB   int32
+	scaleD         int32
+	notD           bool
+	negA, negB     bool
+	transA, transB bool // MN-major
+}
+
+// wgmma.mma_async.sync.aligned.m64nNkK.f32.T.T d, a, b-desc, scale-d, imm-scale-a,
+// imm-scale-b[, trans-a][, trans-b]
+func (d *decoder) mmaAsync() {
+	in := d.in
+	d.k.asyncProxy = true
+	ts := in.Types()
+	if len(in.Mods) != 7 || in.Mods[0] != "mma_async" || len(ts) != 3 || ts[0] != ptx.F32 || ts[1] != ts[2] {
+		d.unsupported()
+		return
+	}
+	n, k, ok := ptx.ParseWGMMAShape(in.Mods[3])
+	el, known := elements[ts[1]]
+	if !ok || !known || k*el.bytes != 32 {
+		d.unsupported()
+		return
+	}
+	x := &wgmmaOp{n: n, k: k, typ: ts[1]}
+	want := 6
+	_, regsA := in.Args[min(1, len(in.Args)-1)].(*ptx.Vec)
+	if el.bytes == 2 {
+		want += 2
+		if regsA {
+			want--
+		}
+	}
+	if !d.args(want, want) {
+		return
+	}
+	dv := vec(in.Args[0])
+	if len(dv) != n/2 {
+		d.fail("%d result registers, want %d", len(dv), n/2)
+		return
+	}
+	for _, e := range dv {
+		x.d = append(x.d, d.dst32(e))
+	}
+	if regsA {
+		av := vec(in.Args[1])
+		if len(av) != 4 {
+			d.fail("%d registers of A, want 4", len(av))
+			return
+		}
+		for _, e := range av {
+			x.a = append(x.a, d.src32(e))
+		}
+	} else {
+		x.descA = d.src64(in.Args[1])
+	}
+	x.descB = d.src64(in.Args[2])
+	x.scaleD, x.notD = d.predicate(in.Args[3])
+	x.negA, x.negB = d.imm(4) == -1, d.imm(5) == -1
+	if el.bytes == 2 {
+		i := 6
+		if !regsA {
+			x.transA = d.imm(i) == 1
+			i++
+		}
+		x.transB = d.imm(i) == 1
+	}
+	d.o.ext = x
+	d.o.fn = x.issue
+}
+
+// descriptor is a decoded matrix descriptor of shared memory.
+type descriptor struct {
+	start, lbo, sbo uint32
+	swizzle         Swizzle
+}
+
+func (w *warp) descriptor(o *op, v uint64) descriptor {
+	m := descriptor{
+		start: uint32(v&0x3fff) << 4, lbo: uint32(v>>16&0x3fff) << 4, sbo: uint32(v>>32&0x3fff) << 4,
+		swizzle: [...]Swizzle{SwizzleNone, Swizzle128, Swizzle64, Swizzle32}[v>>62],
+	}
+	if v>>49&7 != 0 {
+		w.trap(Misuse, o, 0, "a matrix descriptor with base offset %d is not simulated", v>>49&7)
+	}
+	if s := m.swizzle.span(); s > 0 && m.start&^(s-1)%(8*s) != 0 {
+		w.trap(Misaligned, o, 0, "matrix at shared address %#x with a swizzle of %d: its pattern must begin at a multiple of %d", m.start, s, 8*s)
+	}
+	return m
+}
+
+// chunk returns the address of the 16 bytes that hold element (mn, k), mn along
+// M or N. K-major: 16 bytes along k; MN-major: along mn. From the PTX ISA,
+// "Matrix descriptor" and "Strides", and CuTe's canonical layouts.
+func (m *descriptor) chunk(mn, kByte, mnByte, k uint32, mnMajor bool) uint32 {
+	var a uint32
+	switch s := m.swizzle.span(); {
+	case !mnMajor && s > 0:
+		a = m.start + mn%8*s + mn/8*m.sbo + kByte
+	case !mnMajor:
+		a = m.start + mn%8*16 + mn/8*m.sbo + kByte/16*m.lbo
+	case s > 0:
+		a = m.start + mnByte%s + mnByte/s*m.lbo + k%8*s + k/8*m.sbo
+	default:
+		a = m.start + mnByte/16*m.sbo + k%8*16 + k/8*m.lbo
+	}
+	return m.swizzle.apply(a &^ 15)
+}
+
+// operand reads rows [from, from+n) of a matrix of n x K elements into out,
+// row by row; check notes the accesses.
+func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor bool, out [][16]float64, check func(addr uint32)) {
+	smem := w.c.smem
+	at := func(addr uint32) []byte {
+		if int(addr)+16 > len(smem) || addr < sharedLow {
+			w.trap(OutOfBounds, o, 0, "wgmma reads shared address %#x; the block has %#x to %#x", addr, sharedLow, len(smem))
+		}
+		if check != nil {
+			check(addr)
+		}
+		return smem[addr : addr+16 : addr+16]
+	}
+	if !mnMajor {
+		for r := range n {
+			for c := range 2 {
+				b := at(m.chunk(uint32(from+r), uint32(16*c), 0, 0, false))
+				if out != nil {
+					convert(&out[r], b, x.typ, c)
+				}
+			}
+		}
+		if out != nil && x.typ == ptx.TF32 {
+			for r := range n {
+				clear(out[r][8:])
+			}
+		}
+		return
+	}
+	for k := range x.k {
+		for r := 0; r < n; r += 8 {
+			b := at(m.chunk(0, 0, uint32(2*(from+r)), uint32(k), true))
+			if out == nil {
+				continue
+			}
+			for e := range min(8, n-r) {
+				h := le.Uint16(b[2*e:])
+				if x.typ == ptx.F16 {
+					out[r+e][k] = float64(halves[h])
+				} else {
+					out[r+e][k] = float64(bf2f(h))
+				}
+			}
+		}
+	}
+}
+
+// convert turns chunk c of a row, 16 bytes, into numbers: eight of 16 bits or
+// four of tf32.
+func convert(row *[16]float64, b []byte, t ptx.Type, c int) {
+	switch t {
+	case ptx.F16:
+		out := row[8*c : 8*c+8]
+		for e := range out {
+			out[e] = float64(halves[le.Uint16(b[2*e:])])
+		}
+	case ptx.BF16:
+		out := row[8*c : 8*c+8]
+		for e := range out {
+			out[e] = float64(bf2f(le.Uint16(b[2*e:])))
+		}
+	default:
+		out := row[4*c : 4*c+4]
+		for e := range out {
+			out[e] = float64(f32(le.Uint32(b[4*e:]) &^ 0x1fff))
+		}
+	}
+}
+
+// issue checks the operands and starts the operation. Each warp of the group
+// computes its 16 rows of D; the first one checks B for all four.
+func (x *wgmmaOp) issue(w *warp, o *op, _ uint32) {
+	if w.id|3 >= len(w.c.warps) {
+		w.trap(Misuse, o, 0, "wgmma needs four whole warps, the block has %d", len(w.c.warps))
+	}
+	s := &w.mma
+	w.mmaClock++
+	s.flight++
+	var da descriptor
+	if x.a == nil {
+		da = w.descriptor(o, w.q[x.descA][0])
+	}
+	db := w.descriptor(o, w.q[x.descB][0])
+	row0 := w.id & 3 * 16
+	if w.vc != nil {
+		x.registers(w, o)
+		h := how{tag: makeTag(w.mmaAgent, 0, int(o.pc), w.mmaClock, 0)}
+		note := func(addr uint32) { w.noteAsyncRead(o, w.c, addr, 16, 0, h) }
+		if x.a == nil {
+			x.operand(w, o, da, row0, 16, x.transA, nil, note)
+		}
+		if w.id&3 == 0 {
+			x.operand(w, o, db, 0, x.n, x.transB, nil, note)
+		}
+	}
+	scale := w.p[x.scaleD]&1 == 1 != x.notD
+	t := &transfer{fifo: &s.async, d: x.d, a: x.a, run: func() { x.compute(w, o, da, db, row0, scale) }}
+	s.open = append(s.open, t)
+	w.g.start(t)
+}
+
+// registers checks fences and overlaps, and marks what is in flight.
+func (x *wgmmaOp) registers(w *warp, o *op) {
+	s := &w.mma
+	if !s.fenced {
+		w.trap(Misuse, o, 0, "no wgmma.fence before the first wgmma")
+	}
+	for _, r := range x.d {
+		if s.touched[r] {
+			w.trap(Misuse, o, 0, "an accumulator register was accessed since the last wgmma.fence")
+		}
+		if s.busyA[r] > 0 {
+			w.trap(InFlight, o, 0, "an accumulator register is still read as A")
+		}
+	}
+	for _, r := range x.a {
+		if s.touched[r] {
+			w.trap(Misuse, o, 0, "a register of A was accessed since the last wgmma.fence")
+		}
+		if s.busyD[r] > 0 {
+			w.trap(InFlight, o, 0, "a register of A is still written by an earlier wgmma")
+		}
+	}
+	for _, r := range x.d {
+		s.busyD[r]++
+	}
+	for _, r := range x.a {
+		s.busyA[r]++
+	}
+}
+
+func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
+	var a [16][16]float64
+	var b [256][16]float64
+	if x.a == nil {
+		x.operand(w, o, da, row0, 16, x.transA, a[:], nil)
+	} else {
+		el := elements[x.typ]
+		for i := range 32 {
+			for q := range 4 {
+				unpackTo(&a[i>>2+8*(q&1)], el, w.r[x.a[q]][i], i&3, q>>1)
+			}
+		}
+	}
+	x.operand(w, o, db, 0, x.n, x.transB, b[:], nil)
+	if x.negA != x.negB {
+		for r := range a {
+			for k := range a[r] {
+				a[r][k] = -a[r][k]
+			}
+		}
+	}
+	for i := range 32 {
+		g, t := i>>2, i&3
+		lo, hi := &a[g], &a[g+8]
+		for j := 0; j < x.n/8; j++ {
+			c0, c1 := &b[8*j+2*t], &b[8*j+2*t+1]
+			d := x.d[4*j : 4*j+4 : 4*j+4]
+			for q, s := range [4]float64{dot16(lo, c0), dot16(lo, c1), dot16(hi, c0), dot16(hi, c1)} {
+				R := &w.r[d[q]]
+				if scale {
+					s += float64(f32(R[i]))
+				}
+				R[i] = b32(float32(s))
+			}
+		}
+	}
+}
