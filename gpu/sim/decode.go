@@ -445,7 +445,7 @@ func (d *decoder) instr() {
 		d.o.fn = func(w *warp, o *op, m uint32) { w.trap(Misuse, o, first(m), "the kernel executed trap") }
 	case "nanosleep":
 		d.o.kind = opBlock
-		d.o.fn = func(w *warp, _ *op, _ uint32) { w.yield = true }
+		d.o.fn = func(w *warp, _ *op, _ uint32) { w.yield = sleeps }
 	case "ld", "ldu", "st":
 		d.loadStore()
 	case "atom", "red":

@@ -41,6 +41,7 @@ func (c *cta) sortedBarriers() []*mbarrier {
 
 // advance ends the phase when it is complete.
 func (b *mbarrier) advance() {
+	b.c.g.events++
 	if b.pending == 0 && b.tx == 0 {
 		b.phase++
 		b.pending = b.expected
@@ -127,6 +128,7 @@ func (d *decoder) mbarrier() {
 				b := w.barrierAt(o, w.address(o, x, i), i)
 				if n := int(w.r[o.b][i]); form == "expect_tx" {
 					b.tx += n
+					w.g.events++
 				} else {
 					b.completeTx(n)
 				}
@@ -267,6 +269,8 @@ func (d *decoder) barrierTest(parity, relaxed bool) {
 			}
 		}
 		w.p[o.d] = w.p[o.d]&^m | r
-		w.yield = r != m
+		if r != m {
+			w.yield = polls
+		}
 	}
 }

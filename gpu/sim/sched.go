@@ -70,6 +70,7 @@ type group struct {
 	ctas  []*cta
 
 	steps    int64
+	events   int64 // changes of mbarriers: what a polling warp could notice
 	diverged int64
 	rnd      *rand.Rand
 	pending  []*transfer // asynchronous operations that nothing has forced yet
@@ -275,7 +276,7 @@ func (l *launch) newGroup() *group {
 		}
 		for _, w := range c.warps {
 			w.agent, w.copyAgent = c.agent(agentWarp, w.id), c.agent(agentCopy, w.id)
-			w.mmaAgent, w.bulkAgent = c.agent(agentMMA, w.id), c.agent(agentBulk, w.id)
+			w.mmaAgent, w.bulkAgent = c.agent(agentMMA, w.id&^3), c.agent(agentBulk, w.id)
 			if checks {
 				s := g.newClocks()
 				w.vc, w.pvc = s.vc, s.pvc
@@ -292,7 +293,7 @@ func (l *launch) newGroup() *group {
 // reset makes the group ready for its next cluster.
 func (g *group) reset() {
 	l, k := g.l, g.l.Kernel
-	g.steps, g.segment, g.waited = 0, 0, false
+	g.steps, g.events, g.segment, g.waited = 0, 0, 0, false
 	g.pending = g.pending[:0]
 	clear(g.seen)
 	clear(g.atomics)
@@ -323,7 +324,7 @@ func (g *group) reset() {
 				w.live = 1<<n - 1
 			}
 			w.splits = append(w.splits[:0], split{mask: w.live})
-			w.wait, w.yield = waiting{}, false
+			w.wait, w.yield = waiting{}, noYield
 			w.maxReg, w.clusterGen = regs, 0
 			w.copies.reset()
 			w.bulks.reset()
@@ -422,7 +423,7 @@ func (g *group) run() {
 	}
 	const quantum = 1 << 20
 	for {
-		left, progress := 0, false
+		left, progress, sleeping, events := 0, false, false, g.events
 		if g.rnd != nil {
 			g.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		}
@@ -441,10 +442,10 @@ func (g *group) run() {
 			if g.rnd != nil {
 				budget = 1 + g.rnd.Int64N(64)
 			}
-			ran := w.run(budget)
-			if ran && !w.yield {
+			if w.run(budget) && w.yield == noYield {
 				progress = true
 			}
+			sleeping = sleeping || w.yield == sleeps
 			if w.wait.on == exited {
 				w.c.warpExited(w)
 				left--
@@ -452,6 +453,7 @@ func (g *group) run() {
 			}
 			if g.rnd != nil && len(g.pending) > 0 && g.rnd.IntN(4) == 0 {
 				g.complete(g.rnd.IntN(len(g.pending)))
+				progress = true
 			}
 		}
 		switch {
@@ -461,14 +463,13 @@ func (g *group) run() {
 			}
 			g.checkGroups()
 			return
-		case progress:
+		case progress || g.events != events:
 			if g.stop() {
 				panic(errStopped) //nolint:forbidigo // recovered by execute
 			}
 		case len(g.pending) > 0:
 			g.complete(0)
-		case g.spinning(all):
-			// yielded lanes may be polling memory that others will write
+		case sleeping: // it may be polling memory; what writes it has run
 			if g.steps += 1 << 16; g.steps > g.l.dev.cfg.MaxSteps {
 				g.deadlock(all)
 			}
@@ -491,35 +492,6 @@ func (g *group) checkGroups() {
 			}
 		}
 	}
-}
-
-// spinning reports whether a warp that yielded could still change anything: it
-// runs, and polls something other than an mbarrier.
-func (g *group) spinning(all []*warp) bool {
-	for _, w := range all {
-		if w.wait.on == running && !w.polling() {
-			return true
-		}
-	}
-	return false
-}
-
-// polling reports whether a running warp only repeats a test of an mbarrier
-// that nothing is left to complete.
-func (w *warp) polling() bool {
-	code := w.g.l.Kernel.code
-	for _, s := range w.splits {
-		// The test is the op before, or a few before, in a loop.
-		found := false
-		for pc := max(int(s.pc)-8, 0); pc <= int(s.pc) && pc < len(code); pc++ {
-			in := code[pc].in
-			found = found || in.Op == "mbarrier" && (in.Has("try_wait") || in.Has("test_wait"))
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
 }
 
 // deadlock reports who waits where.
@@ -570,6 +542,8 @@ func (w *warp) where() string {
 		return fmt.Sprintf("%s at %s: barrier.cluster.wait", s, line(w.wait.o))
 	case forRegisters:
 		return fmt.Sprintf("%s at %s: setmaxnreg.inc, %d registers free", s, line(w.wait.o), w.c.pool)
+	case forWarpgroup:
+		return fmt.Sprintf("%s at %s: a wgmma that other warps of its warpgroup have not reached", s, line(w.wait.o))
 	case running, exited:
 	}
 	for _, sp := range w.splits {
@@ -591,10 +565,11 @@ func (l *launch) registers() int {
 
 // transfer is an asynchronous operation on its way.
 type transfer struct {
-	run  func()
-	done bool
-	d, a []int32 // wgmma: registers that are busy until it is waited for
-	fifo *async  // completes in order with the others of this queue; nil: any order
+	run   func()
+	done  bool
+	clock uint32  // wgmma: of the agent
+	d, a  []int32 // wgmma: registers that are busy until it is waited for
+	fifo  *async  // completes in order with the others of this queue; nil: any order
 }
 
 // start begins an asynchronous operation: it runs now, or is left pending.

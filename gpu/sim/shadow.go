@@ -3,8 +3,8 @@ package sim
 // Happens-before inside a cluster.
 //
 // Agents are what can access memory on its own: each warp, and for each warp
-// its cp.async copies, its wgmma reads and its bulk copies out of shared
-// memory; each mbarrier stands for the TMA copies that signal it. An agent has
+// its cp.async copies and its bulk copies out of shared memory; each
+// warpgroup's wgmma reads; each mbarrier stands for the TMA copies that signal it. An agent has
 // a clock; a warp's vector clock says up to which clock it is ordered behind
 // every other agent. Barriers and waits join vector clocks.
 //

@@ -18,7 +18,7 @@ type warp struct {
 	live   uint32 // lanes that have not left the kernel
 	splits []split
 	wait   waiting
-	yield  bool
+	yield  yieldKind
 	local  []byte // local memory, lane after lane
 
 	// checks; vc is nil when they are off
@@ -59,6 +59,15 @@ type waiting struct {
 	done func() bool // asks whether it can go on
 }
 
+// yieldKind says why a warp lets others run.
+type yieldKind uint8
+
+const (
+	noYield yieldKind = iota
+	polls             // an mbarrier whose phase has not ended
+	sleeps            // nanosleep: it may poll memory
+)
+
 type waitKind uint8
 
 const (
@@ -66,6 +75,7 @@ const (
 	atBarrier
 	atCluster
 	forRegisters
+	forWarpgroup
 	exited
 )
 
@@ -76,8 +86,8 @@ func (w *warp) run(budget int64) (progress bool) {
 	code := g.l.Kernel.code
 	count := g.counts
 	track := g.l.Kernel.wgmma && w.vc != nil
-	w.yield = false
-	for w.wait.on == running && !w.yield {
+	w.yield = noYield
+	for w.wait.on == running && w.yield == noYield {
 		k, next := w.pick()
 		s := w.splits[k]
 		pc, mask, back := s.pc, s.mask, 0
@@ -121,9 +131,9 @@ func (w *warp) run(budget int64) (progress bool) {
 					o.fn(w, o, m)
 				}
 				pc++
-				if w.wait.on != running || w.yield {
+				if w.wait.on != running || w.yield != noYield {
 					age := s.age
-					if w.yield {
+					if w.yield != noYield {
 						age++
 					}
 					w.store(k, pc, mask, age)

@@ -63,27 +63,70 @@ func (d *decoder) wgmma() {
 			return
 		}
 		n := int(d.imm(0))
-		d.o.fn = func(w *warp, _ *op, _ uint32) {
-			s := &w.mma
-			c := s.wait(w.g, n, func(t *transfer) {
-				s.flight--
-				if s.busyD == nil {
-					return
-				}
-				for _, r := range t.d {
-					s.busyD[r]--
-				}
-				for _, r := range t.a {
-					s.busyA[r]--
-				}
-			})
-			if w.vc != nil {
-				w.vc[w.mmaAgent] = max(w.vc[w.mmaAgent], c)
+		d.o.kind = opBlock
+		d.o.fn = func(w *warp, o *op, _ uint32) {
+			ready := func() bool { return w.waitMMA(n) }
+			if !ready() {
+				w.wait = waiting{on: forWarpgroup, o: o, done: ready}
 			}
 		}
 		return
 	}
 	d.mmaAsync()
+}
+
+// waitMMA completes groups of wgmma until n are left. An operation is the whole
+// warpgroup's: it is complete when all four warps have issued it, and then for
+// all of them. It reports false while one is behind.
+func (w *warp) waitMMA(n int) bool {
+	s := &w.mma
+	if len(s.groups) <= n {
+		return true
+	}
+	clock := s.clocks[len(s.groups)-n-1]
+	team := w.c.warps[w.id&^3:]
+	team = team[:min(4, len(team))]
+	for _, v := range team {
+		if v.mmaClock < clock {
+			return false
+		}
+	}
+	for _, v := range team {
+		v.mma.forceUpTo(clock)
+	}
+	s.wait(w.g, n, func(t *transfer) {
+		s.flight--
+		if s.busyD == nil {
+			return
+		}
+		for _, r := range t.d {
+			s.busyD[r]--
+		}
+		for _, r := range t.a {
+			s.busyA[r]--
+		}
+	})
+	w.g.sweep()
+	if w.vc != nil {
+		w.vc[w.mmaAgent] = max(w.vc[w.mmaAgent], clock)
+	}
+	return true
+}
+
+// forceUpTo executes what the warp has issued up to a clock.
+func (s *mmaState) forceUpTo(clock uint32) {
+	for _, ts := range s.groups {
+		for _, t := range ts {
+			if t.clock <= clock {
+				t.force()
+			}
+		}
+	}
+	for _, t := range s.open {
+		if t.clock <= clock {
+			t.force()
+		}
+	}
 }
 
 // wgmmaOp is a decoded wgmma.mma_async.
@@ -296,7 +339,7 @@ func (x *wgmmaOp) issue(w *warp, o *op, _ uint32) {
 		}
 	}
 	scale := w.p[x.scaleD]&1 == 1 != x.notD
-	t := &transfer{fifo: &s.async, d: x.d, a: x.a, run: func() { x.compute(w, o, da, db, row0, scale) }}
+	t := &transfer{fifo: &s.async, clock: w.mmaClock, d: x.d, a: x.a, run: func() { x.compute(w, o, da, db, row0, scale) }}
 	s.open = append(s.open, t)
 	w.g.start(t)
 }
