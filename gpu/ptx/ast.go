@@ -322,7 +322,11 @@ func (i Imm) String() string {
 	}
 }
 
+// String leaves out the middle of long vectors: wgmma has 128 registers.
 func (v *Vec) String() string {
+	if n := len(v.Elems); n > 8 {
+		return fmt.Sprintf("{%v, … %v}", v.Elems[0], v.Elems[n-1])
+	}
 	s := make([]string, len(v.Elems))
 	for i, e := range v.Elems {
 		s[i] = e.String()

@@ -356,7 +356,11 @@ func (b *bulkCopy) linear(w *warp, o *op, lane int, gaddr uint64, off uint32, n 
 // noteAsyncRead checks a read of shared memory through the async proxy.
 func (w *warp) noteAsyncRead(o *op, c *cta, off uint32, n, lane int, h how) {
 	for a := off &^ 3; a < off+uint32(n); a += 4 {
-		w.g.lastWrites(&c.cells[a/4], byteMask(a, off, off+uint32(n)), func(t tag) {
+		cl := &c.cells[a/4]
+		if cl.w != splitCell && w.g.kinds[cl.w.agent()] == agentBarrier {
+			continue // came through the async proxy
+		}
+		w.g.lastWrites(cl, byteMask(a, off, off+uint32(n)), func(t tag) {
 			if w.ordered(t, lane) && !w.visible(t) {
 				r := w.report(ProxyFence, o, lane,
 					"reads %s through the async proxy; the write is ordered before it, but no fence.proxy.async stands between", c.where(a))

@@ -128,9 +128,9 @@ func (d *decoder) unpack(elems []ptx.Operand, src ptx.Operand, t ptx.Type) {
 
 // special registers, as functions of warp and lane.
 var specials = map[string]func(w *warp, lane int) uint64{
-	"tid.x":    func(w *warp, l int) uint64 { return uint64(w.tids[l][0]) },
-	"tid.y":    func(w *warp, l int) uint64 { return uint64(w.tids[l][1]) },
-	"tid.z":    func(w *warp, l int) uint64 { return uint64(w.tids[l][2]) },
+	"tid.x":    func(w *warp, l int) uint64 { return uint64(w.tids[0][l]) },
+	"tid.y":    func(w *warp, l int) uint64 { return uint64(w.tids[1][l]) },
+	"tid.z":    func(w *warp, l int) uint64 { return uint64(w.tids[2][l]) },
 	"ntid.x":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.X) },
 	"ntid.y":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.Y) },
 	"ntid.z":   func(w *warp, _ int) uint64 { return uint64(w.g.l.Block.Z) },
@@ -196,7 +196,26 @@ func (d *decoder) special(dst ptx.Operand, name string) {
 		return
 	}
 	d.o.d = d.dst32(dst)
+	if axis := strings.Index("xyz", strings.TrimPrefix(name, "tid.")); axis >= 0 && len(name) == 5 {
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			D, T := &w.r[o.d], &w.tids[axis]
+			if m == full {
+				*D = *T
+				return
+			}
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				D[i] = T[i]
+			}
+		}
+		return
+	}
+	perLane := strings.HasPrefix(name, "lane")
 	d.o.fn = func(w *warp, o *op, m uint32) {
+		if m == full && !perLane {
+			broadcast(&w.r[o.d], uint32(get(w, 0)))
+			return
+		}
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m) & 31
 			w.r[o.d][i] = uint32(get(w, i))

@@ -62,20 +62,30 @@ const (
 	markBytes   = 23      // shift of the bytes of the word
 )
 
-// sharedCell is the launch's shadow of a word.
-type sharedCell struct {
-	w, r  mark
-	bytes *[4]sharedCell // when clusters share the word byte by byte
+// sharedCell is the launch's shadow of a word. One that clusters share byte by
+// byte has bytesApart for its writer, and stands in globalShadow.bytes.
+type sharedCell struct{ w, r mark }
+
+const bytesApart = -1
+
+// sharedPage is the launch's shadow of 1 KiB. While one cluster alone has
+// touched it, it is that cluster's page as it was.
+type sharedPage struct {
+	owner   int // cluster
+	segment int32
+	page    *page
+	cells   *[pageWords]sharedCell // nil while there is an owner
 }
 
 type globalShadow struct {
 	mu    sync.Mutex
-	pages map[uint64]*[pageWords]sharedCell
+	pages map[uint64]*sharedPage
+	bytes map[uint64]*[4]sharedCell  // by address of the word
 	sync  map[uint64]map[int32]int32 // atomics: what was released there, cluster -> segment
 }
 
 func newGlobalShadow() *globalShadow {
-	return &globalShadow{pages: map[uint64]*[pageWords]sharedCell{}, sync: map[uint64]map[int32]int32{}}
+	return &globalShadow{pages: map[uint64]*sharedPage{}, bytes: map[uint64]*[4]sharedCell{}, sync: map[uint64]map[int32]int32{}}
 }
 
 // flush moves a cluster's cells into the launch's shadow, and reports the first
@@ -87,25 +97,23 @@ func (g *group) flush() *Report {
 	var found *Report
 	for _, key := range slices.Sorted(maps.Keys(g.pages)) {
 		p, q := g.pages[key], s.pages[key]
+		if q == nil && len(g.bytes) == 0 {
+			s.pages[key] = &sharedPage{owner: g.idx, segment: g.segment, page: p}
+			continue
+		}
 		if q == nil {
-			q = new([pageWords]sharedCell)
+			q = &sharedPage{cells: new([pageWords]sharedCell)}
 			s.pages[key] = q
 		}
-		for i := range p.cells {
-			cl := &p.cells[i]
-			at := key*pageBytes + uint64(i)*4
-			switch {
-			case cl.w|cl.r == 0:
-			case cl.w == splitCell:
-				for b, c := range g.bytes[cl] {
-					g.merge(&q[i], &c, 1<<b, at, &found)
-				}
-				delete(g.bytes, cl)
-			default:
-				g.merge(&q[i], cl, 15, at, &found)
-			}
+		if q.page != nil { // two clusters now
+			q.cells = new([pageWords]sharedCell)
+			first := merger{g: g, s: s, cluster: int32(q.owner) + 1, segment: q.segment, found: new(*Report)}
+			first.page(q.page, q.cells)
+			g.spare = append(g.spare, q.page)
+			q.page = nil
 		}
-		p.cells = [pageWords]cell{}
+		m := merger{g: g, s: s, cluster: int32(g.idx) + 1, segment: g.segment, found: &found}
+		m.page(p, q.cells)
 		g.spare = append(g.spare, p)
 	}
 	clear(g.pages)
@@ -113,32 +121,60 @@ func (g *group) flush() *Report {
 	return found
 }
 
-// merge adds one cell of this cluster, of which only some bytes count.
-func (g *group) merge(sc *sharedCell, cl *cell, only uint32, at uint64, found **Report) {
-	me := int32(g.idx) + 1
+// merger adds what one cluster did to the launch's shadow.
+type merger struct {
+	g       *group
+	s       *globalShadow
+	cluster int32 // + 1
+	segment int32
+	found   **Report
+}
+
+// page merges a page and leaves it empty.
+func (m *merger) page(p *page, q *[pageWords]sharedCell) {
+	for i := range p.cells {
+		cl := &p.cells[i]
+		at := p.key*pageBytes + uint64(i)*4
+		switch {
+		case cl.w|cl.r == 0:
+		case cl.w == splitCell:
+			for b, c := range m.g.bytes[cl] {
+				m.merge(&q[i], &c, 1<<b, at)
+			}
+			delete(m.g.bytes, cl)
+		default:
+			m.merge(&q[i], cl, 15, at)
+		}
+	}
+	p.cells = [pageWords]cell{}
+}
+
+// merge adds one cell, of which only some bytes count.
+func (m *merger) merge(sc *sharedCell, cl *cell, only uint32, at uint64) {
 	for k, t := range [3]tag{cl.r2, cl.r, cl.w} {
 		bytes := t.bytes() & only
 		if t == 0 || bytes == 0 {
 			continue
 		}
-		others := sc.w.cluster != 0 && sc.w.cluster != me || sc.r.cluster != 0 && sc.r.cluster != me
-		if sc.bytes == nil && bytes != 15 && others {
-			sc.split()
+		others := sc.w.cluster != 0 && sc.w.cluster != m.cluster || sc.r.cluster != 0 && sc.r.cluster != m.cluster
+		if sc.w.cluster != bytesApart && bytes != 15 && others {
+			m.s.bytes[at] = sc.split()
 		}
-		if sc.bytes == nil {
-			g.note(sc, t, k == 2, bytes, at, found)
+		if sc.w.cluster != bytesApart {
+			m.note(sc, t, k == 2, bytes, at)
 			continue
 		}
-		for b := range sc.bytes {
+		apart := m.s.bytes[at]
+		for b := range apart {
 			if bytes>>b&1 != 0 {
-				g.note(&sc.bytes[b], t, k == 2, 15, at, found)
+				m.note(&apart[b], t, k == 2, 15, at)
 			}
 		}
 	}
 }
 
 // split gives every byte its own shadow.
-func (sc *sharedCell) split() {
+func (sc *sharedCell) split() *[4]sharedCell {
 	var b [4]sharedCell
 	for i := range b {
 		for _, p := range [2][2]*mark{{&sc.w, &b[i].w}, {&sc.r, &b[i].r}} {
@@ -148,54 +184,55 @@ func (sc *sharedCell) split() {
 			}
 		}
 	}
-	*sc = sharedCell{bytes: &b}
+	*sc = sharedCell{w: mark{cluster: bytesApart}}
+	return &b
 }
 
 // note checks one access against what other clusters did, and marks it.
-func (g *group) note(sc *sharedCell, t tag, isWrite bool, bytes uint32, at uint64, found **Report) {
+func (m *merger) note(sc *sharedCell, t tag, isWrite bool, bytes uint32, at uint64) {
 	switch {
-	case *found != nil:
-	case g.unordered(&sc.w, t, bytes):
-		*found = g.crossReport(t, isWrite, at, &sc.w, "write")
-	case isWrite && g.unordered(&sc.r, t, bytes):
-		*found = g.crossReport(t, isWrite, at, &sc.r, "read")
+	case *m.found != nil:
+	case m.unordered(&sc.w, t, bytes):
+		*m.found = m.g.crossReport(t, isWrite, at, &sc.w, "write")
+	case isWrite && m.unordered(&sc.r, t, bytes):
+		*m.found = m.g.crossReport(t, isWrite, at, &sc.r, "read")
 	}
-	m := &sc.r
+	old := &sc.r
 	if isWrite {
-		m = &sc.w
+		old = &sc.w
 	}
-	me := int32(g.idx) + 1
 	info := bytes<<markBytes | uint32(t.pc())
 	if t.atomic() {
 		info |= markAtomic
 	}
-	if m.cluster != 0 && (!isWrite || t.atomic()) { // does not replace the older one
-		info |= m.info & (15<<markBytes | markSeveral)
-		if m.cluster != me {
+	switch {
+	case old.cluster != 0 && (!isWrite || t.atomic()): // does not replace the older one
+		info |= old.info & (15<<markBytes | markSeveral)
+		if old.cluster != m.cluster {
 			info |= markSeveral
 		}
-		if m.info&markAtomic == 0 {
+		if old.info&markAtomic == 0 {
 			info &^= markAtomic
 		}
-	} else if m.cluster == me {
-		info |= m.info & (15 << markBytes)
+	case old.cluster == m.cluster:
+		info |= old.info & (15 << markBytes)
 	}
-	*m = mark{me, g.segment, info}
+	*old = mark{m.cluster, m.segment, info}
 }
 
-// unordered reports whether what m stands for conflicts with an access of this
-// cluster to the same bytes.
-func (g *group) unordered(m *mark, t tag, bytes uint32) bool {
+// unordered reports whether what old stands for conflicts with an access of
+// this cluster to the same bytes.
+func (m *merger) unordered(old *mark, t tag, bytes uint32) bool {
 	switch {
-	case m.cluster == 0 || m.info>>markBytes&15&bytes == 0 || t.atomic() && m.info&markAtomic != 0:
+	case old.cluster == 0 || old.info>>markBytes&15&bytes == 0 || t.atomic() && old.info&markAtomic != 0:
 		return false
-	case m.info&markSeveral != 0: // wants to have heard from every cluster before it
-		return len(g.seen) < g.order
-	case m.cluster == int32(g.idx)+1:
+	case old.info&markSeveral != 0: // wants to have heard from every cluster before it
+		return len(m.g.seen) < m.g.order
+	case old.cluster == m.cluster:
 		return false
 	}
-	s, ok := g.seen[m.cluster]
-	return !ok || s < m.segment
+	s, ok := m.g.seen[old.cluster]
+	return !ok || s < old.segment
 }
 
 func (g *group) crossReport(t tag, isWrite bool, at uint64, m *mark, oldWhat string) *Report {
@@ -252,5 +289,11 @@ func (g *group) writtenBefore(addr uint64) bool {
 		return false
 	}
 	p := g.l.prev.pages[addr/pageBytes]
-	return p != nil && p[addr/4%pageWords].w.cluster != 0
+	switch {
+	case p == nil:
+		return false
+	case p.page != nil:
+		return p.page.cells[addr/4%pageWords].w != 0
+	}
+	return p.cells[addr/4%pageWords].w.cluster != 0
 }

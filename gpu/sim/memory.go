@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 
@@ -171,20 +172,39 @@ func (d *decoder) widen(r *ptx.Reg) int32 {
 	return 0
 }
 
-// loadParam reads the launch's parameters; every lane gets the same.
+// loadParam reads the launch's parameters, which are the same for every lane.
 func (d *decoder) loadParam(x *access) {
+	read := func(w *warp, o *op, i int) []byte {
+		addr := w.address(o, x, i)
+		if addr >= paramBase {
+			addr -= paramBase
+		}
+		p := w.g.l.Params
+		if addr+uint64(x.bytes) > uint64(len(p)) {
+			w.trap(OutOfBounds, o, i, "reads parameter bytes %d to %d, there are %d", addr, addr+uint64(x.bytes), len(p))
+		}
+		return p[addr:]
+	}
+	if _, ok := d.in.Args[1].(*ptx.Mem).Base.(*ptx.Reg); ok {
+		d.o.fn = func(w *warp, o *op, m uint32) { eachLane(m, func(i int) { w.load(x, read(w, o, i), i) }) }
+		return
+	}
 	d.o.fn = func(w *warp, o *op, m uint32) {
-		eachLane(m, func(i int) {
-			addr := w.address(o, x, i)
-			if addr >= paramBase {
-				addr -= paramBase
-			}
-			p := w.g.l.Params
-			if addr+uint64(x.bytes) > uint64(len(p)) {
-				w.trap(OutOfBounds, o, i, "reads parameter bytes %d to %d, there are %d", addr, addr+uint64(x.bytes), len(p))
-			}
-			w.load(x, p[addr:], i)
-		})
+		b := read(w, o, first(m))
+		switch {
+		case m != full || x.n > 1 || x.elem < 4:
+			eachLane(m, func(i int) { w.load(x, b, i) })
+		case x.wide:
+			broadcast(&w.q[x.regs[0]], le.Uint64(b))
+		default:
+			broadcast(&w.r[x.regs[0]], le.Uint32(b))
+		}
+	}
+}
+
+func broadcast[T uint32 | uint64](r *[32]T, v T) {
+	for i := range r {
+		r[i] = v
 	}
 }
 
@@ -348,20 +368,18 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 	if write {
 		fill(c.init[off:int(off)+n], 1)
 	} else {
-		for i, v := range c.init[off : int(off)+n] {
-			if v == 0 {
-				w.trap(Uninitialised, o, lane, "%d bytes at shared address %#x: byte %d was never written", n, off, i)
-			}
+		if i := bytes.IndexByte(c.init[off:int(off)+n], 0); i >= 0 {
+			w.trap(Uninitialised, o, lane, "%d bytes at %s: byte %d was never written", n, c.where(off), i)
 		}
 	}
 	for a, end := off&^3, off+uint32(n); a < end; a += 4 {
 		cl := &c.cells[a/4]
-		bytes := byteMask(a, off, end)
+		mask := byteMask(a, off, end)
 		if write {
-			if t := w.write(cl, h, bytes); t != 0 {
+			if t := w.write(cl, h, mask); t != 0 {
 				w.sharedConflict(o, c, a, lane, h, "write", cl, t)
 			}
-		} else if t := w.read(cl, h, bytes); t != 0 {
+		} else if t := w.read(cl, h, mask); t != 0 {
 			w.sharedConflict(o, c, a, lane, h, "read", cl, t)
 		}
 	}
@@ -423,7 +441,7 @@ func execShared(w *warp, o *op, m uint32) {
 					continue
 				}
 				if le.Uint32(c.init[k:]) != 0x01010101 {
-					w.trap(Uninitialised, o, i, "shared address %#x was never written", k)
+					w.trap(Uninitialised, o, i, "%s was never written", c.where(k))
 				}
 				if t := w.read(cl, h, 15); t != 0 {
 					w.sharedConflict(o, c, k, i, h, "read", cl, t)
@@ -543,21 +561,19 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 		if write {
 			fill(a.init[off:off+uint64(n)], 1)
 		} else {
-			for i, v := range a.init[off : off+uint64(n)] {
-				if v == 0 {
-					w.trap(Uninitialised, o, lane, "%d bytes of %s: byte %d was never written", n, w.g.l.dev.mem.where(addr), i)
-				}
+			if i := bytes.IndexByte(a.init[off:off+uint64(n)], 0); i >= 0 {
+				w.trap(Uninitialised, o, lane, "%d bytes of %s: byte %d was never written", n, w.g.l.dev.mem.where(addr), i)
 			}
 		}
 	}
 	for at, end := addr&^3, addr+uint64(n); at < end; at += 4 {
 		cl := w.g.cellAt(at)
-		bytes := byteMask(0, uint32(max(addr, at)-at), uint32(min(end, at+4)-at))
-		w.noteWord(o, cl, at, lane, write, nc, h, bytes)
+		mask := byteMask(0, uint32(max(addr, at)-at), uint32(min(end, at+4)-at))
+		w.noteWord(o, cl, at, lane, write, nc, h, mask)
 	}
 }
 
-func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, bytes uint32) {
+func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, mask uint32) {
 	if w.g.l.prev != nil && !w.g.waited && w.g.writtenBefore(at) {
 		w.trap(Race, o, lane, "%s was written by the launch before, which may still run: griddepcontrol.wait must come first",
 			w.g.l.dev.mem.where(at))
@@ -569,9 +585,9 @@ func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h 
 	what := "read"
 	if write {
 		what = "write"
-		t = w.write(cl, h, bytes)
+		t = w.write(cl, h, mask)
 	} else {
-		t = w.read(cl, h, bytes)
+		t = w.read(cl, h, mask)
 	}
 	if t != 0 {
 		old := "write"

@@ -84,6 +84,10 @@ type group struct {
 	atomics map[uint64]*clocks // inside the cluster, by address
 	waited  bool               // griddepcontrol.wait
 
+	rowsA [16][16]float64 // scratch of wgmma
+	rowsB [256][16]float64
+	kinds []agentKind // by agent
+
 	cluster clusterBarrier
 	counts  []opCount
 	prof    profile
@@ -250,8 +254,10 @@ func (l *launch) newGroup() *group {
 		}
 		for i := range l.warps {
 			w := &warp{c: c, g: g, id: i, r: make([][32]uint32, k.n32), q: make([][32]uint64, k.n64), p: make([]uint32, k.npred)}
-			for lane := range w.tids {
-				w.tids[lane] = w.thread(lane)
+			for lane := range 32 {
+				for axis, v := range w.thread(lane) {
+					w.tids[axis][lane] = uint32(v)
+				}
 			}
 			for v, at := range k.const32 {
 				for lane := range w.r[at] {
@@ -285,6 +291,10 @@ func (l *launch) newGroup() *group {
 				}
 			}
 		}
+	}
+	g.kinds = make([]agentKind, l.agents*len(g.ctas))
+	for a := range g.kinds {
+		g.kinds[a], _, _ = g.agentOf(a)
 	}
 	g.cluster.clocks = g.newClocks()
 	return g

@@ -132,8 +132,7 @@ func (w *warp) ordered(t tag, lane int) bool {
 // visible is ordered for reads through the async proxy: a generic write must
 // have passed a proxy fence.
 func (w *warp) visible(t tag) bool {
-	kind, _, _ := w.g.agentOf(t.agent())
-	if kind == agentWarp || kind == agentCopy {
+	if kind := w.g.kinds[t.agent()]; kind == agentWarp || kind == agentCopy {
 		return t.clock() <= w.pvc[t.agent()]
 	}
 	return true

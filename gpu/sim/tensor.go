@@ -82,7 +82,7 @@ func (w *warp) matrixRow(o *op, x *access, lane int, write bool) []byte {
 		} else {
 			for k := off; k < off+16; k += 4 {
 				if le.Uint32(c.init[k:]) != 0x01010101 {
-					w.trap(Uninitialised, o, lane, "shared address %#x was never written", k)
+					w.trap(Uninitialised, o, lane, "%s was never written", c.where(k))
 				}
 				cl := &c.cells[k/4]
 				if t := w.read(cl, h, 15); t != 0 {
@@ -150,16 +150,17 @@ func (d *decoder) movmatrix() {
 	}
 }
 
-// element converts the parts of a 32-bit register to numbers.
-type element struct {
-	bytes int
-	get   func(b uint32) float64 // of the low bits
-}
-
-var elements = map[ptx.Type]element{
-	ptx.F16:  {2, func(b uint32) float64 { return float64(halves[uint16(b)]) }},
-	ptx.BF16: {2, func(b uint32) float64 { return float64(bf2f(uint16(b))) }},
-	ptx.TF32: {4, func(b uint32) float64 { return float64(f32(b &^ 0x1fff)) }},
+// elementBytes is the size of an element of mma and wgmma, 0 for types that
+// they do not take here.
+func elementBytes(t ptx.Type) int {
+	switch t {
+	case ptx.F16, ptx.BF16:
+		return 2
+	case ptx.TF32:
+		return 4
+	default:
+		return 0
+	}
 }
 
 // mma.sync.aligned.m16n8kK.row.col.f32.T.T.f32 d, a, b, c with T f16, bf16
@@ -170,10 +171,11 @@ func (d *decoder) mma() {
 		d.unsupported()
 		return
 	}
-	el, ok := elements[ts[1]]
+	typ := ts[1]
+	size := elementBytes(typ)
 	K := map[string]int{"m16n8k4": 4, "m16n8k8": 8, "m16n8k16": 16}[d.in.Mods[2]]
-	regsA := K * el.bytes / 8 // registers: 16*K elements over 32 lanes
-	if !ok || K == 0 || regsA < 2 || regsA > 4 {
+	regsA := K * size / 8 // registers: 16*K elements over 32 lanes
+	if size == 0 || K == 0 || regsA < 2 || regsA > 4 {
 		d.unsupported()
 		return
 	}
@@ -203,17 +205,15 @@ func (d *decoder) mma() {
 		for i := range 32 {
 			g, t := i>>2, i&3
 			for q := range regsA {
-				unpackTo(&a[g+8*(q&1)], el, w.r[A[q]][i], t, q>>1)
+				unpackTo(&a[g+8*(q&1)], typ, w.r[A[q]][i], t, q>>1)
 			}
 			for q := range regsA / 2 {
-				unpackTo(&b[g], el, w.r[B[q]][i], t, q)
+				unpackTo(&b[g], typ, w.r[B[q]][i], t, q)
 			}
 		}
 		for i := range 32 {
 			g, t := i>>2, i&3
-			for q := range 4 {
-				ar, br := &a[g+8*(q>>1)], &b[2*t+q&1]
-				s := dot16(ar, br)
+			for q, s := range dots(&a[g], &a[g+8], &b[2*t], &b[2*t+1]) {
 				w.r[D[q]][i] = b32(float32(s + float64(f32(w.r[C[q]][i]))))
 			}
 		}
@@ -222,19 +222,28 @@ func (d *decoder) mma() {
 
 // unpackTo puts the one or two elements of a fragment register into its row:
 // t is the lane in its group, q the register along k.
-func unpackTo(row *[16]float64, el element, r uint32, t, q int) {
-	if el.bytes == 2 {
-		row[2*t+8*q], row[2*t+8*q+1] = el.get(r&0xffff), el.get(r>>16)
-	} else {
-		row[t+4*q] = el.get(r)
+func unpackTo(row *[16]float64, typ ptx.Type, r uint32, t, q int) {
+	switch typ {
+	case ptx.F16:
+		k := (2*t + 8*q) & 14
+		row[k], row[k+1] = float64(halves[r&0xffff]), float64(halves[r>>16])
+	case ptx.BF16:
+		k := (2*t + 8*q) & 14
+		row[k], row[k+1] = float64(f32(r<<16)), float64(f32(r&^0xffff))
+	default:
+		row[(t+4*q)&15] = float64(f32(r &^ 0x1fff))
 	}
 }
 
-// dot16 is a sum of 16 products in four chains.
-func dot16(a, b *[16]float64) float64 {
-	s0 := a[0]*b[0] + a[4]*b[4] + a[8]*b[8] + a[12]*b[12]
-	s1 := a[1]*b[1] + a[5]*b[5] + a[9]*b[9] + a[13]*b[13]
-	s2 := a[2]*b[2] + a[6]*b[6] + a[10]*b[10] + a[14]*b[14]
-	s3 := a[3]*b[3] + a[7]*b[7] + a[11]*b[11] + a[15]*b[15]
-	return (s0 + s1) + (s2 + s3)
+// dots is the four sums of 16 products of two rows with two columns.
+func dots(lo, hi, c0, c1 *[16]float64) (s [4]float64) {
+	var s0, s1, s2, s3 float64
+	for k := range lo {
+		a, b, c, d := lo[k], hi[k], c0[k], c1[k]
+		s0 += a * c
+		s1 += a * d
+		s2 += b * c
+		s3 += b * d
+	}
+	return [4]float64{s0, s1, s2, s3}
 }

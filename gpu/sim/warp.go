@@ -12,8 +12,8 @@ type warp struct {
 	id   int // in the block
 	r    [][32]uint32
 	q    [][32]uint64
-	p    []uint32 // predicates, a bit for each lane
-	tids [32][3]int
+	p    []uint32      // predicates, a bit for each lane
+	tids [3][32]uint32 // thread index, by axis
 
 	live   uint32 // lanes that have not left the kernel
 	splits []split

@@ -153,15 +153,15 @@ func (d *decoder) mmaAsync() {
 		return
 	}
 	n, k, ok := ptx.ParseWGMMAShape(in.Mods[3])
-	el, known := elements[ts[1]]
-	if !ok || !known || k*el.bytes != 32 {
+	size := elementBytes(ts[1])
+	if !ok || k*size != 32 {
 		d.unsupported()
 		return
 	}
 	x := &wgmmaOp{n: n, k: k, typ: ts[1]}
 	want := 6
 	_, regsA := in.Args[min(1, len(in.Args)-1)].(*ptx.Vec)
-	if el.bytes == 2 {
+	if size == 2 {
 		want += 2
 		if regsA {
 			want--
@@ -193,7 +193,7 @@ func (d *decoder) mmaAsync() {
 	x.descB = d.src64(in.Args[2])
 	x.scaleD, x.notD = d.predicate(in.Args[3])
 	x.negA, x.negB = d.imm(4) == -1, d.imm(5) == -1
-	if el.bytes == 2 {
+	if size == 2 {
 		i := 6
 		if !regsA {
 			x.transA = d.imm(i) == 1
@@ -375,15 +375,16 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 }
 
 func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
-	var a [16][16]float64
-	var b [256][16]float64
+	a, b := &w.g.rowsA, &w.g.rowsB
+	if x.typ == ptx.TF32 {
+		*a = [16][16]float64{} // k is half as long
+	}
 	if x.a == nil {
 		x.operand(w, o, da, row0, 16, x.transA, a[:], nil)
 	} else {
-		el := elements[x.typ]
 		for i := range 32 {
 			for q := range 4 {
-				unpackTo(&a[i>>2+8*(q&1)], el, w.r[x.a[q]][i], i&3, q>>1)
+				unpackTo(&a[i>>2+8*(q&1)], x.typ, w.r[x.a[q]][i], i&3, q>>1)
 			}
 		}
 	}
@@ -401,7 +402,7 @@ func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale boo
 		for j := 0; j < x.n/8; j++ {
 			c0, c1 := &b[8*j+2*t], &b[8*j+2*t+1]
 			d := x.d[4*j : 4*j+4 : 4*j+4]
-			for q, s := range [4]float64{dot16(lo, c0), dot16(lo, c1), dot16(hi, c0), dot16(hi, c1)} {
+			for q, s := range dots(lo, hi, c0, c1) {
 				R := &w.r[d[q]]
 				if scale {
 					s += float64(f32(R[i]))

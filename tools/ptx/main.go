@@ -1,0 +1,304 @@
+// Command ptx compiles the project's CUDA sources to the PTX that is committed
+// and shipped, and proves that they belong together.
+//
+//	go run ./tools/ptx           compile everything; write PTX and MANIFESTs
+//	go run ./tools/ptx -check    compile into memory and compare with what is committed;
+//	                             without a compiler, compare hashes with the MANIFESTs
+//
+// The compiler is NVIDIA's, from five pinned wheels that pip puts into .cuda
+// (104 MB, no root, no driver); -fetch installs them when they are missing.
+// Contraction is off: a fused multiply-add is written fmaf, so that PTX carries
+// .rn operations and every device rounds alike. The .version line is lowered to
+// the oldest that ptxas takes for the target, so that older drivers load it.
+// A kernel that spills registers is an error.
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// wheels are pinned: newer ones emit PTX that an r580 driver refuses.
+var wheels = []string{
+	"nvidia-cuda-nvcc==13.0.88", "nvidia-nvvm==13.0.88", "nvidia-cuda-crt==13.0.88",
+	"nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cccl==13.0.85",
+}
+
+// folders hold sources; their PTX goes to the folder named.
+var folders = []struct{ src, dst string }{
+	{"kernels", "kernels/ptx"},
+	{"gpu/sim/testdata", "gpu/sim/testdata"},
+}
+
+// target is one architecture that a source is compiled for, named in its line
+// "// ptx: sm_80 sm_90a".
+type target struct{ arch, compute, version string }
+
+var targets = map[string]target{
+	"sm_80":  {"sm_80", "compute_80", "7.0"},
+	"sm_90a": {"sm_90a", "compute_90a", "8.0"},
+}
+
+func main() {
+	log.SetFlags(0)
+	check := flag.Bool("check", false, "compare with what is committed instead of writing")
+	fetch := flag.Bool("fetch", false, "install the compiler into .cuda when it is missing (needs pip and its index)")
+	flag.Parse()
+	if err := run(*check, *fetch); err != nil {
+		log.Fatal("ptx: ", err)
+	}
+}
+
+func run(check, fetch bool) error {
+	bin, err := compiler(fetch)
+	if err != nil && !check {
+		return err
+	}
+	if err != nil {
+		log.Printf("no compiler (%v): comparing hashes only", err)
+	}
+	for _, f := range folders {
+		sources, err := filepath.Glob(filepath.Join(f.src, "*.cu"))
+		if err != nil {
+			return err
+		}
+		if len(sources) == 0 {
+			continue
+		}
+		switch {
+		case bin == "":
+			err = compareHashes(f.src, f.dst)
+		default:
+			err = build(bin, sources, f.dst, check)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compiler returns the folder of nvcc and ptxas.
+func compiler(fetch bool) (string, error) {
+	bin, err := filepath.Abs(".cuda/nvidia/cu13/bin")
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(filepath.Join(bin, "nvcc")); err == nil {
+		return bin, nil
+	} else if !fetch {
+		return "", errors.New("no nvcc in .cuda: run make ptx, which installs it")
+	}
+	args := append([]string{
+		"-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:",
+		"--disable-pip-version-check", "--target", ".cuda",
+	}, wheels...)
+	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("install the compiler: %w\n%s", err, out)
+	}
+	return bin, nil
+}
+
+// entry is one line of a MANIFEST.
+type entry struct{ name, text string }
+
+// build compiles every source of a folder.
+func build(bin string, sources []string, dst string, check bool) error {
+	var lines []entry
+	wanted := map[string][]byte{}
+	for _, src := range sources {
+		text, err := os.ReadFile(src)
+		if err != nil {
+			return err
+		}
+		archs, err := archsOf(src, text)
+		if err != nil {
+			return err
+		}
+		for _, a := range archs {
+			name := strings.TrimSuffix(filepath.Base(src), ".cu") + "." + strings.ReplaceAll(a.arch, "_", "") + ".ptx"
+			ptx, figures, err := compile(bin, src, a)
+			if err != nil {
+				return err
+			}
+			wanted[name] = ptx
+			lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(ptx), sum(sourceBytes(src, text)))})
+			for _, f := range figures {
+				lines = append(lines, entry{name + f, "  " + f})
+			}
+		}
+	}
+	var m bytes.Buffer
+	m.WriteString("# Written by make ptx: file, sha256 of the PTX, sha256 of its source and headers; then ptxas' figures.\n")
+	for _, l := range lines {
+		fmt.Fprintln(&m, l.text)
+	}
+	wanted["MANIFEST"] = m.Bytes()
+	if check {
+		return compare(dst, wanted)
+	}
+	if err := os.MkdirAll(dst, 0o755); err != nil {
+		return err
+	}
+	for name, b := range wanted {
+		if err := os.WriteFile(filepath.Join(dst, name), b, 0o644); err != nil {
+			return err
+		}
+	}
+	log.Printf("%s: %d PTX files", dst, len(wanted)-1)
+	return nil
+}
+
+var archLine = regexp.MustCompile(`(?m)^// ptx:(.*)$`)
+
+func archsOf(src string, text []byte) ([]target, error) {
+	m := archLine.FindSubmatch(text)
+	if m == nil {
+		return nil, fmt.Errorf(`%s: no line "// ptx: sm_80 …" says what to compile for`, src)
+	}
+	var ts []target
+	for _, f := range strings.Fields(string(m[1])) {
+		t, ok := targets[f]
+		if !ok {
+			return nil, fmt.Errorf("%s: unknown target %s", src, f)
+		}
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+// sourceBytes is a source with the headers beside it, for its hash.
+func sourceBytes(src string, text []byte) []byte {
+	all := append([]byte{}, text...)
+	headers, _ := filepath.Glob(filepath.Join(filepath.Dir(src), "*.cuh"))
+	sort.Strings(headers)
+	for _, h := range headers {
+		if !bytes.Contains(text, []byte(filepath.Base(h))) {
+			continue
+		}
+		if b, err := os.ReadFile(h); err == nil {
+			all = append(all, b...)
+		}
+	}
+	return all
+}
+
+func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:32] }
+
+// compile makes PTX, and asks ptxas whether it is good.
+func compile(bin, src string, t target) (ptx []byte, figures []string, err error) {
+	tmp, err := os.MkdirTemp("", "ptx")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	out := filepath.Join(tmp, "k.ptx")
+	cmd := exec.Command(filepath.Join(bin, "nvcc"), "-ptx", "-arch="+t.compute, "-O3", "-std=c++17",
+		"-fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-Werror", "all-warnings", "-o", out, src)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		return nil, nil, fmt.Errorf("nvcc %s: %w\n%s", src, err, msg)
+	}
+	if ptx, err = os.ReadFile(out); err != nil {
+		return nil, nil, err
+	}
+	ptx = versionLine.ReplaceAll(ptx, []byte(".version "+t.version))
+	if err := os.WriteFile(out, ptx, 0o644); err != nil {
+		return nil, nil, err
+	}
+	cmd = exec.Command(filepath.Join(bin, "ptxas"), "-v", "-arch="+t.arch, "-o", filepath.Join(tmp, "k.cubin"), out)
+	msg, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, nil, fmt.Errorf("ptxas %s for %s: %w\n%s", src, t.arch, err, msg)
+	}
+	figures, err = ptxasFigures(msg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s for %s: %w", src, t.arch, err)
+	}
+	return ptx, figures, nil
+}
+
+var (
+	versionLine = regexp.MustCompile(`(?m)^\.version .*$`)
+	compiling   = regexp.MustCompile(`Compiling entry function '(\S+)'`)
+	spilled     = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
+	used        = regexp.MustCompile(`Used (\d+) registers.*`)
+	smem        = regexp.MustCompile(`(\d+) bytes smem`)
+)
+
+// ptxasFigures reads registers and shared memory of each kernel from ptxas -v;
+// spills are an error.
+func ptxasFigures(msg []byte) ([]string, error) {
+	var lines []string
+	kernel := ""
+	for _, l := range strings.Split(string(msg), "\n") {
+		if m := compiling.FindStringSubmatch(l); m != nil {
+			kernel = m[1]
+		}
+		if m := spilled.FindStringSubmatch(l); m != nil && (m[2] != "0" || m[3] != "0") {
+			return nil, fmt.Errorf("%s spills registers: %s", kernel, strings.TrimSpace(l))
+		}
+		if m := used.FindStringSubmatch(l); m != nil {
+			shared := "0"
+			if s := smem.FindStringSubmatch(l); s != nil {
+				shared = s[1]
+			}
+			lines = append(lines, fmt.Sprintf("%s registers %s shared %s", kernel, m[1], shared))
+		}
+	}
+	sort.Strings(lines)
+	return lines, nil
+}
+
+// compare holds what was built against what is committed.
+func compare(dst string, wanted map[string][]byte) error {
+	for name, b := range wanted {
+		got, err := os.ReadFile(filepath.Join(dst, name))
+		if err != nil {
+			return fmt.Errorf("%w: run make ptx and commit the result", err)
+		}
+		if !bytes.Equal(got, b) {
+			return fmt.Errorf("%s is not what its source compiles to: run make ptx and commit the result", filepath.Join(dst, name))
+		}
+	}
+	return nil
+}
+
+// compareHashes is compare where nothing can be compiled: the committed PTX and
+// the sources must be those that the MANIFEST was written for.
+func compareHashes(src, dst string) error {
+	m, err := os.ReadFile(filepath.Join(dst, "MANIFEST"))
+	if err != nil {
+		return err
+	}
+	for _, l := range strings.Split(string(m), "\n") {
+		f := strings.Fields(l)
+		if len(f) != 4 || f[2] != "from" {
+			continue
+		}
+		ptx, err := os.ReadFile(filepath.Join(dst, f[0]))
+		if err != nil {
+			return err
+		}
+		base, _, _ := strings.Cut(f[0], ".")
+		cu := filepath.Join(src, base+".cu")
+		text, err := os.ReadFile(cu)
+		if err != nil {
+			return err
+		}
+		if sum(ptx) != f[1] || sum(sourceBytes(cu, text)) != f[3] {
+			return fmt.Errorf("%s and %s do not belong together by %s/MANIFEST: run make ptx where the compiler can be installed", cu, f[0], dst)
+		}
+	}
+	return nil
+}
