@@ -16,6 +16,9 @@ type barrier struct {
 	threads int // that must arrive, 0: all of the block
 	vote    vote
 	gen     int
+
+	done   clocks // when the last generation was released
+	result vote
 }
 
 // vote is what bar.red combines.
@@ -52,6 +55,9 @@ func (b *barrier) describe(c *cta) string {
 func (b *barrier) release() {
 	b.gen++
 	b.arrived, b.threads = 0, 0
+	copy(b.done.vc, b.vc)
+	copy(b.done.pvc, b.pvc)
+	b.result, b.vote = b.vote, vote{all: true}
 }
 
 // check completes the barrier when all are there.
@@ -128,22 +134,19 @@ func (d *decoder) barrierVote(form string) {
 		}
 		id := w.barrierID(o, m)
 		b := &w.c.bars[id]
-		if b.arrived == 0 {
-			b.vote = vote{all: true}
-		}
 		n := bits.OnesCount32(v & m)
 		b.vote.count += n
 		b.vote.any = b.vote.any || n > 0
 		b.vote.all = b.vote.all && n == bits.OnesCount32(m)
 		b, gen := w.arrive(o, m)
 		w.sleep(o, b, gen, func(b *barrier) {
-			r := b.vote.all
+			r := b.result.all
 			switch form {
 			case "red.popc.u32":
-				eachLane(m, func(i int) { w.r[o.d][i] = uint32(b.vote.count) })
+				eachLane(m, func(i int) { w.r[o.d][i] = uint32(b.result.count) })
 				return
 			case "red.or.pred":
-				r = b.vote.any
+				r = b.result.any
 			}
 			w.p[o.d] &^= m
 			if r {
@@ -173,7 +176,7 @@ func (w *warp) arrive(o *op, m uint32) (*barrier, int) {
 		w.trap(Misuse, o, lane, "barrier %d is used for %d and for %d threads at once", b.id, b.threads, n)
 	}
 	if b.vc == nil && w.vc != nil {
-		b.clocks = w.g.newClocks()
+		b.clocks, b.done = w.g.newClocks(), w.g.newClocks()
 	}
 	b.threads = n
 	b.arrived++
@@ -191,7 +194,7 @@ func (w *warp) sleep(o *op, b *barrier, gen int, then func(*barrier)) {
 		if b.gen == gen {
 			return false
 		}
-		w.acquire(&b.clocks)
+		w.acquire(&b.done)
 		then(b)
 		return true
 	}
@@ -202,6 +205,8 @@ func (w *warp) sleep(o *op, b *barrier, gen int, then func(*barrier)) {
 
 // warpExited lets barriers that waited for every warp of the block go on.
 func (c *cta) warpExited(w *warp) {
+	c.left++
+	c.checkRemote(w)
 	if w.vc != nil {
 		exit := &w.g.l.Kernel.code[len(w.g.l.Kernel.code)-1]
 		if w.mma.flight > 0 {
@@ -219,9 +224,32 @@ func (c *cta) warpExited(w *warp) {
 	c.g.cluster.check(c.g)
 }
 
+// checkRemote reports, when the last warp of a block leaves, accesses to its
+// shared memory by other blocks that are not ordered before that.
+func (c *cta) checkRemote(w *warp) {
+	if c.exitVC == nil || w.vc == nil {
+		return
+	}
+	w.tick()
+	join(c.exitVC, w.vc)
+	if c.left < len(c.warps) {
+		return
+	}
+	for _, t := range c.remote {
+		if t.clock() <= c.exitVC[t.agent()] {
+			continue
+		}
+		r := w.report(Race, &c.g.l.Kernel.code[len(c.g.l.Kernel.code)-1], 0,
+			"the block leaves the kernel while another block accesses its shared memory: a cluster barrier must hold it back")
+		r.Other = c.g.accessOf(t, "access")
+		throw(r)
+	}
+}
+
 // clusterBarrier is barrier.cluster: arrive and wait are separate.
 type clusterBarrier struct {
 	clocks
+	done    clocks
 	arrived int
 	gen     int
 }
@@ -243,6 +271,8 @@ func (b *clusterBarrier) check(g *group) {
 	if b.arrived > 0 && b.arrived >= n {
 		b.arrived = 0
 		b.gen++
+		copy(b.done.vc, b.vc)
+		copy(b.done.pvc, b.pvc)
 	}
 }
 
@@ -277,7 +307,7 @@ func (d *decoder) clusterBarrier() {
 				if b.gen < w.clusterGen {
 					return false
 				}
-				w.acquire(&b.clocks)
+				w.acquire(&b.done)
 				return true
 			}
 			if !wake() {

@@ -338,7 +338,11 @@ func (w *warp) shared(o *op, addr uint64, lane int) (*cta, uint32) {
 		return w.c, uint32(addr)
 	}
 	if r := addr>>rankShift - 1; r < uint64(len(w.g.ctas)) {
-		return w.g.ctas[r], uint32(addr) & (1<<rankShift - 1)
+		c := w.g.ctas[r]
+		if c != w.c && c.left == len(c.warps) {
+			w.trap(OutOfBounds, o, lane, "shared memory of block %v, which has left the kernel: a cluster barrier must hold it back", c.id)
+		}
+		return c, uint32(addr) & (1<<rankShift - 1)
 	}
 	w.trap(OutOfBounds, o, lane, "%#x is not a shared memory address", addr)
 	return nil, 0
@@ -348,7 +352,11 @@ func (w *warp) touchShared(o *op, addr uint64, n, lane int, write, strong bool) 
 	c, off := w.shared(o, addr, lane)
 	w.bounds(o, c, off, n, lane)
 	if w.vc != nil {
-		w.noteShared(o, c, off, n, lane, write, w.how(o, lane, strong))
+		h := w.how(o, lane, strong)
+		w.noteShared(o, c, off, n, lane, write, h)
+		if c != w.c {
+			c.remote[w.agent] = h.tag
+		}
 	}
 	return c.smem[off : int(off)+n : int(off)+n]
 }

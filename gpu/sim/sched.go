@@ -106,6 +106,10 @@ type cta struct {
 	mbars  map[uint32]*mbarrier
 	nmbars int // agents given to mbarriers
 	pool   int // registers free for setmaxnreg.inc
+	left   int // warps that have left the kernel
+
+	remote map[int]tag // last access by another block's agents
+	exitVC []uint32    // what happened before its warps left; nil outside clusters
 }
 
 // Launch runs a kernel to its end. The error is a *LaunchError, a *Report, or
@@ -280,6 +284,9 @@ func (l *launch) newGroup() *group {
 		for i := range c.bars {
 			c.bars[i].id = i
 		}
+		if checks && len(g.ctas) > 1 {
+			c.remote, c.exitVC = map[int]tag{}, g.newClocks().vc
+		}
 		for _, w := range c.warps {
 			w.agent, w.copyAgent = c.agent(agentWarp, w.id), c.agent(agentCopy, w.id)
 			w.mmaAgent, w.bulkAgent = c.agent(agentMMA, w.id&^3), c.agent(agentBulk, w.id)
@@ -296,7 +303,7 @@ func (l *launch) newGroup() *group {
 	for a := range g.kinds {
 		g.kinds[a], _, _ = g.agentOf(a)
 	}
-	g.cluster.clocks = g.newClocks()
+	g.cluster.clocks, g.cluster.done = g.newClocks(), g.newClocks()
 	return g
 }
 
@@ -319,7 +326,9 @@ func (g *group) reset() {
 		clear(c.cells)
 		clear(c.mbars)
 		c.nmbars = 0
-		c.pool = 0
+		c.pool, c.left = 0, 0
+		clear(c.remote)
+		clear(c.exitVC)
 		for i := range c.bars {
 			c.bars[i].reset()
 		}

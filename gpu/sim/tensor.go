@@ -200,38 +200,45 @@ func (d *decoder) mma() {
 	}
 	d.o.sync = aligned
 	d.o.fn = func(w *warp, _ *op, _ uint32) {
-		var a [16][16]float64
-		var b [8][16]float64 // by column: b[n][k]
-		for i := range 32 {
-			g, t := i>>2, i&3
-			for q := range regsA {
-				unpackTo(&a[g+8*(q&1)], typ, w.r[A[q]][i], t, q>>1)
-			}
-			for q := range regsA / 2 {
-				unpackTo(&b[g], typ, w.r[B[q]][i], t, q)
-			}
+		a, b := &w.g.rowsA, (*[8][16]float64)(w.g.rowsB[:8]) // b by column: b[n][k]
+		if K*size < 32 {
+			*a, *b = [16][16]float64{}, [8][16]float64{}
 		}
+		for q := range regsA {
+			unpackFragment(a[8*(q&1):8*(q&1)+8], &w.r[A[q]], typ, q>>1)
+		}
+		for q := range regsA / 2 {
+			unpackFragment(b[:], &w.r[B[q]], typ, q)
+		}
+		d0, d1, d2, d3 := &w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]
+		c0, c1, c2, c3 := &w.r[C[0]], &w.r[C[1]], &w.r[C[2]], &w.r[C[3]]
 		for i := range 32 {
 			g, t := i>>2, i&3
-			for q, s := range dots(&a[g], &a[g+8], &b[2*t], &b[2*t+1]) {
-				w.r[D[q]][i] = b32(float32(s + float64(f32(w.r[C[q]][i]))))
-			}
+			s := dots(&a[g], &a[g+8], &b[2*t], &b[2*t+1])
+			d0[i], d1[i] = b32(float32(s[0]+float64(f32(c0[i])))), b32(float32(s[1]+float64(f32(c1[i]))))
+			d2[i], d3[i] = b32(float32(s[2]+float64(f32(c2[i])))), b32(float32(s[3]+float64(f32(c3[i]))))
 		}
 	}
 }
 
-// unpackTo puts the one or two elements of a fragment register into its row:
-// t is the lane in its group, q the register along k.
-func unpackTo(row *[16]float64, typ ptx.Type, r uint32, t, q int) {
+// unpackFragment spreads a fragment register over the eight rows it covers:
+// two elements of 16 bits a lane, or one of tf32; q counts registers along k.
+func unpackFragment(rows [][16]float64, r *[32]uint32, typ ptx.Type, q int) {
 	switch typ {
 	case ptx.F16:
-		k := (2*t + 8*q) & 14
-		row[k], row[k+1] = float64(halves[r&0xffff]), float64(halves[r>>16])
+		for i, v := range r {
+			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
+			row[k], row[k+1] = float64(halves[v&0xffff]), float64(halves[v>>16])
+		}
 	case ptx.BF16:
-		k := (2*t + 8*q) & 14
-		row[k], row[k+1] = float64(f32(r<<16)), float64(f32(r&^0xffff))
+		for i, v := range r {
+			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
+			row[k], row[k+1] = float64(f32(v<<16)), float64(f32(v&^0xffff))
+		}
 	default:
-		row[(t+4*q)&15] = float64(f32(r &^ 0x1fff))
+		for i, v := range r {
+			rows[i>>2][(i&3+4*q)&15] = float64(f32(v &^ 0x1fff))
+		}
 	}
 }
 

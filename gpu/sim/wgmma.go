@@ -382,10 +382,8 @@ func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale boo
 	if x.a == nil {
 		x.operand(w, o, da, row0, 16, x.transA, a[:], nil)
 	} else {
-		for i := range 32 {
-			for q := range 4 {
-				unpackTo(&a[i>>2+8*(q&1)], x.typ, w.r[x.a[q]][i], i&3, q>>1)
-			}
+		for q := range 4 {
+			unpackFragment(a[8*(q&1):8*(q&1)+8], &w.r[x.a[q]], x.typ, q>>1)
 		}
 	}
 	x.operand(w, o, db, 0, x.n, x.transB, b[:], nil)
