@@ -23,7 +23,7 @@ var opcodes = func() map[string]map[string]bool {
 		"add": "T ftz sat cc" + round, "sub": "T ftz sat cc" + round, "addc": "T cc", "subc": "T cc",
 		"mul": "T ftz sat lo hi wide" + round, "mul24": "T lo hi", "mad": "T ftz sat lo hi wide cc" + round,
 		"mad24": "T lo hi sat", "fma": "T ftz sat relu oob" + round, "div": "T ftz approx full" + round, "rem": "T",
-		"min": "T ftz nan xorsign abs relu", "max": "T ftz nan xorsign abs relu", "sad": "T",
+		"min": "T ftz NaN xorsign abs relu", "max": "T ftz NaN xorsign abs relu", "sad": "T",
 		"sqrt": "T ftz approx" + round, "rsqrt": "T ftz approx", "rcp": "T ftz approx ftz64h" + round,
 		"ex2": "T ftz approx", "lg2": "T ftz approx", "sin": "T ftz approx", "cos": "T ftz approx", "tanh": "T approx",
 		"and": "T", "or": "T", "xor": "T", "shl": "T", "shr": "T", "shf": "T l r clamp wrap", "lop3": "T or and",

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -527,6 +529,9 @@ func (d *decoder) lanewise(l laneOp) bool {
 			return false
 		}
 	}
+	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S8 && r.Type.Bits() != 16 {
+		return false // the table extends the sign to 16 bits
+	}
 	d.o.fn = l.fn
 	short := d.in.Type().Bits() == 16
 	at := [4]*int32{&d.o.d, &d.o.a, &d.o.b, &d.o.c}
@@ -610,4 +615,25 @@ next:
 		keep = append(keep, m)
 	}
 	return strings.Join(keep, ".")
+}
+
+// LaneOps lists the instructions that work lane by lane, by full name, and
+// Comparisons those of setp, as "lt.f32": a conformance suite must have a case
+// for each.
+func LaneOps() []string { return slices.Sorted(maps.Keys(laneOps)) }
+
+// Comparisons is described with LaneOps.
+func Comparisons() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for k := range compare32 {
+			if !yield(k) {
+				return
+			}
+		}
+		for k := range compare64 {
+			if !yield(k) {
+				return
+			}
+		}
+	})
 }

@@ -11,10 +11,8 @@ import (
 var laneOps = map[string]laneOp{
 	"add.s32":                {"rrr", op_add_s32},
 	"add.u32":                {"rrr", op_add_u32},
-	"add.b32":                {"rrr", op_add_b32},
 	"add.s64":                {"qqq", op_add_s64},
 	"add.u64":                {"qqq", op_add_u64},
-	"add.b64":                {"qqq", op_add_b64},
 	"add.s16":                {"rrr", op_add_s16},
 	"add.u16":                {"rrr", op_add_u16},
 	"add.f32":                {"rrr", op_add_f32},
@@ -31,10 +29,8 @@ var laneOps = map[string]laneOp{
 	"add.rn.bf16x2":          {"rrr", op_add_rn_bf16x2},
 	"sub.s32":                {"rrr", op_sub_s32},
 	"sub.u32":                {"rrr", op_sub_u32},
-	"sub.b32":                {"rrr", op_sub_b32},
 	"sub.s64":                {"qqq", op_sub_s64},
 	"sub.u64":                {"qqq", op_sub_u64},
-	"sub.b64":                {"qqq", op_sub_b64},
 	"sub.s16":                {"rrr", op_sub_s16},
 	"sub.u16":                {"rrr", op_sub_u16},
 	"sub.f32":                {"rrr", op_sub_f32},
@@ -363,20 +359,6 @@ func op_add_u32(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_add_b32(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] + B[i]
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] + B[i]
-	}
-}
-
 func op_add_s64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
@@ -392,20 +374,6 @@ func op_add_s64(w *warp, o *op, m uint32) {
 }
 
 func op_add_u64(w *warp, o *op, m uint32) {
-	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] + B[i]
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] + B[i]
-	}
-}
-
-func op_add_b64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
@@ -643,20 +611,6 @@ func op_sub_u32(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_sub_b32(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] - B[i]
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] - B[i]
-	}
-}
-
 func op_sub_s64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
@@ -672,20 +626,6 @@ func op_sub_s64(w *warp, o *op, m uint32) {
 }
 
 func op_sub_u64(w *warp, o *op, m uint32) {
-	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] - B[i]
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] - B[i]
-	}
-}
-
-func op_sub_b64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
@@ -3195,13 +3135,13 @@ func op_cvt_s8_u8(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(uint8(A[i]))))
+			D[i] = uint32(uint16(int8(uint64(uint8(A[i])))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(uint8(A[i]))))
+		D[i] = uint32(uint16(int8(uint64(uint8(A[i])))))
 	}
 }
 
@@ -3349,13 +3289,13 @@ func op_cvt_s8_s8(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(int64(int8(A[i])))))
+			D[i] = uint32(uint16(int8(uint64(int64(int8(A[i]))))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(int64(int8(A[i])))))
+		D[i] = uint32(uint16(int8(uint64(int64(int8(A[i]))))))
 	}
 }
 
@@ -3503,13 +3443,13 @@ func op_cvt_s8_u16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(uint16(A[i]))))
+			D[i] = uint32(uint16(int8(uint64(uint16(A[i])))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(uint16(A[i]))))
+		D[i] = uint32(uint16(int8(uint64(uint16(A[i])))))
 	}
 }
 
@@ -3657,13 +3597,13 @@ func op_cvt_s8_s16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(int64(int16(A[i])))))
+			D[i] = uint32(uint16(int8(uint64(int64(int16(A[i]))))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(int64(int16(A[i])))))
+		D[i] = uint32(uint16(int8(uint64(int64(int16(A[i]))))))
 	}
 }
 
@@ -3811,13 +3751,13 @@ func op_cvt_s8_u32(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(uint32(A[i]))))
+			D[i] = uint32(uint16(int8(uint64(uint32(A[i])))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(uint32(A[i]))))
+		D[i] = uint32(uint16(int8(uint64(uint32(A[i])))))
 	}
 }
 
@@ -3965,13 +3905,13 @@ func op_cvt_s8_s32(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(int64(int32(A[i])))))
+			D[i] = uint32(uint16(int8(uint64(int64(int32(A[i]))))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(int64(int32(A[i])))))
+		D[i] = uint32(uint16(int8(uint64(int64(int32(A[i]))))))
 	}
 }
 
@@ -4119,13 +4059,13 @@ func op_cvt_s8_u64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(A[i])))
+			D[i] = uint32(uint16(int8(uint64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(A[i])))
+		D[i] = uint32(uint16(int8(uint64(A[i]))))
 	}
 }
 
@@ -4273,13 +4213,13 @@ func op_cvt_s8_s64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = uint32(uint8(uint64(int64(int64(A[i])))))
+			D[i] = uint32(uint16(int8(uint64(int64(int64(A[i]))))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = uint32(uint8(uint64(int64(int64(A[i])))))
+		D[i] = uint32(uint16(int8(uint64(int64(int64(A[i]))))))
 	}
 }
 

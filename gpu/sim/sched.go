@@ -344,7 +344,7 @@ func (g *group) reset() {
 			}
 			w.splits = append(w.splits[:0], split{mask: w.live})
 			w.wait, w.yield = waiting{}, noYield
-			w.maxReg, w.clusterGen = regs, 0
+			w.maxReg, w.clusterGen, w.unpolled = regs, 0, pollLoop
 			w.copies.reset()
 			w.bulks.reset()
 			w.mma.reset()
@@ -434,6 +434,9 @@ func (g *group) takeTurn(f func()) {
 	l.mu.Unlock()
 }
 
+// pollLoop is more instructions than a loop that only waits has between polls.
+const pollLoop = 256
+
 // run schedules the warps of a cluster until all have left.
 func (g *group) run() {
 	var all []*warp
@@ -441,6 +444,8 @@ func (g *group) run() {
 		all = append(all, c.warps...)
 	}
 	const quantum = 1 << 20
+	const patience = 1024 // rounds in which warps only poll: more than any single test needs
+	idle := 0
 	for {
 		left, progress, sleeping, events := 0, false, false, g.events
 		if g.rnd != nil {
@@ -461,9 +466,11 @@ func (g *group) run() {
 			if g.rnd != nil {
 				budget = 1 + g.rnd.Int64N(64)
 			}
-			if w.run(budget) && w.yield == noYield {
-				progress = true
+			w.unpolled += budget - w.run(budget)
+			if w.yield == polls {
+				w.unpolled = 0
 			}
+			progress = progress || w.yield == noYield && w.unpolled > pollLoop
 			sleeping = sleeping || w.yield == sleeps
 			if w.wait.on == exited {
 				w.c.warpExited(w)
@@ -483,6 +490,7 @@ func (g *group) run() {
 			g.checkGroups()
 			return
 		case progress || g.events != events:
+			idle = 0
 			if g.stop() {
 				panic(errStopped) //nolint:forbidigo // recovered by execute
 			}
@@ -493,9 +501,20 @@ func (g *group) run() {
 				g.deadlock(all)
 			}
 		default:
-			g.deadlock(all)
+			if idle++; idle > patience || !anyRunning(all) {
+				g.deadlock(all)
+			}
 		}
 	}
+}
+
+func anyRunning(ws []*warp) bool {
+	for _, w := range ws {
+		if w.wait.on == running {
+			return true
+		}
+	}
+	return false
 }
 
 // checkGroups reports warpgroups whose warps did not execute the same wgmma.

@@ -179,7 +179,7 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 	t := h.tag | tag(bytes)<<byteShift
 	both := t.atomic()
 	if old := cl.w; old != 0 {
-		if old.overlaps(t) && !(both && old.atomic()) && !w.ordered(old, h.lane) {
+		if old.overlaps(t) && !(both && old.atomic()) && !w.ordered(old, h.lane) && !sameStore(old, t) {
 			return old
 		}
 		if old.bytes()&^bytes != 0 { // some bytes keep their older write
@@ -206,6 +206,13 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 	}
 	cl.w = t
 	return 0
+}
+
+// sameStore reports whether two writes are lanes of one store, whose values
+// storeConflict has found equal. (The same store in an earlier turn of a loop
+// looks alike.)
+func sameStore(a, b tag) bool {
+	return (a^b)&(whoMask|tag(maxPC-1)<<pcShift) == 0
 }
 
 // split gives each byte of a word a cell of its own.

@@ -40,7 +40,7 @@ type warp struct {
 	maxReg        int // setmaxnreg
 	clusterGen    int // of the cluster barrier that it arrived at
 
-	lanes int64 // executed
+	unpolled int64 // instructions since it last polled in vain
 }
 
 // split is a set of lanes at one PC.
@@ -80,8 +80,8 @@ const (
 )
 
 // run executes the warp until it blocks, yields, leaves the kernel, or has used
-// its budget of instructions. It reports whether it got anywhere.
-func (w *warp) run(budget int64) (progress bool) {
+// its budget of instructions, which it returns the rest of.
+func (w *warp) run(budget int64) int64 {
 	g := w.g
 	code := g.l.Kernel.code
 	count := g.counts
@@ -104,7 +104,7 @@ func (w *warp) run(budget int64) (progress bool) {
 			}
 			if budget--; budget < 0 {
 				w.store(k, pc, mask, s.age)
-				return progress
+				return 0
 			}
 			if count != nil {
 				count[pc].warps++
@@ -116,7 +116,6 @@ func (w *warp) run(budget int64) (progress bool) {
 					break straight
 				}
 			}
-			progress = true
 			switch o.kind {
 			case opPlain:
 				if m != 0 {
@@ -192,7 +191,7 @@ func (w *warp) run(budget int64) (progress bool) {
 			}
 		}
 	}
-	return progress
+	return budget
 }
 
 func (w *warp) store(k int, pc int32, mask uint32, age int32) {

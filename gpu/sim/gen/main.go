@@ -31,8 +31,8 @@ func each(pattern, files, expr string, types ...string) {
 
 func arithmetic() {
 	for _, o := range []struct{ name, sign string }{{"add", "+"}, {"sub", "-"}} {
-		each(o.name+".%s", "rrr", "A"+o.sign+"B", "s32", "u32", "b32")
-		each(o.name+".%s", "qqq", "A"+o.sign+"B", "s64", "u64", "b64")
+		each(o.name+".%s", "rrr", "A"+o.sign+"B", "s32", "u32")
+		each(o.name+".%s", "qqq", "A"+o.sign+"B", "s64", "u64")
 		each(o.name+".%s", "rrr", "(A"+o.sign+"B)&0xffff", "s16", "u16")
 		each(o.name+"%s.f32", "rrr", "b32(f32(A)"+o.sign+"f32(B))", "", ".rn")
 		each(o.name+"%s.f64", "qqq", "b64(f64(A)"+o.sign+"f64(B))", "", ".rn")
@@ -206,8 +206,14 @@ func conversions() {
 				add("cvt."+d.t+"."+s.t, "q"+fa, src)
 			case 32:
 				add("cvt."+d.t+"."+s.t, "r"+fa, "uint32("+src+")")
+			case 8:
+				e := "uint32(uint8(" + src + "))"
+				if d.t == "s8" { // into a 16-bit register, with its sign
+					e = "uint32(uint16(int8(" + src + ")))"
+				}
+				add("cvt."+d.t+"."+s.t, "r"+fa, e)
 			default:
-				add("cvt."+d.t+"."+s.t, "r"+fa, fmt.Sprintf("uint32(uint%d(%s))", d.bits, src))
+				add("cvt."+d.t+"."+s.t, "r"+fa, "uint32(uint16("+src+"))")
 			}
 		}
 		signed := src

@@ -1,0 +1,736 @@
+package conform
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+)
+
+// hopperCases: what came with sm_90: mbarriers, TMA, clusters, wgmma.
+func hopperCases() []*Case {
+	var hs []hand
+	hs = append(hs, mbarrierForms()...)
+	hs = append(hs, tensorForms()...)
+	hs = append(hs, bulkForms()...)
+	hs = append(hs, clusterForms()...)
+	hs = append(hs, wgmmaForms()...)
+	var cs []*Case
+	for _, h := range hs {
+		h.arch = "sm_90a"
+		cs = append(cs, h.build())
+	}
+	return cs
+}
+
+const (
+	initBar = `mov.u32 %r9, bar;
+		setp.eq.u32 %p7, %t, 0;
+		@%p7 mbarrier.init.shared::cta.b64 [%r9], 1;
+		@%p7 fence.mbarrier_init.release.cluster;
+		bar.sync 0;
+		`
+	waitBar = `WAIT:
+		mbarrier.try_wait.parity.shared::cta.b64 %p6, [%r9], 0;
+		@!%p6 bra WAIT;
+		`
+	barDecl = ".shared .align 8 .b8 bar[8];\n"
+)
+
+// dump copies n bytes of shared memory at buf to the output, 32 threads.
+func dump(n int) string {
+	return fmt.Sprintf(`mov.u32 %%r30, buf;
+		mov.u32 %%r31, %%t;
+		DUMP:
+		mad.lo.u32 %%r32, %%r31, 4, %%r30;
+		ld.shared.u32 %%r33, [%%r32];
+		mad.wide.u32 %%q18, %%r31, 4, %%out;
+		st.global.u32 [%%q18], %%r33;
+		add.u32 %%r31, %%r31, 32;
+		setp.lt.u32 %%p5, %%r31, %d;
+		@%%p5 bra DUMP;`, n/4)
+}
+
+// fillBuf sets n bytes of shared memory at buf to 0xeeeeeeee.
+func fillBuf(n int) string {
+	return fmt.Sprintf(`mov.u32 %%r30, buf;
+		mov.u32 %%r31, %%t;
+		FILL:
+		mad.lo.u32 %%r32, %%r31, 4, %%r30;
+		st.shared.u32 [%%r32], 0xeeeeeeee;
+		add.u32 %%r31, %%r31, 32;
+		setp.lt.u32 %%p5, %%r31, %d;
+		@%%p5 bra FILL;
+		fence.proxy.async.shared::cta;
+		bar.sync 0;
+		`, n/4)
+}
+
+func mbarrierForms() []hand {
+	want := func(f func(i int) uint32) []byte { return u32s(64, f) }
+	return []hand{
+		{ // 64 arrivals end phase 0, 64 more phase 1
+			covers: []string{
+				"mbarrier.init.shared::cta.b64", "mbarrier.arrive.shared::cta.b64", "mbarrier.try_wait.parity.shared::cta.b64",
+				"mbarrier.test_wait.parity.shared::cta.b64", "mbarrier.inval.shared::cta.b64", "fence.mbarrier_init.release.cluster",
+			},
+			name: "mbarrier", block: 64, local: barDecl + ".shared .align 4 .b8 buf[256];",
+			body: `mov.u32 %r9, bar;
+				mov.u32 %r8, buf;
+				setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 64;
+				@%p7 fence.mbarrier_init.release.cluster;
+				bar.sync 0;
+				mbarrier.test_wait.parity.shared::cta.b64 %p0, [%r9], 1;
+				selp.u32 %r5, 100, 0, %p0;
+				bar.sync 0;
+				mad.lo.u32 %r1, %t, 4, %r8;
+				st.shared.u32 [%r1], %t;
+				mbarrier.arrive.shared::cta.b64 _, [%r9];
+				` + waitBar + `xor.b32 %r2, %t, 33;
+				mad.lo.u32 %r2, %r2, 4, %r8;
+				ld.shared.u32 %r3, [%r2];
+				mbarrier.arrive.shared::cta.b64 _, [%r9];
+				WAIT2:
+				mbarrier.test_wait.parity.shared::cta.b64 %p6, [%r9], 1;
+				@!%p6 bra WAIT2;
+				bar.sync 0;
+				@%p7 mbarrier.inval.shared::cta.b64 [%r9];
+				add.u32 %r3, %r3, %r5;
+				st.global.u32 [%me], %r3;`,
+			want: want(func(i int) uint32 { return uint32(i^33) + 100 }),
+		},
+		{ // counts: one lane arrives for many; expect_tx alone; bytes completed by hand
+			covers: []string{"mbarrier.arrive.expect_tx.shared::cta.b64", "mbarrier.expect_tx.relaxed.cta.shared::cta.b64", "mbarrier.complete_tx.relaxed.cta.shared::cta.b64"},
+			name:   "mbarrier.expect_tx", block: 64, local: barDecl,
+			body: `mov.u32 %r9, bar;
+				setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 2;
+				@%p7 fence.mbarrier_init.release.cluster;
+				bar.sync 0;
+				setp.eq.u32 %p1, %t, 40;
+				@%p1 mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r9], 48;
+				@%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 16;
+				@%p1 mbarrier.arrive.shared::cta.b64 _, [%r9];
+				bar.sync 0;
+				mbarrier.test_wait.parity.shared::cta.b64 %p0, [%r9], 0;
+				selp.u32 %r5, 1, 0, %p0;
+				bar.sync 0;
+				@%p7 mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%r9], 64;
+				` + strings.Replace(waitBar, "try_wait", "test_wait", 1) + `add.u32 %r5, %r5, 2;
+				st.global.u32 [%me], %r5;`,
+			want: want(func(int) uint32 { return 2 }),
+		},
+	}
+}
+
+// swizzled is where byte a of a tile lies, by the pattern of its span.
+func swizzled(a, span int) int {
+	if span == 0 {
+		return a
+	}
+	return a ^ a>>7&(span/16-1)<<4
+}
+
+// tensorForms: boxes of every rank, swizzle and kind, with corners outside the
+// tensor. Elements are unique halves.
+func tensorForms() []hand {
+	var hs []hand
+	swizzles := map[int]sim.Swizzle{0: sim.SwizzleNone, 32: sim.Swizzle32, 64: sim.Swizzle64, 128: sim.Swizzle128}
+	for _, f := range []struct {
+		dims   []uint64
+		box    []uint32
+		step   []uint32
+		at     []int
+		span   int
+		nan    bool
+		single bool // also a store
+	}{
+		{dims: []uint64{72}, box: []uint32{64}, at: []int{16}},
+		{dims: []uint64{40, 9}, box: []uint32{16, 4}, at: []int{32, -1}, span: 32, single: true},
+		{dims: []uint64{40, 9}, box: []uint32{32, 8}, at: []int{-8, 5}, span: 64},
+		{dims: []uint64{72, 19}, box: []uint32{64, 16}, at: []int{16, 7}, span: 128, single: true},
+		{dims: []uint64{72, 19}, box: []uint32{64, 8}, at: []int{0, -3}, span: 128, nan: true},
+		{dims: []uint64{24, 5, 4}, box: []uint32{16, 3, 3}, at: []int{8, -1, 2}, single: true},
+		{dims: []uint64{64, 7, 5, 2}, box: []uint32{64, 4, 3, 1}, at: []int{0, -1, 3, 1}, span: 128, single: true},
+		{dims: []uint64{64, 9, 7, 2}, box: []uint32{64, 6, 4, 1}, step: []uint32{1, 2, 2, 1}, at: []int{0, -1, 2, 1}, span: 128},
+		{dims: []uint64{16, 3, 3, 3, 2}, box: []uint32{8, 2, 2, 2, 2}, at: []int{8, 2, -1, 1, 0}, single: true},
+	} {
+		rank := len(f.dims)
+		total, elems := 1, 1
+		for i := range f.dims {
+			total *= int(f.dims[i])
+			n := int(f.box[i])
+			if f.step != nil {
+				n = (n + int(f.step[i]) - 1) / int(f.step[i])
+			}
+			elems *= n
+		}
+		tensor := make([]byte, 2*total)
+		for i := range total {
+			le.PutUint16(tensor[2*i:], uint16(i*7+1))
+		}
+		var strides []uint64
+		n := uint64(2)
+		for _, d := range f.dims[:rank-1] {
+			n *= d
+			strides = append(strides, n)
+		}
+		bytes := 2 * elems
+		// index of a box element in the tensor, or -1
+		index := func(e int) int {
+			idx, mul := 0, 1
+			for i := range rank {
+				ext, st := int(f.box[i]), 1
+				if f.step != nil {
+					st = int(f.step[i])
+					ext = (ext + st - 1) / st
+				}
+				x := f.at[i] + e%ext*st
+				e /= ext
+				if x < 0 || x >= int(f.dims[i]) {
+					return -1
+				}
+				idx += x * mul
+				mul *= int(f.dims[i])
+			}
+			return idx
+		}
+		want := make([]byte, bytes)
+		for e := range elems {
+			v := uint16(0)
+			if f.nan {
+				v = 0x7fff
+			}
+			if i := index(e); i >= 0 {
+				v = le.Uint16(tensor[2*i:])
+			}
+			le.PutUint16(want[swizzled(2*e, f.span):], v)
+		}
+		coords := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.at), " ", ", "), "[]")
+		m := &sim.TiledMap{Type: ptx.F16, Dims: f.dims, Strides: strides, Box: f.box, ElementStrides: f.step, Swizzle: swizzles[f.span], NaNFill: f.nan}
+		tail := ""
+		if f.step != nil {
+			tail = ".strided"
+		}
+		if f.nan {
+			tail = ".nan"
+		}
+		local := fmt.Sprintf("%s.shared .align 1024 .b8 buf[%d];", barDecl, max(bytes, 128))
+		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes", rank)
+		hs = append(hs, hand{
+			name: fileName(fmt.Sprintf("%s.swizzle%d%s", form, f.span, tail)), covers: []string{form, "mbarrier.arrive.expect_tx.shared::cta.b64"},
+			in: [][]byte{tensor}, maps: []Map{{Input: 0, Tiled: m}}, local: local, want: want, elem: ptx.U16,
+			body: initBar + fmt.Sprintf(`mov.b64 %%q0, map0;
+				mov.u32 %%r8, buf;
+				@%%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%r9], %d;
+				@%%p7 %s [%%r8], [%%q0, {%s}], [%%r9];
+				`, bytes, form, coords) + waitBar + dump(bytes),
+		})
+		if !f.single {
+			continue
+		}
+		// The store of a box of unique values into a tensor of ones.
+		box := make([]byte, bytes)
+		after := slices.Repeat([]byte{1}, 2*total)
+		for e := range elems {
+			v := uint16(e*5 + 2)
+			le.PutUint16(box[swizzled(2*e, f.span):], v)
+			if i := index(e); i >= 0 {
+				le.PutUint16(after[2*i:], v)
+			}
+		}
+		st := fmt.Sprintf("cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group", rank)
+		fill := fmt.Sprintf(`mov.u32 %%r30, buf;
+			mov.u32 %%r31, %%t;
+			FILL:
+			mad.wide.u32 %%q18, %%r31, 4, %%in0;
+			ld.global.u32 %%r33, [%%q18];
+			mad.lo.u32 %%r32, %%r31, 4, %%r30;
+			st.shared.u32 [%%r32], %%r33;
+			add.u32 %%r31, %%r31, 32;
+			setp.lt.u32 %%p5, %%r31, %d;
+			@%%p5 bra FILL;
+			fence.proxy.async.shared::cta;
+			bar.sync 0;
+			setp.eq.u32 %%p7, %%t, 0;
+			mov.u32 %%r8, buf;
+			mov.b64 %%q0, map0;
+			@!%%p7 bra OUT;
+			`, bytes/4)
+		for _, wait := range []string{"cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group.read 0;"} {
+			name := fileName(st)
+			if strings.Contains(wait, "read") {
+				name += ".read"
+			}
+			hs = append(hs, hand{
+				name: fmt.Sprintf("%s.swizzle%d", name, f.span), covers: []string{st, "cp.async.bulk.commit_group", strings.Fields(wait)[0], "fence.proxy.async.shared::cta"},
+				in: [][]byte{box}, maps: []Map{{Input: -1, Tiled: m}}, local: fmt.Sprintf(".shared .align 1024 .b8 buf[%d];", max(bytes, 128)),
+				out: slices.Repeat([]byte{1}, 2*total), want: after, elem: ptx.U16,
+				body: fill + fmt.Sprintf("%s [%%q0, {%s}], [%%r8];\ncp.async.bulk.commit_group;\n%s\nOUT:", st, coords, wait),
+			})
+		}
+	}
+	hs = append(hs, im2colForms()...)
+	in := u32s(32, func(i int) uint32 { return uint32(i) })
+	hs = append(hs, hand{
+		covers: []string{"prefetch.tensormap"}, in: [][]byte{in}, want: in,
+		maps: []Map{{Input: 0, Tiled: &sim.TiledMap{Type: ptx.F32, Dims: []uint64{32}, Box: []uint32{32}}}},
+		body: "mov.b64 %q0, map0;\nprefetch.tensormap [%q0];\nst.global.u32 [%me], %t;",
+	})
+	return hs
+}
+
+// im2colForms: pixels of a bounding box at offsets, across rows and pictures.
+func im2colForms() []hand {
+	var hs []hand
+	for _, f := range []struct {
+		dims         []uint64 // C, W, [H,] N
+		lower, upper []int32
+		pixels       uint32
+		at           []int
+		offs         []int
+	}{
+		{[]uint64{64, 9, 3}, []int32{-1}, []int32{-1}, 16, []int{0, 2, 0}, []int{1}},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 32, []int{0, -1, -1, 0}, []int{0, 2}},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 24, []int{0, 3, 2, 0}, []int{2, 1}}, // crosses into the next picture
+		{[]uint64{64, 5, 4, 3, 2}, []int32{-1, -1, -1}, []int32{-1, -1, -1}, 40, []int{0, 0, 1, -1, 0}, []int{1, 0, 2}},
+	} {
+		rank := len(f.dims)
+		total := 1
+		for _, d := range f.dims {
+			total *= int(d)
+		}
+		tensor := make([]byte, 2*total)
+		for i := range total {
+			le.PutUint16(tensor[2*i:], uint16(i*7+1))
+		}
+		var strides []uint64
+		n := uint64(2)
+		for _, d := range f.dims[:rank-1] {
+			n *= d
+			strides = append(strides, n)
+		}
+		const channels = 64
+		bytes := 2 * channels * int(f.pixels)
+		want := make([]byte, bytes)
+		// The base pixels in order, W fastest, from the start on.
+		x := slices.Clone(f.at)
+		for p := range int(f.pixels) {
+			inside, base, mul := true, 0, int(f.dims[0])
+			for j := 1; j < rank; j++ {
+				y := x[j]
+				if j <= rank-2 {
+					y += f.offs[j-1]
+				}
+				inside = inside && y >= 0 && y < int(f.dims[j])
+				base += y * mul
+				mul *= int(f.dims[j])
+			}
+			for c := range channels {
+				v := uint16(0)
+				if inside {
+					v = le.Uint16(tensor[2*(base+f.at[0]+c):])
+				}
+				le.PutUint16(want[swizzled(2*(channels*p+c), 128):], v)
+			}
+			for j := 1; j < rank; j++ {
+				x[j]++
+				if j == rank-1 || x[j] <= int(f.dims[j])-1+int(f.upper[j-1]) {
+					break
+				}
+				x[j] = int(f.lower[j-1])
+			}
+		}
+		join := func(v []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ", "), "[]") }
+		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.im2col.mbarrier::complete_tx::bytes", rank)
+		m := &sim.Im2colMap{
+			Type: ptx.F16, Dims: f.dims, Strides: strides, Lower: f.lower, Upper: f.upper,
+			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: sim.Swizzle128,
+		}
+		hs = append(hs, hand{
+			name: fileName(fmt.Sprintf("%s.%d", form, f.pixels)), covers: []string{form}, in: [][]byte{tensor}, maps: []Map{{Input: 0, Im2col: m}},
+			local: fmt.Sprintf("%s.shared .align 1024 .b8 buf[%d];", barDecl, bytes), want: want, elem: ptx.U16,
+			body: initBar + fmt.Sprintf(`mov.b64 %%q0, map0;
+				mov.u32 %%r8, buf;
+				@%%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%r9], %d;
+				@%%p7 %s [%%r8], [%%q0, {%s}], [%%r9], {%s};
+				`, bytes, form, join(f.at), join(f.offs)) + waitBar + dump(bytes),
+		})
+	}
+	return hs
+}
+
+// bulkForms: one-dimensional bulk copies and reductions.
+func bulkForms() []hand {
+	in := randomBytes(256, 21)
+	floats := u32s(64, func(i int) uint32 { return math.Float32bits(float32(i - 20)) })
+	fill := `mad.wide.u32 %q0, %t, 8, %in0;
+		ld.global.v2.u32 {%r1, %r2}, [%q0];
+		mov.u32 %r8, buf;
+		mad.lo.u32 %r3, %t, 8, %r8;
+		st.shared.v2.u32 [%r3], {%r1, %r2};
+		fence.proxy.async.shared::cta;
+		bar.sync 0;
+		setp.eq.u32 %p7, %t, 0;
+		@!%p7 bra OUT;
+		`
+	return []hand{
+		{
+			covers: []string{"cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"}, in: [][]byte{in}, want: in, elem: ptx.U8,
+			local: barDecl + ".shared .align 16 .b8 buf[256];",
+			body: fillBuf(256) + initBar + `mov.u32 %r8, buf;
+				@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 256;
+				@%p7 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r8], [%in0], 256, [%r9];
+				` + waitBar + dump(256),
+		},
+		{
+			covers: []string{"cp.async.bulk.global.shared::cta.bulk_group"}, in: [][]byte{in}, want: in, elem: ptx.U8, local: ".shared .align 16 .b8 buf[256];",
+			body: fill + "cp.async.bulk.global.shared::cta.bulk_group [%out], [%r8], 256;\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nOUT:",
+		},
+		{
+			covers: []string{"cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32"}, in: [][]byte{floats}, elem: ptx.F32, local: ".shared .align 16 .b8 buf[256];",
+			out:  u32s(64, func(i int) uint32 { return math.Float32bits(float32(3 * i)) }),
+			want: u32s(64, func(i int) uint32 { return math.Float32bits(float32(4*i - 20)) }),
+			body: fill + "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%out], [%r8], 256;\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nOUT:",
+		},
+	}
+}
+
+// clusterForms: two blocks of a cluster, and what Hopper added around them.
+func clusterForms() []hand {
+	cluster := ".explicitcluster\n.reqnctapercluster 2, 1, 1"
+	rank := "mov.u32 %r0, %cluster_ctarank;\nxor.b32 %r1, %r0, 1;\n"
+	two := func(f func(rank, t int) uint32) []byte {
+		return u32s(64, func(i int) uint32 { return f(i/32, i%32) })
+	}
+	store := "mad.lo.u32 %r20, %r0, 32, %t;\nmad.wide.u32 %q10, %r20, 4, %out;\nst.global.u32 [%q10], %r10;\n"
+	tensor := make([]byte, 2*64*8)
+	for i := range 64 * 8 {
+		le.PutUint16(tensor[2*i:], uint16(i*7+1))
+	}
+	tile := make([]byte, len(tensor))
+	for i := range 64 * 8 {
+		copy(tile[swizzled(2*i, 128):][:2], tensor[2*i:])
+	}
+	sync := "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n"
+	multicast := "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
+	im2col := "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster"
+	multi := func(form, operands string, m Map) hand {
+		return hand{
+			covers: []string{form}, grid: 2, attr: cluster, in: [][]byte{tensor}, maps: []Map{m},
+			local: barDecl + ".shared .align 1024 .b8 buf[1024];", want: append(slices.Clone(tile), tile...), elem: ptx.U16,
+			body: initBar + rank + sync + `mov.b64 %q0, map0;
+				mov.u32 %r8, buf;
+				@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 1024;
+				setp.eq.and.u32 %p4, %r0, 0, %p7;
+				mov.u16 %h0, 3;
+				@%p4 ` + form + " [%r8], [%q0, " + operands + `, %h0;
+				` + waitBar + "mad.wide.u32 %out, %r0, 1024, %out;\n" + dump(1024) + "\n" + sync,
+		}
+	}
+	return []hand{
+		{ // each block reads the other's shared memory, and adds to its word
+			covers: []string{
+				"mapa.shared::cluster.u32", "ld.shared::cluster.u32", "st.shared::cluster.u32", "atom.shared::cluster.add.u32", "getctarank.shared::cluster.u32",
+				"barrier.cluster.arrive.release.aligned", "barrier.cluster.wait.acquire.aligned", "barrier.cluster.arrive.aligned", "barrier.cluster.wait.aligned",
+			},
+			name: "cluster", grid: 2, attr: cluster, local: ".shared .align 4 .b8 buf[132];\n.shared .align 4 .b8 land[128];",
+			body: rank + `mov.u32 %r8, buf;
+				mov.u32 %r7, land;
+				mad.lo.u32 %r2, %t, 4, %r8;
+				mad.lo.u32 %r3, %r0, 1000, %t;
+				st.shared.u32 [%r2], %r3;
+				setp.eq.u32 %p7, %t, 0;
+				@%p7 st.shared.u32 [%r8+128], 5;
+				` + sync + `mapa.shared::cluster.u32 %r4, %r2, %r1;
+				ld.shared::cluster.u32 %r10, [%r4];
+				mapa.shared::cluster.u32 %r5, %r8, %r1;
+				atom.shared::cluster.add.u32 %r6, [%r5+128], 2;
+				mad.lo.u32 %r11, %t, 4, %r7;
+				mapa.shared::cluster.u32 %r12, %r11, %r1;
+				st.shared::cluster.u32 [%r12], %r3;
+				getctarank.shared::cluster.u32 %r13, %r12;
+				barrier.cluster.arrive.aligned;
+				barrier.cluster.wait.aligned;
+				ld.shared.u32 %r14, [%r8+128];
+				ld.shared.u32 %r15, [%r11];
+				add.u32 %r10, %r10, %r14;
+				add.u32 %r10, %r10, %r15;
+				mad.lo.u32 %r10, %r13, 100000, %r10;
+				` + store,
+			want: two(func(r, t int) uint32 { return uint32(2*((1-r)*1000+t) + 5 + 64 + (1-r)*100000) }),
+		},
+		{ // the other block's mbarrier, from outside
+			covers: []string{"mbarrier.arrive.release.cluster.shared::cluster.b64", "ld.shared::cluster.f32", "barrier.cluster.arrive.relaxed.aligned", "fence.acq_rel.cluster"},
+			name:   "cluster.mbarrier", grid: 2, attr: cluster, local: barDecl + ".shared .align 4 .b8 buf[128];",
+			body: `mov.u32 %r9, bar;
+				mov.u32 %r8, buf;
+				` + rank + `setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
+				@%p7 fence.mbarrier_init.release.cluster;
+				` + sync + `mad.lo.u32 %r2, %t, 4, %r8;
+				mad.lo.u32 %r3, %r0, 1000, %t;
+				mapa.shared::cluster.u32 %r4, %r2, %r1;
+				st.shared::cluster.u32 [%r4], %r3;
+				mapa.shared::cluster.u32 %r5, %r9, %r1;
+				mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%r5];
+				` + strings.Replace(waitBar, "try_wait.parity", "try_wait.parity.acquire.cluster", 1) + `ld.shared::cluster.f32 %r10, [%r2];
+				fence.acq_rel.cluster;
+				barrier.cluster.arrive.relaxed.aligned;
+				barrier.cluster.wait.aligned;
+				` + store,
+			want: two(func(r, t int) uint32 { return uint32((1-r)*1000 + t) }),
+		},
+		multi(multicast, "{0, 0}], [%r9]", Map{Input: 0, Tiled: &sim.TiledMap{
+			Type: ptx.F16, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: sim.Swizzle128,
+		}}),
+		multi(im2col, "{0, 0, 0, 0}], [%r9], {0, 0}", Map{Input: 0, Im2col: &sim.Im2colMap{
+			Type: ptx.F16, Dims: []uint64{64, 4, 2, 1}, Strides: []uint64{128, 512, 1024}, Lower: []int32{0, 0}, Upper: []int32{0, 0},
+			ChannelsPerPixel: 64, PixelsPerColumn: 8, Swizzle: sim.Swizzle128,
+		}}),
+		{
+			covers: []string{"setmaxnreg.dec.sync.aligned.u32", "setmaxnreg.inc.sync.aligned.u32"}, name: "setmaxnreg", block: 384, attr: ".maxntid 384, 1, 1\n.minnctapersm 1",
+			body: `setp.ge.u32 %p0, %t, 128;
+				@%p0 bra CONSUMER;
+				setmaxnreg.dec.sync.aligned.u32 40;
+				mov.u32 %r0, 40;
+				bra.uni DONE;
+				CONSUMER:
+				setmaxnreg.inc.sync.aligned.u32 232;
+				mov.u32 %r0, 232;
+				DONE:
+				st.global.u32 [%me], %r0;`,
+			want: u32s(384, func(i int) uint32 {
+				if i < 128 {
+					return 40
+				}
+				return 232
+			}),
+		},
+		{
+			covers: []string{"griddepcontrol.wait", "griddepcontrol.launch_dependents"}, name: "griddepcontrol",
+			body: "griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\nst.global.u32 [%me], %t;", want: u32s(32, func(i int) uint32 { return uint32(i) }),
+		},
+	}
+}
+
+// wgmmaForms: D = A*B with A 64 x K and B N x K of small whole numbers, in every
+// layout. The shared memory images are made here, byte for byte.
+func wgmmaForms() []hand {
+	var hs []hand
+	type layout struct {
+		span    int
+		mnMajor bool
+	}
+	add := func(t ptx.Type, n int, a, b layout, regsA bool, neg bool) {
+		size, k := 2, 16
+		if t == ptx.TF32 {
+			size, k = 4, 8
+		}
+		// Four steps along k where rows are 128 bytes long, else one.
+		steps := 1
+		if a.span == 128 && b.span == 128 && !a.mnMajor && !b.mnMajor && !regsA {
+			steps = 4
+		}
+		K := k * steps
+		r := rand.New(rand.NewPCG(uint64(n), uint64(t)))
+		A, B := make([]int, 64*K), make([]int, n*K)
+		for _, m := range [][]int{A, B} {
+			for i := range m {
+				m[i] = r.IntN(7) - 3
+			}
+		}
+		put := func(img []byte, at int, v int) {
+			if e := encodeElem(t, v); size == 2 {
+				le.PutUint16(img[at:], uint16(e))
+			} else {
+				le.PutUint32(img[at:], e)
+			}
+		}
+		// image lays a matrix of rows x K out; it returns the leading and stride
+		// byte offsets of its descriptor.
+		image := func(m []int, rows int, l layout) (img []byte, lbo, sbo int) {
+			switch {
+			case !l.mnMajor && l.span > 0: // groups of 8 rows of span bytes
+				sbo, lbo = 8*l.span, 16
+				img = make([]byte, (rows+7)/8*sbo)
+			case !l.mnMajor: // 8x16-byte cores: along k, then along rows
+				lbo, sbo = 128, 256
+				img = make([]byte, (rows+7)/8*sbo)
+			case l.span > 0: // span bytes along mn, 8 of them along k; then mn, then k
+				perRow := (2*rows + l.span - 1) / l.span
+				lbo = 8 * l.span
+				sbo = perRow * lbo
+				img = make([]byte, 2*sbo)
+			default: // cores of 8 (k) x 16 bytes (mn)
+				sbo = 128
+				lbo = (2*rows + 15) / 16 * 128
+				img = make([]byte, 2*lbo)
+			}
+			for row := range rows {
+				for kk := range K {
+					v := m[row*K+kk]
+					kb, mb := kk*size, row*size
+					var at int
+					switch {
+					case !l.mnMajor && l.span > 0:
+						at = row/8*sbo + row%8*l.span + kb
+					case !l.mnMajor:
+						at = row/8*sbo + row%8*16 + kb/16*lbo + kb%16
+					case l.span > 0:
+						at = mb/l.span*lbo + mb%l.span + kk%8*l.span + kk/8*sbo
+					default:
+						at = mb/16*sbo + mb%16 + kk%8*16 + kk/8*lbo
+					}
+					put(img, swizzled(at, l.span), v)
+				}
+			}
+			return img, lbo, sbo
+		}
+		mode := map[int]uint64{0: 0, 128: 1, 64: 2, 32: 3}
+		desc := func(l layout, lbo, sbo int) uint64 { return uint64(lbo/16)<<16 | uint64(sbo/16)<<32 | mode[l.span]<<62 }
+		imgA, lboA, sboA := image(A, 64, a)
+		imgB, lboB, sboB := image(B, n, b)
+		pad := func(x []byte) []byte { return append(x, make([]byte, (1024-len(x)%1024)%1024)...) }
+		imgA, imgB = pad(imgA), pad(imgB)
+		img := append(slices.Clone(imgA), imgB...)
+		// A in registers: per warp as mma's A
+		var frag []byte
+		if regsA {
+			per := 4 / size
+			for i := range 128 {
+				w, g, tt := i/32, i%32/4, i%4
+				for q := range 4 {
+					var v uint32
+					for e := range per {
+						v |= encodeElem(t, A[(16*w+g+8*(q%2))*K+per*tt+e+4*per*(q/2)]) << (16 * e)
+					}
+					frag = le.AppendUint32(frag, v)
+				}
+			}
+		}
+		sign := 1
+		if neg {
+			sign = -1
+		}
+		var want []byte
+		for i := range 128 {
+			for e := range n / 2 {
+				row, col := 16*(i/32)+i%32/4+8*(e/2%2), 8*(e/4)+2*(i%4)+e%2
+				s := 0
+				for kk := range K {
+					s += A[row*K+kk] * B[col*K+kk]
+				}
+				want = le.AppendUint32(want, math.Float32bits(float32(sign*s)))
+			}
+		}
+		var regs []string
+		for i := range n / 2 {
+			regs = append(regs, fmt.Sprintf("%%d%d", i))
+		}
+		D := "{" + strings.Join(regs, ", ") + "}"
+		form := fmt.Sprintf("wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%v.%v", n, k, t, t)
+		var body strings.Builder
+		fmt.Fprintf(&body, `mov.u32 %%r30, buf;
+			mov.u32 %%r31, %%t;
+			FILL:
+			mad.wide.u32 %%q18, %%r31, 4, %%in0;
+			ld.global.u32 %%r33, [%%q18];
+			mad.lo.u32 %%r32, %%r31, 4, %%r30;
+			st.shared.u32 [%%r32], %%r33;
+			add.u32 %%r31, %%r31, 128;
+			setp.lt.u32 %%p5, %%r31, %d;
+			@%%p5 bra FILL;
+			fence.proxy.async.shared::cta;
+			bar.sync 0;
+			shr.u32 %%r0, %%r30, 4;
+			cvt.u64.u32 %%q0, %%r0;
+			or.b64 %%q1, %%q0, %d;
+			add.u64 %%q0, %%q0, %d;
+			or.b64 %%q2, %%q0, %d;
+			`, len(img)/4, desc(a, lboA, sboA), len(imgA)/16, desc(b, lboB, sboB))
+		ins := [][]byte{img}
+		opA := "%q1"
+		if regsA {
+			ins = append(ins, frag)
+			body.WriteString("mad.wide.u32 %q3, %t, 16, %in1;\nld.global.v4.u32 {%r10, %r11, %r12, %r13}, [%q3];\n")
+			opA = "{%r10, %r11, %r12, %r13}"
+		}
+		for _, d := range regs {
+			fmt.Fprintf(&body, "mov.f32 %s, 0f7FC00000;\n", d) // a NaN that scale-d false must not read
+		}
+		body.WriteString("setp.ne.u32 %p0, %t, %t;\nsetp.eq.u32 %p1, %t, %t;\nwgmma.fence.sync.aligned;\n")
+		for s := range steps {
+			tail := "1, 1"
+			if neg {
+				tail = "-1, 1"
+			}
+			if size == 2 {
+				if !regsA {
+					tail += fmt.Sprintf(", %d", one(a.mnMajor))
+				}
+				tail += fmt.Sprintf(", %d", one(b.mnMajor))
+			}
+			fmt.Fprintf(&body, "%s %s, %s, %%q2, %%p%d, %s;\n", form, D, opA, min(s, 1), tail)
+			if s < steps-1 {
+				body.WriteString("add.u64 %q1, %q1, 2;\nadd.u64 %q2, %q2, 2;\n")
+			}
+		}
+		fmt.Fprintf(&body, "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\nmad.wide.u32 %%q5, %%t, %d, %%out;\n", 2*n)
+		for i, d := range regs {
+			fmt.Fprintf(&body, "st.global.f32 [%%q5+%d], %s;\n", 4*i, d)
+		}
+		name := fmt.Sprintf("%s.a%d%s.b%d%s", form, a.span, major(a.mnMajor), b.span, major(b.mnMajor))
+		if regsA {
+			name = fmt.Sprintf("%s.aregs.b%d%s", form, b.span, major(b.mnMajor))
+		}
+		if neg {
+			name += ".neg"
+		}
+		hs = append(hs, hand{
+			name: name, covers: []string{form, "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned", "wgmma.wait_group.sync.aligned"},
+			block: 128, in: ins, want: want, elem: ptx.F32,
+			local: fmt.Sprintf(".shared .align 1024 .b8 buf[%d];\n.reg .f32 %%d<%d>;", len(img), n/2), body: body.String(),
+		})
+	}
+	k128 := layout{128, false}
+	for _, t := range []ptx.Type{ptx.F16, ptx.BF16, ptx.TF32} {
+		for n := 8; n <= 256; n += 8 {
+			add(t, n, k128, k128, false, false)
+		}
+		for _, span := range []int{0, 32, 64} {
+			add(t, 64, layout{span, false}, layout{span, false}, false, false)
+		}
+		add(t, 64, k128, k128, true, false)
+		add(t, 32, k128, k128, false, true)
+	}
+	for _, span := range []int{0, 32, 64, 128} {
+		mn := layout{span, true}
+		for _, n := range []int{8, 64, 128} {
+			add(ptx.F16, n, mn, mn, false, false)
+			add(ptx.F16, n, k128, mn, false, false)
+			add(ptx.BF16, n, mn, k128, false, false)
+			add(ptx.BF16, n, layout{}, mn, true, false)
+		}
+	}
+	return hs
+}
+
+func major(mn bool) string {
+	if mn {
+		return "mn"
+	}
+	return "k"
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

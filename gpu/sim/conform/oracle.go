@@ -1,0 +1,717 @@
+package conform
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"math/bits"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// format is a binary floating-point format.
+type format struct {
+	bits uint // stored
+	prec uint // of the significand, hidden bit included
+	emin int  // of the smallest normal number
+	nan  uint64
+}
+
+var formats = map[ptx.Type]format{
+	ptx.F16:  {16, 11, -14, 0x7fff},
+	ptx.BF16: {16, 8, -126, 0x7fff},
+	ptx.F32:  {32, 24, -126, 0x7fffffff},
+	ptx.F64:  {64, 53, -1022, 0x7fffffffffffffff},
+}
+
+func (f format) fraction() uint { return f.prec - 1 }
+func (f format) emax() int      { return 1 - f.emin }
+
+// num is a value outside any format: exact.
+type num struct {
+	nan, inf, neg bool
+	v             *big.Float // finite; its sign counts, also of zero
+}
+
+const exact = 4400 // bits that hold any sum of two fp64 products
+
+func finite(v float64) num { return num{v: new(big.Float).SetPrec(exact).SetFloat64(v)} }
+
+// decode reads a value.
+func (f format) decode(b uint64) num {
+	m := f.fraction()
+	sign := b>>(f.bits-1)&1 == 1
+	exp := int(b >> m & (1<<(f.bits-1-m) - 1))
+	frac := b & (1<<m - 1)
+	top := 1<<(f.bits-1-m) - 1
+	switch {
+	case exp == top && frac != 0:
+		return num{nan: true}
+	case exp == top:
+		return num{inf: true, neg: sign}
+	case exp == 0:
+		exp = 1
+	default:
+		frac |= 1 << m
+	}
+	v := new(big.Float).SetPrec(exact).SetUint64(frac)
+	v.SetMantExp(v, exp-1+f.emin-int(m))
+	if sign {
+		v.Neg(v)
+	}
+	return num{v: v, neg: sign}
+}
+
+type rounding uint8
+
+const (
+	nearestEven rounding = iota
+	towardZero
+	nearestAway
+)
+
+// encode rounds once.
+func (f format) encode(n num, r rounding) uint64 {
+	sign := uint64(0)
+	if n.neg || n.v != nil && n.v.Signbit() {
+		sign = 1 << (f.bits - 1)
+	}
+	m := f.fraction()
+	infinity := uint64(1<<(f.bits-1-m)-1) << m
+	switch {
+	case n.nan:
+		return f.nan
+	case n.inf:
+		return sign | infinity
+	case n.v.Sign() == 0:
+		return sign
+	}
+	e := max(n.v.MantExp(nil)-1, f.emin) // the value is in [2^e, 2^(e+1)) or subnormal
+	scaled := new(big.Float).SetPrec(exact).SetMantExp(new(big.Float).Abs(n.v), int(m)-e)
+	q, _ := scaled.Int(nil)
+	rest := new(big.Float).SetPrec(exact).Sub(scaled, new(big.Float).SetPrec(exact).SetInt(q))
+	half := rest.Cmp(big.NewFloat(0.5))
+	if r == nearestEven && (half > 0 || half == 0 && q.Bit(0) == 1) || r == nearestAway && half >= 0 {
+		q.Add(q, big.NewInt(1))
+	}
+	u := q.Uint64()
+	if u >= 1<<(m+1) {
+		u >>= 1
+		e++
+	}
+	if e > f.emax() {
+		if r == towardZero {
+			return sign | infinity - 1
+		}
+		return sign | infinity
+	}
+	if u>>m == 0 {
+		return sign | u // subnormal
+	}
+	return sign | uint64(e-f.emin+1)<<m | u&(1<<m-1)
+}
+
+func add(a, b num) num {
+	switch {
+	case a.nan || b.nan || a.inf && b.inf && a.neg != b.neg:
+		return num{nan: true}
+	case a.inf:
+		return a
+	case b.inf:
+		return b
+	}
+	v := new(big.Float).SetPrec(exact).Add(a.v, b.v)
+	if v.Sign() == 0 { // exact zeros: negative only when both are
+		v.Abs(v)
+		if a.v.Sign() == 0 && b.v.Sign() == 0 && a.v.Signbit() && b.v.Signbit() {
+			v.Neg(v)
+		}
+	}
+	return num{v: v}
+}
+
+func negate(a num) num {
+	a.neg = !a.neg
+	if a.v != nil {
+		a.v = new(big.Float).Neg(a.v)
+	}
+	return a
+}
+
+func mul(a, b num) num {
+	neg := signOf(a) != signOf(b)
+	switch {
+	case a.nan || b.nan || a.inf && zero(b) || b.inf && zero(a):
+		return num{nan: true}
+	case a.inf || b.inf:
+		return num{inf: true, neg: neg}
+	}
+	return num{v: new(big.Float).SetPrec(exact).Mul(a.v, b.v)}
+}
+
+func signOf(a num) bool { return a.neg || a.v != nil && a.v.Signbit() }
+func zero(a num) bool   { return a.v != nil && a.v.Sign() == 0 }
+
+func quo(a, b num) num {
+	neg := signOf(a) != signOf(b)
+	signed := func(v *big.Float) num {
+		if neg {
+			v.Neg(v)
+		}
+		return num{v: v, neg: neg}
+	}
+	switch {
+	case a.nan || b.nan || a.inf && b.inf || zero(a) && zero(b):
+		return num{nan: true}
+	case a.inf || zero(b):
+		return num{inf: true, neg: neg}
+	case b.inf || zero(a):
+		return signed(new(big.Float).SetPrec(exact))
+	}
+	// A quotient that is not exact never lies halfway for formats of up to
+	// exact/2 bits, and these many digits tell on which side it is.
+	return num{v: new(big.Float).SetPrec(exact).Quo(a.v, b.v), neg: neg}
+}
+
+func root(a num) num {
+	switch {
+	case a.nan || signOf(a) && !zero(a):
+		return num{nan: true}
+	case a.inf || zero(a):
+		return a
+	}
+	return num{v: new(big.Float).SetPrec(600).Sqrt(a.v)}
+}
+
+// less orders numbers that are not NaN; -0 equals +0.
+func less(a, b num) bool {
+	switch {
+	case a.inf && a.neg:
+		return !(b.inf && b.neg)
+	case a.inf:
+		return false
+	case b.inf:
+		return !b.neg
+	}
+	return a.v.Cmp(b.v) < 0
+}
+
+// form is one lane-wise instruction: the types of its operands, and its result.
+type form struct {
+	name string
+	dst  ptx.Type
+	src  []ptx.Type
+	eval func(a []uint64) uint64
+	ulps int // 0: exact
+}
+
+// mask keeps the bits of a type.
+func mask(t ptx.Type, v uint64) uint64 {
+	if n := t.Bits(); n < 64 {
+		return v & (1<<n - 1)
+	}
+	return v
+}
+
+func signed(t ptx.Type, v uint64) *big.Int {
+	v = mask(t, v)
+	if n := t.Bits(); t.Signed() && v>>(n-1) == 1 {
+		return new(big.Int).Sub(new(big.Int).SetUint64(v), new(big.Int).Lsh(big.NewInt(1), uint(n)))
+	}
+	return new(big.Int).SetUint64(v)
+}
+
+func wrap(t ptx.Type, v *big.Int) uint64 {
+	m := new(big.Int).Lsh(big.NewInt(1), uint(t.Bits()))
+	return new(big.Int).Mod(v, m).Uint64()
+}
+
+// halfOf returns the element type of a packed pair, or NoType.
+func halfOf(t ptx.Type) ptx.Type {
+	switch t {
+	case ptx.F16x2:
+		return ptx.F16
+	case ptx.BF16x2:
+		return ptx.BF16
+	default:
+		return ptx.NoType
+	}
+}
+
+// double is the type of twice the width.
+func double(t ptx.Type) ptx.Type {
+	return map[ptx.Type]ptx.Type{ptx.U16: ptx.U32, ptx.S16: ptx.S32, ptx.U32: ptx.U64, ptx.S32: ptx.S64}[t]
+}
+
+// formOf derives a form from the instruction's name.
+func formOf(name string) (form, error) {
+	parts := strings.Split(name, ".")
+	op, mods := parts[0], parts[1:]
+	var types []ptx.Type
+	rest := map[string]bool{}
+	for _, m := range mods {
+		if t := ptx.TypeNamed(m); t != ptx.NoType {
+			types = append(types, t)
+		} else {
+			rest[m] = true
+		}
+	}
+	if len(types) == 0 {
+		return form{}, fmt.Errorf("%s: no type", name)
+	}
+	t := types[len(types)-1]
+	f := form{name: name, dst: t}
+	srcs := func(ts ...ptx.Type) { f.src = ts }
+	if h := halfOf(t); h != ptx.NoType && op != "set" && op != "cvt" { // element by element
+		inner, err := formOf(strings.Replace(name, t.String(), h.String(), 1))
+		if err != nil {
+			return form{}, err
+		}
+		for range inner.src {
+			f.src = append(f.src, t)
+		}
+		f.eval = func(a []uint64) uint64 {
+			lo, hi := make([]uint64, len(a)), make([]uint64, len(a))
+			for i, v := range a {
+				lo[i], hi[i] = v&0xffff, v>>16&0xffff
+			}
+			return inner.eval(hi)<<16 | inner.eval(lo)
+		}
+		return f, nil
+	}
+	fl, isFloat := formats[t]
+	bin := func(g func(x, y *big.Int) *big.Int) {
+		srcs(t, t)
+		f.eval = func(a []uint64) uint64 { return wrap(t, g(signed(t, a[0]), signed(t, a[1]))) }
+	}
+	floatBin := func(g func(x, y num) num) {
+		srcs(t, t)
+		f.eval = func(a []uint64) uint64 { return fl.encode(g(fl.decode(a[0]), fl.decode(a[1])), nearestEven) }
+	}
+	approx := func(g func(float64) float64) {
+		srcs(t)
+		f.ulps = 4
+		f.eval = func(a []uint64) uint64 {
+			return fl.encode(fromFloat(g(float64(math.Float32frombits(uint32(a[0]))))), nearestEven)
+		}
+	}
+	bigOp := map[string]func(z, x, y *big.Int) *big.Int{
+		"add": (*big.Int).Add, "sub": (*big.Int).Sub, "and": (*big.Int).And, "or": (*big.Int).Or, "xor": (*big.Int).Xor,
+	}
+	switch op {
+	case "add", "sub":
+		if isFloat {
+			floatBin(func(x, y num) num {
+				if op == "sub" {
+					y = negate(y)
+				}
+				return add(x, y)
+			})
+		} else {
+			bin(func(x, y *big.Int) *big.Int { return bigOp[op](new(big.Int), x, y) })
+		}
+	case "and", "or", "xor":
+		bin(func(x, y *big.Int) *big.Int { return bigOp[op](new(big.Int), x, y) })
+	case "mul", "mad":
+		if isFloat {
+			floatBin(mul)
+			break
+		}
+		srcs(t, t)
+		third := t
+		shift := uint(0)
+		if rest["wide"] {
+			f.dst = double(t)
+			third = f.dst
+		}
+		if rest["hi"] {
+			shift = uint(t.Bits())
+		}
+		if op == "mad" {
+			srcs(t, t, third)
+		}
+		f.eval = func(a []uint64) uint64 {
+			p := new(big.Int).Mul(signed(t, a[0]), signed(t, a[1]))
+			p.Rsh(p, shift) // arithmetic: rounds down
+			if op == "mad" {
+				p.Add(p, signed(third, a[2]))
+			}
+			return wrap(f.dst, p)
+		}
+	case "fma":
+		srcs(t, t, t)
+		f.eval = func(a []uint64) uint64 {
+			return fl.encode(add(mul(fl.decode(a[0]), fl.decode(a[1])), fl.decode(a[2])), nearestEven)
+		}
+	case "div":
+		if isFloat {
+			floatBin(quo)
+			if rest["approx"] || rest["full"] {
+				f.ulps = 4
+			}
+			break
+		}
+		bin(func(x, y *big.Int) *big.Int {
+			if y.Sign() == 0 {
+				return big.NewInt(-1)
+			}
+			return new(big.Int).Quo(x, y)
+		})
+	case "rem":
+		bin(func(x, y *big.Int) *big.Int {
+			if y.Sign() == 0 {
+				return x
+			}
+			return new(big.Int).Rem(x, y)
+		})
+	case "min", "max":
+		if isFloat {
+			propagate := rest["NaN"]
+			floatBin(func(x, y num) num {
+				switch {
+				case propagate && (x.nan || y.nan):
+					return num{nan: true}
+				case x.nan:
+					return y
+				case y.nan:
+					return x
+				}
+				lt := less(x, y) || !less(y, x) && signOf(x) && !signOf(y)
+				if lt == (op == "min") {
+					return x
+				}
+				return y
+			})
+			break
+		}
+		bin(func(x, y *big.Int) *big.Int {
+			if (x.Cmp(y) < 0) == (op == "min") {
+				return x
+			}
+			return y
+		})
+	case "sqrt":
+		srcs(t)
+		if rest["approx"] {
+			f.ulps = 4
+		}
+		f.eval = func(a []uint64) uint64 { return fl.encode(root(fl.decode(a[0])), nearestEven) }
+	case "rcp":
+		srcs(t)
+		if rest["approx"] {
+			f.ulps = 4
+		}
+		f.eval = func(a []uint64) uint64 { return fl.encode(quo(finite(1), fl.decode(a[0])), nearestEven) }
+	case "rsqrt":
+		approx(func(x float64) float64 { return 1 / math.Sqrt(x) })
+	case "ex2":
+		approx(math.Exp2)
+	case "lg2":
+		approx(math.Log2)
+	case "sin":
+		approx(math.Sin)
+	case "cos":
+		approx(math.Cos)
+	case "tanh":
+		approx(math.Tanh)
+	case "neg", "abs":
+		srcs(t)
+		top := uint64(1) << (t.Bits() - 1)
+		switch {
+		case isFloat && op == "neg":
+			f.eval = func(a []uint64) uint64 { return a[0] ^ top }
+		case isFloat:
+			f.eval = func(a []uint64) uint64 { return a[0] &^ top }
+		case op == "neg":
+			f.eval = func(a []uint64) uint64 { return wrap(t, new(big.Int).Neg(signed(t, a[0]))) }
+		default:
+			f.eval = func(a []uint64) uint64 { return wrap(t, new(big.Int).Abs(signed(t, a[0]))) }
+		}
+	case "copysign":
+		srcs(t, t)
+		f.eval = func(a []uint64) uint64 { return a[1]&0x7fffffff | a[0]&0x80000000 }
+	case "not":
+		srcs(t)
+		f.eval = func(a []uint64) uint64 { return mask(t, ^a[0]) }
+	case "cnot":
+		srcs(t)
+		f.eval = func(a []uint64) uint64 {
+			if a[0] == 0 {
+				return 1
+			}
+			return 0
+		}
+	case "shl":
+		srcs(t, ptx.U32)
+		f.eval = func(a []uint64) uint64 { return wrap(t, new(big.Int).Lsh(signed(t, a[0]), uint(min(a[1], 64)))) }
+	case "shr":
+		srcs(t, ptx.U32)
+		f.eval = func(a []uint64) uint64 { return wrap(t, new(big.Int).Rsh(signed(t, a[0]), uint(min(a[1], 64)))) }
+	case "shf":
+		srcs(t, t, ptx.U32)
+		f.eval = func(a []uint64) uint64 {
+			n := uint(a[2] & 31)
+			if rest["clamp"] {
+				n = uint(min(a[2], 32))
+			}
+			w := new(big.Int).SetUint64(a[1]<<32 | a[0])
+			if rest["r"] {
+				return w.Rsh(w, n).Uint64() & 0xffffffff
+			}
+			return w.Lsh(w, n).Rsh(w, 32).Uint64() & 0xffffffff
+		}
+	case "bfe":
+		srcs(t, ptx.U32, ptx.U32)
+		f.eval = func(a []uint64) uint64 { // bit by bit, as the ISA's pseudocode
+			pos, n := int(a[1]&0xff), int(a[2]&0xff)
+			sbit := uint64(0)
+			if t.Signed() && n > 0 {
+				sbit = a[0] >> min(pos+n-1, 31) & 1
+			}
+			var r uint64
+			for i := range 32 {
+				bit := sbit
+				if i < n && pos+i <= 31 {
+					bit = a[0] >> (pos + i) & 1
+				}
+				r |= bit << i
+			}
+			return r
+		}
+	case "brev":
+		srcs(t)
+		f.eval = func(a []uint64) uint64 {
+			var r uint64
+			for i := range 32 {
+				r |= a[0] >> i & 1 << (31 - i)
+			}
+			return r
+		}
+	case "popc", "clz", "bfind":
+		srcs(t)
+		f.dst = ptx.U32
+		f.eval = func(a []uint64) uint64 {
+			switch {
+			case op == "popc":
+				n := uint64(0)
+				for i := range t.Bits() {
+					n += a[0] >> i & 1
+				}
+				return n
+			case op == "bfind" && a[0] == 0:
+				return 0xffffffff
+			case op == "bfind":
+				return uint64(bits.Len64(a[0]) - 1)
+			}
+			return uint64(t.Bits() - bits.Len64(a[0]))
+		}
+	case "prmt":
+		srcs(t, t, t)
+		f.eval = func(a []uint64) uint64 {
+			var r uint64
+			for i := range 4 {
+				sel := a[2] >> (4 * i) & 15
+				b := (a[1]<<32 | a[0]) >> (8 * (sel & 7)) & 0xff
+				if sel&8 != 0 {
+					b = b >> 7 * 0xff
+				}
+				r |= b << (8 * i)
+			}
+			return r
+		}
+	case "sad":
+		srcs(t, t, t)
+		f.eval = func(a []uint64) uint64 {
+			d := new(big.Int).Sub(signed(t, a[0]), signed(t, a[1]))
+			return wrap(t, d.Abs(d).Add(d, signed(t, a[2])))
+		}
+	case "mov":
+		srcs(t)
+		f.eval = func(a []uint64) uint64 { return a[0] }
+	case "set":
+		srcs(ptx.F16x2, ptx.F16x2)
+		half := formats[ptx.F16]
+		f.eval = func(a []uint64) uint64 {
+			var r uint64
+			for i := range 2 {
+				if compare(mods[0], half.decode(a[0]>>(16*i)&0xffff), half.decode(a[1]>>(16*i)&0xffff)) {
+					r |= 0x3c00 << (16 * i)
+				}
+			}
+			return r
+		}
+	case "cvt":
+		return convert(name, types, rest)
+	default:
+		return form{}, fmt.Errorf("%s: no oracle", name)
+	}
+	return f, nil
+}
+
+func fromFloat(v float64) num {
+	switch {
+	case math.IsNaN(v):
+		return num{nan: true}
+	case math.IsInf(v, 0):
+		return num{inf: true, neg: v < 0}
+	}
+	return finite(v)
+}
+
+// compare evaluates a comparison of setp and set.
+func compare(cmp string, x, y num) bool {
+	un := x.nan || y.nan
+	switch cmp {
+	case "nan":
+		return un
+	case "num":
+		return !un
+	}
+	if c, unordered := strings.CutSuffix(cmp, "u"); unordered {
+		return un || compare(c, x, y)
+	}
+	if un {
+		return false
+	}
+	lt, gt := less(x, y), less(y, x)
+	switch cmp {
+	case "eq":
+		return !lt && !gt
+	case "ne":
+		return lt || gt
+	case "lt", "lo":
+		return lt
+	case "le", "ls":
+		return !gt
+	case "gt", "hi":
+		return gt
+	default:
+		return !lt // ge, hs
+	}
+}
+
+// number reads a value of any type.
+func number(t ptx.Type, v uint64) num {
+	if f, ok := formats[t]; ok {
+		return f.decode(v)
+	}
+	return num{v: new(big.Float).SetPrec(exact).SetInt(signed(t, v))}
+}
+
+// convert is formOf for cvt.
+func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) {
+	d, s := types[0], types[len(types)-1]
+	f := form{name: name, dst: d, src: []ptx.Type{s}}
+	r := nearestEven
+	if rest["rz"] {
+		r = towardZero
+	}
+	relu := func(n num) num {
+		if rest["relu"] && (n.nan || signOf(n)) {
+			return finite(0)
+		}
+		return n
+	}
+	switch {
+	case halfOf(d) != ptx.NoType: // two sources, the first goes to the upper half
+		h := formats[halfOf(d)]
+		f.src = []ptx.Type{s, s}
+		f.eval = func(a []uint64) uint64 {
+			return h.encode(relu(number(s, a[0])), r)<<16 | h.encode(relu(number(s, a[1])), r)
+		}
+	case d == ptx.TF32:
+		tf := format{19, 11, -126, 0} // the upper bits of fp32
+		if rest["rna"] {
+			r = nearestAway
+		}
+		f.eval = func(a []uint64) uint64 {
+			n := number(s, a[0])
+			if n.nan {
+				return 0x7fffffff
+			}
+			return tf.encode(n, r) << 13
+		}
+	case rest["sat"]:
+		f.eval = func(a []uint64) uint64 {
+			n := number(s, a[0])
+			switch {
+			case n.nan || signOf(n):
+				return 0
+			case less(finite(1), n):
+				n = finite(1)
+			}
+			return formats[d].encode(n, r)
+		}
+	case d.Float() && !(rest["rni"] || rest["rzi"] || rest["rmi"] || rest["rpi"]):
+		f.eval = func(a []uint64) uint64 { return formats[d].encode(number(s, a[0]), r) }
+	case s.Float(): // to an integer, or to a whole number
+		f.eval = func(a []uint64) uint64 {
+			n := number(s, a[0])
+			if n.nan {
+				if d.Float() {
+					return formats[d].nan
+				}
+				return 0
+			}
+			if !n.inf {
+				n = whole(n, rest)
+			}
+			if d.Float() {
+				return formats[d].encode(n, nearestEven)
+			}
+			return saturate(d, n)
+		}
+	default:
+		f.eval = func(a []uint64) uint64 { return wrap(d, signed(s, a[0])) }
+	}
+	return f, nil
+}
+
+// whole rounds to an integer, by the mode's name.
+func whole(n num, mode map[string]bool) num {
+	neg := n.v.Signbit()
+	q, _ := n.v.Int(nil) // toward zero
+	rest := new(big.Float).SetPrec(exact).Sub(n.v, new(big.Float).SetPrec(exact).SetInt(q))
+	away := big.NewInt(1)
+	if neg {
+		away.Neg(away)
+	}
+	c := rest.Abs(rest).Cmp(big.NewFloat(0.5))
+	switch {
+	case mode["rni"] && (c > 0 || c == 0 && q.Bit(0) == 1),
+		mode["rmi"] && neg && rest.Sign() != 0,
+		mode["rpi"] && !neg && rest.Sign() != 0:
+		q.Add(q, away)
+	}
+	v := new(big.Float).SetPrec(exact).SetInt(q)
+	if neg && v.Sign() == 0 {
+		v.Neg(v)
+	}
+	return num{v: v}
+}
+
+// saturate clamps to an integer type.
+func saturate(t ptx.Type, n num) uint64 {
+	bits := uint(t.Bits())
+	lo, hi := new(big.Int), new(big.Int).Lsh(big.NewInt(1), bits)
+	if t.Signed() {
+		hi.Rsh(hi, 1)
+		lo.Neg(hi)
+	}
+	hi.Sub(hi, big.NewInt(1))
+	if n.inf {
+		if n.neg {
+			return wrap(t, lo)
+		}
+		return wrap(t, hi)
+	}
+	q, _ := n.v.Int(nil)
+	switch {
+	case q.Cmp(lo) < 0:
+		q = lo
+	case q.Cmp(hi) > 0:
+		q = hi
+	}
+	return wrap(t, q)
+}
