@@ -472,7 +472,7 @@ func execShared(w *warp, o *op, m uint32) {
 // storeConflict reports lanes that store different values to one place in one
 // instruction: which one stays is not defined.
 func (w *warp) storeConflict(o *op, x *access, m uint32) {
-	if w.vc == nil {
+	if w.vc == nil || x.space == ptx.Local {
 		return
 	}
 	if m == full && w.consecutive(o, x) {
@@ -486,6 +486,9 @@ func (w *warp) storeConflict(o *op, x *access, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		addr := w.address(o, x, i)
+		if x.space == ptx.NoSpace && addr >= localBase && addr < localBase+windowBytes {
+			continue // each lane has its own
+		}
 		k := (addr / uint64(x.bytes) * 0x9e3779b97f4a7c15) >> 58
 		for seen[k].addr != 0 && seen[k].addr != addr {
 			k = (k + 1) & 63

@@ -13,7 +13,9 @@ package sim
 // overlaps in bytes and is not ordered before it. (FastTrack, Flanagan and
 // Freund 2009, keeps the last write and every reader; two readers are enough
 // to see any missing barrier unless the only racing reader is older than two
-// ordered ones.)
+// ordered ones.) Two more things are let pass: what lanes of one warp do to
+// different bytes of a word counts as done by all of them, and the same store
+// of the same warp twice without a barrier counts as one.
 
 // tag is one access: bytes of the word, atomic or not, PC, agent, lane, clock.
 //

@@ -122,7 +122,11 @@ func (w *warp) run(budget int64) int64 {
 					if track {
 						w.trackRegisters(o, m)
 					}
-					o.fn(w, o, m)
+					if o.sync == members {
+						w.together(o, m)
+					} else {
+						o.fn(w, o, m)
+					}
 				}
 				pc++
 			case opBlock:
@@ -232,12 +236,31 @@ func (w *warp) needs(o *op, m uint32) uint32 {
 	if o.sync == aligned {
 		return w.live
 	}
-	lane := first(m)
-	mask := w.r[o.mask][lane]
-	if mask>>lane&1 == 0 {
-		w.trap(Misuse, o, lane, "lane %d executes it but is not in its member mask %#x", lane, mask)
+	need, masks := uint32(0), &w.r[o.mask]
+	for x := m; x != 0; x &= x - 1 {
+		lane := bits.TrailingZeros32(x) & 31
+		if masks[lane]>>lane&1 == 0 {
+			w.trap(Misuse, o, lane, "lane %d executes it but is not in its member mask %#x", lane, masks[lane])
+		}
+		need |= masks[lane]
 	}
-	return mask & w.live
+	return need & w.live
+}
+
+// together executes an op with member masks: once for each set of lanes that
+// name the same members.
+func (w *warp) together(o *op, m uint32) {
+	masks := w.r[o.mask]
+	for m != 0 {
+		lane := first(m)
+		same := uint32(0)
+		for x := m; x != 0; x &= x - 1 {
+			i := bits.TrailingZeros32(x) & 31
+			same |= one(masks[i] == masks[lane]) << i
+		}
+		o.fn(w, o, same)
+		m &^= same
+	}
 }
 
 // park leaves lanes m at pc until others join them; the rest of the split,
