@@ -123,10 +123,18 @@ type decoder struct {
 	addrs map[*ptx.Var]uint64 // shared and local variables, parameters, globals
 	in    *ptx.Instr
 	o     *op
-	err   error
 }
 
-func decodeEntry(mod *Module, e *ptx.Entry) (*Kernel, error) {
+func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			pe, ok := r.(*ptx.Error)
+			if !ok {
+				panic(r) //nolint:forbidigo // a mistake of the decoder itself
+			}
+			err = pe
+		}
+	}()
 	k := &Kernel{Name: e.Name, mod: mod, entry: e, const32: map[uint32]int32{}, const64: map[uint64]int32{}}
 	d := &decoder{k: k, addrs: map[*ptx.Var]uint64{}}
 	if err := d.place(); err != nil {
@@ -157,9 +165,6 @@ func decodeEntry(mod *Module, e *ptx.Entry) (*Kernel, error) {
 		}
 		d.in, d.o = in, o
 		d.instr()
-		if d.err != nil {
-			return nil, d.err
-		}
 	}
 	k.code = append(k.code, op{pred: -1, kind: opExit, pc: int32(len(e.Code)), in: &ptx.Instr{Name: "ret", Op: "ret", Pos: e.Pos}})
 	if len(k.code) > maxPC {
@@ -238,11 +243,9 @@ func (d *decoder) errAt(pos ptx.Pos, format string, args ...any) error {
 	return &ptx.Error{File: d.k.mod.File, Entry: d.k.Name, Pos: pos, Msg: fmt.Sprintf(format, args...)}
 }
 
-// fail keeps the first mistake.
+// fail gives the entry up: decodeEntry recovers the error.
 func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = d.errAt(d.in.Pos, "%s: %s", d.in.Name, fmt.Sprintf(format, args...))
-	}
+	panic(d.errAt(d.in.Pos, "%s: %s", d.in.Name, fmt.Sprintf(format, args...))) //nolint:forbidigo // recovered by decodeEntry
 }
 
 func (d *decoder) unsupported() { d.fail("this form of the instruction is not supported") }
@@ -502,7 +505,7 @@ func (d *decoder) instr() {
 	default:
 		d.unsupported()
 	}
-	if d.err == nil && d.o.fn == nil && d.o.kind != opExit && d.o.kind != opBranch {
+	if d.o.fn == nil && d.o.kind != opExit && d.o.kind != opBranch {
 		d.unsupported()
 	}
 }

@@ -387,3 +387,20 @@ func (k *Kernel) Pack(args ...any) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// SetName changes the name of an allocation in reports.
+func (d *Device) SetName(p Ptr, name string) error {
+	a, _, err := d.mem.span(p, 0)
+	if err != nil {
+		return err
+	}
+	a.name = name
+	return nil
+}
+
+// Occupancy says how many blocks of a kernel fit a multiprocessor; registers
+// is 0 when unknown.
+func (d *Device) Occupancy(k *Kernel, threads, shared, registers int) Occupancy {
+	l := launch{Launch: Launch{Kernel: k, SharedBytes: shared, Registers: registers}, dev: d, warps: (threads + 31) / 32}
+	return l.occupancy()
+}

@@ -39,6 +39,8 @@ type LaunchError struct {
 	Grid   Dim
 	Block  Dim
 	Msg    string
+
+	Resources bool // more registers than the device has, where other reasons are invalid values
 }
 
 func (e *LaunchError) Error() string {
@@ -121,7 +123,7 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	}
 	cfg.Cluster = cfg.Cluster.ones()
 	if err := d.checkLaunch(&cfg); err != nil {
-		return nil, &LaunchError{cfg.Kernel.Name, cfg.Grid, cfg.Block, err.Error()}
+		return nil, &LaunchError{cfg.Kernel.Name, cfg.Grid, cfg.Block, err.Error(), errors.Is(err, errResources)}
 	}
 	l := &launch{Launch: cfg, dev: d, ctx: ctx, warps: (cfg.Block.Count() + 31) / 32}
 	l.agents = l.agentsPerCTA()
@@ -179,6 +181,8 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	return l.profile(groups), nil
 }
 
+var errResources = errors.New("out of resources")
+
 // checkLaunch refuses what a driver refuses.
 func (d *Device) checkLaunch(c *Launch) error {
 	k := c.Kernel
@@ -213,7 +217,7 @@ func (d *Device) checkLaunch(c *Launch) error {
 		return fmt.Errorf("%d bytes of shared memory (%d static), a block of %s may have %d",
 			k.StaticShared()+c.SharedBytes, k.StaticShared(), d.cfg.Arch, limit)
 	case c.Registers > 0 && (c.Registers+7)/8*8*((threads+31)/32*32) > 65536:
-		return fmt.Errorf("%d registers for %d threads, a block may have 65536: out of resources", c.Registers, threads)
+		return fmt.Errorf("%d registers for %d threads, a block may have 65536: %w", c.Registers, threads, errResources)
 	case per > 1 && d.cc < 90:
 		return fmt.Errorf("clusters need sm_90, the device is %s", d.cfg.Arch)
 	case per > 16 || per > 8 && k.entry.MaxCluster < per:

@@ -1,0 +1,172 @@
+//go:build cuda
+
+package driver_test
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"gorgonia.org/cu"
+)
+
+// simulate puts the simulated driver under gorgonia.org/cu, and a context on
+// this thread.
+func simulate(t *testing.T, configs ...sim.Config) (cu.Device, cu.CUContext) {
+	t.Helper()
+	runtime.LockOSThread()
+	driver.Simulate(simulated.New(configs...))
+	dev, err := cu.GetDevice(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := dev.MakeContext(cu.SchedAuto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ctx.Destroy(); err != nil {
+			t.Error(err)
+		}
+		runtime.UnlockOSThread()
+	})
+	return dev, ctx
+}
+
+func load(t *testing.T, file string) cu.Module {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join("../../sim/testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := cu.LoadData(string(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mod
+}
+
+func alloc(t *testing.T, n int) cu.DevicePtr {
+	t.Helper()
+	p, err := cu.MemAlloc(int64(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// gorgonia.org/cu, unchanged, finds the device, loads PTX, copies, launches and
+// waits.
+func TestGorgoniaLaunches(t *testing.T) {
+	dev, _ := simulate(t)
+	name, err := dev.Name()
+	if err != nil || name != "Simulated sm_90a" {
+		t.Fatalf("%q, %v", name, err)
+	}
+	major, err := dev.Attribute(cu.ComputeCapabilityMajor)
+	if err != nil || major != 9 || cu.Version() != simulated.Version {
+		t.Errorf("capability %d, version %d, %v", major, cu.Version(), err)
+	}
+	fn, err := load(t, "elementwise.sm80.ptx").Function("saxpy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 1000
+	x, y := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], y[i] = float32(i), float32(2*i)
+	}
+	px, py := alloc(t, 4*n), alloc(t, 4*n)
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(cu.MemcpyHtoD(px, unsafe.Pointer(&x[0]), 4*n))
+	check(cu.MemcpyHtoD(py, unsafe.Pointer(&y[0]), 4*n))
+	a, count := uint64(math.Float32bits(3)), uint64(n) // 8-byte cells: cu copies 8 bytes of each
+	stream, err := cu.MakeStream(cu.NonBlocking)
+	check(err)
+	check(fn.Launch(4, 1, 1, 256, 1, 1, 0, stream, []unsafe.Pointer{
+		unsafe.Pointer(&py), unsafe.Pointer(&px), unsafe.Pointer(&a), unsafe.Pointer(&count),
+	}))
+	check(stream.Synchronize())
+	check(cu.MemcpyDtoH(unsafe.Pointer(&y[0]), py, 4*n))
+	for i, v := range y {
+		if v != float32(5*i) {
+			t.Fatalf("y[%d] = %g, want %d", i, v, 5*i)
+		}
+	}
+	free, total, err := cu.MemInfo()
+	if err != nil || total-free != 8*n {
+		t.Errorf("%d of %d free, %v", free, total, err)
+	}
+}
+
+// Errors reach the caller as CUDA's, and stay with the context.
+func TestGorgoniaErrors(t *testing.T) {
+	simulate(t, sim.Config{Memory: 1 << 20})
+	want := func(err, code error) {
+		t.Helper()
+		if err != code { //nolint:errorlint // cu's results are plain constants
+			t.Errorf("got %v, want %v", err, code)
+		}
+	}
+	_, err := cu.MemAlloc(2 << 20)
+	want(err, cu.OutOfMemory)
+	_, err = cu.LoadData(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() { frob; }")
+	want(err, cu.InvalidPtx)
+	mod := load(t, "elementwise.sm80.ptx")
+	_, err = mod.Function("nope")
+	want(err, cu.NotFound)
+	fn, err := mod.Function("saxpy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p, n uint64
+	args := []unsafe.Pointer{unsafe.Pointer(&p), unsafe.Pointer(&p), unsafe.Pointer(&p), unsafe.Pointer(&n)}
+	want(fn.Launch(0, 1, 1, 256, 1, 1, 0, cu.NoStream, args), cu.InvalidValue)
+	want(fn.Launch(1, 1, 1, 4096, 1, 1, 0, cu.NoStream, args), cu.InvalidValue)
+	want(fn.Launch(1, 1, 1, 256, 1, 1, 100<<10, cu.NoStream, args), cu.InvalidValue)
+	_, err = cu.MemAllocManaged(16, cu.AttachGlobal)
+	want(err, cu.NotSupported)
+	// A null pointer: the launch succeeds, everything behind it fails.
+	n = 10
+	if err := fn.Launch(1, 1, 1, 256, 1, 1, 0, cu.NoStream, args); err != nil {
+		t.Errorf("the launch itself: %v", err)
+	}
+	want(cu.Synchronize(), cu.IllegalAddress)
+	_, err = cu.MemAlloc(16)
+	want(err, cu.IllegalAddress)
+	var r *sim.Report
+	if !errors.As(driver.Simulated().Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
+		t.Errorf("report %v", driver.Simulated().Report())
+	}
+}
+
+// Without a driver Native says so; with one the calls reach it.
+func TestNative(t *testing.T) {
+	defer driver.Simulate(simulated.New())
+	err := driver.Native()
+	if err != nil {
+		if _, e := cu.NumDevices(); e == nil {
+			t.Errorf("%v, and yet devices are found", err)
+		}
+		if !errors.Is(err, driver.ErrNoDriver) && !strings.Contains(err.Error(), "CUDA_ERROR") {
+			t.Error(err)
+		}
+		t.Logf("no GPU here: %v", err)
+		return
+	}
+	n, err := cu.NumDevices()
+	t.Logf("%d devices, driver %d, %v", n, cu.Version(), err)
+}
