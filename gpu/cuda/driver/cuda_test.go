@@ -4,8 +4,10 @@ package driver_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -169,4 +171,45 @@ func TestNative(t *testing.T) {
 	}
 	n, err := cu.NumDevices()
 	t.Logf("%d devices, driver %d, %v", n, cu.Version(), err)
+}
+
+// One binary starts with a driver and without: this test starts itself beside a
+// library that answers as a driver with three devices, one whose cuInit fails,
+// and one that does not exist.
+func TestStartsAnywhere(t *testing.T) {
+	if os.Getenv("STYLIZE_LIBCUDA") != "" { // the child
+		err := driver.Native()
+		n, cuErr := cu.NumDevices()
+		fmt.Printf("native: %v; devices: %d, %v\n", err, n, cuErr)
+		driver.Simulate(simulated.New())
+		n, cuErr = cu.NumDevices()
+		fmt.Printf("simulated devices: %d, %v\n", n, cuErr)
+		return
+	}
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Fatalf("the package was built with a C compiler, and now there is none: %v", err)
+	}
+	dir := t.TempDir()
+	lib := func(name, src string) string {
+		so := filepath.Join(dir, name)
+		cmd := exec.Command(gcc, "-shared", "-fPIC", "-x", "c", "-o", so, "-")
+		cmd.Stdin = strings.NewReader(src)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return so
+	}
+	for _, c := range []struct{ lib, want string }{
+		{lib("three.so", "int cuInit(unsigned f) { return 0; } int cuDeviceGetCount(int *n) { *n = 3; return 0; }"), "native: <nil>; devices: 3, <nil>"},
+		{lib("broken.so", "int cuInit(unsigned f) { return 999; }"), "native: initialise the NVIDIA driver: CUDA error 999; devices: 0, NoDevice"},
+		{filepath.Join(dir, "none.so"), "native: no NVIDIA driver: libcuda.so.1 was not found; devices: 0, NoDevice"},
+	} {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestStartsAnywhere$", "-test.v")
+		cmd.Env = append(os.Environ(), "STYLIZE_LIBCUDA="+c.lib)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), c.want) || !strings.Contains(string(out), "simulated devices: 1, <nil>") {
+			t.Errorf("%s: %v\n%s\nwant %s", filepath.Base(c.lib), err, out, c.want)
+		}
+	}
 }
