@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -100,108 +99,4 @@ func options(c *cli.Context) (transfer.Options, error) {
 		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
 	}
 	return o, o.Validate()
-}
-
-// reorder moves flags in front of the pictures, so that they may stand anywhere:
-// the cli package stops reading flags at the first argument. It also reports
-// unknown flags, with the nearest known one.
-func reorder(app *cli.App, args []string) ([]string, error) {
-	out, flags, commands := []string{args[0]}, app.Flags, app.Commands
-	rest := args[1:]
-	for len(rest) > 0 { // follow subcommands
-		var next *cli.Command
-		for _, c := range commands {
-			if c.Name == rest[0] {
-				next = c
-			}
-		}
-		if next == nil {
-			break
-		}
-		out, flags, commands, rest = append(out, rest[0]), next.Flags, next.Subcommands, rest[1:]
-	}
-	var front, pictures []string
-	for i := 0; i < len(rest); i++ {
-		a := rest[i]
-		switch {
-		case a == "--":
-			pictures = append(pictures, rest[i+1:]...)
-			i = len(rest)
-			continue
-		case len(a) < 2 || a[0] != '-':
-			pictures = append(pictures, a)
-			continue
-		}
-		name, value, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
-		f := find(flags, name)
-		if f == nil && name != "help" && name != "h" {
-			return nil, usage(fmt.Errorf("unknown flag %s%s", a, nearest(flags, name)))
-		}
-		if f != nil { // one name for each flag, so that the last one given counts
-			name = f.Names()[0]
-		}
-		if _, isBool := f.(*cli.BoolFlag); f == nil || (isBool && !hasValue) {
-			front = append(front, "--"+name)
-			continue
-		}
-		if !hasValue {
-			if i++; i == len(rest) {
-				return nil, usage(fmt.Errorf("%s needs a value", a))
-			}
-			value = rest[i]
-		}
-		front = append(front, "--"+name+"="+value)
-	}
-	out = append(out, front...)
-	if len(pictures) > 0 {
-		out = append(append(out, "--"), pictures...)
-	}
-	return out, nil
-}
-
-func find(flags []cli.Flag, name string) cli.Flag {
-	for _, f := range flags {
-		for _, n := range f.Names() {
-			if n == name {
-				return f
-			}
-		}
-	}
-	return nil
-}
-
-func nearest(flags []cli.Flag, name string) string {
-	best, dist := "", 3
-	for _, f := range flags {
-		for _, n := range f.Names() {
-			if d := distance(n, name); d < dist && len(n) > 1 {
-				best, dist = n, d
-			}
-		}
-	}
-	if best == "" {
-		return "; see stylize --help"
-	}
-	return fmt.Sprintf("; did you mean --%s?", best)
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		prev := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := prev
-			if a[i] != b[j] {
-				cost++
-			}
-			prev = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/stylize-gpu/stylize/cmd/internal/anywhere"
 )
 
 // version is set by the Makefile from git.
@@ -55,8 +57,8 @@ func main() {
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	args, err := reorder(app, args)
-	if err == nil {
+	args, err := anywhere.Reorder(app, args)
+	if err = usage(err); err == nil {
 		err = app.RunContext(ctx, args)
 	}
 	if err == nil {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/anywhere"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -589,7 +590,7 @@ func TestReorder(t *testing.T) {
 		{"weights convert a b", "weights convert -- a b"},
 		{"", ""},
 	} {
-		got, err := reorder(app, append([]string{"stylize"}, strings.Fields(c.in)...))
+		got, err := anywhere.Reorder(app, append([]string{"stylize"}, strings.Fields(c.in)...))
 		if err != nil || strings.Join(got[1:], " ") != c.want {
 			t.Errorf("%q became %q, %v; want %q", c.in, got[1:], err, c.want)
 		}
