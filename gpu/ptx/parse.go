@@ -181,9 +181,9 @@ func (p *parser) module() error {
 func (p *parser) topLevel(t token) error {
 	switch t.text {
 	case ".version":
-		maj, min, ok := strings.Cut(p.tok.text, ".")
-		a, okA := decimal(maj)
-		b, okB := decimal(min)
+		major, minor, ok := strings.Cut(p.tok.text, ".")
+		a, okA := decimal(major)
+		b, okB := decimal(minor)
 		if p.tok.kind != number || !ok || !okA || !okB {
 			return p.errorf(p.tok.pos, "malformed .version %v", p.tok)
 		}

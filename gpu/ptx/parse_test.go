@@ -122,7 +122,7 @@ func TestParse(t *testing.T) {
 	if k.Code[0].Loc != (Loc{1, 12}) || k.Code[6].Loc != (Loc{1, 13}) {
 		t.Errorf("lines %v, %v", k.Code[0].Loc, k.Code[6].Loc)
 	}
-	if in := k.Code[6]; in.Pos.Line != 1+strings.Count(src[:strings.Index(src, "shfl")], "\n") || in.Pos.Col != 2 || in.Type() != B32 || !in.Has("bfly") {
+	if in := k.Code[6]; in.Pos.Line != 1+strings.Count(strings.SplitAfter(src, "shfl")[0], "\n") || in.Pos.Col != 2 || in.Type() != B32 || !in.Has("bfly") {
 		t.Errorf("%v at %v", in, in.Pos)
 	}
 }

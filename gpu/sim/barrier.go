@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"math/bits"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -45,10 +44,6 @@ func (b *barrier) want(c *cta) int {
 		}
 	}
 	return n
-}
-
-func (b *barrier) describe(c *cta) string {
-	return fmt.Sprintf("block %v barrier %d: %d of %d warps have arrived", c.id, b.id, b.arrived, b.want(c))
 }
 
 // release lets the waiting warps go.

@@ -142,11 +142,11 @@ func (d *decoder) bulkOperands(b *bulkCopy) {
 	}
 	next := 2
 	if b.tensor {
-		map_ := args[0]
+		operand := args[0]
 		if b.load {
-			map_ = args[1]
+			operand = args[1]
 		}
-		m, _ := map_.(*ptx.Mem)
+		m, _ := operand.(*ptx.Mem)
 		for r := 1; r <= 5; r++ {
 			if in.Has(string(rune('0'+r)) + "d") {
 				b.rank = r
@@ -203,7 +203,6 @@ func sharedAddr(a uint64) uint64 {
 type piece struct {
 	at     uint32
 	global []byte
-	init   []byte
 	n      int
 }
 

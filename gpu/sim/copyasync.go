@@ -33,7 +33,7 @@ func (d *decoder) cpAsync() {
 		d.copyArrive()
 		return
 	}
-	if !in.Has("global") || !(in.Has("ca") || in.Has("cg")) || !(in.Has("shared") || in.Has("shared::cta")) {
+	if !in.Has("global") || !in.Has("ca") && !in.Has("cg") || !in.Has("shared") && !in.Has("shared::cta") {
 		d.unsupported()
 		return
 	}

@@ -89,9 +89,10 @@ func (k *Kernel) MaxThreads() int {
 	return 1024
 }
 
-// StaticShared is the bytes of shared memory that the kernel declares, and
-// DynamicShared whether it also takes some at launch.
-func (k *Kernel) StaticShared() int   { return max(k.static-sharedLow, 0) }
+// StaticShared is the bytes of shared memory that the kernel declares.
+func (k *Kernel) StaticShared() int { return max(k.static-sharedLow, 0) }
+
+// DynamicShared reports whether it also takes some at launch.
 func (k *Kernel) DynamicShared() bool { return k.dynamic }
 
 // ParamBytes is the size of Launch.Params.

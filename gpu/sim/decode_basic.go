@@ -309,7 +309,8 @@ func (d *decoder) setp() {
 		d.unsupported()
 		return
 	}
-	var p, q int32 = 0, -1
+	var p int32
+	q := int32(-1)
 	if pair, ok := d.in.Args[0].(*ptx.Pair); ok {
 		p, q = d.dstPred(pair.A), d.dstPred(pair.B)
 	} else {

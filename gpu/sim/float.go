@@ -418,6 +418,8 @@ func toInt(f float64, lo, hi float64) int64 {
 func toS32(f float64) uint32 { return uint32(toInt(f, math.MinInt32, math.MaxInt32)) }
 func toU32(f float64) uint32 { return uint32(toInt(f, 0, math.MaxUint32)) }
 
-// Half and BFloat16 round as cvt.rn.f16.f32 and cvt.rn.bf16.f32 do.
-func Half(f float32) uint16     { return f2h(f) }
+// Half rounds as cvt.rn.f16.f32 does.
+func Half(f float32) uint16 { return f2h(f) }
+
+// BFloat16 rounds as cvt.rn.bf16.f32 does.
 func BFloat16(f float32) uint16 { return f2bf(f) }

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -528,12 +527,4 @@ func edit(tb testing.TB, src []byte, old, replacement string, n int) []byte {
 	}
 	at -= len(old)
 	return append(append(append([]byte{}, src[:at]...), replacement...), src[at+len(old):]...)
-}
-
-func editAll(tb testing.TB, src []byte, old, replacement string) []byte {
-	tb.Helper()
-	if !strings.Contains(string(src), old) {
-		tb.Fatalf("no %q to edit", old)
-	}
-	return bytes.ReplaceAll(src, []byte(old), []byte(replacement))
 }

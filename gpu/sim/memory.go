@@ -733,7 +733,6 @@ func itoa(v uint32) string {
 func reduction(name string, t ptx.Type) func(old, v uint64) uint64 {
 	n := t.Bits()
 	sext := func(v uint64) int64 { return int64(v) << (64 - n) >> (64 - n) }
-	type fn = func(old, v uint64) uint64
 	switch {
 	case name == "exch":
 		return func(_, v uint64) uint64 { return v }
@@ -762,9 +761,9 @@ func reduction(name string, t ptx.Type) func(old, v uint64) uint64 {
 	case name == "max" && t.Signed():
 		return func(a, b uint64) uint64 { return uint64(max(sext(a), sext(b))) << (64 - n) >> (64 - n) }
 	case name == "min":
-		return fn(func(a, b uint64) uint64 { return min(a, b) })
+		return func(a, b uint64) uint64 { return min(a, b) }
 	case name == "max":
-		return fn(func(a, b uint64) uint64 { return max(a, b) })
+		return func(a, b uint64) uint64 { return max(a, b) }
 	case name == "inc":
 		return func(a, b uint64) uint64 {
 			if a >= b {

@@ -18,17 +18,16 @@ type mutant struct {
 	want   []Kind
 }
 
-func drop(text string, n int) func(*testing.T, []byte) []byte {
-	return func(t *testing.T, src []byte) []byte { return edit(t, src, text, "", n) }
-}
+func drop(text string, n int) func(*testing.T, []byte) []byte { return swap(text, "", n) }
 
 func swap(old, replacement string, n int) func(*testing.T, []byte) []byte {
-	return func(t *testing.T, src []byte) []byte { return edit(t, src, old, replacement, n) }
+	return func(t *testing.T, src []byte) []byte { t.Helper(); return edit(t, src, old, replacement, n) }
 }
 
 // inside applies a change to the part of a source from one text to another.
 func inside(from, to string, change func(*testing.T, []byte) []byte) func(*testing.T, []byte) []byte {
 	return func(t *testing.T, src []byte) []byte {
+		t.Helper()
 		i := bytes.Index(src, []byte(from))
 		if i < 0 {
 			t.Fatalf("no %q", from)
@@ -47,6 +46,7 @@ func inside(from, to string, change func(*testing.T, []byte) []byte) func(*testi
 
 // noWait makes every mbarrier wait succeed at once.
 func noWait(t *testing.T, src []byte) []byte {
+	t.Helper()
 	lines := strings.Split(string(src), "\n")
 	n := 0
 	for i, l := range lines {
@@ -64,6 +64,7 @@ func noWait(t *testing.T, src []byte) []byte {
 // rewrite replaces every match of a regular expression.
 func rewrite(pattern, replacement string) func(*testing.T, []byte) []byte {
 	return func(t *testing.T, src []byte) []byte {
+		t.Helper()
 		re := regexp.MustCompile(pattern)
 		if !re.Match(src) {
 			t.Fatalf("nothing matches %s", pattern)
@@ -111,14 +112,23 @@ func mutants() []mutant {
 			}
 			return r.launch("saxpy", Dim{X: 4}, Dim{X: 256}, 0, y, x, float32(1), int32(1000))
 		}, []Kind{OutOfBounds}},
-		{"saxpy without its block index", elementwise, inside(".entry saxpy(", ".entry saxpy4(", swap("%ctaid.x;", "0;", 0)),
-			func(r *rig) (*Profile, error) { return runSaxpy(r, 1000) }, []Kind{Race}},
+		{
+			"saxpy without its block index", elementwise, inside(".entry saxpy(", ".entry saxpy4(", swap("%ctaid.x;", "0;", 0)),
+			func(r *rig) (*Profile, error) { return runSaxpy(r, 1000) },
+			[]Kind{Race},
+		},
 		{"saxpy4 off by four bytes", elementwise, same, func(r *rig) (*Profile, error) { return runSaxpy4(r, 1000, 4) }, []Kind{Misaligned}},
 		{"sse reads past the end", reduce, same, func(r *rig) (*Profile, error) { return runSSE(r, "sse_atomic", 1000, 1001) }, []Kind{OutOfBounds}},
-		{"sse without its barrier", reduce, inside(".entry sse_atomic(", "ret;", drop("bar.sync \t0;", 0)),
-			func(r *rig) (*Profile, error) { return runSSE(r, "sse_atomic", 1000, 1000) }, []Kind{Race, Uninitialised}},
-		{"sse with a barrier for some lanes", reduce, inside(".entry sse_atomic(", "ret;", swap("bar.sync \t0;", "setp.lt.u32 %p1, %r7, 40;\n@%p1 bar.sync 0;", 0)),
-			func(r *rig) (*Profile, error) { return runSSE(r, "sse_atomic", 1000, 1000) }, []Kind{Divergence, Race, Uninitialised, Deadlock}},
+		{
+			"sse without its barrier", reduce, inside(".entry sse_atomic(", "ret;", drop("bar.sync \t0;", 0)),
+			func(r *rig) (*Profile, error) { return runSSE(r, "sse_atomic", 1000, 1000) },
+			[]Kind{Race, Uninitialised},
+		},
+		{
+			"sse with a barrier for some lanes", reduce, inside(".entry sse_atomic(", "ret;", swap("bar.sync \t0;", "setp.lt.u32 %p1, %r7, 40;\n@%p1 bar.sync 0;", 0)),
+			func(r *rig) (*Profile, error) { return runSSE(r, "sse_atomic", 1000, 1000) },
+			[]Kind{Divergence, Race, Uninitialised, Deadlock},
+		},
 		{"sse_last publishes without a fence", reduce, inside(".entry sse_last(", "", drop("membar.gl;", 0)), runLast, []Kind{Race}},
 		{"sse_last reads without a fence", reduce, inside(".entry sse_last(", "", drop("membar.gl;", 1)), runLast, []Kind{Race}},
 		{"sse_last without its last barrier", reduce, inside(".entry sse_last(", "", drop("bar.sync \t0;", 1)), runLast, []Kind{Race, Uninitialised}},
@@ -137,8 +147,8 @@ func mutants() []mutant {
 		{"wgmma: the producer does not wait for empty", wgmma, producer(noWait), runHopper, []Kind{InFlight, Misuse}},
 		{"wgmma: fewer bytes expected", wgmma, rewrite(`(mov\.u32 \s*%r\d+, )32768;`, "${1}32640;"), runHopper, []Kind{Deadlock, InFlight}},
 		{"wgmma: more arrivals expected", wgmma, rewrite(`(mov\.u32 \s*%r\d+, )2;(\s+// begin inline asm\s+mbarrier\.init)`, "${1}3;${2}"), runHopper, []Kind{Deadlock}},
-		{"wgmma: no fence before", wgmma, func(t *testing.T, s []byte) []byte { return editAll(t, s, "wgmma.fence.sync.aligned;", "") }, runHopper, []Kind{Misuse}},
-		{"wgmma: no wait behind", wgmma, func(t *testing.T, s []byte) []byte { return editAll(t, s, "wgmma.wait_group.sync.aligned 0;", "") }, runHopper, []Kind{InFlight}},
+		{"wgmma: no fence before", wgmma, rewrite("wgmma.fence.sync.aligned;", ""), runHopper, []Kind{Misuse}},
+		{"wgmma: no wait behind", wgmma, rewrite("wgmma.wait_group.sync.aligned 0;", ""), runHopper, []Kind{InFlight}},
 		{"wgmma: no proxy fence before the store", wgmma, drop("fence.proxy.async.shared::cta;", 0), runHopper, []Kind{ProxyFence}},
 		{"wgmma: no barrier before the store", wgmma, inside("fence.proxy.async.shared::cta;", "", swap("bar.sync ", "// ", 0)), runHopper, []Kind{Race, Uninitialised}},
 		{"wgmma: leaves without waiting for the store", wgmma, drop("cp.async.bulk.wait_group 0;", 0), runHopper, []Kind{InFlight}},

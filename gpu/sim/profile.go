@@ -90,6 +90,7 @@ func (w *warp) profileAccess(o *op, x *access, m uint32) {
 		p.sectors(o.pc, m, x.bytes, func(i int) uint64 { return w.address(o, x, i) })
 	case ptx.Shared:
 		p.wavefronts(o.pc, m, x.bytes, func(i int) uint64 { return w.address(o, x, i) - base })
+	default: // neither goes through a bank or a sector
 	}
 }
 

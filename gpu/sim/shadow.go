@@ -142,9 +142,8 @@ func (w *warp) visible(t tag) bool {
 
 // how an access is checked.
 type how struct {
-	tag   tag // of the access, bytes left out
-	lane  int // for ordered
-	async bool
+	tag  tag // of the access, bytes left out
+	lane int // for ordered
 }
 
 // read checks and notes a read of some bytes of a word. It returns the tag that
@@ -154,7 +153,7 @@ func (w *warp) read(cl *cell, h how, bytes uint32) tag {
 		return w.eachByte(cl, h, bytes, (*warp).read)
 	}
 	t := h.tag | tag(bytes)<<byteShift
-	if cl.w != 0 && cl.w.overlaps(t) && !(t.atomic() && cl.w.atomic()) && !w.ordered(cl.w, h.lane) {
+	if cl.w != 0 && cl.w.overlaps(t) && (!t.atomic() || !cl.w.atomic()) && !w.ordered(cl.w, h.lane) {
 		return cl.w
 	}
 	switch {
@@ -181,7 +180,7 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 	t := h.tag | tag(bytes)<<byteShift
 	both := t.atomic()
 	if old := cl.w; old != 0 {
-		if old.overlaps(t) && !(both && old.atomic()) && !w.ordered(old, h.lane) && !sameStore(old, t) {
+		if old.overlaps(t) && (!both || !old.atomic()) && !w.ordered(old, h.lane) && !sameStore(old, t) {
 			return old
 		}
 		if old.bytes()&^bytes != 0 { // some bytes keep their older write
@@ -199,7 +198,7 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 		if *r == 0 {
 			continue
 		}
-		if r.overlaps(tag(bytes)<<byteShift) && !(both && r.atomic()) && !w.ordered(*r, h.lane) {
+		if r.overlaps(tag(bytes)<<byteShift) && (!both || !r.atomic()) && !w.ordered(*r, h.lane) {
 			return *r
 		}
 		if r.bytes()&^bytes == 0 {

@@ -75,10 +75,9 @@ func run(check, fetch bool) error {
 		if len(sources) == 0 {
 			continue
 		}
-		switch {
-		case bin == "":
+		if bin == "" {
 			err = compareHashes(f.src, f.dst)
-		default:
+		} else {
 			err = build(bin, sources, f.dst, check)
 		}
 		if err != nil {

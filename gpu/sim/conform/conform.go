@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )

@@ -63,8 +63,8 @@ func special(t ptx.Type) []uint64 {
 		}
 		return vs
 	}
-	switch n := t.Bits(); {
-	case t == ptx.F16x2 || t == ptx.BF16x2:
+	switch t {
+	case ptx.F16x2, ptx.BF16x2:
 		var vs []uint64
 		h := special(halfOf(t))
 		for i := range h {
@@ -74,7 +74,7 @@ func special(t ptx.Type) []uint64 {
 	default:
 		vs := []uint64{0, 1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256}
 		for _, b := range []int{8, 16, 32, 64} {
-			if b <= n {
+			if b <= t.Bits() {
 				vs = append(vs, 1<<(b-1)-1, 1<<(b-1), 1<<(b-1)+1, 1<<(b-1)<<1-1)
 			}
 		}
@@ -214,7 +214,6 @@ func (f form) source(c *Case, text, dstMem string, size int) string {
 	}
 	text = strings.ReplaceAll(text, "%%", "\x00")
 	text = strings.ReplaceAll(text, "%s", strings.Join(args, ", "))
-	text = strings.ReplaceAll(text, "%d", "%d")
 	b.WriteString("\t" + strings.ReplaceAll(text, "\x00", "%") + "\n")
 	address("out", size)
 	fmt.Fprintf(&b, "\tst.global.%s [%%a], %%d;\n\tret;\n}\n", dstMem)

@@ -188,7 +188,7 @@ func root(a num) num {
 func less(a, b num) bool {
 	switch {
 	case a.inf && a.neg:
-		return !(b.inf && b.neg)
+		return !b.inf || !b.neg
 	case a.inf:
 		return false
 	case b.inf:
@@ -643,7 +643,7 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			}
 			return formats[d].encode(n, r)
 		}
-	case d.Float() && !(rest["rni"] || rest["rzi"] || rest["rmi"] || rest["rpi"]):
+	case d.Float() && !rest["rni"] && !rest["rzi"] && !rest["rmi"] && !rest["rpi"]:
 		f.eval = func(a []uint64) uint64 { return formats[d].encode(number(s, a[0]), r) }
 	case s.Float(): // to an integer, or to a whole number
 		f.eval = func(a []uint64) uint64 {

@@ -354,7 +354,7 @@ func smallForms() []hand {
 			want: lane(func(i int) uint32 {
 				a, b, c := i&1 != 0, i&2 != 0, i&4 != 0
 				r := uint32(0)
-				for k, v := range []bool{a && b, a || !b, a != b, !c, c, i < 9 && a, i > 20 || b, (i == 5) != c, !(i < 9) && a} {
+				for k, v := range []bool{a && b, a || !b, a != b, !c, c, i < 9 && a, i > 20 || b, (i == 5) != c, i >= 9 && a} {
 					if v {
 						r |= 1 << k
 					}

@@ -253,11 +253,19 @@ func conversions() {
 func comparisons(b *bytes.Buffer) {
 	cmps := []struct{ name, sign string }{{"eq", "=="}, {"ne", "!="}, {"lt", "<"}, {"le", "<="}, {"gt", ">"}, {"ge", ">="}}
 	types := []struct{ t, file, conv string }{
-		{"s32", "uint32", "int32(%s)"}, {"u32", "uint32", "%s"}, {"b32", "uint32", "%s"},
-		{"s16", "uint32", "int16(%s)"}, {"u16", "uint32", "uint16(%s)"}, {"b16", "uint32", "uint16(%s)"},
-		{"s64", "uint64", "int64(%s)"}, {"u64", "uint64", "%s"}, {"b64", "uint64", "%s"},
-		{"f32", "uint32", "f32(%s)"}, {"f64", "uint64", "f64(%s)"},
-		{"f16", "uint32", "h2f(uint16(%s))"}, {"bf16", "uint32", "bf2f(uint16(%s))"},
+		{"s32", "uint32", "int32(%s)"},
+		{"u32", "uint32", "%s"},
+		{"b32", "uint32", "%s"},
+		{"s16", "uint32", "int16(%s)"},
+		{"u16", "uint32", "uint16(%s)"},
+		{"b16", "uint32", "uint16(%s)"},
+		{"s64", "uint64", "int64(%s)"},
+		{"u64", "uint64", "%s"},
+		{"b64", "uint64", "%s"},
+		{"f32", "uint32", "f32(%s)"},
+		{"f64", "uint64", "f64(%s)"},
+		{"f16", "uint32", "h2f(uint16(%s))"},
+		{"bf16", "uint32", "bf2f(uint16(%s))"},
 	}
 	var tab32, tab64 strings.Builder
 	emit := func(name, t, file, cond string) {

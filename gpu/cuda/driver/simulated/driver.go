@@ -258,8 +258,8 @@ func (d *Driver) destroy(c *cuContext) {
 	}
 }
 
-// CtxSetCurrent, CtxPushCurrent, CtxPopCurrent and CtxGetCurrent move contexts
-// between threads.
+// CtxSetCurrent moves a context to a thread, as CtxPushCurrent and
+// CtxPopCurrent do.
 func (d *Driver) CtxSetCurrent(t Thread, h Handle) Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -494,8 +494,8 @@ func (d *Driver) stream(c *cuContext, h Handle) (*cuStream, Result) {
 	return s, Success
 }
 
-// Upload, Download, Copy and Set are the copies and fills of the driver. Host
-// memory is read when the call is made, and written at once; in a graph, each
+// Upload copies from the host, Download to it; Copy and Set stay on the device.
+// Host memory is read when the call is made, and written at once; in a graph, each
 // time it is launched.
 func (d *Driver) Upload(t Thread, stream Handle, dst sim.Ptr, src []byte) Result {
 	return d.enqueue(t, stream, func(c *cuContext) Result { return memResult(c.dev.Write(dst, src)) })
