@@ -14,10 +14,11 @@ import (
 	"testing"
 	"unsafe"
 
+	"gorgonia.org/cu"
+
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/sim"
-	"gorgonia.org/cu"
 )
 
 // simulate puts the simulated driver under gorgonia.org/cu, and a context on
