@@ -108,7 +108,11 @@ func (w *warp) run(budget int64) int64 {
 			}
 			if count != nil {
 				count[pc].warps++
-				count[pc].lanes += int64(bits.OnesCount32(m))
+				if o.kind == opBranch { // taken or not, every lane of the split decides
+					count[pc].lanes += int64(bits.OnesCount32(mask))
+				} else {
+					count[pc].lanes += int64(bits.OnesCount32(m))
+				}
 			}
 			if m != 0 && o.sync != alone {
 				if need := w.needs(o, m); need&^m != 0 {
