@@ -1,0 +1,84 @@
+// mse_fwd, tv_fwd, tv_bwd, sum_parts, total: the loss terms of each picture.                  reductions, fp32
+// Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
+//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0
+//          total    l[n] = (content, sum of styles, tv, all)
+// Layout   NHWC; parts (N, blocks); losses (N); total (N,4); terms is a table of device addresses
+// Launch   mse_fwd, tv_fwd: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
+//          grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N). total: 32 threads, grid ceil(N / 32)
+// Hazards  block_sum's barriers
+// Order    strided in the block, then a tree, then the parts in a tree: deterministic
+// Bound    memory: 8 B an element
+// Oracle   ref.MSE, ref.TV, ref.TVGrad, ref.Total   Suite kerneltest
+// ptx: sm_80
+#include "reduce.cuh"
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void mse_fwd_f32(float* __restrict__ parts,
+                                                                         const float* __restrict__ a,
+                                                                         const float* __restrict__ b,
+                                                                         unsigned long long elems, int one_target) {
+    size_t n = blockIdx.y;
+    a += n * elems;
+    if (!one_target) b += n * elems;
+    float s = 0.f;
+    for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < elems;
+         i += (unsigned long long)gridDim.x * blockDim.x) {
+        float d = a[i] - b[i];
+        s = fmaf(d, d, s);
+    }
+    s = block_sum(s);
+    if (threadIdx.x == 0) parts[n * gridDim.x + blockIdx.x] = s;
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_f32(float* __restrict__ parts,
+                                                                        const float* __restrict__ x, int h, int w,
+                                                                        int c) {
+    size_t n = blockIdx.y, row = (size_t)w * c;
+    x += n * h * row;
+    float s = 0.f;
+    for (int y = blockIdx.x; y < h; y += gridDim.x)
+        for (int i = threadIdx.x; i < w * c; i += blockDim.x) {
+            float v = x[y * row + i];
+            if (y + 1 < h) s += fabsf(x[(y + 1) * row + i] - v);
+            if (i + c < w * c) s += fabsf(x[y * row + i + c] - v);
+        }
+    s = block_sum(s);
+    if (threadIdx.x == 0) parts[n * gridDim.x + blockIdx.x] = s;
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void sum_parts_f32(float* __restrict__ l,
+                                                                           const float* __restrict__ parts,
+                                                                           float scale, int blocks) {
+    float s = 0.f;
+    for (int i = threadIdx.x; i < blocks; i += blockDim.x) s += parts[(size_t)blockIdx.x * blocks + i];
+    s = block_sum(s);
+    if (threadIdx.x == 0) l[blockIdx.x] = s * scale;
+}
+
+__device__ __forceinline__ float sign(float v) { return v > 0.f ? 1.f : v < 0.f ? -1.f : 0.f; }
+
+extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__ dx, const float* __restrict__ x,
+                                                             float k, int h, int w, int c) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
+    if (i >= w * c) return;
+    size_t row = (size_t)w * c, at = ((size_t)blockIdx.z * h + y) * row + i;
+    float v = x[at], s = 0.f;
+    if (y > 0) s += sign(v - x[at - row]);
+    if (y + 1 < h) s += sign(v - x[at + row]);
+    if (i >= c) s += sign(v - x[at - c]);
+    if (i + c < w * c) s += sign(v - x[at + c]);
+    dx[at] = k * s;
+}
+
+extern "C" __global__ __launch_bounds__(32) void total_f32(float* __restrict__ l, const float* const* terms,
+                                                           int contents, int styles, int pictures) {
+    int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= pictures) return;
+    float c = 0.f, s = 0.f;
+    for (int i = 0; i < contents; i++) c += terms[i][n];
+    for (int i = 0; i < styles; i++) s += terms[contents + i][n];
+    float tv = terms[contents + styles][n];
+    l[4 * n] = c;
+    l[4 * n + 1] = s;
+    l[4 * n + 2] = tv;
+    l[4 * n + 3] = c + s + tv;
+}
