@@ -32,6 +32,11 @@ func (d *decoder) mov() {
 	}
 	if t == ptx.Pred {
 		d.o.d = d.dstPred(dst)
+		if imm, ok := src.(ptx.Imm); ok {
+			v := -one(imm.Bits != 0)
+			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | v&m }
+			return
+		}
 		a, not := d.predicate(src)
 		d.o.a = a
 		d.o.fn = func(w *warp, o *op, m uint32) {

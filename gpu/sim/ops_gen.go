@@ -128,6 +128,7 @@ var laneOps = map[string]laneOp{
 	"sqrt.approx.f32":        {"rr", op_sqrt_approx_f32},
 	"sqrt.rn.f64":            {"qq", op_sqrt_rn_f64},
 	"rcp.rn.f32":             {"rr", op_rcp_rn_f32},
+	"rcp.rn.f64":             {"qq", op_rcp_rn_f64},
 	"rcp.approx.f32":         {"rr", op_rcp_approx_f32},
 	"rsqrt.approx.f32":       {"rr", op_rsqrt_approx_f32},
 	"ex2.approx.f32":         {"rr", op_ex2_approx_f32},
@@ -299,18 +300,26 @@ var laneOps = map[string]laneOp{
 	"cvt.rni.s32.f32":        {"rr", op_cvt_rni_s32_f32},
 	"cvt.rni.u32.f32":        {"rr", op_cvt_rni_u32_f32},
 	"cvt.rni.f32.f32":        {"rr", op_cvt_rni_f32_f32},
+	"cvt.rni.s32.f64":        {"rq", op_cvt_rni_s32_f64},
+	"cvt.rni.u32.f64":        {"rq", op_cvt_rni_u32_f64},
 	"cvt.rni.s32.f16":        {"rr", op_cvt_rni_s32_f16},
 	"cvt.rzi.s32.f32":        {"rr", op_cvt_rzi_s32_f32},
 	"cvt.rzi.u32.f32":        {"rr", op_cvt_rzi_u32_f32},
 	"cvt.rzi.f32.f32":        {"rr", op_cvt_rzi_f32_f32},
+	"cvt.rzi.s32.f64":        {"rq", op_cvt_rzi_s32_f64},
+	"cvt.rzi.u32.f64":        {"rq", op_cvt_rzi_u32_f64},
 	"cvt.rzi.s32.f16":        {"rr", op_cvt_rzi_s32_f16},
 	"cvt.rmi.s32.f32":        {"rr", op_cvt_rmi_s32_f32},
 	"cvt.rmi.u32.f32":        {"rr", op_cvt_rmi_u32_f32},
 	"cvt.rmi.f32.f32":        {"rr", op_cvt_rmi_f32_f32},
+	"cvt.rmi.s32.f64":        {"rq", op_cvt_rmi_s32_f64},
+	"cvt.rmi.u32.f64":        {"rq", op_cvt_rmi_u32_f64},
 	"cvt.rmi.s32.f16":        {"rr", op_cvt_rmi_s32_f16},
 	"cvt.rpi.s32.f32":        {"rr", op_cvt_rpi_s32_f32},
 	"cvt.rpi.u32.f32":        {"rr", op_cvt_rpi_u32_f32},
 	"cvt.rpi.f32.f32":        {"rr", op_cvt_rpi_f32_f32},
+	"cvt.rpi.s32.f64":        {"rq", op_cvt_rpi_s32_f64},
+	"cvt.rpi.u32.f64":        {"rq", op_cvt_rpi_u32_f64},
 	"cvt.rpi.s32.f16":        {"rr", op_cvt_rpi_s32_f16},
 	"cvt.f32.f16":            {"rr", op_cvt_f32_f16},
 	"cvt.f32.bf16":           {"rr", op_cvt_f32_bf16},
@@ -1994,6 +2003,20 @@ func op_rcp_rn_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(rcp32(f32(A[i])))
+	}
+}
+
+func op_rcp_rn_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = b64(1 / f64(A[i]))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(1 / f64(A[i]))
 	}
 }
 
@@ -4391,6 +4414,34 @@ func op_cvt_rni_f32_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_cvt_rni_s32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toS32(math.RoundToEven(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toS32(math.RoundToEven(f64(A[i])))
+	}
+}
+
+func op_cvt_rni_u32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toU32(math.RoundToEven(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toU32(math.RoundToEven(f64(A[i])))
+	}
+}
+
 func op_cvt_rni_s32_f16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
@@ -4444,6 +4495,34 @@ func op_cvt_rzi_f32_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(float32(math.Trunc(float64(f32(A[i])))))
+	}
+}
+
+func op_cvt_rzi_s32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toS32(math.Trunc(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toS32(math.Trunc(f64(A[i])))
+	}
+}
+
+func op_cvt_rzi_u32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toU32(math.Trunc(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toU32(math.Trunc(f64(A[i])))
 	}
 }
 
@@ -4503,6 +4582,34 @@ func op_cvt_rmi_f32_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_cvt_rmi_s32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toS32(math.Floor(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toS32(math.Floor(f64(A[i])))
+	}
+}
+
+func op_cvt_rmi_u32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toU32(math.Floor(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toU32(math.Floor(f64(A[i])))
+	}
+}
+
 func op_cvt_rmi_s32_f16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
@@ -4556,6 +4663,34 @@ func op_cvt_rpi_f32_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(float32(math.Ceil(float64(f32(A[i])))))
+	}
+}
+
+func op_cvt_rpi_s32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toS32(math.Ceil(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toS32(math.Ceil(f64(A[i])))
+	}
+}
+
+func op_cvt_rpi_u32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = toU32(math.Ceil(f64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toU32(math.Ceil(f64(A[i])))
 	}
 }
 

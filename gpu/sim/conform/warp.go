@@ -325,7 +325,7 @@ func smallForms() []hand {
 			body: load + "lop3.b32 %r3, %r0, %t, 0x5555aaaa, 149;\nst.global.u32 [%me], %r3;", // ~((a&b)^c)
 		},
 		{
-			covers: []string{"selp.b32", "selp.u16", "selp.b64", "selp.f32", "selp.s32"}, name: "selp", in: [][]byte{in},
+			covers: []string{"selp.b32", "selp.u16", "selp.b64", "selp.f64", "selp.f32", "selp.s32"}, name: "selp", in: [][]byte{in},
 			want: lane(func(i int) uint32 {
 				if i&1 == 1 {
 					return at(i)&0xffff + 3*at(i)
@@ -341,6 +341,7 @@ func smallForms() []hand {
 				cvt.u64.u32 %q1, %r0;
 				cvt.u64.u32 %q2, %t;
 				selp.b64 %q3, %q1, %q2, %p0;
+				selp.f64 %q3, %q3, %q2, %p0;
 				cvt.u32.u64 %r4, %q3;
 				selp.f32 %r5, %r0, %t, %p0;
 				selp.s32 %r6, %r5, %r5, !%p0;
@@ -354,7 +355,7 @@ func smallForms() []hand {
 			want: lane(func(i int) uint32 {
 				a, b, c := i&1 != 0, i&2 != 0, i&4 != 0
 				r := uint32(0)
-				for k, v := range []bool{a && b, a || !b, a != b, !c, c, i < 9 && a, i > 20 || b, (i == 5) != c, i >= 9 && a} {
+				for k, v := range []bool{a && b, a || !b, a != b, !c, c, i < 9 && a, i > 20 || b, (i == 5) != c, i >= 9 && a, true, false} {
 					if v {
 						r |= 1 << k
 					}
@@ -385,6 +386,10 @@ func smallForms() []hand {
 				@%p3 or.b32 %r1, %r1, 64;
 				setp.eq.xor.u32 %p3, %t, 5, %p2;
 				@%p3 or.b32 %r1, %r1, 128;
+				mov.pred %p4, -1;
+				@%p4 or.b32 %r1, %r1, 512;
+				mov.pred %p4, 0;
+				@%p4 or.b32 %r1, %r1, 1024;
 				st.global.u32 [%me], %r1;`,
 		},
 		{ // lane t goes round t times; odd lanes leave early

@@ -103,6 +103,7 @@ func arithmetic() {
 	add("sqrt.approx.f32", "rr", "b32(sqrt32(f32(A)))")
 	add("sqrt.rn.f64", "qq", "b64(math.Sqrt(f64(A)))")
 	add("rcp.rn.f32", "rr", "b32(rcp32(f32(A)))")
+	add("rcp.rn.f64", "qq", "b64(1/f64(A))")
 	add("rcp.approx.f32", "rr", "b32(rcp32(f32(A)))")
 	add("rsqrt.approx.f32", "rr", "b32(rsqrt32(f32(A)))")
 	for _, o := range []struct{ name, fn string }{{"ex2", "ex2"}, {"lg2", "lg2"}, {"sin", "sin32"}, {"cos", "cos32"}, {"tanh", "tanh32"}} {
@@ -228,6 +229,8 @@ func conversions() {
 		add("cvt."+r.mode+".s32.f32", "rr", "toS32("+r.fn+"(float64(f32(A))))")
 		add("cvt."+r.mode+".u32.f32", "rr", "toU32("+r.fn+"(float64(f32(A))))")
 		add("cvt."+r.mode+".f32.f32", "rr", "b32(float32("+r.fn+"(float64(f32(A)))))")
+		add("cvt."+r.mode+".s32.f64", "rq", "toS32("+r.fn+"(f64(A)))")
+		add("cvt."+r.mode+".u32.f64", "rq", "toU32("+r.fn+"(f64(A)))")
 		add("cvt."+r.mode+".s32.f16", "rr", "toS32("+r.fn+"(float64(h2f(uint16(A)))))")
 	}
 	add("cvt.f32.f16", "rr", "b32(h2f(uint16(A)))")

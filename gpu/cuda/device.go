@@ -1,0 +1,243 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"gorgonia.org/cu"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/kernels"
+)
+
+// minCapability and minDriver are what the kernels were compiled for.
+const (
+	minCapability = 80
+	minDriver     = 11000 // CUDA 11.0 reads PTX 7.0
+)
+
+// Device is one CUDA device with a context of its own.
+type Device struct {
+	opt  Options
+	work chan func()
+	done sync.WaitGroup
+
+	dev       cu.Device
+	ctx       cu.CUContext
+	stream    cu.Stream
+	modules   []*module
+	functions map[string]cu.Function
+	info      gpu.Info
+	cc        int
+
+	mu      sync.Mutex
+	closed  bool
+	lost    bool // a kernel failed: the context answers nothing but its error
+	weights map[weightKey]*uploaded
+}
+
+// uploaded is a packed constant on the device, shared by programs.
+type uploaded struct {
+	ptr   cu.DevicePtr
+	bytes int64
+}
+
+// Count returns how many devices there are.
+func Count() (int, error) {
+	n, err := cu.NumDevices()
+	return n, wrap("count devices", err)
+}
+
+// Open opens a device. With opt.Simulate it is the simulated one.
+func Open(opt Options) (*Device, error) {
+	if opt.Simulate != nil {
+		driver.Simulate(opt.Simulate)
+	} else if driver.Simulated() == nil {
+		if err := driver.Native(); err != nil {
+			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
+		}
+	}
+	d := &Device{opt: opt, work: make(chan func()), functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
+	d.done.Go(func() {
+		runtime.LockOSThread() // the context is current to this thread alone
+		for f := range d.work {
+			f()
+		}
+	})
+	if err := d.do(d.open); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// do runs f on the thread that owns the context.
+func (d *Device) do(f func() error) error {
+	var err error
+	ran := make(chan struct{})
+	d.work <- func() {
+		defer close(ran)
+		err = f()
+	}
+	<-ran
+	return err
+}
+
+func (d *Device) open() error {
+	n, err := cu.NumDevices()
+	if err != nil || n == 0 {
+		return fmt.Errorf("%w: the driver finds no CUDA device", gpu.ErrNoDevice)
+	}
+	if d.opt.Ordinal >= n {
+		return fmt.Errorf("%w %d: there are %d", gpu.ErrNoDevice, d.opt.Ordinal, n)
+	}
+	if v := cu.Version(); v < minDriver {
+		return fmt.Errorf("the NVIDIA driver supports CUDA %d.%d, this program needs %d.%d: install a newer driver: %w",
+			v/1000, v%1000/10, minDriver/1000, minDriver%1000/10, gpu.ErrUnsupported)
+	}
+	if d.dev, err = cu.GetDevice(d.opt.Ordinal); err != nil {
+		return wrap("open the device", err)
+	}
+	name, err := d.dev.Name()
+	if err != nil {
+		return wrap("ask for the device's name", err)
+	}
+	major, err := d.dev.Attribute(cu.ComputeCapabilityMajor)
+	if err != nil {
+		return wrap("ask for the capability", err)
+	}
+	minor, err := d.dev.Attribute(cu.ComputeCapabilityMinor)
+	if err != nil {
+		return wrap("ask for the capability", err)
+	}
+	d.cc = 10*major + minor
+	if d.cc < minCapability {
+		return fmt.Errorf("%s has compute capability %d.%d, the kernels need %d.%d (Ampere or later); use --device cpu: %w",
+			name, major, minor, minCapability/10, minCapability%10, gpu.ErrUnsupported)
+	}
+	if d.ctx, err = d.dev.MakeContext(cu.SchedAuto); err != nil {
+		return wrap("make a context", err)
+	}
+	if d.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return wrap("make a stream", err)
+	}
+	_, total, err := cu.MemInfo()
+	if err != nil {
+		return wrap("ask for the memory", err)
+	}
+	kind := "cuda"
+	detail := fmt.Sprintf("sm_%d, driver %d.%d", d.cc, cu.Version()/1000, cu.Version()%1000/10)
+	if driver.Simulated() != nil {
+		kind, detail = "sim", fmt.Sprintf("sm_%d, every check on", d.cc)
+	}
+	d.info = gpu.Info{Kind: kind, Name: name, Detail: detail, Memory: total}
+	return d.load()
+}
+
+// load compiles the kernels.
+func (d *Device) load() error {
+	mods, err := kernels.Modules("sm80")
+	if err != nil {
+		return err
+	}
+	byName := map[string]*module{}
+	for _, m := range mods {
+		mod, err := loadModule(m.Name, m.PTX)
+		if err != nil {
+			return err
+		}
+		d.modules = append(d.modules, mod)
+		byName[m.Name] = mod
+	}
+	for _, s := range kernels.All {
+		if d.functions[s.Entry], err = byName[s.Module].function(s.Entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Info describes the device.
+func (d *Device) Info() gpu.Info { return d.info }
+
+// Close frees what the device holds. Runners must be closed before.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	err := d.do(func() error {
+		if d.ctx == (cu.CUContext{}) {
+			return nil
+		}
+		var errs []error
+		for _, w := range d.weights {
+			errs = append(errs, wrap("free", cu.MemFree(w.ptr)))
+		}
+		for _, m := range d.modules {
+			errs = append(errs, m.unload())
+		}
+		if d.stream != (cu.Stream{}) {
+			errs = append(errs, wrap("destroy the stream", d.stream.Destroy()))
+		}
+		// After a kernel's error every call answers with it, and the context is all
+		// that can and must go.
+		if err := wrap("destroy the context", d.ctx.Destroy()); err != nil {
+			errs = append(errs, err)
+		} else if d.lost {
+			return nil
+		}
+		return errors.Join(errs...)
+	})
+	close(d.work)
+	d.done.Wait()
+	return err
+}
+
+// Rate measures a small program for a moment.
+func (d *Device) Rate(ctx context.Context) (float64, error) {
+	p := &gpu.Program{}
+	zero := make([]float32, 64*9*64+64)
+	w := p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, zero[:64*9*64])
+	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, zero[64*9*64:])
+	n := 512
+	if driver.Simulated() != nil {
+		n = 16
+	}
+	x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: 1, H: n, W: n, C: 64})
+	p.Output(p.Conv3x3Dgrad("back", p.ReLU("relu", p.Conv3x3("there", x, w, b)), w))
+	r, err := d.Compile(p)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if err := r.Write(x, make([]float32, x.Shape.Elems())); err != nil {
+		return 0, err
+	}
+	if _, err := r.Run(ctx, 1); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	const runs = 3
+	if _, err := r.Run(ctx, runs); err != nil {
+		return 0, err
+	}
+	return runs * float64(p.FLOPs()) / time.Since(start).Seconds(), nil
+}
+
+// report adds what the simulator found to an error.
+func report(err error) error {
+	if s := driver.Simulated(); err != nil && s != nil && s.Report() != nil {
+		return fmt.Errorf("%w\n%w", err, s.Report())
+	}
+	return err
+}

@@ -1,0 +1,17 @@
+//go:build !cuda
+
+package cuda
+
+import (
+	"fmt"
+
+	"github.com/stylize-gpu/stylize/gpu"
+)
+
+// Open says that this build has no CUDA.
+func Open(Options) (gpu.Device, error) {
+	return nil, fmt.Errorf("this build has no CUDA (make build, with a C compiler on Linux, makes one that has): %w", gpu.ErrNoDevice)
+}
+
+// Count is 0 in this build.
+func Count() (int, error) { return 0, nil }

@@ -1,0 +1,271 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels"
+)
+
+// Plan says what Compile would take.
+func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
+	l, err := layOut(p)
+	if err != nil {
+		return nil, err
+	}
+	return l.plan, nil
+}
+
+// runner is a compiled program: its memory and the graph of one iteration.
+type runner struct {
+	d      *Device
+	l      *layout
+	allocs []cu.DevicePtr // the arena; in Check mode one for each span
+	graph  *graph
+}
+
+// Compile places the program, uploads its constants and captures its graph.
+func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
+	l, err := layOut(p)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{d: d, l: l}
+	if err := d.do(func() error { return r.build(p) }); err != nil {
+		return nil, errors.Join(report(err), r.Close())
+	}
+	return r, nil
+}
+
+func (r *runner) build(p *gpu.Program) error {
+	if err := r.allocate(); err != nil {
+		return err
+	}
+	for _, b := range p.Buffers {
+		i, ok := r.l.span[b]
+		if !ok {
+			continue
+		}
+		switch b.Role {
+		case gpu.Const:
+			if err := upload(r.span(i), floats(b.Data)); err != nil {
+				return err
+			}
+		case gpu.Input, gpu.State: // the host may leave them untouched
+			if err := wrap("clear "+b.Name, cu.MemsetD32(r.span(i), 0, b.Bytes()/4)); err != nil {
+				return err
+			}
+		case gpu.Temp, gpu.Output:
+		}
+	}
+	for i, s := range r.l.steps {
+		if r.l.tables[i] < 0 {
+			continue
+		}
+		for k, b := range s.addresses {
+			binary.LittleEndian.PutUint64(s.table[8*k:], uint64(r.span(r.l.span[b])))
+		}
+		if err := upload(r.span(r.l.tables[i]), s.table); err != nil {
+			return err
+		}
+	}
+	for key, w := range r.l.weights {
+		if err := r.d.keep(key, w); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.graph, err = capture(r.d.stream, func() error { return r.enqueue() })
+	return err
+}
+
+// allocate takes the arena; the error of one too large says what is free.
+func (r *runner) allocate() error {
+	l := r.l
+	if !r.d.opt.Check {
+		p, err := cu.MemAlloc(max(l.place.Bytes, 1))
+		if err != nil {
+			return r.d.short(l.plan, wrap("allocate", err))
+		}
+		r.allocs = []cu.DevicePtr{p}
+		return nil
+	}
+	for _, s := range l.spans {
+		p, err := cu.MemAlloc(max(s.Bytes, 1))
+		if err != nil {
+			return r.d.short(l.plan, wrap("allocate", err))
+		}
+		r.allocs = append(r.allocs, p)
+		if sd := driver.Simulated(); sd != nil {
+			sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), s.Name)
+		}
+	}
+	return nil
+}
+
+// short explains a lack of memory.
+func (d *Device) short(p *gpu.Plan, err error) error {
+	if !errors.Is(err, gpu.ErrOutOfMemory) {
+		return err
+	}
+	free, total, e := cu.MemInfo()
+	if e != nil {
+		return err
+	}
+	return fmt.Errorf("%s: the program needs %.2f GB and %.2f GB of weights; %.2f of %.2f GB are free: %w",
+		d.info.Kind, float64(p.Arena)/1e9, float64(p.Weights)/1e9, float64(free)/1e9, float64(total)/1e9, err)
+}
+
+// span is the address of a span.
+func (r *runner) span(i int) cu.DevicePtr {
+	if r.d.opt.Check {
+		return r.allocs[i]
+	}
+	return r.allocs[0] + cu.DevicePtr(r.l.place.Offsets[i])
+}
+
+func upload(p cu.DevicePtr, b []byte) error {
+	return wrap("upload", cu.MemcpyHtoD(p, unsafe.Pointer(&b[0]), int64(len(b))))
+}
+
+// keep packs and uploads a constant, once for all programs.
+func (d *Device) keep(key weightKey, w *weight) error {
+	if d.weights[key] != nil {
+		return nil
+	}
+	p, err := cu.MemAlloc(4 * int64(w.n))
+	if err != nil {
+		return d.short(&gpu.Plan{Weights: 4 * int64(w.n)}, wrap("allocate weights", err))
+	}
+	u := &uploaded{ptr: p, bytes: 4 * int64(w.n)}
+	d.weights[key] = u
+	if sd := driver.Simulated(); sd != nil {
+		sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), w.name)
+	}
+	return upload(p, floats(w.pack()))
+}
+
+// enqueue launches every kernel of one iteration.
+func (r *runner) enqueue() error {
+	keys := map[*weight]cu.DevicePtr{}
+	for key, w := range r.l.weights {
+		keys[w] = r.d.weights[key].ptr
+	}
+	for i, s := range r.l.steps {
+		for _, la := range s.launches {
+			cells := make([]uint64, len(la.args)) // cu copies 8 bytes of each
+			ptrs := make([]unsafe.Pointer, len(la.args))
+			for k, a := range la.args {
+				switch a.where {
+				case scalar:
+					cells[k] = a.bits
+				case inBuffer:
+					cells[k] = uint64(r.span(r.l.span[a.buf]))
+				case inScratch:
+					cells[k] = uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
+				case inTable:
+					cells[k] = uint64(r.span(r.l.tables[i])) + uint64(a.offset)
+				case inWeights:
+					cells[k] = uint64(keys[a.weight])
+				}
+				ptrs[k] = unsafe.Pointer(&cells[k])
+			}
+			f := r.d.functions[la.spec.Entry]
+			if err := f.Launch(la.grid[0], la.grid[1], la.grid[2], la.spec.Threads, 1, 1, 0, r.d.stream, ptrs); err != nil {
+				return &LaunchError{la.spec, la.grid, s.op.String(), wrap("launch", err)}
+			}
+		}
+	}
+	return nil
+}
+
+// LaunchError says which launch the driver refused.
+type LaunchError struct {
+	Spec *kernels.Spec
+	Grid [3]int
+	Op   string
+	Err  error
+}
+
+func (e *LaunchError) Error() string {
+	return fmt.Sprintf("%s grid %v block %d for %s: %v", e.Spec.Entry, e.Grid, e.Spec.Threads, e.Op, e.Err)
+}
+
+// Unwrap returns the driver's answer.
+func (e *LaunchError) Unwrap() error { return e.Err }
+
+// Write sets an input or state buffer.
+func (r *runner) Write(b *gpu.Buffer, data []float32) error {
+	if err := gpu.CheckIO(b, len(data), true); err != nil {
+		return err
+	}
+	return r.d.do(func() error {
+		return wrap("write "+b.Name, cu.MemcpyHtoD(r.span(r.l.span[b]), unsafe.Pointer(&data[0]), b.Bytes()))
+	})
+}
+
+// Read copies a buffer to the host.
+func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
+	if err := gpu.CheckIO(b, len(dst), false); err != nil {
+		return err
+	}
+	return r.d.do(func() error {
+		return wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&dst[0]), r.span(r.l.span[b]), b.Bytes()))
+	})
+}
+
+// Run launches the graph n times. It looks at ctx between launches, and waits
+// for what it has launched.
+func (r *runner) Run(ctx context.Context, n int) (done int, err error) {
+	err = r.d.do(func() error {
+		for done < n {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := r.graph.launch(r.d.stream); err != nil {
+				r.d.lost = true
+				return err
+			}
+			done++
+		}
+		return nil
+	})
+	if e := r.d.do(func() error { return wrap("run", r.d.stream.Synchronize()) }); e != nil {
+		r.d.lost = true // what was launched cannot be trusted
+		return 0, report(e)
+	}
+	return done, report(err)
+}
+
+// Plan is what Compile took.
+func (r *runner) Plan() *gpu.Plan { return r.l.plan }
+
+// Close frees the program's memory.
+func (r *runner) Close() error {
+	return r.d.do(func() error {
+		var errs []error
+		if r.graph != nil {
+			errs = append(errs, r.graph.destroy())
+		}
+		for _, p := range r.allocs {
+			errs = append(errs, wrap("free", cu.MemFree(p)))
+		}
+		r.graph, r.allocs = nil, nil
+		if r.d.lost { // the context answers with the kernel's error
+			return nil
+		}
+		return errors.Join(errs...)
+	})
+}

@@ -1,0 +1,95 @@
+// Package kernels holds the CUDA kernels: one .cu for each group of operations,
+// the PTX that tools/ptx compiled them to, and [All], which says of every entry
+// what it takes and how it is launched. Its folders ref, kerneltest and host are
+// packages of their own.
+//
+// Imports nothing of this module.
+package kernels
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+)
+
+//go:embed ptx
+var files embed.FS
+
+// Module is one PTX source.
+type Module struct {
+	Name string // "conv3x3_f32"
+	PTX  string
+}
+
+// Modules returns the sources compiled for an architecture: "sm80", "sm90a".
+func Modules(arch string) ([]Module, error) {
+	entries, err := files.ReadDir("ptx")
+	if err != nil {
+		return nil, err
+	}
+	var ms []Module
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), "."+arch+".ptx")
+		if !ok {
+			continue
+		}
+		b, err := files.ReadFile(path.Join("ptx", e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		ms = append(ms, Module{name, string(b)})
+	}
+	if len(ms) == 0 {
+		return nil, fmt.Errorf("kernels: nothing is compiled for %s", arch)
+	}
+	return ms, nil
+}
+
+// Arg is the type of a kernel's parameter.
+type Arg uint8
+
+// The types: a device address, and scalars.
+const (
+	Ptr Arg = iota
+	U32
+	U64
+	F32
+)
+
+// Spec is what a caller must know of an entry.
+type Spec struct {
+	Module  string
+	Entry   string
+	Threads int   // of a block
+	Args    []Arg // in order
+}
+
+// All lists the entries, by name.
+var All = func() map[string]*Spec {
+	m := map[string]*Spec{}
+	add := func(module, entry string, threads int, args ...Arg) {
+		m[entry] = &Spec{module, entry, threads, args}
+	}
+	add("elementwise", "relu_fwd_f32", 256, Ptr, Ptr, U64)
+	add("elementwise", "relu_bwd_f32", 256, Ptr, Ptr, Ptr, U64)
+	add("elementwise", "add_f32", 256, Ptr, Ptr, Ptr, U64)
+	add("elementwise", "mse_bwd_f32", 256, Ptr, Ptr, Ptr, F32, U64, U64)
+	add("normalize", "normalize_fwd_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
+	add("normalize", "normalize_bwd_f32", 256, Ptr, Ptr, Ptr, U32, U32)
+	add("avgpool2x2", "avgpool2x2_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
+	add("avgpool2x2", "avgpool2x2_bwd_f32", 256, Ptr, Ptr, U32, U32, U32)
+	add("conv3x3_f32", "conv3x3_f32_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
+	add("gram", "gram_fwd_f32_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
+	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
+	add("gram", "gram_bwd_f32_64x64x16", 256, Ptr, Ptr, Ptr, F32, U32, U32)
+	add("losses", "mse_fwd_f32", 256, Ptr, Ptr, Ptr, U64, U32)
+	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
+	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)
+	add("losses", "sum_parts_f32", 256, Ptr, Ptr, F32, U32)
+	add("losses", "total_f32", 32, Ptr, Ptr, U32, U32, U32)
+	add("adam", "adam_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
+	add("adam", "stats_f32", 256, Ptr, Ptr, Ptr, U32, U32)
+	add("adam", "record_f32", 32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32)
+	return m
+}()
