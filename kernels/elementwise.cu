@@ -1,42 +1,53 @@
-// relu_fwd, relu_bwd, add, mse_bwd: one element a thread, any shape.                          streaming, fp32
+// relu_fwd, relu_bwd, add, mse_bwd: one element a thread, any shape.                          streaming
 // Maths    relu_fwd  y = x < 0 ? 0 : x (a NaN stays one)      relu_bwd  dx = y > 0 ? dy : 0
-//          add       y = a + b                               mse_bwd   da[n] = k (a[n] - b[n]), k = 2 scale / elements
-// Layout   dense; mse_bwd: b holds as many pictures as a (b_elems = elems) or one (b_elems = a picture)
+//          add       y = a + b                               mse_bwd   da[n] = k S (a[n] - b[n]), k = 2 scale / elements
+// Layout   dense, T in {fp32, fp16, bf16}; mse_bwd: b holds as many pictures as a (b_elems = elems) or one (a picture);
+//          S is the loss scale, one value on the device
 // Launch   256 threads; grid ceil(elems / 256)
 // Hazards  none: every thread owns its element
-// Bound    memory: 8 to 12 B an element
+// Bound    memory: 2 to 3 sizeof(T) an element
 // Oracle   ref.ReLU, ref.ReLUGrad, ref.Add, ref.MSEGrad   Suite kerneltest
 // ptx: sm_80
+#include "types.cuh"
 
 __device__ __forceinline__ unsigned long long element() {
     return (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-extern "C" __global__ __launch_bounds__(256) void relu_fwd_f32(float* __restrict__ y, const float* __restrict__ x,
-                                                               unsigned long long elems) {
-    unsigned long long i = element();
-    if (i < elems) y[i] = x[i] < 0.f ? 0.f : x[i];
-}
+#define RELU_FWD(T)                                                                                              \
+    extern "C" __global__ __launch_bounds__(256) void relu_fwd_##T(T* __restrict__ y, const T* __restrict__ x,   \
+                                                                   unsigned long long elems) {                   \
+        unsigned long long i = element();                                                                        \
+        if (i >= elems) return;                                                                                  \
+        float v = load(x + i);                                                                                   \
+        store(y + i, v < 0.f ? 0.f : v);                                                                         \
+    }
+FOR_EACH_TYPE(RELU_FWD)
 
-extern "C" __global__ __launch_bounds__(256) void relu_bwd_f32(float* __restrict__ dx, const float* __restrict__ dy,
-                                                               const float* __restrict__ y,
-                                                               unsigned long long elems) {
-    unsigned long long i = element();
-    if (i < elems) dx[i] = y[i] > 0.f ? dy[i] : 0.f;
-}
+#define RELU_BWD(T)                                                                                              \
+    extern "C" __global__ __launch_bounds__(256) void relu_bwd_##T(T* __restrict__ dx, const T* __restrict__ dy, \
+                                                                   const T* __restrict__ y,                      \
+                                                                   unsigned long long elems) {                   \
+        unsigned long long i = element();                                                                        \
+        if (i < elems) store(dx + i, load(y + i) > 0.f ? load(dy + i) : 0.f);                                    \
+    }
+FOR_EACH_TYPE(RELU_BWD)
 
-extern "C" __global__ __launch_bounds__(256) void add_f32(float* __restrict__ y, const float* __restrict__ a,
-                                                          const float* __restrict__ b, unsigned long long elems) {
-    unsigned long long i = element();
-    if (i < elems) y[i] = a[i] + b[i];
-}
+#define ADD(T)                                                                                                   \
+    extern "C" __global__ __launch_bounds__(256) void add_##T(T* __restrict__ y, const T* __restrict__ a,        \
+                                                              const T* __restrict__ b, unsigned long long elems) { \
+        unsigned long long i = element();                                                                        \
+        if (i < elems) store(y + i, load(a + i) + load(b + i));                                                  \
+    }
+FOR_EACH_TYPE(ADD)
 
-extern "C" __global__ __launch_bounds__(256) void mse_bwd_f32(float* __restrict__ da, const float* __restrict__ a,
-                                                              const float* __restrict__ b, float k,
-                                                              unsigned long long elems,
-                                                              unsigned long long b_elems) {
-    unsigned long long i = element();
-    if (i >= elems) return;
-    unsigned long long j = b_elems == elems ? i : i % b_elems;
-    da[i] = k * (a[i] - b[j]);
-}
+#define MSE_BWD(T)                                                                                               \
+    extern "C" __global__ __launch_bounds__(256) void mse_bwd_##T(                                               \
+        T* __restrict__ da, const T* __restrict__ a, const T* __restrict__ b, const float* __restrict__ scale,   \
+        float k, unsigned long long elems, unsigned long long b_elems) {                                         \
+        unsigned long long i = element();                                                                        \
+        if (i >= elems) return;                                                                                  \
+        unsigned long long j = b_elems == elems ? i : i % b_elems;                                               \
+        store(da + i, k * *scale * (load(a + i) - load(b + j)));                                                 \
+    }
+FOR_EACH_TYPE(MSE_BWD)

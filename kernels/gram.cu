@@ -1,7 +1,7 @@
-// gram_fwd, gram_bwd: Gram matrix of a feature map, and its gradient.                          GEMM, SIMT fp32
+// gram_fwd, gram_bwd: Gram matrix of a feature map, and its gradient.                          GEMM, SIMT
 // Maths    fwd  g[n,i,j] = scale sum_p f[n,p,i] f[n,p,j]
-//          bwd  df[n,p,i] = scale sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j]      scale = 1 / (C H W) in both
-// Layout   f NHWC, P = H*W pixels; g (N,C,C)
+//          bwd  df[n,p,i] = scale sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j]      scale = 1 / (C H W) in both, times S in bwd
+// Layout   f, df NHWC in T, P = H*W pixels; g, dg (N,C,C) fp32; S the loss scale
 // Shapes   any; P < 2^31
 // Launch   256 threads. fwd: grid (ceil(C/64), ceil(C/64), N*splits), each block sums pps pixels into part
 //          (N,splits,C,C); gram_sum adds the splits in order: grid (ceil(C*C/256), N).
@@ -12,6 +12,7 @@
 // Bound    fwd relu1_1 at 512x512: 2.1 GFLOP, 67 MB: memory. Later layers: compute
 // Oracle   ref.Gram, ref.GramGrad   Suite kerneltest
 // ptx: sm_80
+#include "types.cuh"
 
 constexpr int BT = 64, BK = 16, kThreads = 256, kPad = 4;
 
@@ -29,23 +30,23 @@ __device__ __forceinline__ void multiply(float (&acc)[4][4], const float (&s_a)[
     }
 }
 
-extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_fwd_f32_64x64x16(float* __restrict__ part,
-                                                                               const float* __restrict__ f, int pixels,
-                                                                               int c, int splits, int pps) {
+template <class T>
+__device__ __forceinline__ void gram_fwd(float* __restrict__ part, const T* __restrict__ f, int pixels, int c,
+                                         int splits, int pps) {
     __shared__ __align__(16) float s_a[BK][BT + kPad], s_b[BK][BT + kPad];   // (pixel, channel)
     int t = threadIdx.x, ty = t >> 4, tx = t & 15;
     int i0 = blockIdx.y * BT, j0 = blockIdx.x * BT, n = blockIdx.z / splits, split = blockIdx.z % splits;
     int p0 = split * pps, p1 = min(pixels, p0 + pps);
-    const float* fn = f + (size_t)n * pixels * c;
+    const T* fn = f + (size_t)n * pixels * c;
     int row = t >> 4, col = (t & 15) * 4;   // loads: channels col … +3 of pixel row
     float acc[4][4] = {};
     for (int p = p0; p < p1; p += BK) {
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             bool in = p + row < p1;
-            const float* src = fn + (size_t)(in ? p + row : p0) * c;
-            s_a[row][col + e] = in && i0 + col + e < c ? src[i0 + col + e] : 0.f;
-            s_b[row][col + e] = in && j0 + col + e < c ? src[j0 + col + e] : 0.f;
+            const T* src = fn + (size_t)(in ? p + row : p0) * c;
+            s_a[row][col + e] = in && i0 + col + e < c ? load(src + i0 + col + e) : 0.f;
+            s_b[row][col + e] = in && j0 + col + e < c ? load(src + j0 + col + e) : 0.f;
         }
         __syncthreads();
         multiply(acc, s_a, s_b, ty, tx);
@@ -71,16 +72,15 @@ extern "C" __global__ __launch_bounds__(256) void gram_sum_f32(float* __restrict
     g[(size_t)blockIdx.y * cc + i] = s * scale;
 }
 
-extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_bwd_f32_64x64x16(float* __restrict__ df,
-                                                                               const float* __restrict__ dg,
-                                                                               const float* __restrict__ f,
-                                                                               float scale, int pixels, int c) {
+template <class T>
+__device__ __forceinline__ void gram_bwd(T* __restrict__ df, const float* __restrict__ dg, const T* __restrict__ f,
+                                         float scale, int pixels, int c) {
     __shared__ __align__(16) float s_f[BK][BT + kPad];   // (j, pixel)
     __shared__ __align__(16) float s_g[BK][BT + kPad];   // (j, i)
     int t = threadIdx.x, ty = t >> 4, tx = t & 15;
     int p0 = blockIdx.x * BT, i0 = blockIdx.y * BT;
     size_t n = blockIdx.z;
-    const float* fn = f + n * pixels * c;
+    const T* fn = f + n * pixels * c;
     const float* gn = dg + n * c * c;
     int fp = t >> 2, fj = (t & 3) * 4;    // loads of f: channels fj … +3 of pixel fp
     int gj = t >> 4, gi = (t & 15) * 4;   // loads of g: columns gi … +3 of row gj
@@ -89,7 +89,7 @@ extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_bwd_f32_64x64x16(
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             int j = j0 + fj + e, i = i0 + gi + e;
-            s_f[fj + e][fp] = p0 + fp < pixels && j < c ? fn[(size_t)(p0 + fp) * c + j] : 0.f;
+            s_f[fj + e][fp] = p0 + fp < pixels && j < c ? load(fn + (size_t)(p0 + fp) * c + j) : 0.f;
             bool in = j0 + gj < c && i < c;
             s_g[gj][gi + e] = in ? gn[(size_t)i * c + j0 + gj] + gn[(size_t)(j0 + gj) * c + i] : 0.f;
         }
@@ -102,6 +102,18 @@ extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_bwd_f32_64x64x16(
 #pragma unroll
         for (int b = 0; b < 4; b++) {
             int p = p0 + ty * 4 + a, i = i0 + tx * 4 + b;
-            if (p < pixels && i < c) df[(n * pixels + p) * c + i] = acc[a][b] * scale;
+            if (p < pixels && i < c) store(df + (n * pixels + p) * c + i, acc[a][b] * scale);
         }
 }
+
+#define GRAM(T)                                                                                                  \
+    extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_fwd_##T##_64x64x16(                           \
+        float* __restrict__ part, const T* __restrict__ f, int pixels, int c, int splits, int pps) {             \
+        gram_fwd(part, f, pixels, c, splits, pps);                                                               \
+    }                                                                                                            \
+    extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_bwd_##T##_64x64x16(                           \
+        T* __restrict__ df, const float* __restrict__ dg, const T* __restrict__ f,                               \
+        const float* __restrict__ loss_scale, float scale, int pixels, int c) {                                  \
+        gram_bwd(df, dg, f, scale * *loss_scale, pixels, c);                                                     \
+    }
+FOR_EACH_TYPE(GRAM)

@@ -71,25 +71,34 @@ var All = func() map[string]*Spec {
 	add := func(module, entry string, threads int, args ...Arg) {
 		m[entry] = &Spec{module, entry, threads, args}
 	}
-	add("elementwise", "relu_fwd_f32", 256, Ptr, Ptr, U64)
-	add("elementwise", "relu_bwd_f32", 256, Ptr, Ptr, Ptr, U64)
-	add("elementwise", "add_f32", 256, Ptr, Ptr, Ptr, U64)
-	add("elementwise", "mse_bwd_f32", 256, Ptr, Ptr, Ptr, F32, U64, U64)
-	add("normalize", "normalize_fwd_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
-	add("normalize", "normalize_bwd_f32", 256, Ptr, Ptr, Ptr, U32, U32)
-	add("avgpool2x2", "avgpool2x2_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
-	add("avgpool2x2", "avgpool2x2_bwd_f32", 256, Ptr, Ptr, U32, U32, U32)
-	add("conv3x3_f32", "conv3x3_f32_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
-	add("gram", "gram_fwd_f32_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
+	for _, t := range []string{"f32", "f16", "bf16"} { // storage types
+		add("elementwise", "relu_fwd_"+t, 256, Ptr, Ptr, U64)
+		add("elementwise", "relu_bwd_"+t, 256, Ptr, Ptr, Ptr, U64)
+		add("elementwise", "add_"+t, 256, Ptr, Ptr, Ptr, U64)
+		add("elementwise", "mse_bwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, F32, U64, U64)
+		add("normalize", "normalize_fwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
+		add("normalize", "normalize_bwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
+		add("avgpool2x2", "avgpool2x2_fwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
+		add("avgpool2x2", "avgpool2x2_bwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
+		add("conv3x3_simt", "conv3x3_"+t+"_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
+		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
+		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
+		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
+		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32)
+	}
+	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores
+		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64", 128, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32, U64, U32)
+	}
+	for _, e := range []string{"f16", "bf16"} {
+		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)
+	}
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
-	add("gram", "gram_bwd_f32_64x64x16", 256, Ptr, Ptr, Ptr, F32, U32, U32)
-	add("losses", "mse_fwd_f32", 256, Ptr, Ptr, Ptr, U64, U32)
 	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
 	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)
 	add("losses", "sum_parts_f32", 256, Ptr, Ptr, F32, U32)
 	add("losses", "total_f32", 32, Ptr, Ptr, U32, U32, U32)
 	add("adam", "adam_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
 	add("adam", "stats_f32", 256, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "record_f32", 32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32)
+	add("adam", "record_f32", 32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32)
 	return m
 }()

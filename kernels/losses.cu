@@ -1,8 +1,8 @@
-// mse_fwd, tv_fwd, tv_bwd, sum_parts, total: the loss terms of each picture.                  reductions, fp32
+// mse_fwd, tv_fwd, tv_bwd, sum_parts, total: the loss terms of each picture.                  reductions
 // Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
 //          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0
 //          total    l[n] = (content, sum of styles, tv, all)
-// Layout   NHWC; parts (N, blocks); losses (N); total (N,4); terms is a table of device addresses
+// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4); terms is a table of device addresses
 // Launch   mse_fwd, tv_fwd: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
 //          grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N). total: 32 threads, grid ceil(N / 32)
 // Hazards  block_sum's barriers
@@ -11,23 +11,31 @@
 // Oracle   ref.MSE, ref.TV, ref.TVGrad, ref.Total   Suite kerneltest
 // ptx: sm_80
 #include "reduce.cuh"
+#include "types.cuh"
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void mse_fwd_f32(float* __restrict__ parts,
-                                                                         const float* __restrict__ a,
-                                                                         const float* __restrict__ b,
-                                                                         unsigned long long elems, int one_target) {
+template <class T>
+__device__ __forceinline__ void mse_fwd(float* __restrict__ parts, const T* __restrict__ a, const T* __restrict__ b,
+                                        unsigned long long elems, int one_target) {
     size_t n = blockIdx.y;
     a += n * elems;
     if (!one_target) b += n * elems;
     float s = 0.f;
     for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < elems;
          i += (unsigned long long)gridDim.x * blockDim.x) {
-        float d = a[i] - b[i];
+        float d = load(a + i) - load(b + i);
         s = fmaf(d, d, s);
     }
     s = block_sum(s);
     if (threadIdx.x == 0) parts[n * gridDim.x + blockIdx.x] = s;
 }
+
+#define MSE_FWD(T)                                                                                               \
+    extern "C" __global__ __launch_bounds__(kReduceThreads) void mse_fwd_##T(                                    \
+        float* __restrict__ parts, const T* __restrict__ a, const T* __restrict__ b, unsigned long long elems,   \
+        int one_target) {                                                                                        \
+        mse_fwd(parts, a, b, elems, one_target);                                                                 \
+    }
+FOR_EACH_TYPE(MSE_FWD)
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_f32(float* __restrict__ parts,
                                                                         const float* __restrict__ x, int h, int w,

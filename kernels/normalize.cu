@@ -1,26 +1,29 @@
-// normalize_fwd, normalize_bwd: the network's input from a picture, and back.               streaming, fp32
-// Maths    fwd  y = (x - mean[c]) / std[c]      bwd  dx = dy / std[c]      both divisions rounded to nearest
-// Layout   NHWC, any C; mean, std (C)
+// normalize_fwd, normalize_bwd: the network's input from a picture, and back.               streaming
+// Maths    fwd  y = (x - mean[c]) / std[c]      bwd  dx = dy / S / std[c]      divisions rounded to nearest
+// Layout   NHWC, any C; the picture's side is fp32, the network's T; mean, std (C); S the loss scale, a power of two
 // Shapes   N*H*W*C < 2^32 (a picture has 3 channels)
 // Launch   256 threads; grid ceil(elems / 256)
-// Bound    memory: 8 B an element
+// Bound    memory: 4 + sizeof(T) B an element
 // Oracle   ref.Normalize, ref.NormalizeGrad   Suite kerneltest
 // ptx: sm_80
+#include "types.cuh"
 
-extern "C" __global__ __launch_bounds__(256) void normalize_fwd_f32(float* __restrict__ y, const float* __restrict__ x,
-                                                                    const float* __restrict__ mean,
-                                                                    const float* __restrict__ std, unsigned c,
-                                                                    unsigned elems) {
-    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= elems) return;
-    unsigned ch = i % c;
-    y[i] = (x[i] - mean[ch]) / std[ch];
-}
+#define NORMALIZE_FWD(T)                                                                                         \
+    extern "C" __global__ __launch_bounds__(256) void normalize_fwd_##T(                                         \
+        T* __restrict__ y, const float* __restrict__ x, const float* __restrict__ mean,                          \
+        const float* __restrict__ std, unsigned c, unsigned elems) {                                             \
+        unsigned i = blockIdx.x * blockDim.x + threadIdx.x;                                                      \
+        if (i >= elems) return;                                                                                  \
+        unsigned ch = i % c;                                                                                     \
+        store(y + i, (x[i] - mean[ch]) / std[ch]);                                                               \
+    }
+FOR_EACH_TYPE(NORMALIZE_FWD)
 
-extern "C" __global__ __launch_bounds__(256) void normalize_bwd_f32(float* __restrict__ dx,
-                                                                    const float* __restrict__ dy,
-                                                                    const float* __restrict__ std, unsigned c,
-                                                                    unsigned elems) {
-    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < elems) dx[i] = dy[i] / std[i % c];
-}
+#define NORMALIZE_BWD(T)                                                                                         \
+    extern "C" __global__ __launch_bounds__(256) void normalize_bwd_##T(                                         \
+        float* __restrict__ dx, const T* __restrict__ dy, const float* __restrict__ std,                         \
+        const float* __restrict__ scale, unsigned c, unsigned elems) {                                           \
+        unsigned i = blockIdx.x * blockDim.x + threadIdx.x;                                                      \
+        if (i < elems) dx[i] = load(dy + i) / *scale / std[i % c];                                               \
+    }
+FOR_EACH_TYPE(NORMALIZE_BWD)

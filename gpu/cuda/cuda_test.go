@@ -11,9 +11,9 @@ import (
 )
 
 // onSim opens a simulated device with an allocation for every buffer.
-func onSim(t *testing.T, cfg sim.Config) *Device {
+func onSim(t *testing.T, p Precision, cfg sim.Config) *Device {
 	t.Helper()
-	d, err := Open(Options{Simulate: simulated.New(cfg), Check: true})
+	d, err := Open(Options{Simulate: simulated.New(cfg), Check: true, Precision: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,11 +25,21 @@ func onSim(t *testing.T, cfg sim.Config) *Device {
 	return d
 }
 
-// Every case of the table, on the simulated device, clean under every check.
+// allowed is the largest relative L2 error of an operation, by precision.
+var allowed = map[Precision]float64{FP32: kerneltest.Tol, TF32: 1e-3, FP16: 2e-3, BF16: 1e-2}
+
+// Every case of the table in every precision, on the simulated device, clean
+// under every check in every mode.
 func TestKernelsSimulated(t *testing.T) {
-	for _, m := range []sim.Mode{sim.Eager, sim.Random(1)} {
-		t.Run(m.String(), func(t *testing.T) {
-			kerneltest.Run(t, onSim(t, sim.Config{Mode: m}))
-		})
+	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
+	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+		for i, m := range modes {
+			if testing.Short() && i != int(p)%2 {
+				continue
+			}
+			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
+				kerneltest.RunWithin(t, onSim(t, p, sim.Config{Mode: m}), allowed[p])
+			})
+		}
 	}
 }

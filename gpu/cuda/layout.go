@@ -11,13 +11,14 @@ type layout struct {
 	span    map[*gpu.Buffer]int // by buffer: index of its span
 	scratch []int               // by step: index of its workspace, or -1
 	tables  []int               // by step: index of its table, or -1
+	scale   int                 // index of the loss scale
 	place   gpu.Placement
 	plan    *gpu.Plan
 }
 
 // layOut lowers p and places everything but weights in one arena.
-func layOut(p *gpu.Program) (*layout, error) {
-	low, err := lower(p)
+func layOut(p *gpu.Program, precision Precision) (*layout, error) {
+	low, err := lower(p, precision)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +43,13 @@ func layOut(p *gpu.Program) (*layout, error) {
 	}
 	for _, b := range p.Buffers {
 		if _, used := last[b]; b.Role != gpu.Temp && (used || b.Role != gpu.Const) {
-			l.span[b] = add(b.Name, b.Bytes(), 0, end)
+			l.span[b] = add(b.Name, low.bytes(b), 0, end)
 		}
 	}
 	for i, s := range low.steps {
 		for _, b := range s.op.Out {
 			if _, ok := l.span[b]; !ok {
-				l.span[b] = add(b.Name, b.Bytes(), i, max(i, last[b]))
+				l.span[b] = add(b.Name, low.bytes(b), i, max(i, last[b]))
 			}
 		}
 		l.scratch, l.tables = append(l.scratch, -1), append(l.tables, -1)
@@ -59,6 +60,7 @@ func layOut(p *gpu.Program) (*layout, error) {
 			l.tables[i] = add("table of "+s.op.String(), int64(len(s.table)), 0, end)
 		}
 	}
+	l.scale = add("loss scale", 4, 0, end)
 	if l.place, err = gpu.Place(l.spans); err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func layOut(p *gpu.Program) (*layout, error) {
 		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.op.FLOPs()})
 	}
 	for _, w := range low.order {
-		l.plan.Weights += 4 * int64(w.n)
+		l.plan.Weights += w.bytes
 	}
 	return l, nil
 }

@@ -18,6 +18,7 @@ const (
 	inScratch       // the step's workspace
 	inTable         // constants of the step: means, Adam's constants, addresses
 	inWeights       // packed weights
+	inScale         // the loss scale
 )
 
 // argument is one parameter of a launch.
@@ -38,9 +39,9 @@ type launch struct {
 
 // weight is a constant as the kernels want it.
 type weight struct {
-	name string
-	pack func() []float32
-	n    int
+	name  string
+	pack  func() []byte
+	bytes int64
 }
 
 // step is one operation as the device executes it.
@@ -57,22 +58,30 @@ type step struct {
 
 // lowering turns a program into steps.
 type lowering struct {
-	steps   []*step
-	weights map[weightKey]*weight
-	order   []*weight
+	precision Precision
+	stored    map[*gpu.Buffer]bool // feature maps and their gradients: in the precision's storage type
+	scaled    map[*gpu.Buffer]bool // gradients that carry the loss scale
+	steps     []*step
+	weights   map[weightKey]*weight
+	order     []*weight
 }
 
+// weightKey is a constant in one of its forms: a pass, for one kernel and type.
 type weightKey struct {
-	data  *float32 // where the values lie
-	dgrad bool
+	data *float32 // where the values lie
+	form string
 }
 
 // lower maps every operation to its kernels, one after the other.
-func lower(p *gpu.Program) (*lowering, error) {
+func lower(p *gpu.Program, precision Precision) (*lowering, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	l := &lowering{weights: map[weightKey]*weight{}}
+	l := &lowering{
+		precision: precision, weights: map[weightKey]*weight{},
+		stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{},
+	}
+	l.infer(p)
 	for _, op := range p.Ops {
 		s := &step{op: op}
 		if err := l.op(s, op); err != nil {
@@ -119,6 +128,7 @@ func u32(v int) argument         { return argument{bits: uint64(uint32(v))} }
 func u64(v int) argument         { return argument{bits: uint64(v)} }
 func f32(v float64) argument     { return argument{bits: uint64(math.Float32bits(float32(v)))} }
 func null() argument             { return argument{} }
+func scale() argument            { return argument{where: inScale} }
 func ceil(a, b int) int          { return (a + b - 1) / b }
 func floats(v []float32) []byte {
 	var b []byte
@@ -140,62 +150,107 @@ func linear(elems int) [3]int { return [3]int{ceil(elems, 256), 1, 1} }
 // a GPU, few enough for one block to add.
 func reduceBlocks(elems int) int { return min(max(elems/4096, 1), 512) }
 
+// infer says which buffers are stored in the precision's type, and which carry
+// the loss scale: feature maps and their gradients. Pictures, Gram matrices and
+// losses are fp32. An input takes the type of what reads it.
+func (l *lowering) infer(p *gpu.Program) {
+	mark := func(scaled bool, bs ...*gpu.Buffer) {
+		for _, b := range bs {
+			l.stored[b] = true
+			l.scaled[b] = l.scaled[b] || scaled
+		}
+	}
+	for _, op := range p.Ops {
+		in, out := op.In, op.Out
+		switch op.Kind {
+		case gpu.Normalize:
+			mark(false, out[0])
+		case gpu.NormalizeGrad:
+			mark(true, in[0])
+		case gpu.Conv3x3, gpu.ReLU, gpu.AvgPool2x2:
+			mark(false, in[0], out[0])
+		case gpu.Conv3x3Dgrad, gpu.AvgPool2x2Grad:
+			mark(true, in[0], out[0])
+		case gpu.ReLUGrad:
+			mark(true, in[0], out[0])
+			mark(false, in[1])
+		case gpu.Gram:
+			mark(false, in[0])
+		case gpu.GramGrad:
+			mark(false, in[1])
+			mark(true, out[0])
+		case gpu.MSE:
+			if l.stored[in[0]] {
+				mark(false, in[1])
+			}
+		case gpu.MSEGrad:
+			if l.stored[in[0]] {
+				mark(false, in[1])
+				mark(true, out[0])
+			}
+		case gpu.Add:
+			if l.stored[in[0]] || l.stored[in[1]] {
+				mark(l.scaled[in[0]] || l.scaled[in[1]], in[0], in[1], out[0])
+			}
+		case gpu.TV, gpu.TVGrad, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds:
+		}
+	}
+}
+
+// typeOf is the storage type of a buffer, as entries name it.
+func (l *lowering) typeOf(b *gpu.Buffer) string {
+	if l.stored[b] {
+		return l.precision.storage()
+	}
+	return "f32"
+}
+
+// bytes is the size of a buffer on the device.
+func (l *lowering) bytes(b *gpu.Buffer) int64 {
+	if l.stored[b] {
+		return int64(b.Shape.Elems()) * int64(l.precision.size())
+	}
+	return b.Bytes()
+}
+
 // op lowers one operation.
 func (l *lowering) op(s *step, op *gpu.Op) error {
 	in, out := op.In, op.Out
 	x := in[0].Shape
 	elems := x.Elems()
 	picture := elems / x.N
+	t := l.precision.storage()
 	switch op.Kind {
 	case gpu.Normalize:
 		s.table = append(floats(op.Mean), floats(op.Std)...)
 		if elems >= 1<<32 {
 			return gpu.ErrUnsupported
 		}
-		s.run("normalize_fwd_f32", linear(elems), buf(out[0]), buf(in[0]), table(0), table(4*x.C), u32(x.C), u32(elems))
+		s.run("normalize_fwd_"+t, linear(elems), buf(out[0]), buf(in[0]), table(0), table(4*x.C), u32(x.C), u32(elems))
 	case gpu.NormalizeGrad:
 		s.table = floats(op.Std)
 		if elems >= 1<<32 {
 			return gpu.ErrUnsupported
 		}
-		s.run("normalize_bwd_f32", linear(elems), buf(out[0]), buf(in[0]), table(0), u32(x.C), u32(elems))
+		s.run("normalize_bwd_"+t, linear(elems), buf(out[0]), buf(in[0]), table(0), scale(), u32(x.C), u32(elems))
 	case gpu.Conv3x3:
-		w, err := l.weight(in[1], false)
-		if err != nil {
-			return err
-		}
-		bias, err := l.bias(in[2])
-		if err != nil {
-			return err
-		}
-		s.conv(out[0], in[0], wt(w), wt(bias))
+		return l.conv(s, out[0], in[0], in[1], in[2])
 	case gpu.Conv3x3Dgrad:
-		w, err := l.weight(in[1], true)
-		if err != nil {
-			return err
-		}
-		s.conv(out[0], in[0], wt(w), null())
+		return l.conv(s, out[0], in[0], in[1], nil)
 	case gpu.ReLU:
-		s.run("relu_fwd_f32", linear(elems), buf(out[0]), buf(in[0]), u64(elems))
+		s.run("relu_fwd_"+t, linear(elems), buf(out[0]), buf(in[0]), u64(elems))
 	case gpu.ReLUGrad:
-		s.run("relu_bwd_f32", linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
+		s.run("relu_bwd_"+t, linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
 	case gpu.AvgPool2x2:
 		y := out[0].Shape
-		s.run("avgpool2x2_fwd_f32", [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
+		s.run("avgpool2x2_fwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
 	case gpu.AvgPool2x2Grad:
 		y := out[0].Shape
-		s.run("avgpool2x2_bwd_f32", [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(y.H), u32(y.W), u32(y.C))
+		s.run("avgpool2x2_bwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(y.H), u32(y.W), u32(y.C))
 	case gpu.Gram:
-		const pps = 2048 // pixels of a split: short sums, and blocks enough for a GPU
-		c, pixels := x.C, x.Pixels()
-		splits := ceil(pixels, pps)
-		s.scratch = 4 * int64(x.N) * int64(splits) * int64(c) * int64(c)
-		s.run("gram_fwd_f32_64x64x16", [3]int{ceil(c, 64), ceil(c, 64), x.N * splits}, scratch(0), buf(in[0]), u32(pixels), u32(c), u32(splits), u32(pps))
-		s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(out[0]), scratch(0), f32(1/float64(picture)), u32(c*c), u32(splits))
+		l.gram(s, out[0], in[0])
 	case gpu.GramGrad:
-		f := in[1].Shape
-		scale := 1 / (float64(f.C) * float64(f.Pixels()))
-		s.run("gram_bwd_f32_64x64x16", [3]int{ceil(f.Pixels(), 64), ceil(f.C, 64), f.N}, buf(out[0]), buf(in[0]), buf(in[1]), f32(scale), u32(f.Pixels()), u32(f.C))
+		l.gramGrad(s, out[0], in[0], in[1])
 	case gpu.MSE:
 		blocks := reduceBlocks(picture)
 		one := 0
@@ -203,10 +258,16 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 			one = 1
 		}
 		s.scratch = 4 * int64(blocks) * int64(x.N)
-		s.run("mse_fwd_f32", [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(in[1]), u64(picture), u32(one))
+		s.run("mse_fwd_"+l.typeOf(in[0]), [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(in[1]), u64(picture), u32(one))
 		s.run("sum_parts_f32", [3]int{x.N, 1, 1}, buf(out[0]), scratch(0), f32(float64(op.Scale)/float64(picture)), u32(blocks))
 	case gpu.MSEGrad:
-		s.run("mse_bwd_f32", linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), f32(2*float64(op.Scale)/float64(picture)), u64(elems), u64(in[1].Shape.Elems()))
+		by := scale()
+		if !l.scaled[out[0]] { // of a Gram matrix, in fp32
+			s.table = floats([]float32{1})
+			by = table(0)
+		}
+		s.run("mse_bwd_"+l.typeOf(in[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), by,
+			f32(2*float64(op.Scale)/float64(picture)), u64(elems), u64(in[1].Shape.Elems()))
 	case gpu.TV:
 		blocks := min(x.H, reduceBlocks(picture))
 		s.scratch = 4 * int64(blocks) * int64(x.N)
@@ -215,7 +276,7 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 	case gpu.TVGrad:
 		s.run("tv_bwd_f32", [3]int{ceil(x.W*x.C, 256), x.H, x.N}, buf(out[0]), buf(in[0]), f32(float64(op.Scale)/float64(picture)), u32(x.H), u32(x.W), u32(x.C))
 	case gpu.Add:
-		s.run("add_f32", linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
+		s.run("add_"+l.typeOf(out[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
 	case gpu.Total:
 		s.addresses = in
 		s.table = make([]byte, 8*len(in))
@@ -233,60 +294,130 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 		blocks := reduceBlocks(picture)
 		share := ceil(picture, blocks)
 		blocks = ceil(picture, share)
-		s.scratch = 16 * int64(blocks) * int64(x.N)
+		s.scratch = 20 * int64(blocks) * int64(x.N)
 		g, total, ring, step := in[1], in[2], out[0], out[1]
+		dynamic := 0
+		if l.precision.scales() {
+			dynamic = 1
+		}
 		s.run("stats_f32", [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(g), u32(picture), u32(share))
-		s.run("record_f32", [3]int{1, 1, 1}, buf(ring), buf(step), buf(total), scratch(0), u32(x.N), u32(blocks), u32(ring.Shape.N))
+		s.run("record_f32", [3]int{1, 1, 1}, buf(ring), buf(step), buf(total), scratch(0), u32(x.N), u32(blocks), u32(ring.Shape.N), scale(), u32(dynamic))
 	case gpu.NumKinds:
 		return gpu.ErrUnsupported
 	}
 	return nil
 }
 
-// conv adds the convolution kernel, for either pass.
-func (s *step) conv(y, x *gpu.Buffer, w, bias argument) {
-	in, out := x.Shape, y.Shape
-	pixels := in.N * in.Pixels()
-	s.run("conv3x3_f32_nhwc_64x64x16", [3]int{ceil(pixels, 64), ceil(out.C, 64), 1}, buf(y), buf(x), w, bias,
-		u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), u32(0))
+// tensorCores reports whether a product with c input and k output channels
+// suits the tensor-core kernels.
+func (l *lowering) tensorCores(c, k int) bool {
+	return l.precision != FP32 && c*l.precision.size()%64 == 0 && k%64 == 0
 }
 
-// weight returns the packed form of a convolution's weights: RSCK for fprop;
-// rotated and with channels exchanged for dgrad.
-func (l *lowering) weight(b *gpu.Buffer, dgrad bool) (*weight, error) {
-	if b.Role != gpu.Const {
-		return nil, fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+// conv lowers a convolution: fprop with a bias, dgrad (bias nil) with the
+// weights turned around.
+func (l *lowering) conv(s *step, y, x, w, bias *gpu.Buffer) error {
+	in, out := x.Shape, y.Shape
+	pixels := in.N * in.Pixels()
+	if pixels >= 1<<31 {
+		return gpu.ErrUnsupported
+	}
+	for _, b := range []*gpu.Buffer{w, bias} {
+		if b != nil && b.Role != gpu.Const {
+			return fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+		}
+	}
+	bi := null()
+	if bias != nil {
+		bi = wt(l.constant(weightKey{&bias.Data[0], "bias"}, bias.Name, bias.Bytes(), func() []byte { return floats(bias.Data) }))
+	}
+	dgrad := bias == nil
+	if l.tensorCores(in.C, out.C) {
+		s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x64", [3]int{ceil(pixels, 128), out.C / 64, 1}, buf(y), buf(x),
+			wt(l.packed(w, dgrad, true)), bi, u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), u32(9), u64(0), u32(0))
+		return nil
+	}
+	s.run("conv3x3_"+l.precision.storage()+"_nhwc_64x64x16", [3]int{ceil(pixels, 64), ceil(out.C, 64), 1}, buf(y), buf(x),
+		wt(l.packed(w, dgrad, false)), bi, u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), u32(0))
+	return nil
+}
+
+// splitPixels is how many pixels a block of a Gram matrix sums: few enough to
+// fill a GPU and to keep sums short.
+const splitPixels = 2048
+
+func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
+	x := f.Shape
+	c, pixels := x.C, x.Pixels()
+	splits := ceil(pixels, splitPixels)
+	s.scratch = 4 * int64(x.N) * int64(splits) * int64(c) * int64(c)
+	entry := "gram_fwd_" + l.precision.storage() + "_64x64x16"
+	if l.precision.size() == 2 && c%64 == 0 {
+		entry = "gram_fwd_mma_" + l.precision.element() + "_64x64x32"
+	}
+	s.run(entry, [3]int{ceil(c, 64), ceil(c, 64), x.N * splits}, scratch(0), buf(f), u32(pixels), u32(c), u32(splits), u32(splitPixels))
+	s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(g), scratch(0), f32(1/(float64(c)*float64(pixels))), u32(c*c), u32(splits))
+}
+
+func (l *lowering) gramGrad(s *step, df, dg, fb *gpu.Buffer) {
+	f := fb.Shape
+	c, pixels := f.C, f.Pixels()
+	k := f32(1 / (float64(c) * float64(pixels)))
+	if !l.tensorCores(c, c) {
+		s.run("gram_bwd_"+l.precision.storage()+"_64x64x16", [3]int{ceil(pixels, 64), ceil(c, 64), f.N}, buf(df), buf(dg), buf(fb), scale(), k, u32(pixels), u32(c))
+		return
+	}
+	s.scratch = int64(f.N) * int64(c) * int64(c) * int64(l.precision.size())
+	s.run("gram_coef_"+l.precision.storage(), [3]int{ceil(c*c, 256), f.N, 1}, scratch(0), buf(dg), scale(), k, u32(c))
+	s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x64", [3]int{ceil(pixels, 128), c / 64, f.N}, buf(df), buf(fb), scratch(0), null(),
+		u32(pixels), u32(1), u32(pixels), u32(c), u32(c), u32(1), u64(c*c), u32(0))
+}
+
+// packed returns a convolution's weights (K,3,3,C) as a kernel wants them. For
+// the simt kernel fp32 [tap][in][out]; for the tensor cores [out][tap][in] in
+// their type. For dgrad in and out change places and taps are rotated.
+func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) *weight {
+	form := "simt"
+	if tensor {
+		form = l.precision.element()
+	}
+	if dgrad {
+		form += " dgrad"
 	}
 	k, c := b.Shape.N, b.Shape.C
-	return l.constant(weightKey{&b.Data[0], dgrad}, b.Name, len(b.Data), func() []float32 {
-		out := make([]float32, len(b.Data))
+	encode, size := func(out []byte, v float32) { binary.LittleEndian.PutUint32(out, math.Float32bits(v)) }, 4
+	if tensor {
+		encode, size = l.precision.encode, l.precision.size()
+	}
+	return l.constant(weightKey{&b.Data[0], form}, b.Name+" "+form, int64(len(b.Data)*size), func() []byte {
+		out := make([]byte, len(b.Data)*size)
+		ins, outs := c, k
+		if dgrad {
+			ins, outs = k, c
+		}
 		for o := range k {
 			for tap := range 9 {
-				src := b.Data[(o*9+tap)*c : (o*9+tap+1)*c]
-				for ch, v := range src {
+				for ch, v := range b.Data[(o*9+tap)*c : (o*9+tap+1)*c] {
+					i, j, t := ch, o, tap // in, out
 					if dgrad {
-						out[((8-tap)*k+o)*c+ch] = v
-					} else {
-						out[(tap*c+ch)*k+o] = v
+						i, j, t = o, ch, 8-tap
 					}
+					at := (t*ins+i)*outs + j
+					if tensor {
+						at = (j*9+t)*ins + i
+					}
+					encode(out[at*size:], v)
 				}
 			}
 		}
 		return out
-	}), nil
+	})
 }
 
-func (l *lowering) bias(b *gpu.Buffer) (*weight, error) {
-	if b.Role != gpu.Const {
-		return nil, fmt.Errorf("a bias must be a constant: %w", gpu.ErrUnsupported)
-	}
-	return l.constant(weightKey{&b.Data[0], false}, b.Name, len(b.Data), func() []float32 { return b.Data }), nil
-}
-
-func (l *lowering) constant(key weightKey, name string, n int, pack func() []float32) *weight {
+func (l *lowering) constant(key weightKey, name string, bytes int64, pack func() []byte) *weight {
 	w := l.weights[key]
 	if w == nil {
-		w = &weight{name: name, n: n, pack: pack}
+		w = &weight{name: name, bytes: bytes, pack: pack}
 		l.weights[key] = w
 		l.order = append(l.order, w)
 	}

@@ -4,8 +4,9 @@ import "github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 
 // Options configures the device; its zero value is the first GPU.
 type Options struct {
-	Ordinal  int               // which of several devices
-	Simulate *simulated.Driver // if not nil: compute on it instead of a GPU
+	Ordinal   int               // which of several devices
+	Precision Precision         // FP16 when zero
+	Simulate  *simulated.Driver // if not nil: compute on it instead of a GPU
 	// Check gives every buffer an allocation of its own, named, so that the
 	// simulated device sees an access that leaves one for its neighbour.
 	Check bool

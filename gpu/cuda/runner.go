@@ -21,7 +21,7 @@ import (
 
 // Plan says what Compile would take.
 func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
-	l, err := layOut(p)
+	l, err := layOut(p, d.opt.Precision)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ type runner struct {
 
 // Compile places the program, uploads its constants and captures its graph.
 func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
-	l, err := layOut(p)
+	l, err := layOut(p, d.opt.Precision)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +60,11 @@ func (r *runner) build(p *gpu.Program) error {
 		}
 		switch b.Role {
 		case gpu.Const:
-			if err := upload(r.span(i), floats(b.Data)); err != nil {
+			if err := upload(r.span(i), r.encode(b, b.Data, 1)); err != nil {
 				return err
 			}
 		case gpu.Input, gpu.State: // the host may leave them untouched
-			if err := wrap("clear "+b.Name, cu.MemsetD32(r.span(i), 0, b.Bytes()/4)); err != nil {
+			if err := wrap("clear "+b.Name, cu.MemsetD8(r.span(i), 0, r.l.bytes(b))); err != nil {
 				return err
 			}
 		case gpu.Temp, gpu.Output:
@@ -80,6 +80,9 @@ func (r *runner) build(p *gpu.Program) error {
 		if err := upload(r.span(r.l.tables[i]), s.table); err != nil {
 			return err
 		}
+	}
+	if err := upload(r.span(r.l.scale), floats([]float32{r.l.precision.firstScale()})); err != nil {
+		return err
 	}
 	for key, w := range r.l.weights {
 		if err := r.d.keep(key, w); err != nil {
@@ -145,16 +148,16 @@ func (d *Device) keep(key weightKey, w *weight) error {
 	if d.weights[key] != nil {
 		return nil
 	}
-	p, err := cu.MemAlloc(4 * int64(w.n))
+	p, err := cu.MemAlloc(w.bytes)
 	if err != nil {
-		return d.short(&gpu.Plan{Weights: 4 * int64(w.n)}, wrap("allocate weights", err))
+		return d.short(&gpu.Plan{Weights: w.bytes}, wrap("allocate weights", err))
 	}
-	u := &uploaded{ptr: p, bytes: 4 * int64(w.n)}
+	u := &uploaded{ptr: p, bytes: w.bytes}
 	d.weights[key] = u
 	if sd := driver.Simulated(); sd != nil {
 		sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), w.name)
 	}
-	return upload(p, floats(w.pack()))
+	return upload(p, w.pack())
 }
 
 // enqueue launches every kernel of one iteration.
@@ -177,6 +180,8 @@ func (r *runner) enqueue() error {
 					cells[k] = uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
 				case inTable:
 					cells[k] = uint64(r.span(r.l.tables[i])) + uint64(a.offset)
+				case inScale:
+					cells[k] = uint64(r.span(r.l.scale))
 				case inWeights:
 					cells[k] = uint64(keys[a.weight])
 				}
@@ -206,13 +211,36 @@ func (e *LaunchError) Error() string {
 // Unwrap returns the driver's answer.
 func (e *LaunchError) Unwrap() error { return e.Err }
 
+// encode turns a buffer's values into what the device stores.
+func (r *runner) encode(b *gpu.Buffer, v []float32, by float32) []byte {
+	if r.l.stored[b] {
+		return r.l.precision.pack(v, by)
+	}
+	return floats(v)
+}
+
+// lossScale reads the scale that gradients carry now.
+func (r *runner) lossScale(b *gpu.Buffer) (float32, error) {
+	if !r.l.scaled[b] {
+		return 1, nil
+	}
+	var s float32
+	err := wrap("read the loss scale", cu.MemcpyDtoH(unsafe.Pointer(&s), r.span(r.l.scale), 4))
+	return s, err
+}
+
 // Write sets an input or state buffer.
 func (r *runner) Write(b *gpu.Buffer, data []float32) error {
 	if err := gpu.CheckIO(b, len(data), true); err != nil {
 		return err
 	}
 	return r.d.do(func() error {
-		return wrap("write "+b.Name, cu.MemcpyHtoD(r.span(r.l.span[b]), unsafe.Pointer(&data[0]), b.Bytes()))
+		s, err := r.lossScale(b)
+		if err != nil {
+			return err
+		}
+		bytes := r.encode(b, data, s)
+		return wrap("write "+b.Name, cu.MemcpyHtoD(r.span(r.l.span[b]), unsafe.Pointer(&bytes[0]), int64(len(bytes))))
 	})
 }
 
@@ -222,7 +250,20 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 		return err
 	}
 	return r.d.do(func() error {
-		return wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&dst[0]), r.span(r.l.span[b]), b.Bytes()))
+		s, err := r.lossScale(b)
+		if err != nil {
+			return err
+		}
+		bytes := make([]byte, r.l.bytes(b))
+		if err := wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&bytes[0]), r.span(r.l.span[b]), int64(len(bytes)))); err != nil {
+			return err
+		}
+		if r.l.stored[b] {
+			r.l.precision.unpack(dst, bytes, 1/s)
+		} else {
+			FP32.unpack(dst, bytes, 1)
+		}
+		return nil
 	})
 }
 

@@ -423,3 +423,9 @@ func Half(f float32) uint16 { return f2h(f) }
 
 // BFloat16 rounds as cvt.rn.bf16.f32 does.
 func BFloat16(f float32) uint16 { return f2bf(f) }
+
+// TF32 rounds as cvt.rna.tf32.f32 does.
+func TF32(f float32) uint32 { return tf32rna(math.Float32bits(f)) }
+
+// FromHalf is the value of an fp16.
+func FromHalf(h uint16) float32 { return h2f(h) }

@@ -20,6 +20,7 @@ type access struct {
 	wide   bool
 	signed bool
 	to16   bool // a narrow load into a 16-bit register
+	to64   bool // a narrow load into 64-bit registers
 	base64 bool // the address register is in the 64-bit file
 	store  bool
 	strong bool // volatile, relaxed, acquire, release: never racing among themselves
@@ -130,7 +131,7 @@ func (d *decoder) loadStore() {
 			x.regs[i] = d.src32(e)
 		default:
 			if r, ok := e.(*ptx.Reg); ok && r.Type.Bits() == 64 {
-				x.regs[i] = d.widen(r)
+				x.regs[i], x.to64 = d.dst64(e), true
 				continue
 			}
 			x.regs[i] = d.dst32(e)
@@ -146,6 +147,8 @@ func (d *decoder) loadStore() {
 		d.loadParam(x)
 	case x.space == ptx.Const:
 		x.space = ptx.Global
+		d.o.fn = execAccess
+	case x.to64:
 		d.o.fn = execAccess
 	case x.space == ptx.Shared && x.elem == 4:
 		d.o.fn = execShared
@@ -164,12 +167,6 @@ func (d *decoder) dropHint() {
 	in := *d.in
 	in.Args = in.Args[:len(in.Args)-1]
 	d.in = &in
-}
-
-// widen refuses narrow loads into 64-bit registers, which nvcc does not emit.
-func (d *decoder) widen(r *ptx.Reg) int32 {
-	d.fail("narrow load into the 64-bit register %s is not supported", r.Name)
-	return 0
 }
 
 // loadParam reads the launch's parameters, which are the same for every lane.
@@ -192,7 +189,7 @@ func (d *decoder) loadParam(x *access) {
 	d.o.fn = func(w *warp, o *op, m uint32) {
 		b := read(w, o, first(m))
 		switch {
-		case m != full || x.n > 1 || x.elem < 4:
+		case m != full || x.n > 1 || x.elem < 4 || x.to64:
 			eachLane(m, func(i int) { w.load(x, b, i) })
 		case x.wide:
 			broadcast(&w.q[x.regs[0]], le.Uint64(b))
@@ -218,6 +215,10 @@ func (w *warp) address(o *op, x *access, lane int) uint64 {
 
 // load and put move a lane's elements between memory and registers.
 func (w *warp) load(x *access, b []byte, lane int) {
+	if x.to64 {
+		w.loadWide(x, b, lane)
+		return
+	}
 	for j := range x.n {
 		switch x.elem {
 		case 4:
@@ -240,6 +241,20 @@ func (w *warp) load(x *access, b []byte, lane int) {
 			}
 			w.r[x.regs[j]][lane] = v
 		}
+	}
+}
+
+// loadWide extends narrow elements to 64 bits, by their signedness.
+func (w *warp) loadWide(x *access, b []byte, lane int) {
+	for j := range x.n {
+		var v uint64
+		for k := range x.elem {
+			v |= uint64(b[j*x.elem+k]) << (8 * k)
+		}
+		if unused := 64 - 8*x.elem; x.signed {
+			v = uint64(int64(v) << unused >> unused)
+		}
+		w.q[x.regs[j]][lane] = v
 	}
 }
 

@@ -176,15 +176,12 @@ func archsOf(src string, text []byte) ([]target, error) {
 	return ts, nil
 }
 
-// sourceBytes is a source with the headers beside it, for its hash.
+// sourceBytes is a source with all headers beside it, for its hash.
 func sourceBytes(src string, text []byte) []byte {
 	all := append([]byte{}, text...)
 	headers, _ := filepath.Glob(filepath.Join(filepath.Dir(src), "*.cuh"))
 	sort.Strings(headers)
 	for _, h := range headers {
-		if !bytes.Contains(text, []byte(filepath.Base(h))) {
-			continue
-		}
 		if b, err := os.ReadFile(h); err == nil {
 			all = append(all, b...)
 		}

@@ -210,6 +210,15 @@ func loadStoreForms() []hand {
 			}
 		}
 	}
+	wide := make([]byte, 0, 32*8)
+	narrow := randomBytes(32*4, 8)
+	for i := range 32 {
+		wide = le.AppendUint64(wide, uint64(int64(int8(narrow[4*i])))+uint64(le.Uint16(narrow[4*i+2:])))
+	}
+	hs = append(hs, hand{ // narrow loads extend to 64-bit registers
+		name: "ld.widening", covers: []string{"ld.global.s8", "ld.global.u16"}, in: [][]byte{narrow}, want: wide, elem: ptx.U64,
+		body: "mad.wide.u32 %q0, %t, 4, %in0;\nld.global.s8 %q1, [%q0];\nld.global.u16 %q2, [%q0+2];\nadd.s64 %q1, %q1, %q2;\nmad.wide.u32 %q3, %t, 8, %out;\nst.global.u64 [%q3], %q1;",
+	})
 	for _, m := range []string{"ld.relaxed.gpu.global.u32", "ld.acquire.gpu.global.u32"} {
 		st := strings.Replace(strings.Replace(m, "ld.", "st.", 1), "acquire", "release", 1)
 		in := randomBytes(128, 5)
@@ -230,7 +239,7 @@ func smallForms() []hand {
 	load := "mad.wide.u32 %q0, %t, 4, %in0;\nld.global.u32 %r0, [%q0];\n"
 	hs := []hand{
 		{
-			covers: []string{"ld.param.u64", "ld.param.u32", "ld.param.b32", "ld.param.f32", "ld.param.b64", "mov.b64", "cvta.param.u64", "ld.u64"}, name: "ld.param", arch: "sm_90a", // cvta.param wants a later .version
+			covers: []string{"ld.param.s32", "ld.param.u64", "ld.param.u32", "ld.param.b32", "ld.param.f32", "ld.param.b64", "mov.b64", "cvta.param.u64", "ld.u64"}, name: "ld.param", arch: "sm_90a", // cvta.param wants a later .version
 			in: [][]byte{in}, want: lane(func(int) uint32 { return 7 }),
 			body: `ld.param.u64 %q0, [in0];
 				ld.param.u32 %r0, [in0];
@@ -243,6 +252,10 @@ func smallForms() []hand {
 				mov.b64 %q4, in0;
 				cvta.param.u64 %q5, %q4;
 				ld.u64 %q6, [%q5];
+				ld.param.s32 %q7, [in0];
+				cvt.s64.s32 %q8, %r0;
+				xor.b64 %q7, %q7, %q8;
+				or.b64 %q6, %q6, %q7;
 				setp.eq.u32 %p0, %r0, %r3;
 				setp.eq.u32 %p1, %r1, %r4;
 				setp.eq.u32 %p2, %r2, %r4;

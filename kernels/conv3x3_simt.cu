@@ -1,7 +1,8 @@
-// conv3x3: 3x3 convolution, stride 1, zero pad 1, bias, optional ReLU; fprop and dgrad.      implicit GEMM, SIMT fp32
+// conv3x3: 3x3 convolution, stride 1, zero pad 1, bias, optional ReLU; fprop and dgrad.      implicit GEMM, SIMT
 // Maths    y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] x[n,p+r-1,q+s-1,c]; then ReLU when relu != 0
 //          dgrad is the same sum with x = dy and w'[r,s,k,c] = w[2-r,2-s,c,k]: the host packs both, weights are frozen
-// Layout   x, y NHWC; w packed RSCK (k innermost). As GEMM: gemm_m = N*H*W pixels, gemm_n = K, gemm_k = 9*C
+// Layout   x, y NHWC in T; w packed RSCK (k innermost), bias: fp32. As GEMM: gemm_m = N*H*W pixels, gemm_n = K, gemm_k = 9*C
+// Use      fp32 always; 16-bit types where channels do not suit the tensor cores
 // Shapes   any N, H, W, C, K >= 1; N*H*W < 2^31. Residue: predicated loads give 0, predicated stores
 // Launch   256 threads; grid (ceil(N*H*W / BM), ceil(K / BN)); one output tile a block
 // Tile     BM 64 pixels, BN 64 channels, BK 16; thread 4x4
@@ -11,15 +12,17 @@
 // Bound    compute from C = 32 on: conv3_2 at 512x512 is 19.3 GFLOP, floor 0.29 ms at 67 TFLOP/s
 // Oracle   ref.Conv3x3, ref.Conv3x3Dgrad   Suite kerneltest
 // ptx: sm_80
+#include "types.cuh"
 
 constexpr int BM = 64, BN = 64, BK = 16, TM = 4, TN = 4, kThreads = 256;
 constexpr int kPad = 4;   // keeps 16-byte rows and spreads the banks of column-wise stores
 static_assert(BM * BN == TM * TN * kThreads, "every thread owns TM x TN outputs");
 static_assert(BM * BK == 4 * kThreads && BN * BK == 4 * kThreads, "every thread loads four elements of each tile");
 
-extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_f32_nhwc_64x64x16(
-    float* __restrict__ y, const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias,
-    int pixels, int height, int width, int c, int k, int relu) {
+template <class T>
+__device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w,
+                                        const float* __restrict__ bias, int pixels, int height, int width, int c,
+                                        int k, int relu) {
     __shared__ __align__(16) float s_x[BK][BM + kPad];   // (channel, pixel)
     __shared__ __align__(16) float s_w[BK][BN + kPad];   // (channel, output channel)
     int t = threadIdx.x, m0 = blockIdx.x * BM, n0 = blockIdx.y * BN;
@@ -43,14 +46,14 @@ extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_f32_nhwc_64x64
     for (int tap = 0; tap < 9; tap++) {
         int yy = p + tap / 3 - 1, xx = q + tap % 3 - 1;
         bool inside = (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width;
-        const float* xs = x + (((size_t)n * height + (inside ? yy : 0)) * width + (inside ? xx : 0)) * c;
+        const T* xs = x + (((size_t)n * height + (inside ? yy : 0)) * width + (inside ? xx : 0)) * c;
         const float* ws = w + (size_t)tap * c * k;
         for (int c0 = 0; c0 < c; c0 += BK) {
             // Global to shared; zeros where the picture, the channels or the outputs end.
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 int ch = c0 + xc + i, ko = n0 + wk + i;
-                s_x[xc + i][xp] = inside && ch < c ? xs[ch] : 0.f;
+                s_x[xc + i][xp] = inside && ch < c ? load(xs + ch) : 0.f;
                 s_w[wc][wk + i] = c0 + wc < c && ko < k ? ws[(size_t)(c0 + wc) * k + ko] : 0.f;
             }
             __syncthreads();   // the tile is there
@@ -74,7 +77,15 @@ extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_f32_nhwc_64x64
             int ko = n0 + tx * 4 + j;
             if (m >= pixels || ko >= k) continue;
             float v = acc[i][j] + (bias ? bias[ko] : 0.f);
-            y[(size_t)m * k + ko] = relu && v < 0.f ? 0.f : v;
+            store(y + (size_t)m * k + ko, relu && v < 0.f ? 0.f : v);
         }
     }
 }
+
+#define CONV3X3(T)                                                                                               \
+    extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_##T##_nhwc_64x64x16(                       \
+        T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, \
+        int pixels, int height, int width, int c, int k, int relu) {                                             \
+        conv3x3(y, x, w, bias, pixels, height, width, c, k, relu);                                               \
+    }
+FOR_EACH_TYPE(CONV3X3)
