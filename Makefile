@@ -18,8 +18,9 @@ PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/stylize
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA where its headers can be had
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
+	else echo "without CUDA, for want of its headers (python3 -m pip could not install them)"; set -x; $(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; fi
 
 demo: build ## paint the sample picture to demo.png (no weights needed)
 	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --iterations 120 --weights random
@@ -30,9 +31,9 @@ test: ## run every test, and cross-build without a C compiler
 	CGO_ENABLED=0 $(GO) test ./gpu ./gpu/host ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda cross
 
-test-cuda: headers ## test gorgonia.org/cu against the simulated driver (fetches the CUDA headers, 2 MB)
-	@if [ -f $(CUDA_H) ]; then echo '$(GO) test -tags cuda ./gpu/cuda/...'; $(CUDA) $(GO) test -tags cuda ./gpu/cuda/...; \
-	else echo "LEFT OUT: tests of gorgonia.org/cu, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
+test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -tags cuda -short -timeout 30m ./gpu/cuda/... ./cmd/stylize; \
+	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 headers: ## install the CUDA 12.9 headers into .cuda12
 	@[ -f $(CUDA_H) ] || $(PIP) --target .cuda12 nvidia-cuda-runtime-cu12==12.9.79 || true

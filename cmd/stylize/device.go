@@ -2,30 +2,73 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
-// openDevice opens what --device names. auto takes the best that there is; a
-// device that was asked for and is missing is an error.
+// openDevice opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
+// simulated one; auto, the first GPU that can run, else the CPU. A device that
+// was asked for and is missing is an error.
 func openDevice(c *cli.Context) (gpu.Device, error) {
 	name := c.String("device")
-	switch name {
-	case "auto", "cpu":
-	default:
-		return nil, usage(fmt.Errorf("--device %s: this build computes on the CPU only; use --device cpu", name))
-	}
-	if p := c.String("precision"); p != "" && p != "fp32" {
-		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", p))
-	}
 	if c.IsSet("threads") && c.Int("threads") < 1 {
 		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", c.Int("threads")))
+	}
+	kind, ordinal, numbered := strings.Cut(name, ":")
+	opt := cuda.Options{}
+	var err error
+	if opt.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
+		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", c.String("precision")))
+	}
+	if numbered {
+		if opt.Ordinal, err = strconv.Atoi(ordinal); err != nil || opt.Ordinal < 0 || kind != "cuda" {
+			return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
+		}
+	}
+	switch kind {
+	case "cpu":
+		return openCPU(c)
+	case "auto":
+		dev, err := cuda.Open(opt)
+		if err == nil {
+			return dev, nil
+		}
+		if !errors.Is(err, gpu.ErrNoDevice) { // there is one, and it cannot be used: say why
+			fmt.Fprintf(c.App.ErrWriter, "stylize: using the CPU: %v\n", err)
+		}
+		return openCPU(c)
+	case "cuda":
+		dev, err := cuda.Open(opt)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--device %s: %w", name, err))
+		}
+		return dev, nil
+	case "sim":
+		opt.Simulate, opt.Check = simulated.New(sim.Config{}), true
+		dev, err := cuda.Open(opt)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--device sim: %w", err))
+		}
+		return dev, nil
+	}
+	return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
+}
+
+func openCPU(c *cli.Context) (gpu.Device, error) {
+	if p := c.String("precision"); p != "" && p != "fp32" {
+		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", p))
 	}
 	dev, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
 	return dev, usage(err)
@@ -36,19 +79,47 @@ func devices(c *cli.Context, stdout io.Writer) error {
 	if err := noArgs(c); err != nil {
 		return err
 	}
+	var infos []gpu.Info
+	n, err := cuda.Count()
+	if err != nil {
+		fmt.Fprintf(c.App.ErrWriter, "stylize: %v\n", err)
+	}
+	for i := range n {
+		dev, err := cuda.Open(cuda.Options{Ordinal: i})
+		if err != nil {
+			fmt.Fprintf(c.App.ErrWriter, "stylize: cuda:%d: %v\n", i, err)
+			continue
+		}
+		info := dev.Info()
+		info.Kind = fmt.Sprintf("cuda:%d", i)
+		infos = append(infos, info)
+		if err := dev.Close(); err != nil {
+			return err
+		}
+	}
 	dev, err := host.New(host.Options{})
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	infos := []gpu.Info{dev.Info()}
+	infos = append(infos, dev.Info())
+	if cuda.Built {
+		infos = append(infos, gpu.Info{Kind: "sim", Name: "a CUDA device in Go", Detail: "runs the same kernels under every check, slowly"})
+	}
 	if c.Bool("json") {
 		return printJSON(stdout, infos)
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DEVICE\tNAME\tDETAIL\tMEMORY")
 	for _, i := range infos {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.Kind, i.Name, i.Detail, bytesText(i.Memory))
+		memory := "unknown"
+		switch {
+		case i.Kind == "sim":
+			memory = "16 GB"
+		case i.Memory > 0:
+			memory = bytesText(i.Memory)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.Kind, i.Name, i.Detail, memory)
 	}
 	return w.Flush()
 }

@@ -35,8 +35,8 @@ func paintFlags() []cli.Flag {
 func machineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "weights", Category: catMachine, Value: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
-		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto or cpu"},
-		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp32", Usage: "fp32 is what the CPU computes in"},
+		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
+		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
 		&cli.IntFlag{Name: "threads", Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
 		&cli.BoolFlag{Name: "low-memory", Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},

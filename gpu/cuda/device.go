@@ -17,6 +17,9 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
+// Built says that this build has CUDA.
+const Built = true
+
 // minCapability and minDriver are what the kernels were compiled for.
 const (
 	minCapability = 80
@@ -49,8 +52,11 @@ type uploaded struct {
 	bytes int64
 }
 
-// Count returns how many devices there are.
+// Count returns how many GPUs there are; 0 without a driver.
 func Count() (int, error) {
+	if errors.Is(driver.Native(), driver.ErrNoDriver) {
+		return 0, nil
+	}
 	n, err := cu.NumDevices()
 	return n, wrap("count devices", err)
 }
@@ -132,9 +138,9 @@ func (d *Device) open() error {
 		return wrap("ask for the memory", err)
 	}
 	kind := "cuda"
-	detail := fmt.Sprintf("sm_%d, driver %d.%d", d.cc, cu.Version()/1000, cu.Version()%1000/10)
+	detail := fmt.Sprintf("sm_%d, driver %d.%d, %v", d.cc, cu.Version()/1000, cu.Version()%1000/10, d.opt.Precision)
 	if driver.Simulated() != nil {
-		kind, detail = "sim", fmt.Sprintf("sm_%d, every check on", d.cc)
+		kind, detail = "sim", fmt.Sprintf("sm_%d, %v, every check on", d.cc, d.opt.Precision)
 	}
 	d.info = gpu.Info{Kind: kind, Name: name, Detail: detail, Memory: total}
 	return d.load()

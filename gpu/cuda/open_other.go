@@ -13,5 +13,8 @@ func Open(Options) (gpu.Device, error) {
 	return nil, fmt.Errorf("this build has no CUDA (make build, with a C compiler on Linux, makes one that has): %w", gpu.ErrNoDevice)
 }
 
+// Built says that this build has no CUDA.
+const Built = false
+
 // Count is 0 in this build.
 func Count() (int, error) { return 0, nil }

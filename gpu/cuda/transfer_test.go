@@ -1,0 +1,144 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/weights"
+)
+
+// waves is a picture with some of everything: edges, gradients, texture.
+func waves(w, h int, f float64) *picture.Picture {
+	p := &picture.Picture{W: w, H: h}
+	for y := range h {
+		for x := range w {
+			for c := range 3 {
+				v := 0.5 + 0.3*math.Sin(f*float64(x)+float64(c)) + 0.2*math.Cos(1.7*f*float64(y)-float64(c))
+				if (x/8+y/8)%2 == 0 {
+					v = 1 - v
+				}
+				p.RGB = append(p.RGB, float32(min(max(v, 0), 1)))
+			}
+		}
+	}
+	return p
+}
+
+func relL2(got, want []float32) float64 {
+	var num, den float64
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		num += d * d
+		den += float64(w) * float64(w)
+	}
+	return math.Sqrt(num / den)
+}
+
+// loop runs a session and returns the gradient of its first iteration, the
+// losses of every one, and the picture.
+func loop(t *testing.T, dev gpu.Device, w, h, iterations int) (gradient []float32, losses []float64, image []float32) {
+	t.Helper()
+	o, err := transfer.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Size, o.Iterations = max(w, h), iterations
+	s, err := transfer.NewSession(t.Context(), dev, transfer.Job{
+		Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	err = s.Run(t.Context(), func(rows []transfer.Row) error {
+		if gradient == nil {
+			if gradient, err = s.Read(transfer.BufDImage); err != nil {
+				return err
+			}
+		}
+		losses = append(losses, rows[0].Content, rows[0].Style, rows[0].TV)
+		return nil
+	}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err = s.Read(transfer.BufImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gradient, losses, image
+}
+
+// Three whole iterations agree with the CPU, clean under every check.
+func TestTransferSimulated(t *testing.T) {
+	const w, h = 32, 32
+	cpu, err := host.New(host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	wantGrad, wantLoss, wantImage := loop(t, cpu, w, h, 3)
+	for _, c := range []struct {
+		p    Precision
+		grad float64 // relative L2 of the first gradient
+		loss float64 // of each loss
+		mode sim.Mode
+	}{{FP32, 1e-5, 1e-4, sim.Eager}, {TF32, 2e-3, 5e-3, sim.Lazy}, {FP16, 2e-3, 5e-3, sim.Random(1)}, {BF16, 2e-2, 5e-2, sim.Eager}} {
+		t.Run(c.p.String(), func(t *testing.T) {
+			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, 3)
+			g := relL2(grad, wantGrad)
+			worst := 0.0
+			for i, v := range wantLoss {
+				if i/3*3 == i && v == 0 { // content at the first iteration: the picture is the content
+					continue
+				}
+				worst = max(worst, math.Abs(loss[i]/v-1))
+			}
+			t.Logf("gradient %.2g of %.0e, losses %.2g of %.0e, picture %.2g", g, c.grad, worst, c.loss, relL2(image, wantImage))
+			if !(g <= c.grad) || !(worst <= c.loss) {
+				t.Errorf("gradient %.3g (allowed %g), worst loss %.3g (allowed %g)", g, c.grad, worst, c.loss)
+			}
+		})
+	}
+}
+
+// What an iteration at 512x512 takes is known without running it.
+func TestPlan512(t *testing.T) {
+	o, err := transfer.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, 512, 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		p     Precision
+		bytes int64
+	}{{FP16, 500e6}, {BF16, 500e6}, {TF32, 1000e6}, {FP32, 1000e6}} {
+		l, err := layOut(p, c.p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		launches := 0
+		for _, s := range l.steps {
+			launches += len(s.launches)
+		}
+		t.Logf("%v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, launches, float64(l.plan.Arena)/1e6, float64(l.plan.Weights)/1e6)
+		if n := l.plan.Total(); n > c.bytes {
+			t.Errorf("%v: %d bytes, allowed %d", c.p, n, c.bytes)
+		}
+	}
+}
