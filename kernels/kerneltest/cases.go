@@ -252,9 +252,9 @@ func RunWithin(t *testing.T, dev gpu.Device, tol float64) {
 	}
 }
 
-// RunCase runs one case and returns its largest relative error.
-func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) {
-	t.Helper()
+// Program builds the case with its constants filled, and the values of its
+// inputs and state.
+func (c Case) Program(seed uint64) (*gpu.Program, map[*gpu.Buffer][]float32) {
 	p := &gpu.Program{}
 	c.Build(p)
 	r := rand.New(rand.NewPCG(seed, 7))
@@ -268,6 +268,13 @@ func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) 
 		case gpu.Temp, gpu.Output:
 		}
 	}
+	return p, data
+}
+
+// RunCase runs one case and returns its largest relative error.
+func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) {
+	t.Helper()
+	p, data := c.Program(seed)
 	want := NewInterp[float64](p)
 	run, err := dev.Compile(p)
 	if err != nil {

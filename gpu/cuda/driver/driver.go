@@ -40,7 +40,9 @@ func Native() error {
 // that was in use before must not be used any more.
 func Simulate(d *simulated.Driver) {
 	current.Store(d)
-	C.driver_use(1)
+	if d != nil {
+		C.driver_use(1)
+	}
 }
 
 // Simulated returns the simulated driver in use, or nil.

@@ -1,0 +1,278 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"testing"
+	"time"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/sim/conform"
+	"github.com/stylize-gpu/stylize/kernels/kerneltest"
+)
+
+var recordTo = flag.String("record", "", "write what the GPU gives for the conformance cases to this file")
+
+// onGPU opens the first GPU. Without one the test is skipped, or fails where
+// REQUIRE_GPU is 1: make test-gpu sets it.
+func onGPU(t *testing.T, p Precision) *Device {
+	t.Helper()
+	driver.Simulate(nil)
+	err := driver.Native()
+	var d *Device
+	if err == nil {
+		d, err = Open(Options{Precision: p})
+	}
+	if err != nil {
+		if os.Getenv("REQUIRE_GPU") == "1" {
+			t.Fatalf("REQUIRE_GPU is 1: %v", err)
+		}
+		t.Skipf("no GPU: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return d
+}
+
+// The whole case table on a GPU, in every precision.
+func TestKernelsGPU(t *testing.T) {
+	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+		t.Run(p.String(), func(t *testing.T) { kerneltest.RunWithin(t, onGPU(t, p), allowed[p]) })
+	}
+}
+
+// outputs runs every fp32 case and returns the bits of its outputs and state.
+func outputs(t *testing.T, d *Device) map[string][]uint32 {
+	t.Helper()
+	all := map[string][]uint32{}
+	for i, c := range kerneltest.Cases() {
+		if c.Group == "vgg" && testing.Short() {
+			continue
+		}
+		p, data := c.Program(uint64(i + 1))
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for b, v := range data {
+			if err := r.Write(b, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.Run(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		var bits []uint32
+		for _, b := range p.Buffers {
+			if b.Role != gpu.Output && b.Role != gpu.State {
+				continue
+			}
+			v := make([]float32, b.Shape.Elems())
+			if err := r.Read(b, v); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range v {
+				bits = append(bits, math.Float32bits(f))
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all[fmt.Sprintf("%d %v", i, c)] = bits
+	}
+	return all
+}
+
+// In fp32, where no tensor core takes part, a GPU and the simulator give the
+// same bits.
+func TestSameBitsAsSimulator(t *testing.T) {
+	got := outputs(t, onGPU(t, FP32))
+	d, err := Open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := outputs(t, d)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	for name, w := range want {
+		for i, b := range got[name] {
+			if b != w[i] {
+				t.Errorf("%s: value %d is %x, the simulator's %x", name, i, b, w[i])
+				break
+			}
+		}
+	}
+}
+
+// Whole transfers on a GPU against the CPU; and the same bits in two runs.
+func TestTransferGPU(t *testing.T) {
+	cpu, err := host.New(host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	wantGrad, _, _ := loop(t, cpu, 96, 72, 20)
+	for p, tol := range map[Precision]float64{FP32: 1e-5, TF32: 2e-3, FP16: 2e-3, BF16: 2e-2} {
+		t.Run(p.String(), func(t *testing.T) {
+			d := onGPU(t, p)
+			grad, _, image := loop(t, d, 96, 72, 20)
+			if g := relL2(grad, wantGrad); !(g <= tol) {
+				t.Errorf("gradient %.3g, allowed %g", g, tol)
+			}
+			_, _, again := loop(t, d, 96, 72, 20)
+			for i := range image {
+				if math.Float32bits(image[i]) != math.Float32bits(again[i]) {
+					t.Fatalf("value %d differs between two runs: %g and %g", i, image[i], again[i])
+				}
+			}
+		})
+	}
+}
+
+// onDevice runs conformance cases through the driver in use.
+type onDevice struct{ d *Device }
+
+// Run implements conform.Device.
+func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byte, err error) {
+	err = o.d.do(func() error {
+		mod, err := loadModule(c.Name, string(src))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, mod.unload()) }()
+		f, err := mod.function("t")
+		if err != nil {
+			return err
+		}
+		var ptrs []cu.DevicePtr
+		var params [][]byte
+		for _, b := range append([][]byte{c.Out}, c.Inputs...) {
+			p, err := cu.MemAlloc(int64(len(b)))
+			if err != nil {
+				return wrap("allocate", err)
+			}
+			defer func() { _ = cu.MemFree(p) }()
+			if err := upload(p, b); err != nil {
+				return err
+			}
+			ptrs = append(ptrs, p)
+			params = append(params, binary.LittleEndian.AppendUint64(nil, uint64(p)))
+		}
+		for _, m := range c.Maps {
+			base := sim.Ptr(ptrs[m.Input+1])
+			if m.Tiled != nil {
+				t := *m.Tiled
+				t.Base = base
+				m.Tiled = &t
+			} else {
+				t := *m.Im2col
+				t.Base = base
+				m.Im2col = &t
+			}
+			b, err := encodeMap(m.Tiled, m.Im2col)
+			if err != nil {
+				return err
+			}
+			params = append(params, b)
+		}
+		if err := launchRaw(f, [3]int{c.Grid.X, 1, 1}, [3]int{c.Block.X, 1, 1}, c.Shared, o.d.stream, params); err != nil {
+			return err
+		}
+		if err := wrap("run", o.d.stream.Synchronize()); err != nil {
+			o.d.lost = true
+			return err
+		}
+		out = make([]byte, len(c.Out))
+		return wrap("read", cu.MemcpyDtoH(unsafe.Pointer(&out[0]), ptrs[0], int64(len(out))))
+	})
+	return out, report(err)
+}
+
+// The conformance cases give through gorgonia.org/cu and the simulated driver
+// what they give on the simulator itself: the recorder works before a GPU is
+// there to be recorded.
+func TestConformanceSimulated(t *testing.T) {
+	d := onSim(t, FP32, sim.Config{})
+	for i, c := range conform.Cases() {
+		if testing.Short() && i%5 != 0 && len(c.Maps) == 0 {
+			continue
+		}
+		out, err := conform.Run(t.Context(), onDevice{d}, c)
+		if err == nil {
+			err = c.Check(out)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What a GPU gives for every case its architecture has, compared with the
+// expectation, and recorded with -record.
+func TestConformanceGPU(t *testing.T) {
+	d := onGPU(t, FP32)
+	about := conform.Recording{Device: d.info.Name, Driver: d.info.Detail, Date: time.Now().UTC().Format(time.DateOnly)}
+	rec, err := conform.Record(t.Context(), &reopening{t: t, d: d}, about, func(arch string) bool { return arch == "sm_80" || d.cc == 90 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	differ := 0
+	for _, c := range conform.Cases() {
+		r, ok := rec.Results[c.Name]
+		switch {
+		case !ok:
+		case r.Err != "":
+			t.Errorf("%s: %s", c.Name, r.Err)
+		default:
+			if err := c.Check(r.Out); err != nil {
+				differ++
+				t.Errorf("the GPU disagrees with the expectation: %v", err)
+			}
+		}
+	}
+	t.Logf("%d cases on %s, %d differ", len(rec.Results), about.Device, differ)
+	if *recordTo == "" {
+		return
+	}
+	var b bytes.Buffer
+	if err := rec.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(*recordTo, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reopening runs cases and opens the device again when one has ruined its
+// context.
+type reopening struct {
+	t *testing.T
+	d *Device
+}
+
+// Run implements conform.Device.
+func (r *reopening) Run(ctx context.Context, c *conform.Case, src []byte) ([]byte, error) {
+	if r.d.lost {
+		r.d = onGPU(r.t, FP32)
+	}
+	return onDevice{r.d}.Run(ctx, c, src)
+}
