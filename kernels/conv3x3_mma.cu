@@ -1,6 +1,7 @@
 // conv3x3_mma: 3x3 convolution (or 1x1), stride 1, zero padding, bias, optional ReLU.      implicit GEMM, tensor cores
-// Maths    y[n,p,q,k] = b[k] + sum_{tap,c} w[k,tap,c] x[n,p+r-1,q+s-1,c]; ReLU when relu != 0. taps 9, or 1: a plain GEMM
-//          (the style gradient). Products of E in {fp16, bf16, tf32}, sums fp32; dgrad: x = dy, w rotated (see simt)
+// Maths    y[n,p,q,k] = b[k] + sum_{tap,c} w[k,tap,c] x[n,p+r-1,q+s-1,c]; taps 9, or 1: a plain GEMM (the style gradient).
+//          Epilogue, each if given: + add; 0 where mask <= 0 (the gradient of a ReLU with that output); ReLU when relu != 0.
+//          Products of E in {fp16, bf16, tf32}, sums fp32; dgrad: x = dy, w rotated (see simt)
 // Layout   x, y NHWC, w (K, taps, C), all in E's storage type; bias fp32 or null. gemm_m pixels, gemm_n K, gemm_k taps*C
 //          one weight matrix for all pictures, or one each (w_stride elements apart; then pixels of a block share one)
 // Shapes   C a multiple of 64 bytes, K of 64; N*H*W < 2^31. Residue: pixels only, by zero-filling copies and predicates
@@ -25,8 +26,9 @@ template <class E>
 __device__ __forceinline__ void conv(typename Element<E>::Store* __restrict__ y,
                                      const typename Element<E>::Store* __restrict__ x,
                                      const typename Element<E>::Store* __restrict__ w, const float* __restrict__ bias,
-                                     int pixels, int height, int width, int c, int k, int taps, long long w_stride,
-                                     int relu) {
+                                     const typename Element<E>::Store* __restrict__ add,
+                                     const typename Element<E>::Store* __restrict__ mask, int pixels, int height,
+                                     int width, int c, int k, int taps, long long w_stride, int relu) {
     using T = typename Element<E>::Store;
     constexpr int BK = kRow / sizeof(T), kChunk = 16 / sizeof(T);
     __shared__ __align__(128) unsigned char s_tiles[kStages * kStageBytes];
@@ -34,7 +36,6 @@ __device__ __forceinline__ void conv(typename Element<E>::Store* __restrict__ y,
     int m0 = blockIdx.x * BM, n0 = blockIdx.y * BN;
     size_t picture = blockIdx.z;   // 0 unless every picture has its weights
     x += picture * pixels * c;
-    y += picture * pixels * k;
     w += picture * w_stride;
     uint32_t s_x = shared_address(s_tiles), s_w = s_x + BM * kRow;
 
@@ -103,11 +104,23 @@ __device__ __forceinline__ void conv(typename Element<E>::Store* __restrict__ y,
             for (int h = 0; h < 2; h++) {
                 int p = m0 + wm + i * 16 + (lane >> 2) + h * 8;
                 float a = acc[i][j][h * 2] + u, b = acc[i][j][h * 2 + 1] + v;
+                if (p >= pixels) continue;
+                size_t at = picture * pixels * k + (size_t)p * k + n;
+                if (add) {
+                    float2 s = load2(add + at);
+                    a += s.x;
+                    b += s.y;
+                }
+                if (mask) {
+                    float2 s = load2(mask + at);
+                    a = s.x > 0.f ? a : 0.f;
+                    b = s.y > 0.f ? b : 0.f;
+                }
                 if (relu) {
                     a = a < 0.f ? 0.f : a;
                     b = b < 0.f ? 0.f : b;
                 }
-                if (p < pixels) store2(y + (size_t)p * k + n, a, b);
+                store2(y + at, a, b);
             }
     }
 }
@@ -115,9 +128,10 @@ __device__ __forceinline__ void conv(typename Element<E>::Store* __restrict__ y,
 #define CONV3X3_MMA(E)                                                                                           \
     extern "C" __global__ __launch_bounds__(kThreads, 4) void conv3x3_mma_##E##_nhwc_128x64(                     \
         Element<E>::Store* __restrict__ y, const Element<E>::Store* __restrict__ x,                              \
-        const Element<E>::Store* __restrict__ w, const float* __restrict__ bias, int pixels, int height,         \
-        int width, int c, int k, int taps, long long w_stride, int relu) {                                       \
-        conv<E>(y, x, w, bias, pixels, height, width, c, k, taps, w_stride, relu);                               \
+        const Element<E>::Store* __restrict__ w, const float* __restrict__ bias,                                 \
+        const Element<E>::Store* __restrict__ add, const Element<E>::Store* __restrict__ mask, int pixels,       \
+        int height, int width, int c, int k, int taps, long long w_stride, int relu) {                           \
+        conv<E>(y, x, w, bias, add, mask, pixels, height, width, c, k, taps, w_stride, relu);                    \
     }
 CONV3X3_MMA(f16)
 CONV3X3_MMA(bf16)

@@ -1,5 +1,6 @@
 // conv3x3: 3x3 convolution, stride 1, zero pad 1, bias, optional ReLU; fprop and dgrad.      implicit GEMM, SIMT
-// Maths    y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] x[n,p+r-1,q+s-1,c]; then ReLU when relu != 0
+// Maths    y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] x[n,p+r-1,q+s-1,c]; then in the epilogue, each if given:
+//          + add[n,p,q,k]; 0 where mask[n,p,q,k] <= 0 (the gradient of a ReLU with that output); ReLU when relu != 0
 //          dgrad is the same sum with x = dy and w'[r,s,k,c] = w[2-r,2-s,c,k]: the host packs both, weights are frozen
 // Layout   x, y NHWC in T; w packed RSCK (k innermost), bias: fp32. As GEMM: gemm_m = N*H*W pixels, gemm_n = K, gemm_k = 9*C
 // Use      fp32 always; 16-bit types where channels do not suit the tensor cores
@@ -21,8 +22,9 @@ static_assert(BM * BK == 4 * kThreads && BN * BK == 4 * kThreads, "every thread 
 
 template <class T>
 __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w,
-                                        const float* __restrict__ bias, int pixels, int height, int width, int c,
-                                        int k, int relu) {
+                                        const float* __restrict__ bias, const T* __restrict__ add,
+                                        const T* __restrict__ mask, int pixels, int height, int width, int c, int k,
+                                        int relu) {
     __shared__ __align__(16) float s_x[BK][BM + kPad];   // (channel, pixel)
     __shared__ __align__(16) float s_w[BK][BN + kPad];   // (channel, output channel)
     int t = threadIdx.x, m0 = blockIdx.x * BM, n0 = blockIdx.y * BN;
@@ -77,7 +79,10 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
             int ko = n0 + tx * 4 + j;
             if (m >= pixels || ko >= k) continue;
             float v = acc[i][j] + (bias ? bias[ko] : 0.f);
-            store(y + (size_t)m * k + ko, relu && v < 0.f ? 0.f : v);
+            size_t at = (size_t)m * k + ko;
+            if (add) v += load(add + at);
+            if (mask && !(load(mask + at) > 0.f)) v = 0.f;
+            store(y + at, relu && v < 0.f ? 0.f : v);
         }
     }
 }
@@ -85,7 +90,8 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
 #define CONV3X3(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_##T##_nhwc_64x64x16(                       \
         T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, \
-        int pixels, int height, int width, int c, int k, int relu) {                                             \
-        conv3x3(y, x, w, bias, pixels, height, width, c, k, relu);                                               \
+        const T* __restrict__ add, const T* __restrict__ mask, int pixels, int height, int width, int c, int k,  \
+        int relu) {                                                                                              \
+        conv3x3(y, x, w, bias, add, mask, pixels, height, width, c, k, relu);                                    \
     }
 FOR_EACH_TYPE(CONV3X3)

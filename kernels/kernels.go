@@ -80,14 +80,14 @@ var All = func() map[string]*Spec {
 		add("normalize", "normalize_bwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
 		add("avgpool2x2", "avgpool2x2_fwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
 		add("avgpool2x2", "avgpool2x2_bwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
-		add("conv3x3_simt", "conv3x3_"+t+"_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
+		add("conv3x3_simt", "conv3x3_"+t+"_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
 		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
 		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
 		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
 		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32)
 	}
 	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores
-		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64", 128, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32, U64, U32)
+		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64", 128, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32, U64, U32)
 	}
 	for _, e := range []string{"f16", "bf16"} {
 		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)

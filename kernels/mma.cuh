@@ -74,7 +74,11 @@ __device__ __forceinline__ void round_operand(tf32, uint32_t (&r)[4]) {
     for (int i = 0; i < 4; i++) asm("cvt.rna.tf32.f32 %0, %0;" : "+r"(r[i]));
 }
 
-// Two neighbouring results.
+// Two neighbouring values.
+__device__ __forceinline__ float2 load2(const f16* p) { return __half22float2(*(const __half2*)p); }
+__device__ __forceinline__ float2 load2(const bf16* p) { return __bfloat1622float2(*(const __nv_bfloat162*)p); }
+__device__ __forceinline__ float2 load2(const f32* p) { return *(const float2*)p; }
+
 __device__ __forceinline__ void store2(f16* p, float a, float b) { *(__half2*)p = __floats2half2_rn(a, b); }
 __device__ __forceinline__ void store2(bf16* p, float a, float b) {
     *(__nv_bfloat162*)p = __floats2bfloat162_rn(a, b);

@@ -65,10 +65,8 @@ func Count() (int, error) {
 func Open(opt Options) (*Device, error) {
 	if opt.Simulate != nil {
 		driver.Simulate(opt.Simulate)
-	} else if driver.Simulated() == nil {
-		if err := driver.Native(); err != nil {
-			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
-		}
+	} else if err := driver.Native(); err != nil {
+		return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
 	}
 	d := &Device{opt: opt, work: make(chan func()), functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
 	d.done.Go(func() {

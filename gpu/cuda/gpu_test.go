@@ -18,7 +18,6 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
@@ -32,12 +31,7 @@ var recordTo = flag.String("record", "", "write what the GPU gives for the confo
 // REQUIRE_GPU is 1: make test-gpu sets it.
 func onGPU(t *testing.T, p Precision) *Device {
 	t.Helper()
-	driver.Simulate(nil)
-	err := driver.Native()
-	var d *Device
-	if err == nil {
-		d, err = Open(Options{Precision: p})
-	}
+	d, err := Open(Options{Precision: p})
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
 			t.Fatalf("REQUIRE_GPU is 1: %v", err)

@@ -17,8 +17,8 @@ type layout struct {
 }
 
 // layOut lowers p and places everything but weights in one arena.
-func layOut(p *gpu.Program, precision Precision) (*layout, error) {
-	low, err := lower(p, precision)
+func layOut(p *gpu.Program, precision Precision, fuse bool) (*layout, error) {
+	low, err := lower(p, precision, fuse)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func layOut(p *gpu.Program, precision Precision) (*layout, error) {
 		}
 	}
 	for i, s := range low.steps {
-		for _, b := range s.op.Out {
+		for _, b := range s.out {
 			if _, ok := l.span[b]; !ok {
 				l.span[b] = add(b.Name, low.bytes(b), i, max(i, last[b]))
 			}

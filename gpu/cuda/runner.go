@@ -21,7 +21,7 @@ import (
 
 // Plan says what Compile would take.
 func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
-	l, err := layOut(p, d.opt.Precision)
+	l, err := layOut(p, d.opt.Precision, !d.opt.Unfused)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ type runner struct {
 
 // Compile places the program, uploads its constants and captures its graph.
 func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
-	l, err := layOut(p, d.opt.Precision)
+	l, err := layOut(p, d.opt.Precision, !d.opt.Unfused)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -128,7 +129,7 @@ func TestPlan512(t *testing.T) {
 		p     Precision
 		bytes int64
 	}{{FP16, 500e6}, {BF16, 500e6}, {TF32, 1000e6}, {FP32, 1000e6}} {
-		l, err := layOut(p, c.p)
+		l, err := layOut(p, c.p, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,6 +140,32 @@ func TestPlan512(t *testing.T) {
 		t.Logf("%v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, launches, float64(l.plan.Arena)/1e6, float64(l.plan.Weights)/1e6)
 		if n := l.plan.Total(); n > c.bytes {
 			t.Errorf("%v: %d bytes, allowed %d", c.p, n, c.bytes)
+		}
+	}
+}
+
+// A fused program is the unfused list: the same bits where storage is fp32.
+func TestFusedIsUnfused(t *testing.T) {
+	for _, p := range []Precision{TF32, FP16} {
+		run := func(unfused bool) (gradient, image []float32) {
+			d, err := Open(Options{Simulate: simulated.New(sim.Config{NoChecks: true}), Precision: p, Unfused: unfused})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			gradient, _, image = loop(t, d, 16, 24, 2)
+			return gradient, image
+		}
+		fg, fi := run(false)
+		ug, ui := run(true)
+		g, i := relL2(fg, ug), relL2(fi, ui)
+		t.Logf("%v: gradient %.2g, picture %.2g", p, g, i)
+		if p == TF32 && (g != 0 || i != 0) || !(g <= 2e-3) {
+			t.Errorf("%v: fused and unfused differ: gradient %.3g, picture %.3g", p, g, i)
 		}
 	}
 }

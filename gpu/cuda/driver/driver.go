@@ -40,9 +40,7 @@ func Native() error {
 // that was in use before must not be used any more.
 func Simulate(d *simulated.Driver) {
 	current.Store(d)
-	if d != nil {
-		C.driver_use(1)
-	}
+	C.driver_use(1)
 }
 
 // Simulated returns the simulated driver in use, or nil.
