@@ -13,7 +13,7 @@ CUDA     := CGO_CFLAGS="-I$(CURDIR)/$(dir $(CUDA_H))"
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-cuda cross lint fmt check fuzz cover samples parity ptx ptx-check headers bench-sim
+.PHONY: help build demo test test-cuda test-gpu cross lint fmt check fuzz cover samples parity ptx ptx-check headers bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ test: ## run every test, and cross-build without a C compiler
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
 	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -tags cuda -short -timeout 30m ./gpu/cuda/... ./cmd/stylize; \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
+
+test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
+	tools/gpu/test.sh
+
+bin/cuda.test: headers FORCE
+	@[ -f $(CUDA_H) ] || { echo "the CUDA 12.9 headers are missing, and python3 -m pip could not install them" >&2; exit 1; }
+	$(CUDA) $(GO) test -c -tags cuda -o $@ ./gpu/cuda
+FORCE:
 
 headers: ## install the CUDA 12.9 headers into .cuda12
 	@[ -f $(CUDA_H) ] || $(PIP) --target .cuda12 nvidia-cuda-runtime-cu12==12.9.79 || true

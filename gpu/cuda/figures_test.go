@@ -25,7 +25,7 @@ var (
 )
 
 // session starts a run from content, or from a picture.
-func session(t *testing.T, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
+func session(t testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	t.Helper()
 	o, err := transfer.Preset("default")
 	if err != nil {
@@ -49,6 +49,9 @@ func session(t *testing.T, dev gpu.Device, w, h, iterations int, from []float32)
 func TestFigures(t *testing.T) {
 	if *figures == "" {
 		t.Skip("prints a table with -figures sim or -figures gpu")
+	}
+	if *figures == "gpu" {
+		onGPU(t, FP32) // before the CPU takes its minutes
 	}
 	w, h, n := *figuresWidth, *figuresHeight, *figuresIterations
 	tenth := max(n/10, 3)

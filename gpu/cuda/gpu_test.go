@@ -23,15 +23,19 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/sim/conform"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
+	"github.com/stylize-gpu/stylize/transfer"
 )
 
-var recordTo = flag.String("record", "", "write what the GPU gives for the conformance cases to this file")
+var (
+	recordTo = flag.String("record", "", "write what the GPU gives for the conformance cases to this file")
+	separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
+)
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
-func onGPU(t *testing.T, p Precision) *Device {
+func onGPU(t testing.TB, p Precision) *Device {
 	t.Helper()
-	d, err := Open(Options{Precision: p})
+	d, err := Open(Options{Precision: p, Check: *separate})
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
 			t.Fatalf("REQUIRE_GPU is 1: %v", err)
@@ -138,6 +142,30 @@ func TestTransferGPU(t *testing.T) {
 					t.Fatalf("value %d differs between two runs: %g and %g", i, image[i], again[i])
 				}
 			}
+		})
+	}
+}
+
+// One iteration at 512x512, in a session that runs as the program runs it: time
+// from the first launch to the last row of losses, over iterations.
+func BenchmarkIterationGPU(b *testing.B) {
+	const size = 512
+	for _, p := range []Precision{FP16, BF16, TF32, FP32} {
+		b.Run(p.String(), func(b *testing.B) {
+			d := onGPU(b, p)
+			run := func(n int) {
+				s := session(b, d, size, size, n, nil)
+				defer s.Close()
+				b.ResetTimer()
+				rows := 0
+				err := s.Run(b.Context(), func([]transfer.Row) error { rows++; return nil }, 0, nil)
+				b.StopTimer()
+				if err != nil || rows != n { // a loss that is not finite is an error
+					b.Fatalf("%d iterations of %d: %v", rows, n, err)
+				}
+			}
+			run(3) // loads modules, settles clocks a little
+			run(b.N)
 		})
 	}
 }

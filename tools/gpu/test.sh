@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Tests the CUDA device on this machine's GPU. Needs neither Go nor a network:
+#   make bin/cuda.test       where Go is; copy the tree with bin/cuda.test, or run it here:
+#   tools/gpu/test.sh [DIR]  where the GPU is
+# DIR (bin/gpu) gets a log of each step and the recording of the conformance cases, to be
+# committed as gpu/sim/conform/testdata/*.json.zst. STEP_TIMEOUT (300) is in seconds;
+# STEPS picks steps by name, FIGURES the size of the picture of the parity table (512).
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+mkdir -p "${1:-bin/gpu}"
+dir=$(cd "${1:-bin/gpu}" && pwd)
+steps=${STEPS:-about kernels bits transfer conformance bench figures memcheck racecheck synccheck initcheck}
+limit=${STEP_TIMEOUT:-300}
+failed=()
+export REQUIRE_GPU=1
+export PATH=$PATH:/usr/local/cuda/bin
+[ -x bin/cuda.test ] || { echo "bin/cuda.test is missing: make bin/cuda.test, on a machine with Go" >&2; exit 2; }
+command -v nvidia-smi >/dev/null || { echo "no NVIDIA driver on this machine (nvidia-smi is not there)" >&2; exit 2; }
+cd gpu/cuda # where go test would run it
+
+# step NAME COMMAND...: one line of result on the terminal, everything else in NAME.log
+step() {
+  local name=$1 from=$SECONDS status=ok
+  shift
+  case " $steps " in *" $name "*) ;; *) return ;; esac
+  timeout --kill-after=10 "$limit" "$@" >"$dir/$name.log" 2>&1
+  case $? in
+    0) ;;
+    124 | 137) status="OUT OF TIME" ;;
+    *) status=FAILED ;;
+  esac
+  [ "$status" = ok ] || failed+=("$name")
+  printf '%-12s %s in %d s\n' "$name" "$status" $((SECONDS - from))
+  if [ "$status" != ok ]; then tail -n 15 "$dir/$name.log" | sed 's/^/    /'; fi
+}
+gotest() { local name=$1; shift; step "$name" "$root/bin/cuda.test" -test.v -test.timeout 0 "$@"; }
+# A sanitizer runs the short case table in fp16 and fp32 (tensor cores and none), and
+# every buffer is an allocation of its own, so that memcheck sees its ends.
+sanitize() {
+  step "$1" compute-sanitizer --tool "$1" --error-exitcode 9 "$root/bin/cuda.test" -test.short -separate \
+    -test.timeout 0 -test.run '^TestKernelsGPU$/^(fp16|fp32)$' -test.v
+}
+
+step about nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
+gotest kernels -test.run '^TestKernelsGPU$'
+gotest bits -test.short -test.run '^TestSameBitsAsSimulator$'
+gotest transfer -test.run '^TestTransferGPU$'
+gotest conformance -test.run '^TestConformanceGPU$' -record "$dir/conformance.json.zst"
+gotest bench -test.run '^$' -test.bench IterationGPU -test.benchtime 300x -test.count 5
+gotest figures -test.run '^TestFigures$' -figures gpu -figures-width "${FIGURES:-512}" -figures-height "${FIGURES:-512}"
+for tool in memcheck racecheck synccheck initcheck; do sanitize $tool; done
+
+[ -f "$dir/bench.log" ] && grep -h 'ns/op' "$dir/bench.log"
+[ -f "$dir/figures.log" ] && grep -h '|' "$dir/figures.log"
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "failed: ${failed[*]} (logs in $dir)" >&2
+  exit 1
+fi
+echo "all passed; logs in $dir"
