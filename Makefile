@@ -59,8 +59,9 @@ cross: ## build for every platform without a C compiler
 	@for p in $(PLATFORMS); do \
 	  echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/... || exit 1; done
 
-lint: ## run the linters (downloads and builds golangci-lint the first time)
+lint: headers ## run the linters (downloads and builds golangci-lint the first time)
 	$(GO) run $(LINT) run ./...
+	$(CUDA) $(GO) run $(LINT) run --build-tags cuda ./gpu/cuda/... ./cmd/stylize
 
 fmt: ## format Go and C sources
 	gofmt -w $$(git ls-files '*.go')

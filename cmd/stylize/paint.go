@@ -199,8 +199,12 @@ func (wk *work) checkMemory() error {
 			hi = mid - 1
 		}
 	}
-	return fmt.Errorf("--size %d needs %s, the %s has %s: %w; the largest that fits is --size %d (--low-memory saves some)",
-		wk.opts.Size, bytesText(need), wk.device.Info().Kind, bytesText(limit), gpu.ErrOutOfMemory, fits)
+	hint := ""
+	if wk.device.Info().Kind == "cpu" {
+		hint = " (--low-memory saves some)"
+	}
+	return fmt.Errorf("--size %d needs %s, the %s has %s: %w; the largest that fits is --size %d%s",
+		wk.opts.Size, bytesText(need), wk.device.Info().Kind, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
 }
 
 // need is the memory of a run at a size.

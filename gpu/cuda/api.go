@@ -17,11 +17,15 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
 // The calls of the driver that gorgonia.org/cu does not wrap: modules with the
@@ -44,6 +48,15 @@ func result(call string, r C.CUresult) error {
 		err.Text = C.GoString(text)
 	}
 	return err
+}
+
+// name is how the simulated device's reports call an allocation.
+func name(p cu.DevicePtr, name string) error {
+	sd := driver.Simulated()
+	if sd == nil {
+		return nil
+	}
+	return result("name "+name, C.CUresult(sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), name)))
 }
 
 // Error is what a call of the driver answered.
@@ -142,7 +155,10 @@ func capture(s cu.Stream, f func() error) (*graph, error) {
 	}
 	defer C.cuGraphDestroy(g)
 	x := &graph{}
-	return x, result("instantiate the graph", C.cuGraphInstantiateWithFlags(&x.exec, g, 0))
+	if err := result("instantiate the graph", C.cuGraphInstantiateWithFlags(&x.exec, g, 0)); err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 func (g *graph) launch(s cu.Stream) error {

@@ -128,7 +128,9 @@ func (d *Device) open() error {
 	if d.ctx, err = d.dev.MakeContext(cu.SchedAuto); err != nil {
 		return wrap("make a context", err)
 	}
-	if d.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+	// Ordered with the default stream, where MemcpyHtoD and MemsetD8 run: neither
+	// promises to be finished when it returns.
+	if d.stream, err = cu.MakeStream(cu.DefaultStream); err != nil {
 		return wrap("make a stream", err)
 	}
 	_, total, err := cu.MemInfo()

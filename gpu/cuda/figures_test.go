@@ -25,20 +25,20 @@ var (
 )
 
 // session starts a run from content, or from a picture.
-func session(t testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
-	t.Helper()
+func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
+	tb.Helper()
 	o, err := transfer.Preset("default")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	o.Size, o.Iterations = max(w, h), iterations
 	job := transfer.Job{Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
 	if from != nil {
 		job.Options.Init, job.Init = "a picture", &picture.Picture{W: w, H: h, RGB: from}
 	}
-	s, err := transfer.NewSession(t.Context(), dev, job)
+	s, err := transfer.NewSession(tb.Context(), dev, job)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

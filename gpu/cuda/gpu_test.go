@@ -33,18 +33,18 @@ var (
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
-func onGPU(t testing.TB, p Precision) *Device {
-	t.Helper()
+func onGPU(tb testing.TB, p Precision) *Device {
+	tb.Helper()
 	d, err := Open(Options{Precision: p, Check: *separate})
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
-			t.Fatalf("REQUIRE_GPU is 1: %v", err)
+			tb.Fatalf("REQUIRE_GPU is 1: %v", err)
 		}
-		t.Skipf("no GPU: %v", err)
+		tb.Skipf("no GPU: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := d.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 	})
 	return d

@@ -1,18 +1,12 @@
 package cuda
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math"
-
-	"github.com/stylize-gpu/stylize/gpu/sim"
-)
+import "fmt"
 
 // Precision is how feature maps, their gradients and weights are stored and
 // multiplied. Sums, Gram matrices, losses, the picture and Adam are fp32 in all.
 type Precision uint8
 
-// The precisions. FP16 scales its gradients; see the kernel record.
+// The precisions. FP16 scales its gradients; see kernels/adam.cu.
 const (
 	FP16 Precision = iota // fp16 storage, tensor cores
 	BF16                  // bfloat16 storage, tensor cores: fp32's range, 8 bits of fraction
@@ -34,71 +28,4 @@ func ParsePrecision(s string) (Precision, error) {
 		}
 	}
 	return 0, fmt.Errorf("precision %q: want fp16, bf16, tf32 or fp32", s)
-}
-
-// storage and element are the types as entries of kernels name them.
-func (p Precision) storage() string { return precisions[p].storage }
-func (p Precision) element() string { return precisions[p].element }
-
-// size is the bytes of a stored element.
-func (p Precision) size() int {
-	if p == FP16 || p == BF16 {
-		return 2
-	}
-	return 4
-}
-
-// scales reports whether gradients need a loss scale: fp16 alone has too small
-// an exponent.
-func (p Precision) scales() bool { return p == FP16 }
-
-// firstScale is the loss scale before the first iteration has been looked at.
-func (p Precision) firstScale() float32 {
-	if p.scales() {
-		return 1 << 10
-	}
-	return 1
-}
-
-// encode rounds a value into its storage; tf32 values are rounded to what the
-// tensor core keeps.
-func (p Precision) encode(out []byte, v float32) {
-	switch p {
-	case FP16:
-		binary.LittleEndian.PutUint16(out, sim.Half(v))
-	case BF16:
-		binary.LittleEndian.PutUint16(out, sim.BFloat16(v))
-	case TF32:
-		binary.LittleEndian.PutUint32(out, sim.TF32(v))
-	case FP32:
-		binary.LittleEndian.PutUint32(out, math.Float32bits(v))
-	}
-}
-
-// pack stores values, each times by, as the device keeps a feature map.
-func (p Precision) pack(v []float32, by float32) []byte {
-	out := make([]byte, len(v)*p.size())
-	for i, x := range v {
-		if p.size() == 2 {
-			p.encode(out[2*i:], x*by)
-		} else {
-			binary.LittleEndian.PutUint32(out[4*i:], math.Float32bits(x*by))
-		}
-	}
-	return out
-}
-
-// unpack reads them back.
-func (p Precision) unpack(dst []float32, b []byte, by float32) {
-	for i := range dst {
-		switch p {
-		case FP16:
-			dst[i] = sim.FromHalf(binary.LittleEndian.Uint16(b[2*i:]))
-		case BF16:
-			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
-		case TF32, FP32:
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-		}
-		dst[i] *= by
-	}
 }

@@ -7,15 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"syscall"
 	"unsafe"
 
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -111,8 +107,8 @@ func (r *runner) allocate() error {
 			return r.d.short(l.plan, wrap("allocate", err))
 		}
 		r.allocs = append(r.allocs, p)
-		if sd := driver.Simulated(); sd != nil {
-			sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), s.Name)
+		if err := name(p, s.Name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -154,8 +150,8 @@ func (d *Device) keep(key weightKey, w *weight) error {
 	}
 	u := &uploaded{ptr: p, bytes: w.bytes}
 	d.weights[key] = u
-	if sd := driver.Simulated(); sd != nil {
-		sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), w.name)
+	if err := name(p, w.name); err != nil {
+		return err
 	}
 	return upload(p, w.pack())
 }
