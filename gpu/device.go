@@ -19,6 +19,7 @@ type Info struct {
 	Name    string `json:"name"`             // "AMD EPYC 9354, AVX-512"
 	Detail  string `json:"detail,omitempty"` // "2 threads", "sm_90, driver 580.65"
 	Memory  int64  `json:"memory_bytes"`     // total bytes, 0 when unknown
+	Free    int64  `json:"free_bytes"`       // of them free when the device was opened, 0 when unknown
 	Threads int    `json:"threads,omitempty"`
 }
 

@@ -182,7 +182,11 @@ func (wk *work) open(c *cli.Context, content, style string) (err error) {
 
 // checkMemory compares the plan with the machine, and names the size that fits.
 func (wk *work) checkMemory() error {
-	limit := wk.device.Info().Memory
+	info := wk.device.Info()
+	limit, has := info.Memory, "has "
+	if info.Free > 0 && info.Free < limit { // another program has the rest
+		limit, has = info.Free, "has free "
+	}
 	if limit == 0 {
 		return nil
 	}
@@ -200,11 +204,11 @@ func (wk *work) checkMemory() error {
 		}
 	}
 	hint := ""
-	if wk.device.Info().Kind == "cpu" {
+	if info.Kind == "cpu" {
 		hint = " (--low-memory saves some)"
 	}
-	return fmt.Errorf("--size %d needs %s, the %s has %s: %w; the largest that fits is --size %d%s",
-		wk.opts.Size, bytesText(need), wk.device.Info().Kind, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
+	return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; the largest that fits is --size %d%s",
+		wk.opts.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
 }
 
 // need is the memory of a run at a size.

@@ -67,14 +67,16 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usage(err)
 	}
-	lean, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: true})
-	if err != nil {
-		return usage(err)
-	}
-	defer lean.Close()
-	low, err := plans(lean, o, wk.content, wk.style)
-	if err != nil {
-		return usage(err)
+	low := r // --low-memory is the CPU's
+	if dev.Info().Kind == "cpu" {
+		lean, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: true})
+		if err != nil {
+			return usage(err)
+		}
+		defer lean.Close()
+		if low, err = plans(lean, o, wk.content, wk.style); err != nil {
+			return usage(err)
+		}
 	}
 	rate, err := dev.Rate(c.Context)
 	if err != nil {

@@ -23,7 +23,7 @@ const Built = true
 // minCapability and minDriver are what the kernels were compiled for.
 const (
 	minCapability = 80
-	minDriver     = 11000 // CUDA 11.0 reads PTX 7.0
+	minDriver     = 11040 // CUDA 11.0 reads PTX 7.0; 11.4 has cuGraphInstantiateWithFlags
 )
 
 // Device is one CUDA device with a context of its own.
@@ -133,7 +133,7 @@ func (d *Device) open() error {
 	if d.stream, err = cu.MakeStream(cu.DefaultStream); err != nil {
 		return wrap("make a stream", err)
 	}
-	_, total, err := cu.MemInfo()
+	free, total, err := cu.MemInfo()
 	if err != nil {
 		return wrap("ask for the memory", err)
 	}
@@ -142,7 +142,7 @@ func (d *Device) open() error {
 	if driver.Simulated() != nil {
 		kind, detail = "sim", fmt.Sprintf("sm_%d, %v, every check on", d.cc, d.opt.Precision)
 	}
-	d.info = gpu.Info{Kind: kind, Name: name, Detail: detail, Memory: total}
+	d.info = gpu.Info{Kind: kind, Name: name, Detail: detail, Memory: total, Free: free}
 	return d.load()
 }
 
