@@ -37,6 +37,9 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 			return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
 		}
 	}
+	if c.Bool("low-memory") && (kind == "cuda" || kind == "sim") {
+		return nil, usage(fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", name))
+	}
 	switch kind {
 	case "cpu":
 		return openCPU(c)
@@ -104,7 +107,7 @@ func devices(c *cli.Context, stdout io.Writer) error {
 	defer dev.Close()
 	infos = append(infos, dev.Info())
 	if cuda.Built {
-		infos = append(infos, gpu.Info{Kind: "sim", Name: "a CUDA device in Go", Detail: "runs the same kernels under every check, slowly"})
+		infos = append(infos, gpu.Info{Kind: "sim", Name: "a CUDA device in Go", Detail: "runs the same kernels under every check, slowly", Memory: sim.DefaultMemory})
 	}
 	if c.Bool("json") {
 		return printJSON(stdout, infos)
@@ -113,10 +116,7 @@ func devices(c *cli.Context, stdout io.Writer) error {
 	fmt.Fprintln(w, "DEVICE\tNAME\tDETAIL\tMEMORY")
 	for _, i := range infos {
 		memory := "unknown"
-		switch {
-		case i.Kind == "sim":
-			memory = "16 GB"
-		case i.Memory > 0:
+		if i.Memory > 0 {
 			memory = bytesText(i.Memory)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.Kind, i.Name, i.Detail, memory)

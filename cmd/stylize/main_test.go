@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("STYLIZE_TEST_MAIN") == "1" {
 		main()
 	}
+	os.Setenv("CUDA_VISIBLE_DEVICES", "") // auto is the CPU here, also where a GPU is
 	os.Exit(m.Run())
 }
 

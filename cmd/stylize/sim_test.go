@@ -24,6 +24,9 @@ func TestPaintOnSimulatedDevice(t *testing.T) {
 	if code, _, stderr := stylize(t.Context(), "content.png", "style.jpg", "-o", "out2.png", "--device", "cuda:7", "--weights", "random"); code != 2 || !strings.Contains(stderr, "--device cuda:7: no such device") {
 		t.Errorf("a device that is not there: exit %d, %s", code, stderr)
 	}
+	if code, _, stderr := stylize(t.Context(), "content.png", "style.jpg", "-o", "out2.png", "--device", "sim", "--low-memory", "--weights", "random"); code != 2 || !strings.Contains(stderr, "--low-memory") {
+		t.Errorf("a flag of the CPU: exit %d, %s", code, stderr)
+	}
 	if code, _, stderr := stylize(t.Context(), "content.png", "style.jpg", "-o", "out2.png", "--device", "sim", "--precision", "fp8", "--weights", "random"); code != 2 || !strings.Contains(stderr, "fp16, bf16, tf32 or fp32") {
 		t.Errorf("a precision that is none: exit %d, %s", code, stderr)
 	}

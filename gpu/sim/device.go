@@ -61,6 +61,9 @@ func ParseMode(s string) (Mode, error) {
 	return Mode{}, fmt.Errorf("mode %q: want eager, lazy or random:SEED", s)
 }
 
+// DefaultMemory is the global memory of a device whose Config does not say, in bytes.
+const DefaultMemory = 16 << 30
+
 // Config describes a device. The zero value is a Hopper with every check.
 type Config struct {
 	Arch     string // "sm_90a" when empty; PTX for a later one is refused
@@ -94,7 +97,7 @@ func New(cfg Config) *Device {
 		cfg.SMs = 132
 	}
 	if cfg.Memory == 0 {
-		cfg.Memory = 16 << 30
+		cfg.Memory = DefaultMemory
 	}
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
