@@ -15,6 +15,7 @@ package kerneltest
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -139,6 +140,13 @@ func Cases() []Case {
 		add(gpu.GramGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
 			p.Output(p.GramGrad("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), in(p, "f", s)))
 		})
+		// As behind a style layer: what came from above joins, and the layer's own ReLU gates.
+		add(gpu.GramGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			f := in(p, "relu", s)
+			d := p.GramGrad("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), f)
+			p.Output(p.ReLUGrad("x", p.Add("sum", in(p, "dy", s), d), f))
+		})
+		all[len(all)-1].Name += " add relu"
 		add(gpu.MSE, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MSE("l", in(p, "a", s), in(p, "b", s), 0.7)) })
 		add(gpu.MSEGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
 			p.Output(p.MSEGrad("l", in(p, "a", s), in(p, "b", one), 1e3)) // one target for all pictures
@@ -171,7 +179,14 @@ func Cases() []Case {
 			c := p.Conv3x3("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k}))
 			p.Output(p.ReLU("relu", c))
 		}}
-		all = append(all, fprop, dgrad, relu)
+		back := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name + " add relu", Tol: Tol, Build: func(p *gpu.Program) {
+			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w))
+			p.Output(p.ReLUGrad("relu", p.Add("sum", d, in(p, "style", x)), in(p, "relu", x)))
+		}}
+		gate := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name + " relu", Tol: Tol, Build: func(p *gpu.Program) {
+			p.Output(p.ReLUGrad("relu", p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)), in(p, "relu", x)))
+		}}
+		all = append(all, fprop, dgrad, relu, back, gate)
 		if q.c%64 != 0 || q.k%64 != 0 { // not the Winograd layers, whose transforms round
 			fprop.Ints, dgrad.Ints = true, true
 			all = append(all, fprop, dgrad)
@@ -197,13 +212,18 @@ func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
 }
 
 // fill gives a buffer values that suit its name: relu is half zeros, abs_* is
-// not negative, small_ints makes ties likely, step is a small count.
+// not negative, small_ints makes ties likely, step is a small count. Weights are
+// as large as those of a network, which keeps what it passes on at about one: a
+// sum of 4608 products of numbers near one, times a loss scale, leaves fp16.
 func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 	v := make([]float32, b.Shape.Elems())
 	for i := range v {
 		f := r.Float32()*2 - 1
 		if ints || b.Name == "small_ints" {
 			f = float32(r.IntN(7) - 3)
+		}
+		if b.Role == gpu.Const && b.Shape.H == 3 && !ints {
+			f *= float32(math.Sqrt(3 / float64(9*b.Shape.C)))
 		}
 		switch b.Name {
 		case "relu":
