@@ -1,0 +1,103 @@
+package kernels_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels"
+)
+
+// load gives every kernel that is compiled, by entry, as the simulator reads it.
+func load(t *testing.T, dev *sim.Device) map[string]*sim.Kernel {
+	t.Helper()
+	mods, err := kernels.Modules("sm80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ks := map[string]*sim.Kernel{}
+	for _, m := range mods {
+		mod, err := dev.Load(m.Name, []byte(m.PTX))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range mod.Kernels {
+			ks[k.Name] = k
+			if s := kernels.All[k.Name]; s == nil || s.Module != m.Name {
+				t.Errorf("%s: %s has no Spec of this module", m.Name, k.Name)
+			}
+		}
+	}
+	return ks
+}
+
+// What All says of an entry is what was compiled: parameters, their sizes, threads.
+func TestSpecs(t *testing.T) {
+	ks := load(t, sim.New(sim.Config{}))
+	size := map[kernels.Arg]int{kernels.Ptr: 8, kernels.U32: 4, kernels.U64: 8, kernels.F32: 4}
+	for _, s := range kernels.All {
+		k := ks[s.Entry]
+		if k == nil {
+			t.Errorf("%s is not in %s", s.Entry, s.Module)
+			continue
+		}
+		ps := k.Params()
+		if len(ps) != len(s.Args) {
+			t.Errorf("%s takes %d parameters, its Spec has %d", s.Entry, len(ps), len(s.Args))
+			continue
+		}
+		for i, p := range ps {
+			if p.Bytes != size[s.Args[i]] {
+				t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, size[s.Args[i]])
+			}
+		}
+		if k.MaxThreads() != s.Threads {
+			t.Errorf("%s is compiled for %d threads, its Spec has %d", s.Entry, k.MaxThreads(), s.Threads)
+		}
+	}
+}
+
+// The layouts in shared memory that the headers draw keep the tensor cores' loads
+// free of bank conflicts. Values do not show it: a swizzle that is only a
+// permutation computes the same.
+func TestBanks(t *testing.T) {
+	const pixels, c, k = uint32(512), uint32(64), uint32(64)
+	dev := sim.New(sim.Config{Profile: true})
+	buffer := func(bytes uint32) sim.Ptr {
+		p, err := dev.Alloc("buffer", int64(bytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dev.Set(p, 0, 1, int(bytes)); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for name, kernel := range load(t, dev) {
+		if !strings.Contains(name, "mma") {
+			continue
+		}
+		size := uint32(2)
+		if strings.Contains(name, "tf32") {
+			size = 4
+		}
+		grid, args := sim.Dim{X: int(pixels / 128), Y: int(k / 64), Z: 1}, []any{
+			buffer(pixels * k * size), buffer(pixels * c * size), buffer(k * 9 * c * size), buffer(k * 4),
+			sim.Ptr(0), sim.Ptr(0), pixels, uint32(16), uint32(32), c, k, uint32(9), uint64(0), uint32(1),
+		}
+		if strings.HasPrefix(name, "gram") {
+			grid, args = sim.Dim{X: 1, Y: 1, Z: 1}, []any{buffer(c * c * 4), buffer(pixels * c * size), pixels, c, uint32(1), pixels}
+		}
+		params, err := kernel.Pack(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prof, err := dev.Launch(t.Context(), sim.Launch{Kernel: kernel, Grid: grid, Block: sim.Dim{X: kernels.All[name].Threads}, Params: params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(prof.Shared) == 0 || prof.Conflicts != 1 {
+			t.Errorf("%s: %d loads from shared memory, %.3g wavefronts over ideal, want 1", name, len(prof.Shared), prof.Conflicts)
+		}
+	}
+}
