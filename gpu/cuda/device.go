@@ -30,6 +30,7 @@ const (
 type Device struct {
 	opt  Options
 	work chan func()
+	quit chan struct{}
 	done sync.WaitGroup
 
 	dev       cu.Device
@@ -68,11 +69,16 @@ func Open(opt Options) (*Device, error) {
 	} else if err := driver.Native(); err != nil {
 		return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
 	}
-	d := &Device{opt: opt, work: make(chan func()), functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
+	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
 	d.done.Go(func() {
 		runtime.LockOSThread() // the context is current to this thread alone
-		for f := range d.work {
-			f()
+		for {
+			select {
+			case f := <-d.work:
+				f()
+			case <-d.quit:
+				return
+			}
 		}
 	})
 	if err := d.do(d.open); err != nil {
@@ -81,16 +87,20 @@ func Open(opt Options) (*Device, error) {
 	return d, nil
 }
 
-// do runs f on the thread that owns the context.
+// do runs f on the thread that owns the context; after Close it is an error.
 func (d *Device) do(f func() error) error {
 	var err error
 	ran := make(chan struct{})
-	d.work <- func() {
+	select {
+	case d.work <- func() {
 		defer close(ran)
 		err = f()
+	}:
+		<-ran
+		return err
+	case <-d.quit:
+		return errors.New("the device is closed")
 	}
-	<-ran
-	return err
 }
 
 func (d *Device) open() error {
@@ -204,7 +214,7 @@ func (d *Device) Close() error {
 		}
 		return errors.Join(errs...)
 	})
-	close(d.work)
+	close(d.quit)
 	d.done.Wait()
 	return err
 }
