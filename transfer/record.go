@@ -45,7 +45,7 @@ type Result struct {
 	Style      float64 `json:"style_loss"`
 	TV         float64 `json:"tv_loss"`
 	Total      float64 `json:"total_loss"`
-	Stopped    string  `json:"stopped,omitempty"` // "interrupted" or "diverged"
+	Stopped    string  `json:"stopped,omitempty"` // "interrupted", "diverged" or "device lost"
 
 	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
 	RunSeconds   float64 `json:"run_seconds,omitempty"`

@@ -58,6 +58,22 @@ type Row struct {
 // picture is that of the last good step.
 var ErrDiverged = errors.New("the losses are no longer finite")
 
+// LostError says that the device failed and took its memory along. Picture then
+// gives the copy that Run made at most a few seconds before, Done its iteration.
+type LostError struct {
+	At  Row // of the copy; Iteration is 0 when there is none
+	Err error
+}
+
+func (e *LostError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the device said.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// keepEvery is how often Run copies the picture to the host in case the device
+// is lost: less than a thousandth of the time.
+var keepEvery = 3 * time.Second
+
 // Session is one optimisation in progress.
 type Session struct {
 	job     Job
@@ -68,6 +84,10 @@ type Session struct {
 	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
+
+	kept   []float32 // the copy of the picture, and its row
+	keptAt Row
+	lost   bool // the device: Picture gives the copy
 }
 
 // NewSession computes the targets on dev, compiles the loop and sets the
@@ -221,9 +241,30 @@ func (s *Session) initial() []float32 {
 // multiple of every iterations but the last.
 //
 // When ctx is done Run returns ctx.Err() within one iteration; the picture is
-// that of the last complete one.
+// that of the last complete one. A device that fails and cannot be read any more
+// is a *LostError.
 func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
+	var last Row
+	err := s.run(ctx, func(rows []Row) error {
+		last = rows[0]
+		if report == nil {
+			return nil
+		}
+		return report(rows)
+	}, &last, every, save)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, e := s.Read(BufImage); e != nil {
+		s.lost, s.done = true, s.keptAt.Iteration
+		return &LostError{s.keptAt, err}
+	}
+	return err
+}
+
+func (s *Session) run(ctx context.Context, report func([]Row) error, last *Row, every int, save func(iteration int) error) error {
 	chunk := 1
+	copied := time.Now()
 	for s.done < s.job.Options.Iterations {
 		n := min(chunk, s.job.Options.Iterations-s.done)
 		if every > 0 {
@@ -242,6 +283,12 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 		}
 		if err != nil {
 			return err
+		}
+		if time.Since(copied) >= keepEvery {
+			if s.kept, err = s.Read(BufImage); err != nil {
+				return err
+			}
+			s.keptAt, copied = *last, time.Now()
 		}
 		// A fast device runs as many iterations at a time as take a tenth of a second.
 		if t := took; t < 50*time.Millisecond {
@@ -273,10 +320,8 @@ func (s *Session) rows(from, to int, report func([]Row) error) error {
 			f := func(c int) float64 { return float64(r[c]) }
 			rows[i] = Row{it + 1, f(gpu.RecContent), f(gpu.RecStyle), f(gpu.RecTV), f(gpu.RecTotal), f(gpu.RecMean), f(gpu.RecStd), r[gpu.RecFinite] == 1}
 		}
-		if report != nil {
-			if err := report(rows); err != nil {
-				return err
-			}
+		if err := report(rows); err != nil {
+			return err
 		}
 		for _, r := range rows {
 			if !r.Finite {
@@ -328,9 +373,15 @@ func (s *Session) Read(name string) ([]float32, error) {
 
 // Picture returns picture i as it is now, at the working extent, clamped.
 func (s *Session) Picture(i int) (*picture.Picture, error) {
-	all, err := s.Read(BufImage)
+	all, err := s.kept, error(nil)
+	if !s.lost {
+		all, err = s.Read(BufImage)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if all == nil {
+		return nil, errors.New("session: the device was lost before a copy of the picture was made")
 	}
 	e := 3 * s.w * s.h
 	p := &picture.Picture{W: s.w, H: s.h, RGB: all[i*e : (i+1)*e]}

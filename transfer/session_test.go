@@ -6,7 +6,9 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -177,4 +179,75 @@ func FuzzRecord(f *testing.F) {
 			t.Error("accepted options that are not valid")
 		}
 	})
+}
+
+// mortal is a device whose loop dies, with its memory, after some iterations.
+type mortal struct {
+	gpu.Device
+	lives int
+}
+
+type mortalRunner struct {
+	gpu.Runner
+	d *mortal
+}
+
+var errDead = errors.New("unspecified launch failure")
+
+func (d *mortal) Compile(p *gpu.Program) (gpu.Runner, error) {
+	r, err := d.Device.Compile(p)
+	return &mortalRunner{r, d}, err
+}
+
+func (r *mortalRunner) Run(ctx context.Context, n int) (int, error) {
+	if r.d.lives -= n; r.d.lives < 0 {
+		return 0, errDead
+	}
+	return r.Runner.Run(ctx, n)
+}
+
+func (r *mortalRunner) Read(b *gpu.Buffer, dst []float32) error {
+	if r.d.lives < 0 {
+		return errDead
+	}
+	return r.Runner.Read(b, dst)
+}
+
+// A device that is lost while running leaves the last copy of the picture.
+func TestLostDeviceLeavesACopy(t *testing.T) {
+	ctx, cpu := context.Background(), device(t)
+	run := func(dev gpu.Device, n int) (*Session, error) {
+		s, err := NewSession(ctx, dev, small(t, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, s.Run(ctx, nil, 1, func(int) error { return nil }) // in steps of one iteration
+	}
+	defer func(d time.Duration) { keepEvery = d }(keepEvery)
+	keepEvery = 0
+	const targets = 2 // runs of the style's and the content's programs
+	s, err := run(&mortal{cpu, targets + 5}, 9)
+	var lost *LostError
+	if !errors.As(err, &lost) || !errors.Is(err, errDead) || lost.At.Iteration != 5 || s.Done() != 5 {
+		t.Fatalf("%v, %d iterations", err, s.Done())
+	}
+	got, err := s.Picture(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := run(cpu, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := whole.Picture(0); !slices.Equal(got.RGB, want.RGB) {
+		t.Error("the copy is not the picture of its iteration")
+	}
+	keepEvery = time.Hour
+	if s, err = run(&mortal{cpu, targets + 5}, 9); !errors.As(err, &lost) || s.Done() != 0 {
+		t.Errorf("%v, %d iterations", err, s.Done())
+	}
+	if _, err := s.Picture(0); err == nil {
+		t.Error("a picture of a lost device without a copy")
+	}
 }

@@ -276,11 +276,14 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 		rec.Result.PerSecond = float64(s.Done()) / rec.Result.RunSeconds
 	}
 	rec.Result.MedianMillis = s.MedianMillis()
+	var lost *transfer.LostError
 	switch {
 	case errors.Is(runErr, context.Canceled):
 		rec.Result.Stopped = "interrupted"
 	case errors.Is(runErr, transfer.ErrDiverged):
 		rec.Result.Stopped = "diverged"
+	case errors.As(runErr, &lost) && s.Done() > 0:
+		rec.Result.Stopped, last = "device lost", lost.At
 	case runErr != nil:
 		return nil, runErr
 	}
@@ -303,6 +306,8 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 		return nil, codedError{exitInterrupted, fmt.Errorf("interrupted after %d of %d iterations; the picture so far is in %s", s.Done(), wk.opts.Iterations, wk.out)}
 	case "diverged":
 		return nil, fmt.Errorf("%w; the last good picture is in %s", runErr, wk.out)
+	case "device lost":
+		return nil, fmt.Errorf("%w; the picture after %d of %d iterations is in %s", runErr, s.Done(), wk.opts.Iterations, wk.out)
 	}
 	say("%s: %dx%d, %d iterations in %s, %.2f iterations/s", wk.out, rec.Result.Width, rec.Result.Height, s.Done(),
 		duration(rec.Result.RunSeconds), rec.Result.PerSecond)
