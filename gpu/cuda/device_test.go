@@ -178,3 +178,61 @@ func TestLostDevice(t *testing.T) {
 		t.Error("a closed device compiles")
 	}
 }
+
+// An element whose gradient, or its square, is not finite is left alone by Adam
+// and reported by the record; the others move.
+func TestOverflowedGradientIsLeftAlone(t *testing.T) {
+	d := onSim(t, FP32, sim.Config{})
+	p := &gpu.Program{}
+	s, one := gpu.Shape{N: 1, H: 5, W: 61, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
+	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("v", gpu.State, s)
+	step, ring := p.NewBuffer("step", gpu.State, one), p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.RecColumns})
+	g, c, tv := p.NewBuffer("g", gpu.Input, s), p.NewBuffer("c", gpu.Input, one), p.NewBuffer("tv", gpu.Input, one)
+	total := p.Total([]*gpu.Buffer{c}, nil, tv)
+	p.Adam(x, m, v, g, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
+	p.Record(x, g, total, step, ring)
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	bad := map[int]float32{0: float32(math.Inf(1)), 300: float32(math.NaN()), 301: 3e19, 914: float32(math.Inf(-1))}
+	run := func(holes bool, loss float32) (pixels []float32, finite float32) {
+		xs, gs := make([]float32, s.Elems()), make([]float32, s.Elems())
+		for i := range xs {
+			xs[i], gs[i] = 0.5, 1
+			if b, ok := bad[i]; ok && holes {
+				gs[i] = b
+			}
+		}
+		row := make([]float32, gpu.RecColumns)
+		zero := make([]float32, s.Elems())
+		if err := errors.Join(r.Write(x, xs), r.Write(m, zero), r.Write(v, zero), r.Write(g, gs), r.Write(c, []float32{loss}), r.Write(step, []float32{0})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Run(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Read(x, xs), r.Read(ring, row)); err != nil {
+			t.Fatal(err)
+		}
+		return xs, row[gpu.RecFinite]
+	}
+	for _, c := range []struct {
+		holes  bool
+		loss   float32
+		finite float32
+	}{{false, 1, 1}, {true, 1, 0}, {false, float32(math.Inf(1)), 0}, {false, float32(math.NaN()), 0}} {
+		xs, finite := run(c.holes, c.loss)
+		if finite != c.finite {
+			t.Errorf("%+v: the record says %g", c, finite)
+		}
+		for i, v := range xs {
+			_, hole := bad[i]
+			still := hole && c.holes || c.loss != 1
+			if still && v != 0.5 || !still && math.Abs(float64(v)-0.49) > 1e-6 {
+				t.Fatalf("%+v: value %d is %g", c, i, v)
+			}
+		}
+	}
+}
