@@ -10,33 +10,27 @@ __device__ __forceinline__ float warp_sum(float v) {
     return v;
 }
 
-// The sum over a block of kReduceThreads, in thread 0. May be called again at
-// once: the first barrier keeps a second call from overtaking the first.
-__device__ __forceinline__ float block_sum(float v) {
-    __shared__ float s_part[kReduceThreads / 32];   // (warp)
-    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    v = warp_sum(v);
-    __syncthreads();
-    if (lane == 0) s_part[warp] = v;
-    __syncthreads();
-    v = warp == 0 && lane < kReduceThreads / 32 ? s_part[lane] : 0.f;
-    return warp_sum(v);
-}
-
-// The largest of values that are not negative, over a warp and over a block.
+// The largest over a full warp of values that are not negative, in every lane.
 __device__ __forceinline__ float warp_max(float v) {
 #pragma unroll
     for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
     return v;
 }
 
-__device__ __forceinline__ float block_max(float v) {
+// Warp's reduction over a block of kReduceThreads, in thread 0; 0 changes nothing
+// in it. May be called again at once: the first barrier keeps a second call from
+// overtaking the first.
+template <float (*Warp)(float)>
+__device__ __forceinline__ float block_reduce(float v) {
     __shared__ float s_part[kReduceThreads / 32];   // (warp)
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    v = warp_max(v);
+    v = Warp(v);
     __syncthreads();
     if (lane == 0) s_part[warp] = v;
     __syncthreads();
     v = warp == 0 && lane < kReduceThreads / 32 ? s_part[lane] : 0.f;
-    return warp_max(v);
+    return Warp(v);
 }
+
+__device__ __forceinline__ float block_sum(float v) { return block_reduce<warp_sum>(v); }
+__device__ __forceinline__ float block_max(float v) { return block_reduce<warp_max>(v); }
