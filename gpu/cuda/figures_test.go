@@ -8,13 +8,10 @@ import (
 	"math"
 	"testing"
 
-	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/picture"
-	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 var (
@@ -23,25 +20,6 @@ var (
 	figuresHeight     = flag.Int("figures-height", 16, "of the picture")
 	figuresIterations = flag.Int("figures-iterations", 500, "of the run")
 )
-
-// session starts a run from content, or from a picture.
-func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
-	tb.Helper()
-	o, err := transfer.Preset("default")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	o.Size, o.Iterations = max(w, h), iterations
-	job := transfer.Job{Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
-	if from != nil {
-		job.Options.Init, job.Init = "a picture", &picture.Picture{W: w, H: h, RGB: from}
-	}
-	s, err := transfer.NewSession(tb.Context(), dev, job)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
 
 // TestFigures prints how far each precision is from fp32 on the CPU: the
 // gradient of one and the same picture at the beginning, at a tenth and near

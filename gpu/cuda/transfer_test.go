@@ -43,27 +43,36 @@ func relL2(got, want []float32) float64 {
 	return math.Sqrt(num / den)
 }
 
+// session starts a run from content, or from a picture.
+func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
+	tb.Helper()
+	o, err := transfer.Preset("default")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o.Size, o.Iterations = max(w, h), iterations
+	job := transfer.Job{Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
+	if from != nil {
+		job.Options.Init, job.Init = "a picture", &picture.Picture{W: w, H: h, RGB: from}
+	}
+	s, err := transfer.NewSession(tb.Context(), dev, job)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
 // loop runs a session and returns the gradient of its first iteration, the
 // losses of every one, and the picture.
 func loop(t *testing.T, dev gpu.Device, w, h, iterations int) (gradient []float32, losses []float64, image []float32) {
 	t.Helper()
-	o, err := transfer.Preset("default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Size, o.Iterations = max(w, h), iterations
-	s, err := transfer.NewSession(t.Context(), dev, transfer.Job{
-		Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := session(t, dev, w, h, iterations, nil)
 	defer func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	err = s.Run(t.Context(), func(rows []transfer.Row) error {
+	err := s.Run(t.Context(), func(rows []transfer.Row) (err error) {
 		if gradient == nil {
 			if gradient, err = s.Read(transfer.BufDImage); err != nil {
 				return err
