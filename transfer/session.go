@@ -85,6 +85,7 @@ type Session struct {
 	ring    []float32
 	named   map[string]*gpu.Buffer
 
+	last   Row       // of the first picture
 	kept   []float32 // the copy of the picture, and its row
 	keptAt Row
 	lost   bool // the device: Picture gives the copy
@@ -244,14 +245,7 @@ func (s *Session) initial() []float32 {
 // that of the last complete one. A device that fails and cannot be read any more
 // is a *LostError.
 func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
-	var last Row
-	err := s.run(ctx, func(rows []Row) error {
-		last = rows[0]
-		if report == nil {
-			return nil
-		}
-		return report(rows)
-	}, &last, every, save)
+	err := s.run(ctx, report, every, save)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -262,7 +256,7 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 	return err
 }
 
-func (s *Session) run(ctx context.Context, report func([]Row) error, last *Row, every int, save func(iteration int) error) error {
+func (s *Session) run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
 	chunk := 1
 	copied := time.Now()
 	for s.done < s.job.Options.Iterations {
@@ -288,7 +282,7 @@ func (s *Session) run(ctx context.Context, report func([]Row) error, last *Row, 
 			if s.kept, err = s.Read(BufImage); err != nil {
 				return err
 			}
-			s.keptAt, copied = *last, time.Now()
+			s.keptAt, copied = s.last, time.Now()
 		}
 		// A fast device runs as many iterations at a time as take a tenth of a second.
 		if t := took; t < 50*time.Millisecond {
@@ -320,8 +314,11 @@ func (s *Session) rows(from, to int, report func([]Row) error) error {
 			f := func(c int) float64 { return float64(r[c]) }
 			rows[i] = Row{it + 1, f(gpu.RecContent), f(gpu.RecStyle), f(gpu.RecTV), f(gpu.RecTotal), f(gpu.RecMean), f(gpu.RecStd), r[gpu.RecFinite] == 1}
 		}
-		if err := report(rows); err != nil {
-			return err
+		s.last = rows[0]
+		if report != nil {
+			if err := report(rows); err != nil {
+				return err
+			}
 		}
 		for _, r := range rows {
 			if !r.Finite {
