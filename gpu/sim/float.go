@@ -279,60 +279,26 @@ func shl64(a uint64, b uint32) uint64 {
 func shr64(a uint64, b uint32) uint64 { return a >> min(b, 64) }
 func sar64(a uint64, b uint32) uint64 { return uint64(int64(a) >> min(b, 63)) }
 
-func div32(a, b uint32) uint32 {
+// PTX leaves division by zero open: here all ones, and the dividend remains.
+func div[T uint32 | uint64](a, b T) T {
 	if b == 0 {
-		return math.MaxUint32
+		return ^T(0)
 	}
 	return a / b
 }
 
-func rem32(a, b uint32) uint32 {
+func sdiv[T int32 | int64](a, b T) T {
 	if b == 0 {
-		return a
-	}
-	return a % b
-}
-
-func sdiv32(a, b int32) uint32 {
-	if b == 0 {
-		return math.MaxUint32
-	}
-	return uint32(a / b)
-}
-
-func srem32(a, b int32) uint32 {
-	if b == 0 {
-		return uint32(a)
-	}
-	return uint32(a % b)
-}
-
-func div64(a, b uint64) uint64 {
-	if b == 0 {
-		return math.MaxUint64
+		return -1
 	}
 	return a / b
 }
 
-func rem64(a, b uint64) uint64 {
+func rem[T uint32 | uint64 | int32 | int64](a, b T) T {
 	if b == 0 {
 		return a
 	}
 	return a % b
-}
-
-func sdiv64(a, b int64) uint64 {
-	if b == 0 {
-		return math.MaxUint64
-	}
-	return uint64(a / b)
-}
-
-func srem64(a, b int64) uint64 {
-	if b == 0 {
-		return uint64(a)
-	}
-	return uint64(a % b)
 }
 
 // bfi inserts n bits of a into b at pos.

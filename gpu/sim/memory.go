@@ -530,18 +530,13 @@ func (w *warp) storeConflict(o *op, x *access, m uint32) {
 // those of lane i-1.
 func (w *warp) consecutive(o *op, x *access) bool {
 	if x.base64 {
-		a, n := &w.q[o.a], uint64(x.bytes)
-		if a[31]-a[0] != 31*n {
-			return false
-		}
-		for i := 1; i < 32; i++ {
-			if a[i]-a[i-1] != n {
-				return false
-			}
-		}
-		return true
+		return strided(&w.q[o.a], uint64(x.bytes))
 	}
-	a, n := &w.r[o.a], uint32(x.bytes)
+	return strided(&w.r[o.a], uint32(x.bytes))
+}
+
+// strided reports whether each value is n more than the one before.
+func strided[T uint32 | uint64](a *[32]T, n T) bool {
 	if a[31]-a[0] != 31*n {
 		return false
 	}
@@ -875,14 +870,7 @@ func (d *decoder) atomic() {
 			} else {
 				v = f(old, v)
 			}
-			switch x.elem {
-			case 2:
-				le.PutUint16(b, uint16(v))
-			case 4:
-				le.PutUint32(b, uint32(v))
-			default:
-				le.PutUint64(b, v)
-			}
+			putElem(b, x.elem, v)
 			if dst >= 0 && wide {
 				w.q[dst][i] = old
 			} else if dst >= 0 {

@@ -1478,13 +1478,13 @@ func op_div_u32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = div32(A[i], B[i])
+			D[i] = div(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = div32(A[i], B[i])
+		D[i] = div(A[i], B[i])
 	}
 }
 
@@ -1492,13 +1492,13 @@ func op_div_s32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = sdiv32(int32(A[i]), int32(B[i]))
+			D[i] = uint32(sdiv(int32(A[i]), int32(B[i])))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = sdiv32(int32(A[i]), int32(B[i]))
+		D[i] = uint32(sdiv(int32(A[i]), int32(B[i])))
 	}
 }
 
@@ -1506,13 +1506,13 @@ func op_rem_u32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = rem32(A[i], B[i])
+			D[i] = rem(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = rem32(A[i], B[i])
+		D[i] = rem(A[i], B[i])
 	}
 }
 
@@ -1520,13 +1520,13 @@ func op_rem_s32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = srem32(int32(A[i]), int32(B[i]))
+			D[i] = uint32(rem(int32(A[i]), int32(B[i])))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = srem32(int32(A[i]), int32(B[i]))
+		D[i] = uint32(rem(int32(A[i]), int32(B[i])))
 	}
 }
 
@@ -1534,13 +1534,13 @@ func op_div_u16(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = div32(A[i], B[i]) & 0xffff
+			D[i] = div(A[i], B[i]) & 0xffff
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = div32(A[i], B[i]) & 0xffff
+		D[i] = div(A[i], B[i]) & 0xffff
 	}
 }
 
@@ -1548,13 +1548,13 @@ func op_rem_u16(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = rem32(A[i], B[i]) & 0xffff
+			D[i] = rem(A[i], B[i]) & 0xffff
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = rem32(A[i], B[i]) & 0xffff
+		D[i] = rem(A[i], B[i]) & 0xffff
 	}
 }
 
@@ -1562,13 +1562,13 @@ func op_div_u64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = div64(A[i], B[i])
+			D[i] = div(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = div64(A[i], B[i])
+		D[i] = div(A[i], B[i])
 	}
 }
 
@@ -1576,13 +1576,13 @@ func op_div_s64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = sdiv64(int64(A[i]), int64(B[i]))
+			D[i] = uint64(sdiv(int64(A[i]), int64(B[i])))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = sdiv64(int64(A[i]), int64(B[i]))
+		D[i] = uint64(sdiv(int64(A[i]), int64(B[i])))
 	}
 }
 
@@ -1590,13 +1590,13 @@ func op_rem_u64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = rem64(A[i], B[i])
+			D[i] = rem(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = rem64(A[i], B[i])
+		D[i] = rem(A[i], B[i])
 	}
 }
 
@@ -1604,13 +1604,13 @@ func op_rem_s64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = srem64(int64(A[i]), int64(B[i]))
+			D[i] = uint64(rem(int64(A[i]), int64(B[i])))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = srem64(int64(A[i]), int64(B[i]))
+		D[i] = uint64(rem(int64(A[i]), int64(B[i])))
 	}
 }
 

@@ -70,6 +70,24 @@ func fillBuf(n int) string {
 		`, n/4)
 }
 
+// loadBuf copies n bytes of the first input to shared memory at buf, and orders
+// them before asynchronous copies and wgmma.
+func loadBuf(threads, n int) string {
+	return fmt.Sprintf(`mov.u32 %%r30, buf;
+		mov.u32 %%r31, %%t;
+		FILL:
+		mad.wide.u32 %%q18, %%r31, 4, %%in0;
+		ld.global.u32 %%r33, [%%q18];
+		mad.lo.u32 %%r32, %%r31, 4, %%r30;
+		st.shared.u32 [%%r32], %%r33;
+		add.u32 %%r31, %%r31, %d;
+		setp.lt.u32 %%p5, %%r31, %d;
+		@%%p5 bra FILL;
+		fence.proxy.async.shared::cta;
+		bar.sync 0;
+		`, threads, n/4)
+}
+
 func mbarrierForms() []hand {
 	want := func(f func(i int) uint32) []byte { return u32s(64, f) }
 	return []hand{
@@ -245,23 +263,11 @@ func tensorForms() []hand {
 			}
 		}
 		st := fmt.Sprintf("cp.async.bulk.tensor.%dd.global.shared::cta.tile.bulk_group", rank)
-		fill := fmt.Sprintf(`mov.u32 %%r30, buf;
-			mov.u32 %%r31, %%t;
-			FILL:
-			mad.wide.u32 %%q18, %%r31, 4, %%in0;
-			ld.global.u32 %%r33, [%%q18];
-			mad.lo.u32 %%r32, %%r31, 4, %%r30;
-			st.shared.u32 [%%r32], %%r33;
-			add.u32 %%r31, %%r31, 32;
-			setp.lt.u32 %%p5, %%r31, %d;
-			@%%p5 bra FILL;
-			fence.proxy.async.shared::cta;
-			bar.sync 0;
-			setp.eq.u32 %%p7, %%t, 0;
-			mov.u32 %%r8, buf;
-			mov.b64 %%q0, map0;
-			@!%%p7 bra OUT;
-			`, bytes/4)
+		fill := loadBuf(32, bytes) + `setp.eq.u32 %p7, %t, 0;
+			mov.u32 %r8, buf;
+			mov.b64 %q0, map0;
+			@!%p7 bra OUT;
+			`
 		for _, wait := range []string{"cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group.read 0;"} {
 			name := fileName(st)
 			if strings.Contains(wait, "read") {
@@ -636,24 +642,13 @@ func wgmmaForms() []hand {
 		D := "{" + strings.Join(regs, ", ") + "}"
 		form := fmt.Sprintf("wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%v.%v", n, k, t, t)
 		var body strings.Builder
-		fmt.Fprintf(&body, `mov.u32 %%r30, buf;
-			mov.u32 %%r31, %%t;
-			FILL:
-			mad.wide.u32 %%q18, %%r31, 4, %%in0;
-			ld.global.u32 %%r33, [%%q18];
-			mad.lo.u32 %%r32, %%r31, 4, %%r30;
-			st.shared.u32 [%%r32], %%r33;
-			add.u32 %%r31, %%r31, 128;
-			setp.lt.u32 %%p5, %%r31, %d;
-			@%%p5 bra FILL;
-			fence.proxy.async.shared::cta;
-			bar.sync 0;
-			shr.u32 %%r0, %%r30, 4;
+		body.WriteString(loadBuf(128, len(img)))
+		fmt.Fprintf(&body, `shr.u32 %%r0, %%r30, 4;
 			cvt.u64.u32 %%q0, %%r0;
 			or.b64 %%q1, %%q0, %d;
 			add.u64 %%q0, %%q0, %d;
 			or.b64 %%q2, %%q0, %d;
-			`, len(img)/4, desc(a, lboA, sboA), len(imgA)/16, desc(b, lboB, sboB))
+			`, desc(a, lboA, sboA), len(imgA)/16, desc(b, lboB, sboB))
 		ins := [][]byte{img}
 		opA := "%q1"
 		if regsA {
