@@ -1,15 +1,18 @@
-// adam, stats, record: the update of the pixels, and what the host wants to know of it.       streaming, fp32
+// adam, stats, update, record: the step of the pixels, and what the host wants to know of it.   streaming, fp32
 // Maths    adam    m += (g - m)(1 - beta1); v = beta2 v + (1 - beta2) g g
 //                  x -= lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps); t = step + 1, clamped to [0,1] before or after
 //                  left alone where total[n].all, or an element's g*g, is not finite
 //          stats   mean and squared deviations of a block's share of x, and whether every g*g is finite
+//          update  g = dx + dtv (not kept if null), adam and stats in one pass
 //          record  ring[step % rows, n] = (total[n], mean, std (n-1), finite); then step += 1, and the loss scale S:
 //                  a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
-// Layout   x, m, v, g (N, elems); total (N,4); step (1); ring (rows, N, 7); parts (N, blocks, 5)
-// Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N). record: 32 threads, 1 block
-// Hazards  adam: thread 0's corrections pass through shared memory, one barrier. record: one barrier before step is written
-// Order    record merges the blocks' means in order (Chan, Golub, LeVeque 1979), in fp64
+// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 7); parts (N, blocks, 5)
+// Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
+//          update: 256 threads, grid (ceil(elems/1024), N), 4 elements a thread. record: 256 threads, 1 block, a warp a picture
+// Hazards  adam, update: thread 0's corrections pass through shared memory, one barrier. record: one before step is written
+// Order    record: a lane merges every 32nd block in order, then the lanes in a tree (Chan, Golub, LeVeque 1979), in fp64
 // Rounding beta^t by repeated squaring in fp64, as the host could: one thread a block
+// Bound    memory: update 32 B an element, 25 MB at 512x512
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
 // ptx: sm_80
 #include "reduce.cuh"
@@ -32,13 +35,13 @@ __device__ __forceinline__ float exp2_floor(float v) { return __uint_as_float(__
 
 enum { kClampAfter, kClampBefore, kClampNone };
 
-extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x, float* __restrict__ m,
-                                                           float* __restrict__ v, const float* __restrict__ g,
-                                                           const float* __restrict__ step,
-                                                           const float* __restrict__ total,
-                                                           const double* __restrict__ constants, int clamp,
-                                                           unsigned elems) {
-    __shared__ float s_rate, s_root;   // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+// What a step needs besides its element; all threads of a block call it, once.
+struct Rates {
+    float rate, root;   // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+    float one_beta1, beta2, one_beta2, eps;
+};
+__device__ __forceinline__ Rates rates(const float* step, const double* constants) {
+    __shared__ float s_rate, s_root;
     double beta1 = constants[1], beta2 = constants[2];
     if (threadIdx.x == 0) {
         unsigned t = (unsigned)step[0] + 1;
@@ -46,22 +49,43 @@ extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x
         s_root = (float)(1.0 / sqrt(1.0 - power(beta2, t)));
     }
     __syncthreads();
+    return {s_rate, s_root, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[3]};
+}
+
+// One element's step; the pixel after it.
+__device__ __forceinline__ float adam(float* x, float* m, float* v, float g, const Rates& r, int clamp) {
+    float xi = *x;
+    if (!finite(g * g)) return xi;
+    if (clamp == kClampBefore) xi = fminf(fmaxf(xi, 0.f), 1.f);
+    float mi = fmaf(g - *m, r.one_beta1, *m);
+    float vi = fmaf(r.one_beta2 * g, g, r.beta2 * *v);
+    xi -= r.rate * mi / fmaf(sqrtf(vi), r.root, r.eps);
+    if (clamp == kClampAfter) xi = fminf(fmaxf(xi, 0.f), 1.f);
+    *x = xi;
+    *m = mi;
+    *v = vi;
+    return xi;
+}
+
+extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x, float* __restrict__ m,
+                                                           float* __restrict__ v, const float* __restrict__ g,
+                                                           const float* __restrict__ step,
+                                                           const float* __restrict__ total,
+                                                           const double* __restrict__ constants, int clamp,
+                                                           unsigned elems) {
+    Rates r = rates(step, constants);
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= elems || !finite(total[4 * blockIdx.y + 3])) return;
     size_t at = (size_t)blockIdx.y * elems + i;
-    float gi = g[at];
-    if (!finite(gi * gi)) return;
-    float one_beta1 = (float)(1.0 - beta1), b2 = (float)beta2, one_beta2 = (float)(1.0 - beta2);
-    float xi = x[at];
-    if (clamp == kClampBefore) xi = fminf(fmaxf(xi, 0.f), 1.f);
-    float mi = fmaf(gi - m[at], one_beta1, m[at]);
-    float vi = fmaf(one_beta2 * gi, gi, b2 * v[at]);
-    xi -= s_rate * mi / fmaf(sqrtf(vi), s_root, (float)constants[3]);
-    if (clamp == kClampAfter) xi = fminf(fmaxf(xi, 0.f), 1.f);
-    x[at] = xi;
-    m[at] = mi;
-    v[at] = vi;
+    adam(x + at, m + at, v + at, g[at], r, clamp);
 }
+
+// What a block has seen: the mean of count pixels and their squared deviations from it, whether a g*g was not finite, and
+// the largest |g| of the others.
+struct Seen {
+    float mean, dev, count, bad, most;
+};
+constexpr int kSeen = 5;
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __restrict__ parts,
                                                                        const float* __restrict__ x,
@@ -92,53 +116,105 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
         dev = fmaf(d, d, dev);
     }
     dev = block_sum(dev);
-    if (threadIdx.x == 0) {
-        float* p = parts + 5 * (n * gridDim.x + blockIdx.x);
-        p[0] = mean;
-        p[1] = dev;
-        p[2] = count;
-        p[3] = bad;
-        p[4] = most;
-    }
+    if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
 }
 
-extern "C" __global__ __launch_bounds__(32) void record_f32(float* __restrict__ ring, float* __restrict__ step,
-                                                            const float* __restrict__ total,
-                                                            const float* __restrict__ parts, int pictures, int blocks,
-                                                            unsigned rows, float* scale, int dynamic) {
-    float done = step[0];
-    float most = 0.f, overflows = 0.f;
+constexpr int kUpdate = 4;   // elements of a thread
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
+    float* __restrict__ x, float* __restrict__ m, float* __restrict__ v, float* __restrict__ g,
+    const float* __restrict__ dx, const float* __restrict__ dtv, const float* __restrict__ step,
+    const float* __restrict__ total, const double* __restrict__ constants, float* __restrict__ parts, int clamp,
+    unsigned elems) {
+    __shared__ float s_mean;
+    Rates r = rates(step, constants);
+    size_t n = blockIdx.y;
+    bool go = finite(total[4 * n + 3]);
+    unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
+    float pixel[kUpdate], sum = 0.f, bad = 0.f, most = 0.f;
+#pragma unroll
+    for (int j = 0; j < kUpdate; j++) {
+        unsigned i = from + j * kReduceThreads;
+        pixel[j] = 0.f;
+        if (i >= elems) continue;
+        size_t at = n * elems + i;
+        float gi = dtv ? dx[at] + dtv[at] : dx[at];
+        if (g) g[at] = gi;
+        pixel[j] = go ? adam(x + at, m + at, v + at, gi, r, clamp) : x[at];
+        sum += pixel[j];
+        if (finite(gi * gi))
+            most = fmaxf(most, fabsf(gi));
+        else
+            bad = 1.f;
+    }
+    sum = block_sum(sum);
+    bad = block_sum(bad);
+    most = block_max(most);
+    float count = (float)min((unsigned)(kUpdate * kReduceThreads), elems - blockIdx.x * (kUpdate * kReduceThreads));
+    if (threadIdx.x == 0) s_mean = sum / count;
+    __syncthreads();
+    float mean = s_mean, dev = 0.f;
+#pragma unroll
+    for (int j = 0; j < kUpdate; j++) {
+        float d = pixel[j] - mean;
+        if (from + j * kReduceThreads < elems) dev = fmaf(d, d, dev);
+    }
+    dev = block_sum(dev);
+    if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
+}
+
+// Statistics of more and more blocks.
+struct Merged {
+    double mean, dev, count;
+    __device__ void add(double m, double d, double c) {
+        double delta = m - mean, all = count + c;
+        if (c == 0) return;
+        dev += d + delta * delta * count * c / all;
+        mean += delta * c / all;
+        count = all;
+    }
+};
+
+__device__ __forceinline__ double down(double v, int by) {
+    return __hiloint2double(__shfl_down_sync(0xffffffffu, __double2hiint(v), by),
+                            __shfl_down_sync(0xffffffffu, __double2loint(v), by));
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
+    float* __restrict__ ring, float* __restrict__ step, const float* __restrict__ total,
+    const float* __restrict__ parts, int pictures, int blocks, unsigned rows, float* scale, int dynamic) {
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
     unsigned row = (unsigned)done % rows;
-    for (int n = threadIdx.x; n < pictures; n += blockDim.x) {
-        double mean = 0, dev = 0, count = 0;
+    for (int n = warp; n < pictures; n += kReduceThreads / 32) {
+        Merged all = {0, 0, 0};
         float bad = 0.f;
-        for (int b = 0; b < blocks; b++) {
-            const float* p = parts + 5 * ((size_t)n * blocks + b);
-            double delta = p[0] - mean, all = count + p[2];
-            dev += p[1] + delta * delta * count * p[2] / all;
-            mean += delta * p[2] / all;
-            count = all;
-            bad += p[3];
-            most = fmaxf(most, p[4]);
+        for (int b = lane; b < blocks; b += 32) {
+            Seen p = *(const Seen*)(parts + kSeen * ((size_t)n * blocks + b));
+            all.add(p.mean, p.dev, p.count);
+            bad += p.bad;
+            most = fmaxf(most, p.most);
         }
+        for (int o = 16; o; o >>= 1) all.add(down(all.mean, o), down(all.dev, o), down(all.count, o));
+        bad = warp_sum(bad);
         overflows += bad;
+        if (lane) continue;
         const float* l = total + 4 * n;
         float* r = ring + 7 * ((size_t)row * pictures + n);
         for (int i = 0; i < 4; i++) r[i] = l[i];
-        r[4] = (float)mean;
-        r[5] = (float)sqrt(dev / (count > 1 ? count - 1 : 1));
+        r[4] = (float)all.mean;
+        r[5] = (float)sqrt(all.dev / (all.count > 1 ? all.count - 1 : 1));
         // With a scale to lower an overflow is no failure: those pixels were left alone.
-        bool rescued = dynamic && *scale > kLeastScale;
+        bool rescued = dynamic && was > kLeastScale;
         r[6] = (bad == 0.f || rescued) && finite(l[3]) ? 1.f : 0.f;
     }
-    most = warp_max(most);
-    overflows = warp_sum(overflows);
-    __syncthreads();   // every lane has read step and scale
+    most = block_max(most);
+    overflows = block_sum(overflows);   // behind its barriers every thread has read step and scale
     if (threadIdx.x != 0) return;
     step[0] = done + 1.f;
     if (!dynamic) return;
     if (overflows > 0.f)
-        *scale = fmaxf(*scale * 0.25f, kLeastScale);
+        *scale = fmaxf(was * 0.25f, kLeastScale);
     else if (most > 0.f)
         *scale = fminf(fmaxf(exp2_floor(512.f / most), kLeastScale), kMostScale);
 }

@@ -80,7 +80,11 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
             if (m >= pixels || ko >= k) continue;
             float v = acc[i][j] + (bias ? bias[ko] : 0.f);
             size_t at = (size_t)m * k + ko;
-            if (add) v += load(add + at);
+            if (add) {   // rounded in between, as an addition of its own would find it
+                T sum;
+                store(&sum, v);
+                v = load(&sum) + load(add + at);
+            }
             if (mask && !(load(mask + at) > 0.f)) v = 0.f;
             store(y + at, relu && v < 0.f ? 0.f : v);
         }

@@ -4,7 +4,8 @@
 // Layout   f, df NHWC in T, P = H*W pixels; g, dg (N,C,C) fp32; S the loss scale
 // Shapes   any; P < 2^31
 // Launch   256 threads. fwd: grid (ceil(C/64), ceil(C/64), N*splits), each block sums pps pixels into part
-//          (N,splits,C,C); gram_sum adds the splits in order: grid (ceil(C*C/256), N).
+//          (N,splits,C,C), those below the diagonal return at once and leave their tile of part alone; gram_sum adds the
+//          splits in order, mirrored where they are missing: grid (ceil(C*C/256), N).
 //          bwd: grid (ceil(P/64), ceil(C/64), N)
 // Tile     64 x 64 outputs, 16 deep; thread 4x4
 // Hazards  two barriers a step
@@ -36,6 +37,7 @@ __device__ __forceinline__ void gram_fwd(float* __restrict__ part, const T* __re
     __shared__ __align__(16) float s_a[BK][BT + kPad], s_b[BK][BT + kPad];   // (pixel, channel)
     int t = threadIdx.x, ty = t >> 4, tx = t & 15;
     int i0 = blockIdx.y * BT, j0 = blockIdx.x * BT, n = blockIdx.z / splits, split = blockIdx.z % splits;
+    if (j0 < i0) return;   // symmetric
     int p0 = split * pps, p1 = min(pixels, p0 + pps);
     const T* fn = f + (size_t)n * pixels * c;
     int row = t >> 4, col = (t & 15) * 4;   // loads: channels col … +3 of pixel row
@@ -63,13 +65,14 @@ __device__ __forceinline__ void gram_fwd(float* __restrict__ part, const T* __re
 }
 
 extern "C" __global__ __launch_bounds__(256) void gram_sum_f32(float* __restrict__ g, const float* __restrict__ part,
-                                                               float scale, int cc, int splits) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= cc) return;
-    const float* p = part + (size_t)blockIdx.y * splits * cc + i;
+                                                               float scale, int c, int splits) {
+    int e = blockIdx.x * blockDim.x + threadIdx.x, i = e / c, j = e - i * c;
+    size_t cc = (size_t)c * c;
+    if (e >= cc) return;
+    const float* p = part + blockIdx.y * splits * cc + (j / BT < i / BT ? j * c + i : e);
     float s = 0.f;
-    for (int k = 0; k < splits; k++) s += p[(size_t)k * cc];
-    g[(size_t)blockIdx.y * cc + i] = s * scale;
+    for (int k = 0; k < splits; k++) s += p[k * cc];
+    g[blockIdx.y * cc + e] = s * scale;
 }
 
 template <class T>

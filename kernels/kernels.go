@@ -65,6 +65,9 @@ type Spec struct {
 	Args    []Arg // in order
 }
 
+// epilogue is the parameters of EPILOGUE_PARAMS (epilogue.cuh).
+var epilogue = []Arg{Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, F32, U32, U32, U32, U32}
+
 // All lists the entries, by name.
 var All = func() map[string]*Spec {
 	m := map[string]*Spec{}
@@ -84,21 +87,26 @@ var All = func() map[string]*Spec {
 		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
 		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
 		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
+		add("gram_mma", "gram_style_"+t, 256, Ptr, Ptr, Ptr, Ptr, Ptr, F32, F32, U32, U32, U32)
 		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32)
 	}
 	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores
-		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64", 128, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32, U64, U32)
-	}
-	for _, e := range []string{"f16", "bf16"} {
+		for _, n := range []string{"64", "128"} {
+			add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x"+n, 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32}, epilogue...)...)
+		}
+		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32}, epilogue...)...)
+		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32)
 		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)
 	}
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
 	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
 	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)
 	add("losses", "sum_parts_f32", 256, Ptr, Ptr, F32, U32)
-	add("losses", "total_f32", 32, Ptr, Ptr, U32, U32, U32)
+	add("losses", "tv_f32", 256, Ptr, Ptr, Ptr, F32, U32, U32, U32)
+	add("losses", "total_f32", 256, Ptr, Ptr, U32, U32)
 	add("adam", "adam_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
 	add("adam", "stats_f32", 256, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "record_f32", 32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32)
+	add("adam", "update_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
+	add("adam", "record_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32)
 	return m
 }()

@@ -1,10 +1,10 @@
-// mse_fwd, tv_fwd, tv_bwd, sum_parts, total: the loss terms of each picture.                  reductions
+// mse_fwd, tv_fwd, tv_bwd, tv, sum_parts, total: the loss terms of each picture.              reductions
 // Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
-//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0
-//          total    l[n] = (content, sum of styles, tv, all)
-// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4); terms is a table of device addresses
-// Launch   mse_fwd, tv_fwd: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
-//          grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N). total: 32 threads, grid ceil(N / 32)
+//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0        tv  both in one pass
+//          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times its scale
+// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4); a term is an address, a count and a scale
+// Launch   mse_fwd, tv_fwd, tv: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
+//          grid N, or total: 256 threads, grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N)
 // Hazards  block_sum's barriers
 // Order    strided in the block, then a tree, then the parts in a tree: deterministic
 // Bound    memory: 8 B an element
@@ -77,16 +77,56 @@ extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__
     dx[at] = k * s;
 }
 
-extern "C" __global__ __launch_bounds__(32) void total_f32(float* __restrict__ l, const float* const* terms,
-                                                           int contents, int styles, int pictures) {
-    int n = blockIdx.x * blockDim.x + threadIdx.x;
-    if (n >= pictures) return;
-    float c = 0.f, s = 0.f;
-    for (int i = 0; i < contents; i++) c += terms[i][n];
-    for (int i = 0; i < styles; i++) s += terms[contents + i][n];
-    float tv = terms[contents + styles][n];
-    l[4 * n] = c;
-    l[4 * n + 1] = s;
-    l[4 * n + 2] = tv;
-    l[4 * n + 3] = c + s + tv;
+extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_f32(float* __restrict__ parts, float* __restrict__ dx,
+                                                                    const float* __restrict__ x, float k, int h, int w,
+                                                                    int c) {
+    size_t row = (size_t)w * c, picture = blockIdx.y * h * row;
+    float sum = 0.f;
+    for (int y = blockIdx.x; y < h; y += gridDim.x)
+        for (int i = threadIdx.x; i < w * c; i += blockDim.x) {
+            size_t at = picture + y * row + i;
+            float v = x[at], s = 0.f;
+            if (y > 0) s += sign(v - x[at - row]);
+            if (y + 1 < h) {
+                float d = v - x[at + row];
+                s += sign(d);
+                sum += fabsf(d);
+            }
+            if (i >= c) s += sign(v - x[at - c]);
+            if (i + c < w * c) {
+                float d = v - x[at + c];
+                s += sign(d);
+                sum += fabsf(d);
+            }
+            dx[at] = k * s;
+        }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) parts[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// A loss term: parts (N, count).
+struct Term {
+    const float* parts;
+    unsigned count;
+    float scale;
+};
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* __restrict__ l, const Term* terms,
+                                                                       int contents, int styles) {
+    size_t n = blockIdx.x;
+    float sums[3] = {};   // content, style, tv
+    for (int i = 0; i <= contents + styles; i++) {
+        float s = 0.f;
+        for (unsigned j = threadIdx.x; j < terms[i].count; j += blockDim.x) s += terms[i].parts[n * terms[i].count + j];
+        s = block_sum(s) * terms[i].scale;
+        if (i < contents)
+            sums[0] += s;
+        else if (i < contents + styles)
+            sums[1] += s;
+        else
+            sums[2] = s;
+    }
+    if (threadIdx.x != 0) return;
+    for (int i = 0; i < 3; i++) l[4 * n + i] = sums[i];
+    l[4 * n + 3] = sums[0] + sums[1] + sums[2];
 }

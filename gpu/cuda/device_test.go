@@ -41,7 +41,7 @@ func doubled(n int) (p *gpu.Program, x, y *gpu.Buffer) {
 // What a program took is free again after Close, also after one that did not fit;
 // and that error says what was asked for and what is free.
 func TestMemoryComesBack(t *testing.T) {
-	d := onSim(t, FP16, sim.Config{Memory: 200e6})
+	d := onSim(t, FP16, sim.Config{Memory: 100e6})
 	before := free(t, d)
 	p, _, _ := doubled(1000)
 	r, err := d.Compile(p)
@@ -66,7 +66,7 @@ func TestMemoryComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.Compile(big)
-	if !errors.Is(err, gpu.ErrOutOfMemory) || !strings.Contains(err.Error(), "0.18 GB and 0.05 GB of weights") || !strings.Contains(err.Error(), "0.20 GB are free") {
+	if !errors.Is(err, gpu.ErrOutOfMemory) || !strings.Contains(err.Error(), "0.13 GB and 0.05 GB of weights") || !strings.Contains(err.Error(), "0.10 GB are free") {
 		t.Errorf("a program that does not fit: %v", err)
 	}
 	for _, w := range d.weights { // those that were uploaded are kept for the next program

@@ -56,10 +56,10 @@ func layOut(p *gpu.Program, precision Precision, fuse bool) (*layout, error) {
 		}
 		l.scratch, l.tables = append(l.scratch, -1), append(l.tables, -1)
 		if s.scratch > 0 {
-			l.scratch[i] = add("workspace of "+s.op.String(), s.scratch, i, i)
+			l.scratch[i] = add("workspace of "+s.name(), s.scratch, i, i)
 		}
 		if len(s.table) > 0 {
-			l.tables[i] = add("table of "+s.op.String(), int64(len(s.table)), 0, end)
+			l.tables[i] = add("table of "+s.name(), int64(len(s.table)), 0, end)
 		}
 	}
 	l.scale = add("loss scale", 4, 0, end)
@@ -68,7 +68,7 @@ func layOut(p *gpu.Program, precision Precision, fuse bool) (*layout, error) {
 	}
 	l.plan = &gpu.Plan{Arena: l.place.Bytes, FLOPs: p.FLOPs(), PeakStep: l.place.At}
 	for _, s := range low.steps {
-		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.op.FLOPs()})
+		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.ops[0].Name, How: s.how, FLOPs: s.flops()})
 	}
 	for _, w := range low.order {
 		l.plan.Weights += w.bytes

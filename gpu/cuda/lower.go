@@ -46,20 +46,10 @@ type weight struct {
 	bytes int64
 }
 
-// step is one operation as the device executes it.
-type step struct {
-	op       *gpu.Op
-	out      []*gpu.Buffer // what it writes: of op, or of the last operation fused into it
-	relu     bool          // the epilogue is a ReLU
-	add      *gpu.Buffer   // the epilogue adds this
-	mask     *gpu.Buffer   // the epilogue is the gradient of the ReLU with this output
-	launches []launch
-	scratch  int64 // bytes of workspace
-	table    []byte
-	// addresses, if not nil, are buffers whose addresses the table holds, from its
-	// beginning.
-	addresses []*gpu.Buffer
-	how       string
+// parts says that a loss term is still a number of parts, to be added and scaled.
+type parts struct {
+	count int
+	scale float32
 }
 
 // lowering turns a program into steps.
@@ -67,7 +57,9 @@ type lowering struct {
 	precision Precision
 	stored    map[*gpu.Buffer]bool // feature maps and their gradients: in the precision's storage type
 	scaled    map[*gpu.Buffer]bool // gradients that carry the loss scale
-	users     map[*gpu.Buffer]int  // operations that read a buffer
+	bitsets   map[*gpu.Buffer]bool // one bit for each value
+	coef      map[*gpu.Buffer]bool // gradients of Gram matrices, replaced by the matrix of the style gradient
+	parts     map[*gpu.Buffer]parts
 	steps     []*step
 	weights   map[weightKey]*weight
 	order     []*weight
@@ -79,42 +71,32 @@ type weightKey struct {
 	form string
 }
 
-// lower maps every operation to its kernels, one after the other.
+// lower maps every step of a program to its kernels.
 func lower(p *gpu.Program, precision Precision, fuse bool) (*lowering, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
 	l := &lowering{
 		precision: precision, weights: map[weightKey]*weight{},
-		stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{},
+		stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{}, bitsets: map[*gpu.Buffer]bool{},
+		coef: map[*gpu.Buffer]bool{}, parts: map[*gpu.Buffer]parts{},
 	}
 	l.infer(p)
-	l.users = map[*gpu.Buffer]int{}
-	for _, op := range p.Ops {
-		for _, b := range op.In {
-			l.users[b]++
-		}
-	}
-	for i := 0; i < len(p.Ops); i++ {
-		op := p.Ops[i]
-		s := &step{op: op, out: op.Out}
-		if fuse {
-			i += l.fuse(s, p.Ops[i:])
-		}
-		if err := l.op(s, op); err != nil {
-			return nil, fmt.Errorf("cuda: %s: %w", op, err)
+	l.steps = l.group(p.Ops, fuse)
+	for _, s := range l.steps {
+		if err := l.emit(s); err != nil {
+			return nil, fmt.Errorf("cuda: %s: %w", s.name(), err)
 		}
 		for i := range s.launches {
 			la := &s.launches[i]
 			if err := la.check(); err != nil {
-				return nil, fmt.Errorf("cuda: %s: %w", op, err)
+				return nil, fmt.Errorf("cuda: %s: %w", s.name(), err)
 			}
 			if i > 0 {
 				s.how += ", "
 			}
 			s.how += la.spec.Entry
 		}
-		l.steps = append(l.steps, s)
 	}
 	return l, nil
 }
@@ -181,60 +163,24 @@ func boolean(b bool) argument {
 	return u32(0)
 }
 
-// fuse looks at the operations from one on, and takes those behind it that its
-// epilogue can do: a ReLU behind a convolution; an addition, then the gradient
-// of a ReLU, behind a convolution's gradient or a style gradient on the tensor
-// cores. It returns how many it took. In fp32 and tf32 a fused program gives the
-// same bits; in 16 bits it rounds once where the list rounds twice.
-func (l *lowering) fuse(s *step, ops []*gpu.Op) (taken int) {
-	next := func(kind gpu.Kind) *gpu.Op { // the operation behind, if it alone reads what s writes
-		if taken+1 >= len(ops) || ops[taken+1].Kind != kind {
-			return nil
-		}
-		op, out := ops[taken+1], s.out[0]
-		if out.Role != gpu.Temp || l.users[out] != 1 || op.In[0] != out && (kind != gpu.Add || op.In[1] != out) {
-			return nil
-		}
-		return op
-	}
-	switch ops[0].Kind {
-	case gpu.Conv3x3:
-		if op := next(gpu.ReLU); op != nil {
-			s.relu, s.out = true, op.Out
-			taken++
-		}
-		return taken
-	case gpu.Conv3x3Dgrad:
-	case gpu.GramGrad:
-		if c := ops[0].In[1].Shape.C; !l.tensorCores(c, c) {
-			return 0
-		}
-	default:
-		return 0
-	}
-	if op := next(gpu.Add); op != nil {
-		s.add = op.In[0]
-		if s.add == s.out[0] {
-			s.add = op.In[1]
-		}
-		s.out = op.Out
-		taken++
-	}
-	if op := next(gpu.ReLUGrad); op != nil {
-		s.mask, s.out = op.In[1], op.Out
-		taken++
-	}
-	return taken
-}
-
 // infer says which buffers are stored in the precision's type, and which carry
 // the loss scale: feature maps and their gradients. Pictures, Gram matrices and
-// losses are fp32. An input takes the type of what reads it.
+// losses are fp32. An input takes the type of what reads it, and may be read by an
+// operation that says nothing before one that does: so until nothing changes.
 func (l *lowering) infer(p *gpu.Program) {
+	for known := -1; known != len(l.stored)+len(l.scaled); {
+		known = len(l.stored) + len(l.scaled)
+		l.inferOnce(p)
+	}
+}
+
+func (l *lowering) inferOnce(p *gpu.Program) {
 	mark := func(scaled bool, bs ...*gpu.Buffer) {
 		for _, b := range bs {
 			l.stored[b] = true
-			l.scaled[b] = l.scaled[b] || scaled
+			if scaled {
+				l.scaled[b] = true
+			}
 		}
 	}
 	for _, op := range p.Ops {
@@ -284,15 +230,24 @@ func (l *lowering) typeOf(b *gpu.Buffer) string {
 
 // bytes is the size of a buffer on the device.
 func (l *lowering) bytes(b *gpu.Buffer) int64 {
-	if l.stored[b] {
+	switch {
+	case l.bitsets[b]:
+		return int64(b.Shape.Elems() / 8)
+	case l.parts[b].count > 0:
+		return b.Bytes() * int64(l.parts[b].count)
+	case l.stored[b] || l.coef[b]:
 		return int64(b.Shape.Elems()) * int64(l.precision.size())
 	}
 	return b.Bytes()
 }
 
-// op lowers one operation.
-func (l *lowering) op(s *step, op *gpu.Op) error {
-	in, out := op.In, s.out
+// tvBlocks is how many blocks share a picture's variation.
+func tvBlocks(x gpu.Shape) int { return min(x.H, reduceBlocks(x.H*x.W*x.C)) }
+
+// emit makes a step's launches.
+func (l *lowering) emit(s *step) error {
+	op := s.ops[0]
+	in, out := op.In, op.Out
 	x := in[0].Shape
 	elems := x.Elems()
 	picture := elems / x.N
@@ -300,6 +255,9 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 	switch op.Kind {
 	case gpu.Normalize:
 		s.table = append(floats(op.Mean), floats(op.Std)...)
+		if len(s.ops) > 1 {
+			return l.first(s, in[0], s.ops[1])
+		}
 		if elems >= 1<<32 {
 			return gpu.ErrUnsupported
 		}
@@ -311,9 +269,12 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 		}
 		s.run("normalize_bwd_"+t, linear(elems), buf(out[0]), buf(in[0]), table(0), scale(), u32(x.C), u32(elems))
 	case gpu.Conv3x3:
-		return l.conv(s, out[0], in[0], in[1], in[2])
+		return l.conv(s, in[0], in[1], in[2])
 	case gpu.Conv3x3Dgrad:
-		return l.conv(s, out[0], in[0], in[1], nil)
+		if n := s.ops[len(s.ops)-1]; n.Kind == gpu.NormalizeGrad {
+			return l.last(s, in[0], in[1], n)
+		}
+		return l.conv(s, in[0], in[1], nil)
 	case gpu.ReLU:
 		s.run("relu_fwd_"+t, linear(elems), buf(out[0]), buf(in[0]), u64(elems))
 	case gpu.ReLUGrad:
@@ -327,16 +288,12 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 	case gpu.Gram:
 		l.gram(s, out[0], in[0])
 	case gpu.GramGrad:
-		l.gramGrad(s, out[0], in[0], in[1])
+		return l.gramGrad(s, in[0], in[1])
 	case gpu.MSE:
 		blocks := reduceBlocks(picture)
-		one := 0
-		if in[1].Shape.N < x.N {
-			one = 1
-		}
-		s.scratch = 4 * int64(blocks) * int64(x.N)
-		s.run("mse_fwd_"+l.typeOf(in[0]), [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(in[1]), u64(picture), u32(one))
-		s.run("sum_parts_f32", [3]int{x.N, 1, 1}, buf(out[0]), scratch(0), f32(float64(op.Scale)/float64(picture)), u32(blocks))
+		to := l.sums(s, out[0], blocks)
+		s.run("mse_fwd_"+l.typeOf(in[0]), [3]int{blocks, x.N, 1}, to, buf(in[0]), buf(in[1]), u64(picture), boolean(in[1].Shape.N < x.N))
+		l.sum(s, out[0], blocks, float64(op.Scale)/float64(picture))
 	case gpu.MSEGrad:
 		by := scale()
 		if !l.scaled[out[0]] { // of a Gram matrix, in fp32
@@ -346,43 +303,101 @@ func (l *lowering) op(s *step, op *gpu.Op) error {
 		s.run("mse_bwd_"+l.typeOf(in[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), by,
 			f32(2*float64(op.Scale)/float64(picture)), u64(elems), u64(in[1].Shape.Elems()))
 	case gpu.TV:
-		blocks := min(x.H, reduceBlocks(picture))
-		s.scratch = 4 * int64(blocks) * int64(x.N)
-		s.run("tv_fwd_f32", [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
-		s.run("sum_parts_f32", [3]int{x.N, 1, 1}, buf(out[0]), scratch(0), f32(float64(op.Scale)/float64(picture)), u32(blocks))
+		blocks := tvBlocks(x)
+		k := float64(op.Scale) / float64(picture)
+		to := l.sums(s, out[0], blocks)
+		if len(s.ops) > 1 {
+			s.run("tv_f32", [3]int{blocks, x.N, 1}, to, buf(s.ops[1].Out[0]), buf(in[0]), f32(k), u32(x.H), u32(x.W), u32(x.C))
+			return nil
+		}
+		s.run("tv_fwd_f32", [3]int{blocks, x.N, 1}, to, buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
+		l.sum(s, out[0], blocks, k)
 	case gpu.TVGrad:
 		s.run("tv_bwd_f32", [3]int{ceil(x.W*x.C, 256), x.H, x.N}, buf(out[0]), buf(in[0]), f32(float64(op.Scale)/float64(picture)), u32(x.H), u32(x.W), u32(x.C))
 	case gpu.Add:
+		if len(s.ops) > 1 {
+			return l.update(s, s.ops[1], s.ops[2], buf(out[0]), buf(in[0]), buf(in[1]))
+		}
 		s.run("add_"+l.typeOf(out[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
 	case gpu.Total:
-		s.addresses = in
-		s.table = make([]byte, 8*len(in))
-		s.run("total_f32", [3]int{ceil(x.N, 32), 1, 1}, buf(out[0]), table(0), u32(op.NContent), u32(op.NStyle), u32(x.N))
-	case gpu.Adam:
-		for _, v := range []float64{op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps} {
-			s.table = binary.LittleEndian.AppendUint64(s.table, math.Float64bits(v))
+		s.addresses, s.stride = in, 16
+		for _, b := range in {
+			p, ok := l.parts[b]
+			if !ok {
+				p = parts{1, 1}
+			}
+			s.table = binary.LittleEndian.AppendUint64(s.table, 0)
+			s.table = binary.LittleEndian.AppendUint32(s.table, uint32(p.count))
+			s.table = binary.LittleEndian.AppendUint32(s.table, math.Float32bits(p.scale))
 		}
-		g, step, total := in[0], in[4], in[5]
+		s.run("total_f32", [3]int{x.N, 1, 1}, buf(out[0]), table(0), u32(op.NContent), u32(op.NStyle))
+	case gpu.Adam:
+		if len(s.ops) > 1 {
+			return l.update(s, op, s.ops[1], null(), buf(in[0]), null())
+		}
 		if picture >= 1<<32 {
 			return gpu.ErrUnsupported
 		}
-		s.run("adam_f32", [3]int{ceil(picture, 256), x.N, 1}, buf(out[0]), buf(out[1]), buf(out[2]), buf(g), buf(step), buf(total), table(0), u32(int(op.Adam.Clamp)), u32(picture))
+		s.table = adamTable(op)
+		s.run("adam_f32", [3]int{ceil(picture, 256), x.N, 1}, buf(out[0]), buf(out[1]), buf(out[2]), buf(in[0]), buf(in[4]), buf(in[5]), table(0), u32(int(op.Adam.Clamp)), u32(picture))
 	case gpu.Record:
 		blocks := reduceBlocks(picture)
 		share := ceil(picture, blocks)
 		blocks = ceil(picture, share)
 		s.scratch = 20 * int64(blocks) * int64(x.N)
-		g, total, ring, step := in[1], in[2], out[0], out[1]
-		dynamic := 0
-		if l.precision.scales() {
-			dynamic = 1
-		}
-		s.run("stats_f32", [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(g), u32(picture), u32(share))
-		s.run("record_f32", [3]int{1, 1, 1}, buf(ring), buf(step), buf(total), scratch(0), u32(x.N), u32(blocks), u32(ring.Shape.N), scale(), u32(dynamic))
+		s.run("stats_f32", [3]int{blocks, x.N, 1}, scratch(0), buf(in[0]), buf(in[1]), u32(picture), u32(share))
+		l.record(s, op, blocks)
 	case gpu.NumKinds:
 		return gpu.ErrUnsupported
 	}
 	return nil
+}
+
+// sums is where the parts of a loss term go: to the term itself if Total adds
+// them, else to the workspace, for sum.
+func (l *lowering) sums(s *step, term *gpu.Buffer, blocks int) argument {
+	if l.parts[term].count > 0 {
+		return buf(term)
+	}
+	s.scratch = 4 * int64(blocks) * int64(term.Shape.N)
+	return scratch(0)
+}
+
+func (l *lowering) sum(s *step, term *gpu.Buffer, blocks int, by float64) {
+	if l.parts[term].count == 0 {
+		s.run("sum_parts_f32", [3]int{term.Shape.N, 1, 1}, buf(term), scratch(0), f32(by), u32(blocks))
+	}
+}
+
+func adamTable(op *gpu.Op) (t []byte) {
+	for _, v := range []float64{op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps} {
+		t = binary.LittleEndian.AppendUint64(t, math.Float64bits(v))
+	}
+	return t
+}
+
+// updateElems is how many elements a block of update_f32 has.
+const updateElems = 1024
+
+// update is the sum of two gradients (dtv may be missing), Adam and the record.
+func (l *lowering) update(s *step, adam, record *gpu.Op, g, dx, dtv argument) error {
+	x := adam.In[1].Shape
+	picture := x.Elems() / x.N
+	if picture >= 1<<31 {
+		return gpu.ErrUnsupported
+	}
+	blocks := ceil(picture, updateElems)
+	s.table = adamTable(adam)
+	s.scratch = 20 * int64(blocks) * int64(x.N)
+	s.run("update_f32", [3]int{blocks, x.N, 1}, buf(adam.Out[0]), buf(adam.Out[1]), buf(adam.Out[2]), g, dx, dtv, buf(adam.In[4]), buf(adam.In[5]), table(0), scratch(0),
+		u32(int(adam.Adam.Clamp)), u32(picture))
+	l.record(s, record, blocks)
+	return nil
+}
+
+func (l *lowering) record(s *step, op *gpu.Op, blocks int) {
+	total, ring, step := op.In[2], op.Out[0], op.Out[1]
+	s.run("record_f32", [3]int{1, 1, 1}, buf(ring), buf(step), buf(total), scratch(0), u32(op.In[0].Shape.N), u32(blocks), u32(ring.Shape.N), scale(), boolean(l.precision.scales()))
 }
 
 // tensorCores reports whether a product with c input and k output channels
@@ -391,10 +406,36 @@ func (l *lowering) tensorCores(c, k int) bool {
 	return l.precision != FP32 && c*l.precision.size()%64 == 0 && k%64 == 0
 }
 
+// onTensorCores reports whether an operation is lowered to them.
+func (l *lowering) onTensorCores(op *gpu.Op) bool {
+	switch op.Kind {
+	case gpu.Conv3x3, gpu.Conv3x3Dgrad:
+		return l.tensorCores(op.In[0].Shape.C, op.Out[0].Shape.C)
+	case gpu.GramGrad:
+		return l.tensorCores(op.Out[0].Shape.C, op.Out[0].Shape.C)
+	}
+	return false
+}
+
+// firstLayer and lastLayer report whether the kernels that begin and end at a
+// picture suit a convolution.
+func (l *lowering) firstLayer(c, k int) bool { return l.precision != FP32 && c == 3 && k%64 == 0 }
+func (l *lowering) lastLayer(c, k int) bool {
+	return l.precision != FP32 && c*l.precision.size()%128 == 0 && k == 3
+}
+
+// Extents of the tensor cores' tiles of pixels.
+const tileH, tileW = 8, 16
+
+func tiles(x gpu.Shape, h, w int) int { return ceil(x.H, h) * ceil(x.W, w) }
+
+// wide is how many blocks of 128x128 fill a GPU well enough to prefer them.
+const wide = 200
+
 // conv lowers a convolution: fprop with a bias, dgrad (bias nil) with the
 // weights turned around.
-func (l *lowering) conv(s *step, y, x, w, bias *gpu.Buffer) error {
-	in, out := x.Shape, y.Shape
+func (l *lowering) conv(s *step, x, w, bias *gpu.Buffer) error {
+	in, out := x.Shape, s.ops[0].Out[0].Shape
 	pixels := in.N * in.Pixels()
 	if pixels >= 1<<31 {
 		return gpu.ErrUnsupported
@@ -404,19 +445,90 @@ func (l *lowering) conv(s *step, y, x, w, bias *gpu.Buffer) error {
 			return fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
 		}
 	}
-	bi := null()
-	if bias != nil {
-		bi = wt(l.constant(weightKey{&bias.Data[0], "bias"}, bias.Name, bias.Bytes(), func() []byte { return floats(bias.Data) }))
-	}
 	dgrad := bias == nil
-	if l.tensorCores(in.C, out.C) {
-		s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x64", [3]int{ceil(pixels, 128), out.C / 64, 1}, buf(y), buf(x),
-			wt(l.packed(w, dgrad, true)), bi, optional(s.add), optional(s.mask), u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), u32(9), u64(0), boolean(s.relu))
+	if s.tensor {
+		p := product{x: x, c: in.C, w: wt(l.packed(w, dgrad, true)), bias: l.bias(bias)}
+		if s.style != nil {
+			p.x2, p.c2, p.w2 = s.style.In[1], s.style.In[1].Shape.C, l.coefficients(s, s.style.In[0], s.style.In[1])
+		}
+		l.product(s, out, p)
 		return nil
 	}
-	s.run("conv3x3_"+l.precision.storage()+"_nhwc_64x64x16", [3]int{ceil(pixels, 64), ceil(out.C, 64), 1}, buf(y), buf(x),
-		wt(l.packed(w, dgrad, false)), bi, optional(s.add), optional(s.mask), u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), boolean(s.relu))
+	s.run("conv3x3_"+l.precision.storage()+"_nhwc_64x64x16", [3]int{ceil(pixels, 64), ceil(out.C, 64), 1}, buf(s.y), buf(x),
+		wt(l.packed(w, dgrad, false)), l.bias(bias), optional(s.add), optional(s.gate), u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), boolean(s.relu))
 	return nil
+}
+
+// product is what the tensor cores compute before an epilogue: a convolution of
+// x (nil: none) plus a plain product with x2 (nil: none), whose matrix each
+// picture has for itself.
+type product struct {
+	x, x2 *gpu.Buffer
+	c, c2 int
+	w, w2 argument
+	bias  argument
+}
+
+// product lowers one, with s's epilogue; out is its shape.
+func (l *lowering) product(s *step, out gpu.Shape, p product) {
+	bn, n := "64", 64
+	if out.C%128 == 0 && out.N*tiles(out, tileH, tileW)*out.C/128 >= wide {
+		bn, n = "128", 128
+	}
+	args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, l.epilogue(s, p.bias)...)
+	s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x"+bn, [3]int{tiles(out, tileH, tileW), out.C / n, out.N}, args...)
+}
+
+// epilogue is the arguments of one.
+func (l *lowering) epilogue(s *step, bias argument) []argument {
+	gate, by, k, target, one := optional(s.gate), null(), 0.0, null(), false
+	if s.bits != nil {
+		gate = null()
+	}
+	if s.content != nil {
+		a, b := s.content.In[0].Shape, s.content.In[1]
+		target, by, k, one = buf(b), scale(), 2*float64(s.content.Scale)/float64(a.Elems()/a.N), b.Shape.N < a.N
+	}
+	h, w := 0, 0
+	if s.unpool != nil {
+		u := s.unpool.Out[0].Shape
+		h, w = u.H, u.W
+	}
+	return []argument{
+		optional(s.y), optional(s.pooled), optional(s.positive), bias, optional(s.add), target, gate, optional(s.bits),
+		by, f32(k), boolean(s.relu), boolean(one), u32(h), u32(w),
+	}
+}
+
+// first lowers normalisation and the first convolution; the table holds means
+// and deviations.
+func (l *lowering) first(s *step, x *gpu.Buffer, conv *gpu.Op) error {
+	w, bias, out := conv.In[1], conv.In[2], conv.Out[0].Shape
+	if w.Role != gpu.Const || bias.Role != gpu.Const {
+		return fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+	}
+	args := append([]argument{buf(x), table(0), table(4 * x.Shape.C), wt(l.packed(w, false, true)), u32(out.H), u32(out.W), u32(out.C)}, l.epilogue(s, l.bias(bias))...)
+	s.run("conv3x3_first_fprop_"+l.precision.element()+"_nhwc_128x64", [3]int{tiles(out, tileH, tileW), out.C / 64, out.N}, args...)
+	return nil
+}
+
+// last lowers the first convolution's gradient and that of the normalisation.
+func (l *lowering) last(s *step, dy, w *gpu.Buffer, norm *gpu.Op) error {
+	if w.Role != gpu.Const {
+		return fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+	}
+	s.table = floats(norm.Std)
+	x := dy.Shape
+	s.run("conv3x3_first_dgrad_"+l.precision.element()+"_nhwc_128x3", [3]int{tiles(x, 4, 32), 1, x.N}, buf(norm.Out[0]), buf(dy), wt(l.packed(w, true, true)),
+		table(0), scale(), u32(x.H), u32(x.W), u32(x.C))
+	return nil
+}
+
+func (l *lowering) bias(b *gpu.Buffer) argument {
+	if b == nil {
+		return null()
+	}
+	return wt(l.constant(weightKey{&b.Data[0], "bias"}, b.Name, b.Bytes(), func() []byte { return floats(b.Data) }))
 }
 
 // splitPixels is how many pixels a block of a Gram matrix sums: few enough to
@@ -429,25 +541,42 @@ func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
 	splits := ceil(pixels, splitPixels)
 	s.scratch = 4 * int64(x.N) * int64(splits) * int64(c) * int64(c)
 	entry := "gram_fwd_" + l.precision.storage() + "_64x64x16"
-	if l.precision.size() == 2 && c%64 == 0 {
+	if l.tensorCores(c, c) {
 		entry = "gram_fwd_mma_" + l.precision.element() + "_64x64x32"
 	}
 	s.run(entry, [3]int{ceil(c, 64), ceil(c, 64), x.N * splits}, scratch(0), buf(f), u32(pixels), u32(c), u32(splits), u32(splitPixels))
-	s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(g), scratch(0), f32(1/(float64(c)*float64(pixels))), u32(c*c), u32(splits))
-}
-
-func (l *lowering) gramGrad(s *step, df, dg, fb *gpu.Buffer) {
-	f := fb.Shape
-	c, pixels := f.C, f.Pixels()
-	k := f32(1 / (float64(c) * float64(pixels)))
-	if !l.tensorCores(c, c) {
-		s.run("gram_bwd_"+l.precision.storage()+"_64x64x16", [3]int{ceil(pixels, 64), ceil(c, 64), f.N}, buf(df), buf(dg), buf(fb), scale(), k, u32(pixels), u32(c))
+	norm := 1 / (float64(c) * float64(pixels))
+	if len(s.ops) == 1 {
+		s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(g), scratch(0), f32(norm), u32(c), u32(splits))
 		return
 	}
-	s.scratch = int64(f.N) * int64(c) * int64(c) * int64(l.precision.size())
-	s.run("gram_coef_"+l.precision.storage(), [3]int{ceil(c*c, 256), f.N, 1}, scratch(0), buf(dg), scale(), k, u32(c))
-	s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x64", [3]int{ceil(pixels, 128), c / 64, f.N}, buf(df), buf(fb), scratch(0), null(), optional(s.add), optional(s.mask),
-		u32(pixels), u32(1), u32(pixels), u32(c), u32(c), u32(1), u64(c*c), u32(0))
+	mse, grad := s.ops[1], s.ops[2]
+	k := 2 * float64(grad.Scale) / float64(c*c) * norm
+	s.run("gram_style_"+l.precision.storage(), [3]int{c * c / 64, x.N, 1}, buf(mse.Out[0]), buf(grad.Out[0]), scratch(0), buf(mse.In[1]), scale(),
+		f32(norm), f32(k), u32(c), u32(splits), boolean(mse.In[1].Shape.N < x.N))
+}
+
+// coefficients is the matrix of a style gradient.
+func (l *lowering) coefficients(s *step, dg, f *gpu.Buffer) argument {
+	if l.coef[dg] {
+		return buf(dg)
+	}
+	c := f.Shape.C
+	s.scratch = int64(f.Shape.N) * int64(c) * int64(c) * int64(l.precision.size())
+	s.run("gram_coef_"+l.precision.storage(), [3]int{ceil(c*c, 256), f.Shape.N, 1}, scratch(0), buf(dg), scale(), f32(1/(float64(c)*float64(f.Shape.Pixels()))), u32(c))
+	return scratch(0)
+}
+
+func (l *lowering) gramGrad(s *step, dg, fb *gpu.Buffer) error {
+	f := fb.Shape
+	c, pixels := f.C, f.Pixels()
+	if s.tensor {
+		l.product(s, f, product{x2: fb, c2: c, w: null(), w2: l.coefficients(s, dg, fb), bias: null()})
+		return nil
+	}
+	s.run("gram_bwd_"+l.precision.storage()+"_64x64x16", [3]int{ceil(pixels, 64), ceil(c, 64), f.N}, buf(s.y), buf(dg), buf(fb), scale(),
+		f32(1/(float64(c)*float64(pixels))), u32(pixels), u32(c))
+	return nil
 }
 
 // packed returns a convolution's weights (K,3,3,C) as a kernel wants them. For

@@ -71,7 +71,7 @@ func (r *runner) build(p *gpu.Program) error {
 			continue
 		}
 		for k, b := range s.addresses {
-			binary.LittleEndian.PutUint64(s.table[8*k:], uint64(r.span(r.l.span[b])))
+			binary.LittleEndian.PutUint64(s.table[s.stride*k:], uint64(r.span(r.l.span[b])))
 		}
 		if err := upload(r.span(r.l.tables[i]), s.table); err != nil {
 			return err
@@ -185,7 +185,7 @@ func (r *runner) enqueue() error {
 			}
 			f := r.d.functions[la.spec.Entry]
 			if err := f.Launch(la.grid[0], la.grid[1], la.grid[2], la.spec.Threads, 1, 1, 0, r.d.stream, ptrs); err != nil {
-				return &LaunchError{la.spec, la.grid, s.op.String(), wrap("launch", err)}
+				return &LaunchError{la.spec, la.grid, s.name(), wrap("launch", err)}
 			}
 		}
 	}

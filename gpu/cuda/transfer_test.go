@@ -4,12 +4,15 @@ package cuda
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -153,28 +156,82 @@ func TestPlan512(t *testing.T) {
 	}
 }
 
-// A fused program is the unfused list: the same bits where storage is fp32.
+// A fused program is the unfused list. Each run of operations gives the same
+// bits, but for those that round elsewhere: the style gradient is added in the
+// accumulators, the first layer rounds its weights and does not round its gradient.
 func TestFusedIsUnfused(t *testing.T) {
-	for _, p := range []Precision{TF32, FP16} {
-		run := func(unfused bool) (gradient, image []float32) {
-			d, err := Open(Options{Simulate: simulated.New(sim.Config{NoChecks: true}), Precision: p, Unfused: unfused})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := d.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
-			gradient, _, image = loop(t, d, 16, 24, 2)
-			return gradient, image
+	driver := simulated.New(sim.Config{})
+	open := func(p Precision, unfused bool) *Device {
+		d, err := Open(Options{Simulate: driver, Precision: p, Unfused: unfused})
+		if err != nil {
+			t.Fatal(err)
 		}
-		fg, fi := run(false)
-		ug, ui := run(true)
+		t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return d
+	}
+	for _, p := range []Precision{FP32, FP16, BF16} {
+		fused, unfused := open(p, false), open(p, true)
+		for i, c := range kerneltest.Cases() {
+			if c.Group == "vgg" && testing.Short() || c.Ints || strings.HasSuffix(c.Name, " style") || strings.HasSuffix(c.Name, " a picture") {
+				continue
+			}
+			prog, data := c.Program(uint64(i))
+			if l, err := lower(prog, p, true); err != nil || len(l.steps) == len(prog.Ops) {
+				continue // nothing is fused
+			}
+			got, want := results(t, fused, prog, data), results(t, unfused, prog, data)
+			for b := range got {
+				if !slices.Equal(got[b], want[b]) {
+					t.Errorf("%v: %v: %s differs from the unfused list by %.3g", p, c, b.Name, relL2(got[b], want[b]))
+				}
+			}
+		}
+	}
+	for _, p := range []Precision{FP32, FP16} {
+		fg, _, fi := loop(t, open(p, false), 16, 24, 2)
+		ug, _, ui := loop(t, open(p, true), 16, 24, 2)
 		g, i := relL2(fg, ug), relL2(fi, ui)
 		t.Logf("%v: gradient %.2g, picture %.2g", p, g, i)
-		if p == TF32 && (g != 0 || i != 0) || !(g <= 2e-3) {
+		// In fp32 only the mean and deviation are summed in another order. In fp16 each
+		// is within 2e-3 of the CPU (TestTransferSimulated), by roundings of its own.
+		if p == FP32 && (g != 0 || i != 0) || !(g <= 4e-3) {
 			t.Errorf("%v: fused and unfused differ: gradient %.3g, picture %.3g", p, g, i)
 		}
 	}
+}
+
+// results runs a program once and reads what it writes.
+func results(t *testing.T, d *Device, p *gpu.Program, data map[*gpu.Buffer][]float32) map[*gpu.Buffer][]float32 {
+	t.Helper()
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for b, v := range data {
+		if err := r.Write(b, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Run(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	out := map[*gpu.Buffer][]float32{}
+	for _, b := range p.Buffers {
+		if b.Role == gpu.Output || b.Role == gpu.State && b.Name != "ring" {
+			out[b] = make([]float32, b.Shape.Elems())
+			if err := r.Read(b, out[b]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return out
 }

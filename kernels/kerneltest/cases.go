@@ -193,6 +193,99 @@ func Cases() []Case {
 			all = append(all, fprop, dgrad)
 		}
 	}
+	return append(all, chains()...)
+}
+
+// chains are the runs of operations that devices fuse, as a style transfer has
+// them.
+func chains() []Case {
+	var all []Case
+	mean, std := []float32{0.4, 0.45, 0.5}, []float32{0.2, 0.25, 0.3}
+	in := func(p *gpu.Program, name string, s gpu.Shape) *gpu.Buffer { return p.NewBuffer(name, gpu.Input, s) }
+	bias := func(p *gpu.Program, k int) *gpu.Buffer { return weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: k}) }
+	gram := func(c int) gpu.Shape { return gpu.Shape{N: 1, H: 1, W: c, C: c} }
+	for _, q := range []conv{
+		{"tiny", 1, 1, 1, 64, 64},
+		{"tiny", 1, 2, 3, 64, 64},
+		{"edge", 2, 9, 17, 64, 128},
+		{"edge", 1, 33, 7, 128, 64},
+		{"vgg", 1, 17, 33, 64, 64},
+		{"vgg", 1, 9, 8, 256, 512},
+		{"vgg", 2, 6, 5, 512, 512},
+	} {
+		x, y := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}, gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.k}
+		pic := gpu.Shape{N: q.n, H: q.h, W: q.w, C: 3}
+		add := func(k gpu.Kind, what string, build func(p *gpu.Program)) {
+			all = append(all, Case{Kind: k, Group: q.group, Name: fmt.Sprintf("%v k=%d %s", x, q.k, what), Tol: Tol, Build: build})
+		}
+		// The first layer, from the picture and back to it.
+		add(gpu.Conv3x3, "from a picture", func(p *gpu.Program) {
+			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
+			p.Output(p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
+		})
+		add(gpu.Conv3x3Dgrad, "to a picture", func(p *gpu.Program) {
+			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}))
+			p.Output(p.NormalizeGrad("normalize", d, std))
+		})
+		if q.h > 1 && q.w > 1 {
+			// A layer before a pooling: forward, and what comes back through both.
+			half := gpu.Shape{N: q.n, H: q.h / 2, W: q.w / 2, C: q.k}
+			for _, kept := range []bool{false, true} {
+				add(gpu.AvgPool2x2, fmt.Sprintf("relu pool there and back, kept %v", kept), func(p *gpu.Program) {
+					// No value near 0, where rounding would open or close a gate.
+					apart := p.NewConst("apart", gpu.Shape{N: 1, H: 1, W: 1, C: q.k}, make([]float32, q.k))
+					f := p.ReLU("relu", p.Conv3x3("y", in(p, "tenths", x), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}), apart))
+					p.Output(p.AvgPool2x2("pool", f))
+					d := p.Conv3x3Dgrad("above", in(p, "dy", half), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.k}))
+					p.Output(p.ReLUGrad("relu", p.AvgPool2x2Grad("pool", d, q.h, q.w), f))
+					if kept {
+						p.Output(f)
+					}
+				})
+			}
+		}
+		// A style layer: its loss, and its gradient joining that from above.
+		add(gpu.GramGrad, "style", func(p *gpu.Program) {
+			f := in(p, "relu", x)
+			l := gpu.Shape{N: q.n, H: 1, W: 1, C: 1}
+			g, target := p.Gram("g", f), in(p, "target", gram(q.c))
+			loss, dg := p.MSE("style", g, target, 100), p.MSEGrad("style", g, target, 100)
+			p.Output(p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", l)))
+			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
+			p.Output(p.ReLUGrad("relu", p.Add("sum", d, p.GramGrad("style", dg, f)), f))
+		})
+		// The content layer: its gradient joins too.
+		for _, n := range []int{1, q.n} {
+			add(gpu.MSEGrad, fmt.Sprintf("content, %d targets", n), func(p *gpu.Program) {
+				f := in(p, "relu", x)
+				d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
+				t := x
+				t.N = n
+				m := p.MSEGrad("content", f, in(p, "target", t), float32(x.Elems()/x.N))
+				p.Output(p.ReLUGrad("relu", p.Add("sum", d, m), f))
+			})
+		}
+	}
+	for _, q := range pics {
+		if q.c != 3 {
+			continue
+		}
+		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: 3}
+		for _, tv := range []bool{false, true} {
+			all = append(all, Case{Kind: gpu.Adam, Group: q.group, Name: fmt.Sprintf("%v whole update, tv %v", s, tv), Tol: Tol, Iters: 4, Build: func(p *gpu.Program) {
+				x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
+				step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
+				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecColumns})
+				total := p.Total(nil, nil, p.TV("image", x, 5e-3))
+				d := in(p, "g", s)
+				if tv {
+					d = p.Output(p.Add("tv", d, p.TVGrad("image", x, 5e-3)))
+				}
+				p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
+				p.Record(x, d, total, step, ring)
+			}})
+		}
+	}
 	return all
 }
 
@@ -213,7 +306,8 @@ func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
 }
 
 // fill gives a buffer values that suit its name: relu is half zeros, abs_* is
-// not negative, small_ints makes ties likely, step is a small count. Weights are
+// not negative, small_ints makes ties likely, step is a small count, apart keeps
+// away from 0, by more than sums of tenths reach. Weights are
 // as large as those of a network, which keeps what it passes on at about one: a
 // sum of 4608 products of numbers near one, times a loss scale, leaves fp16.
 func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
@@ -231,6 +325,10 @@ func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 			f = max(f, 0)
 		case "abs_v":
 			f = max(f, -f)
+		case "tenths":
+			f /= 10
+		case "apart":
+			f = float32(math.Copysign(0.5, float64(f))) + f/2
 		case "step":
 			f = float32(r.IntN(4))
 		}

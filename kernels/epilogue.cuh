@@ -1,0 +1,196 @@
+// The end of a convolution on tensor cores. The accumulators of 64 channels of a
+// tile of pixels go to shared memory as they would be stored, pixel by pixel; then
+// each thread takes 16 or 32 bytes, eight channels of a pixel, and does all that
+// stands between this convolution and the next. Rounding before that keeps every
+// fusion equal to the kernels that it replaces, bit for bit.
+#pragma once
+#include "mma.cuh"
+
+constexpr int kChannels = 64;   // of a staged tile
+
+// What an epilogue does; a null pointer leaves a step out. Arrays are NHWC.
+template <class T>
+struct Epilogue {
+    T* y;                 // the result
+    T* pooled;            // its mean over 2x2 windows (n, h/2, w/2, k)
+    uint8_t* positive;    // a bit for each value of it above 0 (n, h, w, k/8)
+    const float* bias;    // (k), added first
+    const T* add;         // added
+    const T* target;      // target_k * *scale * (gate - target) is added: the gradient of a content loss
+    const T* gate;        // the result is 0 where this is not above 0: the gradient of a ReLU with this output
+    const uint8_t* bits;  // the same, a bit each
+    const float* scale;   // the loss scale
+    float target_k;
+    int relu;             // the result is 0 where it would be negative
+    int one_target;       // target holds one picture for all
+    int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows, a quarter each
+};
+
+// The parameters of a kernel that make one.
+#define EPILOGUE_PARAMS(T)                                                                                       \
+    T *__restrict__ y, T *__restrict__ pooled, uint8_t *__restrict__ positive, const float *__restrict__ bias,   \
+        const T *__restrict__ add, const T *__restrict__ target, const T *__restrict__ gate,                     \
+        const uint8_t *__restrict__ bits, const float *__restrict__ scale, float target_k, int relu,             \
+        int one_target, int unpool_h, int unpool_w
+#define EPILOGUE(T)                                                                                              \
+    Epilogue<T> {                                                                                                \
+        y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, unpool_h, unpool_w \
+    }
+
+// Eight neighbouring values.
+__device__ __forceinline__ void load8(float (&v)[8], const f32* p) {
+    float4 a = *(const float4*)p, b = *(const float4*)(p + 4);
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+}
+__device__ __forceinline__ void load8(float (&v)[8], const f16* p) {
+    uint4 r = *(const uint4*)p;
+    uint32_t u[4] = {r.x, r.y, r.z, r.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float2 f = __half22float2(*(__half2*)&u[i]);
+        v[2 * i] = f.x, v[2 * i + 1] = f.y;
+    }
+}
+__device__ __forceinline__ void load8(float (&v)[8], const bf16* p) {
+    uint4 r = *(const uint4*)p;
+    uint32_t u[4] = {r.x, r.y, r.z, r.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) v[2 * i] = __uint_as_float(u[i] << 16), v[2 * i + 1] = __uint_as_float(u[i] & 0xffff0000u);
+}
+
+// As an operand of the next product: 16 bits, or fp32 with the ten bits of fraction that tf32 keeps.
+__device__ __forceinline__ uint32_t pack2(f16, float a, float b) {
+    __half2 h = __floats2half2_rn(a, b);
+    return *(uint32_t*)&h;
+}
+__device__ __forceinline__ uint32_t pack2(bf16, float a, float b) {
+    __nv_bfloat162 h = __floats2bfloat162_rn(a, b);
+    return *(uint32_t*)&h;
+}
+__device__ __forceinline__ float rounded(f16, float v) { return __half2float(__float2half_rn(v)); }
+__device__ __forceinline__ float rounded(bf16, float v) { return __bfloat162float(__float2bfloat16_rn(v)); }
+__device__ __forceinline__ float rounded(tf32, float v) {
+    uint32_t r;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
+    return __uint_as_float(r);
+}
+
+template <class E, class T>
+__device__ __forceinline__ void store8(E e, T* p, const float (&v)[8]) {
+    *(uint4*)p = make_uint4(pack2(e, v[0], v[1]), pack2(e, v[2], v[3]), pack2(e, v[4], v[5]), pack2(e, v[6], v[7]));
+}
+__device__ __forceinline__ void store8(tf32 e, f32* p, const float (&v)[8]) {
+    *(float4*)p = make_float4(rounded(e, v[0]), rounded(e, v[1]), rounded(e, v[2]), rounded(e, v[3]));
+    *(float4*)(p + 4) = make_float4(rounded(e, v[4]), rounded(e, v[5]), rounded(e, v[6]), rounded(e, v[7]));
+}
+
+// The staged tile: where eight channels of a pixel lie, in bytes; of fp32, their first or second half. Written pair by
+// pair from mma fragments, matrix by matrix by stmatrix, and read chunk by chunk, no bank twice.
+template <class T>
+__device__ __forceinline__ uint32_t staged(int pixel, int ch8, int half) {
+    if constexpr (sizeof(T) == 2) return pixel * 128 + ((ch8 ^ (pixel & 7)) << 4);
+    int at = ch8 ^ ((pixel >> 1 & 3) | (pixel & 1) << 2);
+    return pixel * 256 + at * 32 + ((half ^ at >> 2) << 4);
+}
+
+// Two neighbouring channels of a pixel, from an mma fragment.
+template <class E>
+__device__ __forceinline__ void stage2(E e, unsigned char* s_tile, int pixel, int ch, float a, float b) {
+    if constexpr (sizeof(typename Element<E>::Store) == 2)
+        *(uint32_t*)(s_tile + staged<f16>(pixel, ch >> 3, 0) + (ch & 7) * 2) = pack2(e, a, b);
+    else
+        *(float2*)(s_tile + staged<f32>(pixel, ch >> 3, ch >> 2 & 1) + (ch & 3) * 4) = make_float2(rounded(e, a), rounded(e, b));
+}
+
+template <class T>
+__device__ __forceinline__ void read_staged(float (&v)[8], const unsigned char* s_tile, int pixel, int ch8) {
+    if constexpr (sizeof(T) == 2) {
+        load8(v, (const T*)(s_tile + staged<T>(pixel, ch8, 0)));
+    } else {
+        float4 a = *(const float4*)(s_tile + staged<T>(pixel, ch8, 0)), b = *(const float4*)(s_tile + staged<T>(pixel, ch8, 1));
+        v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+    }
+}
+
+// 0 where the ReLU behind this gradient was.
+template <class T>
+__device__ __forceinline__ void gate8(float (&v)[8], const Epilogue<T>& e, size_t at) {
+    if (e.bits) {
+        uint32_t bits = e.bits[at >> 3];
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = bits >> i & 1 ? v[i] : 0.f;
+    } else if (e.gate) {
+        float f[8];
+        load8(f, e.gate + at);
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = f[i] > 0.f ? v[i] : 0.f;
+    }
+}
+
+// finish does the epilogue of a staged tile of PIXELS pixels, WIDTH in a row, whose first is (y0, x0) of picture n and
+// whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution.
+template <class E, int PIXELS, int WIDTH, int THREADS>
+__device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store>& e, const unsigned char* s_tile, int t,
+                                       int n, int y0, int x0, int ch0, int h, int w, int k) {
+    using T = typename Element<E>::Store;
+    float target_k = e.target ? e.target_k * *e.scale : 0.f;
+    for (int i = t; i < PIXELS * 8; i += THREADS) {
+        int ch8 = i & 7, pixel = i >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
+        if (py >= h || px >= w) continue;
+        float v[8], f[8];
+        read_staged<T>(v, s_tile, pixel, ch8);
+        int ch = ch0 + ch8 * 8;
+        size_t in_picture = ((size_t)py * w + px) * k + ch, at = (size_t)n * h * w * k + in_picture;
+        if (e.add) {
+            load8(f, e.add + at);
+#pragma unroll
+            for (int j = 0; j < 8; j++) v[j] += f[j];
+        }
+        if (e.target) {
+            float g[8];
+            load8(f, e.gate + at);
+            load8(g, e.target + (e.one_target ? in_picture : at));
+#pragma unroll
+            for (int j = 0; j < 8; j++) v[j] += rounded(E{}, target_k * (f[j] - g[j]));
+        }
+        if (e.unpool_h == 0) {
+            gate8(v, e, at);
+            if (e.y) store8(E{}, e.y + at, v);
+            if (e.positive) {
+                uint32_t bits = 0;
+#pragma unroll
+                for (int j = 0; j < 8; j++) bits |= (v[j] > 0.f ? 1u : 0u) << j;
+                e.positive[at >> 3] = (uint8_t)bits;
+            }
+            continue;
+        }
+        // A window, and behind the last one the row and column that pooling dropped.
+        int rows = py == h - 1 ? e.unpool_h - 2 * py : 2, cols = px == w - 1 ? e.unpool_w - 2 * px : 2;
+        for (int q = 0; q < rows * cols; q++) {
+            int r = q / cols, yy = 2 * py + r, xx = 2 * px + q - r * cols;
+            size_t to = (((size_t)n * e.unpool_h + yy) * e.unpool_w + xx) * k + ch;
+            float by = yy < 2 * h && xx < 2 * w ? 0.25f : 0.f;
+#pragma unroll
+            for (int j = 0; j < 8; j++) f[j] = v[j] * by;
+            gate8(f, e, to);
+            store8(E{}, e.y + to, f);
+        }
+    }
+    if (!e.pooled) return;
+    for (int i = t; i < PIXELS * 2; i += THREADS) {
+        int ch8 = i & 7, window = i >> 3, wy = window / (WIDTH / 2), wx = window % (WIDTH / 2);
+        int py = y0 / 2 + wy, px = x0 / 2 + wx, pixel = 2 * wy * WIDTH + 2 * wx;
+        if (py >= h / 2 || px >= w / 2) continue;
+        float v[8], f[8];
+        read_staged<T>(v, s_tile, pixel, ch8);
+#pragma unroll
+        for (int q = 1; q < 4; q++) {
+            read_staged<T>(f, s_tile, pixel + (q >> 1) * WIDTH + (q & 1), ch8);
+#pragma unroll
+            for (int j = 0; j < 8; j++) v[j] += f[j];
+        }
+#pragma unroll
+        for (int j = 0; j < 8; j++) v[j] *= 0.25f;
+        store8(E{}, e.pooled + (((size_t)n * (h / 2) + py) * (w / 2) + px) * k + ch0 + ch8 * 8, v);
+    }
+}
