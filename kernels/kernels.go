@@ -49,30 +49,77 @@ func Modules(arch string) ([]Module, error) {
 // Arg is the type of a kernel's parameter.
 type Arg uint8
 
-// The types: a device address, and scalars.
+// The types: a device address, scalars, a tensor map by value.
 const (
 	Ptr Arg = iota
 	U32
 	U64
 	F32
+	Map
 )
+
+// Bytes is the size of a parameter.
+func (a Arg) Bytes() int { return [...]int{8, 4, 8, 4, 128}[a] }
 
 // Spec is what a caller must know of an entry.
 type Spec struct {
 	Module  string
 	Entry   string
-	Threads int   // of a block
-	Args    []Arg // in order
+	Arch    string // the architecture whose Modules have it
+	Threads int    // of a block
+	Args    []Arg  // in order
+	Shared  int    // bytes of dynamic shared memory
+	Cluster int    // blocks of a cluster; 0 without
+	// Overlaps says that the kernel waits for the launches before it itself
+	// (griddepcontrol.wait) and may be started before they have ended.
+	Overlaps bool
+	// Tile of a conv3x3_wgmma entry.
+	Tile Tile
+}
+
+// Tile is how conv3x3_wgmma divides a convolution.
+type Tile struct {
+	Channels, Pixels int // of a block; pixels are 16 wide
+	Multicast, Split int // blocks of a cluster that share weights, or a tile; 1 without
 }
 
 // epilogue is the parameters of EPILOGUE_PARAMS (epilogue.cuh).
 var epilogue = []Arg{Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, F32, U32, U32, U32, U32}
 
+// WgmmaVariant is one instantiation of conv3x3_wgmma.
+type WgmmaVariant struct {
+	Tile
+	Stages int
+}
+
+// Entry is its name for an element type.
+func (v WgmmaVariant) Entry(element string) string {
+	s := fmt.Sprintf("conv3x3_wgmma_%s_nhwc_%dx%d", element, v.Channels, v.Pixels)
+	if v.Multicast > 1 {
+		s += fmt.Sprintf("_multicast%d", v.Multicast)
+	}
+	if v.Split > 1 {
+		s += fmt.Sprintf("_split%d", v.Split)
+	}
+	return s
+}
+
+// Wgmma lists the variants of conv3x3_wgmma.
+var Wgmma = []WgmmaVariant{
+	{Tile{64, 512, 1, 1}, 2},
+	{Tile{64, 256, 1, 1}, 3},
+	{Tile{128, 256, 1, 1}, 2},
+	{Tile{128, 256, 2, 1}, 2},
+	{Tile{128, 128, 2, 1}, 3},
+	{Tile{128, 128, 1, 2}, 3},
+	{Tile{128, 128, 1, 4}, 3},
+}
+
 // All lists the entries, by name.
 var All = func() map[string]*Spec {
 	m := map[string]*Spec{}
 	add := func(module, entry string, threads int, args ...Arg) {
-		m[entry] = &Spec{module, entry, threads, args}
+		m[entry] = &Spec{Module: module, Entry: entry, Arch: "sm80", Threads: threads, Args: args}
 	}
 	for _, t := range []string{"f32", "f16", "bf16"} { // storage types
 		add("elementwise", "relu_fwd_"+t, 256, Ptr, Ptr, U64)
@@ -97,6 +144,19 @@ var All = func() map[string]*Spec {
 		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32}, epilogue...)...)
 		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32)
 		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)
+	}
+	for _, e := range []string{"f16", "bf16", "tf32"} {
+		for _, v := range Wgmma {
+			entry := v.Entry(e)
+			add("conv3x3_wgmma", entry, 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
+			s := m[entry]
+			s.Arch, s.Tile, s.Overlaps, s.Cluster = "sm90a", v.Tile, true, v.Multicast*v.Split
+			staged := 2 * 32 * 64 * 2
+			if e == "tf32" {
+				staged *= 2
+			}
+			s.Shared = v.Stages*((v.Pixels/16+2)*2048+v.Channels*384) + staged + 1024
+		}
 	}
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
 	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)

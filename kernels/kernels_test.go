@@ -11,20 +11,22 @@ import (
 // load gives every kernel that is compiled, by entry, as the simulator reads it.
 func load(t *testing.T, dev *sim.Device) map[string]*sim.Kernel {
 	t.Helper()
-	mods, err := kernels.Modules("sm80")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ks := map[string]*sim.Kernel{}
-	for _, m := range mods {
-		mod, err := dev.Load(m.Name, []byte(m.PTX))
+	for _, arch := range []string{"sm80", "sm90a"} {
+		mods, err := kernels.Modules(arch)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range mod.Kernels {
-			ks[k.Name] = k
-			if s := kernels.All[k.Name]; s == nil || s.Module != m.Name {
-				t.Errorf("%s: %s has no Spec of this module", m.Name, k.Name)
+		for _, m := range mods {
+			mod, err := dev.Load(m.Name, []byte(m.PTX))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range mod.Kernels {
+				ks[k.Name] = k
+				if s := kernels.All[k.Name]; s == nil || s.Module != m.Name || s.Arch != arch {
+					t.Errorf("%s: %s has no Spec of this module for %s", m.Name, k.Name, arch)
+				}
 			}
 		}
 	}
@@ -34,7 +36,6 @@ func load(t *testing.T, dev *sim.Device) map[string]*sim.Kernel {
 // What All says of an entry is what was compiled: parameters, their sizes, threads.
 func TestSpecs(t *testing.T) {
 	ks := load(t, sim.New(sim.Config{}))
-	size := map[kernels.Arg]int{kernels.Ptr: 8, kernels.U32: 4, kernels.U64: 8, kernels.F32: 4}
 	for _, s := range kernels.All {
 		k := ks[s.Entry]
 		if k == nil {
@@ -47,8 +48,8 @@ func TestSpecs(t *testing.T) {
 			continue
 		}
 		for i, p := range ps {
-			if p.Bytes != size[s.Args[i]] {
-				t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, size[s.Args[i]])
+			if p.Bytes != s.Args[i].Bytes() {
+				t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, s.Args[i].Bytes())
 			}
 		}
 		if k.MaxThreads() != s.Threads {

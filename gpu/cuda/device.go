@@ -24,6 +24,8 @@ const Built = true
 const (
 	minCapability = 80
 	minDriver     = 11040 // CUDA 11.0 reads PTX 7.0; 11.4 has cuGraphInstantiateWithFlags
+	hopperDriver  = 12000 // reads PTX 8.0
+	overlapDriver = 12030 // keeps programmatic dependencies in captured graphs
 )
 
 // Device is one CUDA device with a context of its own.
@@ -40,6 +42,8 @@ type Device struct {
 	functions map[string]cu.Function
 	info      gpu.Info
 	cc        int
+	target    target
+	overlaps  bool // a graph may keep launches that overlap
 
 	mu      sync.Mutex
 	closed  bool
@@ -158,22 +162,46 @@ func (d *Device) open() error {
 
 // load compiles the kernels.
 func (d *Device) load() error {
-	mods, err := kernels.Modules("sm80")
-	if err != nil {
-		return err
+	archs := []string{"sm80"}
+	hopper := d.cc == 90 && cu.Version() >= hopperDriver
+	switch d.opt.Kernels {
+	case "":
+	case "sm80":
+		hopper = false
+	case "sm90a":
+		if !hopper {
+			return fmt.Errorf("kernels for sm_90a need a GPU of compute capability 9.0 and a driver for CUDA 12.0: %w", gpu.ErrUnsupported)
+		}
+	default:
+		return fmt.Errorf("kernels for %q: there are sm80 and sm90a: %w", d.opt.Kernels, gpu.ErrUnsupported)
 	}
-	byName := map[string]*module{}
-	for _, m := range mods {
-		mod, err := loadModule(m.Name, m.PTX)
+	if hopper {
+		archs = append(archs, "sm90a")
+	}
+	sms, err := d.dev.Attribute(cu.MultiprocessorCount)
+	if err != nil {
+		return wrap("ask for the multiprocessors", err)
+	}
+	d.target = target{d.opt.Precision, d.opt.Unfused, hopper, sms}
+	d.overlaps = cu.Version() >= overlapDriver
+	for _, arch := range archs {
+		mods, err := kernels.Modules(arch)
 		if err != nil {
 			return err
 		}
-		d.modules = append(d.modules, mod)
-		byName[m.Name] = mod
-	}
-	for _, s := range kernels.All {
-		if d.functions[s.Entry], err = byName[s.Module].function(s.Entry); err != nil {
-			return err
+		for _, m := range mods {
+			mod, err := loadModule(m.Name+"."+arch, m.PTX)
+			if err != nil {
+				return err
+			}
+			d.modules = append(d.modules, mod)
+			for _, s := range kernels.All {
+				if s.Module == m.Name && s.Arch == arch {
+					if d.functions[s.Entry], err = mod.function(s.Entry); err != nil {
+						return err
+					}
+				}
+			}
 		}
 	}
 	return nil

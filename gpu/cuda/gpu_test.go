@@ -216,7 +216,8 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 			}
 			params = append(params, b)
 		}
-		if err := launchRaw(f, [3]int{c.Grid.X, 1, 1}, [3]int{c.Block.X, 1, 1}, c.Shared, o.d.stream, params); err != nil {
+		la := kernelLaunch{f: f, grid: [3]int{c.Grid.X, 1, 1}, block: [3]int{c.Block.X, 1, 1}, shared: c.Shared, params: params}
+		if err := la.enqueue(o.d.stream); err != nil {
 			return err
 		}
 		if err := wrap("run", o.d.stream.Synchronize()); err != nil {

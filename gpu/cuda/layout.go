@@ -19,8 +19,8 @@ type layout struct {
 }
 
 // layOut lowers p and places everything but weights in one arena.
-func layOut(p *gpu.Program, precision Precision, fuse bool) (*layout, error) {
-	low, err := lower(p, precision, fuse)
+func layOut(p *gpu.Program, t target) (*layout, error) {
+	low, err := lower(p, t)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +34,9 @@ func layOut(p *gpu.Program, precision Precision, fuse bool) (*layout, error) {
 	for i, s := range low.steps {
 		for _, la := range s.launches {
 			for _, a := range la.args {
+				if a.where == inMap {
+					a = a.tensor.of
+				}
 				if a.where == inBuffer {
 					last[a.buf] = i
 				}

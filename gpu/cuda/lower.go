@@ -21,6 +21,7 @@ const (
 	inTable         // constants of the step: means, Adam's constants, addresses
 	inWeights       // packed weights
 	inScale         // the loss scale
+	inMap           // none: a tensor map of what another argument says
 )
 
 // argument is one parameter of a launch.
@@ -30,6 +31,15 @@ type argument struct {
 	weight *weight
 	bits   uint64 // scalar
 	offset int64  // into scratch or table
+	tensor *tensor
+}
+
+// tensor is what a tensor map describes: rows of 128 bytes, swizzled by 128. A
+// zero one is never read.
+type tensor struct {
+	of   argument
+	dims []uint64 // elements, the innermost first; dense
+	box  []uint32
 }
 
 // launch is one kernel launch.
@@ -52,17 +62,25 @@ type parts struct {
 	scale float32
 }
 
+// target is what a program is lowered for.
+type target struct {
+	precision Precision
+	unfused   bool // one kernel for each operation
+	hopper    bool // the kernels for sm_90a
+	sms       int  // multiprocessors, which the choice of tiles looks at
+}
+
 // lowering turns a program into steps.
 type lowering struct {
-	precision Precision
-	stored    map[*gpu.Buffer]bool // feature maps and their gradients: in the precision's storage type
-	scaled    map[*gpu.Buffer]bool // gradients that carry the loss scale
-	bitsets   map[*gpu.Buffer]bool // one bit for each value
-	coef      map[*gpu.Buffer]bool // gradients of Gram matrices, replaced by the matrix of the style gradient
-	parts     map[*gpu.Buffer]parts
-	steps     []*step
-	weights   map[weightKey]*weight
-	order     []*weight
+	target
+	stored  map[*gpu.Buffer]bool // feature maps and their gradients: in the precision's storage type
+	scaled  map[*gpu.Buffer]bool // gradients that carry the loss scale
+	bitsets map[*gpu.Buffer]bool // one bit for each value
+	coef    map[*gpu.Buffer]bool // gradients of Gram matrices, replaced by the matrix of the style gradient
+	parts   map[*gpu.Buffer]parts
+	steps   []*step
+	weights map[weightKey]*weight
+	order   []*weight
 }
 
 // weightKey is a constant in one of its forms: a pass, for one kernel and type.
@@ -72,17 +90,17 @@ type weightKey struct {
 }
 
 // lower maps every step of a program to its kernels.
-func lower(p *gpu.Program, precision Precision, fuse bool) (*lowering, error) {
+func lower(p *gpu.Program, t target) (*lowering, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
 	l := &lowering{
-		precision: precision, weights: map[weightKey]*weight{},
+		target: t, weights: map[weightKey]*weight{},
 		stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{}, bitsets: map[*gpu.Buffer]bool{},
 		coef: map[*gpu.Buffer]bool{}, parts: map[*gpu.Buffer]parts{},
 	}
 	l.infer(p)
-	l.steps = l.group(p.Ops, fuse)
+	l.steps = l.group(p.Ops, !t.unfused)
 	for _, s := range l.steps {
 		if err := l.emit(s); err != nil {
 			return nil, fmt.Errorf("cuda: %s: %w", s.name(), err)
@@ -107,7 +125,7 @@ func (l *launch) check() error {
 		return fmt.Errorf("%s takes %d arguments, got %d", l.spec.Entry, len(l.spec.Args), len(l.args))
 	}
 	for i, a := range l.args {
-		if (l.spec.Args[i] == kernels.Ptr) != (a.where != scalar) && a != (argument{}) {
+		if want := l.spec.Args[i]; (want == kernels.Map) != (a.where == inMap) || (want == kernels.Ptr) != (a.where != scalar && a.where != inMap) && a != (argument{}) {
 			return fmt.Errorf("%s: argument %d is not what its Spec says", l.spec.Entry, i)
 		}
 	}
@@ -471,12 +489,83 @@ type product struct {
 
 // product lowers one, with s's epilogue; out is its shape.
 func (l *lowering) product(s *step, out gpu.Shape, p product) {
+	if l.hopper && p.c*l.precision.size()%128 == 0 && p.c2*l.precision.size()%128 == 0 {
+		l.wgmma(s, out, p)
+		return
+	}
 	bn, n := "64", 64
 	if out.C%128 == 0 && out.N*tiles(out, tileH, tileW)*out.C/128 >= wide {
 		bn, n = "128", 128
 	}
 	args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, l.epilogue(s, p.bias)...)
 	s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x"+bn, [3]int{tiles(out, tileH, tileW), out.C / n, out.N}, args...)
+}
+
+// wgmma lowers a product to Hopper's kernel.
+func (l *lowering) wgmma(s *step, out gpu.Shape, p product) {
+	v := l.choose(out)
+	spec := kernels.All[v.Entry(l.precision.element())]
+	bk := uint32(128 / l.precision.size())
+	rows := uint32(v.Channels / v.Multicast)
+	pixels := func(b *gpu.Buffer, c int) argument {
+		if b == nil {
+			return tensorMap(null(), nil, nil)
+		}
+		return tensorMap(buf(b), []int{c, out.W, out.H, out.N}, []uint32{bk, tileW, uint32(v.Pixels/tileW + 2), 1})
+	}
+	matrix := func(w argument, columns, count int) argument {
+		if columns == 0 {
+			return tensorMap(null(), nil, nil)
+		}
+		return tensorMap(w, []int{columns, count * out.C}, []uint32{bk, rows})
+	}
+	args := append([]argument{
+		pixels(p.x, p.c), matrix(p.w, 9*p.c, 1), pixels(p.x2, p.c2), matrix(p.w2, p.c2, out.N),
+		u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C), u32(out.N),
+	}, l.epilogue(s, p.bias)...)
+	groups := ceil(out.N*tiles(out, v.Pixels/tileW, tileW), v.Multicast) * out.C / v.Channels
+	if v.Split == 1 { // persistent
+		groups = min(groups, max(l.sms/spec.Cluster, 1))
+	}
+	s.run(spec.Entry, [3]int{groups * spec.Cluster, 1, 1}, args...)
+}
+
+// choose is the variant of Hopper's kernel for a result: large tiles where they
+// keep most multiprocessors busy, else smaller ones, else several blocks a tile.
+func (l *lowering) choose(out gpu.Shape) kernels.WgmmaVariant {
+	pick := func(channels, pixels, multicast, split int) kernels.WgmmaVariant {
+		for _, v := range kernels.Wgmma {
+			if v.Tile == (kernels.Tile{Channels: channels, Pixels: pixels, Multicast: multicast, Split: split}) {
+				return v
+			}
+		}
+		return kernels.Wgmma[0]
+	}
+	blocks := func(channels, pixels int) int {
+		return out.N * tiles(out, pixels/tileW, tileW) * out.C / channels
+	}
+	most := l.sms * 9 / 10
+	switch {
+	case out.C%128 != 0 && blocks(64, 512) >= most:
+		return pick(64, 512, 1, 1)
+	case out.C%128 != 0:
+		return pick(64, 256, 1, 1)
+	case blocks(128, 256) >= most:
+		return pick(128, 256, 2, 1)
+	case blocks(128, 128) >= l.sms*6/10:
+		return pick(128, 128, 2, 1)
+	case blocks(128, 128) >= l.sms*3/10:
+		return pick(128, 128, 1, 2)
+	}
+	return pick(128, 128, 1, 4)
+}
+
+func tensorMap(of argument, dims []int, box []uint32) argument {
+	t := &tensor{of: of, box: box}
+	for _, d := range dims {
+		t.dims = append(t.dims, uint64(d))
+	}
+	return argument{where: inMap, tensor: t}
 }
 
 // epilogue is the arguments of one.

@@ -7,6 +7,7 @@ type Options struct {
 	Ordinal   int               // which of several devices
 	Precision Precision         // FP16 when zero
 	Simulate  *simulated.Driver // if not nil: compute on it instead of a GPU
+	Kernels   string            // "sm80", "sm90a", or "" for the newest that the device runs
 	Unfused   bool              // one kernel for each operation: what fusions are checked against
 	// Check gives every buffer an allocation of its own, named, so that the
 	// simulated device sees an access that leaves one for its neighbour.

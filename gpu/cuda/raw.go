@@ -6,6 +6,14 @@ package cuda
 #include <cuda.h>
 #include <stdlib.h>
 #include <string.h>
+
+static CUresult launch_overlapping(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                                   unsigned bz, unsigned shared, CUstream stream, void **params) {
+    CUlaunchAttribute overlap = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION};
+    overlap.value.programmaticStreamSerializationAllowed = 1;
+    CUlaunchConfig config = {gx, gy, gz, bx, by, bz, shared, stream, &overlap, 1};
+    return cuLaunchKernelEx(&config, f, params, NULL);
+}
 */
 import "C"
 
@@ -20,27 +28,39 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
-// Launches with parameters of any size, and tensor maps: what gorgonia.org/cu's
-// eight bytes a parameter leave out.
+// Launches with parameters of any size, in clusters and overlapping, and tensor
+// maps: what gorgonia.org/cu's eight bytes a parameter leave out.
 
-// launchRaw launches with parameters given as bytes.
-func launchRaw(f cu.Function, grid, block [3]int, shared int, s cu.Stream, params [][]byte) error {
-	ptrs := (*[1 << 10]unsafe.Pointer)(C.calloc(C.size_t(len(params)+1), C.size_t(unsafe.Sizeof(uintptr(0)))))
+// kernelLaunch is one launch; its parameters are given as bytes.
+type kernelLaunch struct {
+	f           cu.Function
+	grid, block [3]int
+	shared      int  // dynamic shared memory
+	overlaps    bool // may begin before the launch ahead has ended: it waits with griddepcontrol
+	params      [][]byte
+}
+
+func (l *kernelLaunch) enqueue(s cu.Stream) error {
+	ptrs := (*[1 << 10]unsafe.Pointer)(C.calloc(C.size_t(len(l.params)+1), C.size_t(unsafe.Sizeof(uintptr(0)))))
 	defer C.free(unsafe.Pointer(ptrs))
-	for i, p := range params {
+	for i, p := range l.params {
 		cell := C.aligned_alloc(64, C.size_t((len(p)+63)/64*64))
 		defer C.free(cell)
 		copy(unsafe.Slice((*byte)(cell), len(p)), p)
 		ptrs[i] = cell
 	}
-	fn := *(*C.CUfunction)(unsafe.Pointer(&f))
-	if shared > 48<<10 {
-		if err := result("ask for shared memory", C.cuFuncSetAttribute(fn, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(shared))); err != nil {
+	fn := *(*C.CUfunction)(unsafe.Pointer(&l.f))
+	if l.shared > 48<<10 {
+		if err := result("ask for shared memory", C.cuFuncSetAttribute(fn, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(l.shared))); err != nil {
 			return err
 		}
 	}
-	return result("launch", C.cuLaunchKernel(fn, C.uint(grid[0]), C.uint(grid[1]), C.uint(grid[2]),
-		C.uint(block[0]), C.uint(block[1]), C.uint(block[2]), C.uint(shared), stream(s), &ptrs[0], nil))
+	if l.overlaps {
+		return result("launch", C.launch_overlapping(fn, C.uint(l.grid[0]), C.uint(l.grid[1]), C.uint(l.grid[2]),
+			C.uint(l.block[0]), C.uint(l.block[1]), C.uint(l.block[2]), C.uint(l.shared), stream(s), &ptrs[0]))
+	}
+	return result("launch", C.cuLaunchKernel(fn, C.uint(l.grid[0]), C.uint(l.grid[1]), C.uint(l.grid[2]),
+		C.uint(l.block[0]), C.uint(l.block[1]), C.uint(l.block[2]), C.uint(l.shared), stream(s), &ptrs[0], nil))
 }
 
 // mapTypes are the element types of tensor maps.
@@ -95,7 +115,7 @@ func encodeMap(tiled *sim.TiledMap, im2col *sim.Im2colMap) ([]byte, error) {
 		t := tiled
 		a := arrays(t.Dims, t.Strides, t.Box, t.ElementStrides)
 		r = C.cuTensorMapEncodeTiled(m, mapTypes[t.Type], C.cuuint32_t(len(t.Dims)), pointer(t.Base), &a.dims[0], &a.strides[0], &a.box[0], &a.steps[0],
-			C.CU_TENSOR_MAP_INTERLEAVE_NONE, C.CUtensorMapSwizzle(t.Swizzle), C.CU_TENSOR_MAP_L2_PROMOTION_NONE, fill(t.NaNFill))
+			C.CU_TENSOR_MAP_INTERLEAVE_NONE, C.CUtensorMapSwizzle(t.Swizzle), C.CU_TENSOR_MAP_L2_PROMOTION_L2_256B, fill(t.NaNFill))
 	case im2col != nil:
 		t := im2col
 		a := arrays(t.Dims, t.Strides, nil, t.ElementStrides)
@@ -104,7 +124,7 @@ func encodeMap(tiled *sim.TiledMap, im2col *sim.Im2colMap) ([]byte, error) {
 		}
 		r = C.cuTensorMapEncodeIm2col(m, mapTypes[t.Type], C.cuuint32_t(len(t.Dims)), pointer(t.Base), &a.dims[0], &a.strides[0], &a.lower[0], &a.upper[0],
 			C.cuuint32_t(t.ChannelsPerPixel), C.cuuint32_t(t.PixelsPerColumn), &a.steps[0],
-			C.CU_TENSOR_MAP_INTERLEAVE_NONE, C.CUtensorMapSwizzle(t.Swizzle), C.CU_TENSOR_MAP_L2_PROMOTION_NONE, fill(t.NaNFill))
+			C.CU_TENSOR_MAP_INTERLEAVE_NONE, C.CUtensorMapSwizzle(t.Swizzle), C.CU_TENSOR_MAP_L2_PROMOTION_L2_256B, fill(t.NaNFill))
 	default:
 		return nil, fmt.Errorf("no tensor to map: %w", gpu.ErrUnsupported)
 	}

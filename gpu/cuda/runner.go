@@ -12,12 +12,13 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // Plan says what Compile would take.
 func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
-	l, err := layOut(p, d.opt.Precision, !d.opt.Unfused)
+	l, err := layOut(p, d.target)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ type runner struct {
 
 // Compile places the program, uploads its constants and captures its graph.
 func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
-	l, err := layOut(p, d.opt.Precision, !d.opt.Unfused)
+	l, err := layOut(p, d.target)
 	if err != nil {
 		return nil, err
 	}
@@ -163,33 +164,59 @@ func (r *runner) enqueue() error {
 		keys[w] = r.d.weights[key].ptr
 	}
 	for i, s := range r.l.steps {
-		for _, la := range s.launches {
-			cells := make([]uint64, len(la.args)) // cu copies 8 bytes of each
-			ptrs := make([]unsafe.Pointer, len(la.args))
-			for k, a := range la.args {
-				switch a.where {
-				case scalar:
-					cells[k] = a.bits
-				case inBuffer:
-					cells[k] = uint64(r.span(r.l.span[a.buf]))
-				case inScratch:
-					cells[k] = uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
-				case inTable:
-					cells[k] = uint64(r.span(r.l.tables[i])) + uint64(a.offset)
-				case inScale:
-					cells[k] = uint64(r.span(r.l.scale))
-				case inWeights:
-					cells[k] = uint64(keys[a.weight])
-				}
-				ptrs[k] = unsafe.Pointer(&cells[k])
+		value := func(a argument) uint64 {
+			switch a.where {
+			case inBuffer:
+				return uint64(r.span(r.l.span[a.buf]))
+			case inScratch:
+				return uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
+			case inTable:
+				return uint64(r.span(r.l.tables[i])) + uint64(a.offset)
+			case inScale:
+				return uint64(r.span(r.l.scale))
+			case inWeights:
+				return uint64(keys[a.weight])
+			case scalar, inMap:
 			}
-			f := r.d.functions[la.spec.Entry]
-			if err := f.Launch(la.grid[0], la.grid[1], la.grid[2], la.spec.Threads, 1, 1, 0, r.d.stream, ptrs); err != nil {
-				return &LaunchError{la.spec, la.grid, s.name(), wrap("launch", err)}
+			return a.bits
+		}
+		for _, la := range s.launches {
+			k := kernelLaunch{
+				f: r.d.functions[la.spec.Entry], grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
+				shared: la.spec.Shared, overlaps: la.spec.Overlaps && r.d.overlaps,
+			}
+			for j, a := range la.args {
+				var bytes []byte
+				if a.where == inMap {
+					var err error
+					if bytes, err = r.encodeTensor(a.tensor, value(a.tensor.of)); err != nil {
+						return &LaunchError{la.spec, la.grid, s.name(), err}
+					}
+				} else {
+					bytes = binary.LittleEndian.AppendUint64(nil, value(a))[:la.spec.Args[j].Bytes()]
+				}
+				k.params = append(k.params, bytes)
+			}
+			if err := k.enqueue(r.d.stream); err != nil {
+				return &LaunchError{la.spec, la.grid, s.name(), err}
 			}
 		}
 	}
 	return nil
+}
+
+// encodeTensor makes the tensor map of dense elements of the precision's type.
+func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
+	if len(t.dims) == 0 {
+		return make([]byte, kernels.Map.Bytes()), nil
+	}
+	m := sim.TiledMap{Type: r.l.precision.mapType(), Base: sim.Ptr(base), Dims: t.dims, Box: t.box, Swizzle: sim.Swizzle128}
+	stride := uint64(r.l.precision.size())
+	for _, d := range t.dims[:len(t.dims)-1] {
+		stride *= d
+		m.Strides = append(m.Strides, stride)
+	}
+	return encodeMap(&m, nil)
 }
 
 // LaunchError says which launch the driver refused.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
@@ -19,6 +20,18 @@ func (p Precision) size() int {
 		return 2
 	}
 	return 4
+}
+
+// mapType is a stored element in tensor maps; TF32's hold fp32 that was rounded.
+func (p Precision) mapType() ptx.Type {
+	switch p {
+	case FP16:
+		return ptx.F16
+	case BF16:
+		return ptx.BF16
+	case TF32, FP32:
+	}
+	return ptx.F32
 }
 
 // scales reports whether gradients need a loss scale: fp16 alone has too small

@@ -141,7 +141,7 @@ func TestPlan512(t *testing.T) {
 		p     Precision
 		bytes int64
 	}{{FP16, 500e6}, {BF16, 500e6}, {TF32, 1000e6}, {FP32, 1000e6}} {
-		l, err := layOut(p, c.p, true)
+		l, err := layOut(p, target{precision: c.p, sms: 132})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestPlan512(t *testing.T) {
 // bits, but for those that round elsewhere: the style gradient is added in the
 // accumulators, the first layer rounds its weights and does not round its gradient.
 func TestFusedIsUnfused(t *testing.T) {
-	driver := simulated.New(sim.Config{})
+	driver := simulated.New(sim.Config{NoChecks: true}) // TestKernelsSimulated runs the same cases with them
 	open := func(p Precision, unfused bool) *Device {
 		d, err := Open(Options{Simulate: driver, Precision: p, Unfused: unfused})
 		if err != nil {
@@ -180,7 +180,7 @@ func TestFusedIsUnfused(t *testing.T) {
 				continue
 			}
 			prog, data := c.Program(uint64(i))
-			if l, err := lower(prog, p, true); err != nil || len(l.steps) == len(prog.Ops) {
+			if l, err := lower(prog, target{precision: p, sms: 132}); err != nil || len(l.steps) == len(prog.Ops) {
 				continue // nothing is fused
 			}
 			got, want := results(t, fused, prog, data), results(t, unfused, prog, data)
