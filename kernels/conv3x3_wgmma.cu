@@ -49,14 +49,17 @@ struct Conv {
         int n, y0, x0, ch0;
     };
     struct Tiles {
-        int channels, across, down, pictures;   // how many
+        int channels, across, pairs, pictures;   // how many; pairs are MULTICAST tiles of pixels of one picture
         __device__ Tiles(int k, int height, int width, int n)
-            : channels(k / CH), across((width + TW - 1) / TW), down((height + TH - 1) / TH), pictures(n) {}
-        // Groups of MULTICAST tiles of pixels, by all channels.
-        __device__ int groups() const { return (across * down * pictures + MULTICAST - 1) / MULTICAST * channels; }
+            : channels(k / CH), across((width + TW - 1) / TW), pictures(n) {
+            pairs = (across * ((height + TH - 1) / TH) + MULTICAST - 1) / MULTICAST;
+        }
+        __device__ int groups() const { return pairs * pictures * channels; }
+        // The last tile of a picture's last pair may lie below it.
         __device__ Tile at(int group, int rank) const {
-            int p = group / channels * MULTICAST + (MULTICAST > 1 ? rank : 0), line = p / across, n = line / down;
-            return {n, (line - n * down) * TH, (p - line * across) * TW, group % channels * CH};
+            int pair = group / channels, n = pair / pairs;
+            int p = (pair - n * pairs) * MULTICAST + (MULTICAST > 1 ? rank : 0), line = p / across;
+            return {n, line * TH, (p - line * across) * TW, group % channels * CH};
         }
     };
 
@@ -221,7 +224,7 @@ struct Conv {
                 stage(s_staged, staging, r, warp, lane);
                 named_barrier(1 + wg, 128);   // the tile is staged
                 int y0 = tile.y0 + line_of_wg + pass * (kPass / TW);
-                finish<E, kPass, TW, 128>(e, s_staged, t, tile.n, y0, tile.x0, ch0, tile.n < tiles.pictures ? height : 0, width, k);
+                finish<E, kPass, TW, 128>(e, s_staged, t, tile.n, y0, tile.x0, ch0, height, width, k);
             }
         }
     }

@@ -86,33 +86,36 @@ type Tile struct {
 // epilogue is the parameters of EPILOGUE_PARAMS (epilogue.cuh).
 var epilogue = []Arg{Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, F32, U32, U32, U32, U32}
 
-// WgmmaVariant is one instantiation of conv3x3_wgmma.
-type WgmmaVariant struct {
-	Tile
-	Stages int
-}
-
-// Entry is its name for an element type.
-func (v WgmmaVariant) Entry(element string) string {
-	s := fmt.Sprintf("conv3x3_wgmma_%s_nhwc_%dx%d", element, v.Channels, v.Pixels)
-	if v.Multicast > 1 {
-		s += fmt.Sprintf("_multicast%d", v.Multicast)
+// Wgmma is the entry of conv3x3_wgmma with this tile, for an element type.
+func (t Tile) Wgmma(element string) string {
+	s := fmt.Sprintf("conv3x3_wgmma_%s_nhwc_%dx%d", element, t.Channels, t.Pixels)
+	if t.Multicast > 1 {
+		s += fmt.Sprintf("_multicast%d", t.Multicast)
 	}
-	if v.Split > 1 {
-		s += fmt.Sprintf("_split%d", v.Split)
+	if t.Split > 1 {
+		s += fmt.Sprintf("_split%d", t.Split)
 	}
 	return s
 }
 
-// Wgmma lists the variants of conv3x3_wgmma.
-var Wgmma = []WgmmaVariant{
-	{Tile{64, 512, 1, 1}, 2},
-	{Tile{64, 256, 1, 1}, 3},
-	{Tile{128, 256, 1, 1}, 2},
-	{Tile{128, 256, 2, 1}, 2},
-	{Tile{128, 128, 2, 1}, 3},
-	{Tile{128, 128, 1, 2}, 3},
-	{Tile{128, 128, 1, 4}, 3},
+// Tiles lists those that conv3x3_wgmma is compiled for.
+var Tiles = []Tile{
+	{64, 512, 1, 1},
+	{64, 256, 1, 1},
+	{128, 256, 1, 1},
+	{128, 256, 2, 1},
+	{128, 128, 2, 1},
+	{128, 128, 1, 2},
+	{128, 128, 1, 4},
+}
+
+// shared is the dynamic shared memory of conv3x3_wgmma: as many stages as fit, up
+// to three, two staged tiles and the alignment of the first stage.
+func (t Tile) shared(elem int) int {
+	const most = 227 << 10 // of a block on sm_90
+	rest := 2*32*64*elem + 1024
+	stage := (t.Pixels/16+2)*2048 + t.Channels*384
+	return min(3, (most-rest)/stage)*stage + rest
 }
 
 // All lists the entries, by name.
@@ -146,16 +149,14 @@ var All = func() map[string]*Spec {
 		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)
 	}
 	for _, e := range []string{"f16", "bf16", "tf32"} {
-		for _, v := range Wgmma {
-			entry := v.Entry(e)
+		for _, t := range Tiles {
+			entry := t.Wgmma(e)
 			add("conv3x3_wgmma", entry, 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
 			s := m[entry]
-			s.Arch, s.Tile, s.Overlaps, s.Cluster = "sm90a", v.Tile, true, v.Multicast*v.Split
-			staged := 2 * 32 * 64 * 2
+			s.Arch, s.Tile, s.Overlaps, s.Cluster, s.Shared = "sm90a", t, true, t.Multicast*t.Split, t.shared(2)
 			if e == "tf32" {
-				staged *= 2
+				s.Shared = t.shared(4)
 			}
-			s.Shared = v.Stages*((v.Pixels/16+2)*2048+v.Channels*384) + staged + 1024
 		}
 	}
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)

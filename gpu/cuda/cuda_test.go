@@ -7,13 +7,20 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 )
 
 // onSim opens a simulated device with an allocation for every buffer.
 func onSim(t *testing.T, p Precision, cfg sim.Config) *Device {
 	t.Helper()
-	d, err := Open(Options{Simulate: simulated.New(cfg), Check: true, Precision: p})
+	return openSim(t, cfg, Options{Precision: p})
+}
+
+func openSim(t *testing.T, cfg sim.Config, o Options) *Device {
+	t.Helper()
+	o.Simulate, o.Check = simulated.New(cfg), true
+	d, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +45,57 @@ func TestKernelsSimulated(t *testing.T) {
 				continue
 			}
 			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
-				kerneltest.RunWithin(t, onSim(t, p, sim.Config{Mode: m}), allowed[p])
+				kerneltest.RunWithin(t, openSim(t, sim.Config{Mode: m}, Options{Precision: p, Kernels: "sm80"}), allowed[p])
 			})
 		}
 	}
+}
+
+// Every case that Hopper's kernels take, with every tile that suits it. In -short
+// each tile meets each precision once, in some mode.
+func TestHopperSimulated(t *testing.T) {
+	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
+	for i, p := range []Precision{TF32, FP16, BF16} {
+		for j, tile := range kernels.Tiles {
+			for k, m := range modes {
+				if testing.Short() && k != (i+j)%len(modes) {
+					continue
+				}
+				t.Run(tile.Wgmma(p.element())+"/"+m.String(), func(t *testing.T) {
+					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p, Tile: &tile}) // few: blocks take several tiles
+					worst, n := 0.0, 0
+					for i, c := range kerneltest.Cases() {
+						if c.Ints || c.Group == "vgg" && testing.Short() || !usesTile(t, d, c, tile) {
+							continue
+						}
+						c.Tol, c.Rounded = allowed[p], true
+						t.Run(c.String(), func(t *testing.T) { worst = max(worst, kerneltest.RunCase(t, d, c, uint64(i+1))) })
+						n++
+					}
+					t.Logf("%d cases, worst relative L2 %.2g of %.0e allowed", n, worst, allowed[p])
+					if n < 15 {
+						t.Errorf("only %d cases come to this kernel", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+// usesTile reports whether a case is lowered to a kernel with this tile.
+func usesTile(t *testing.T, d *Device, c kerneltest.Case, tile kernels.Tile) bool {
+	t.Helper()
+	p, _ := c.Program(1)
+	l, err := lower(p, d.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range l.steps {
+		for _, la := range s.launches {
+			if la.spec.Tile == tile {
+				return true
+			}
+		}
+	}
+	return false
 }

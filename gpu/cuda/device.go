@@ -182,7 +182,7 @@ func (d *Device) load() error {
 	if err != nil {
 		return wrap("ask for the multiprocessors", err)
 	}
-	d.target = target{d.opt.Precision, d.opt.Unfused, hopper, sms}
+	d.target = target{d.opt.Precision, d.opt.Unfused, hopper, sms, d.opt.Tile}
 	d.overlaps = cu.Version() >= overlapDriver
 	for _, arch := range archs {
 		mods, err := kernels.Modules(arch)

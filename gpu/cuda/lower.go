@@ -68,6 +68,7 @@ type target struct {
 	unfused   bool // one kernel for each operation
 	hopper    bool // the kernels for sm_90a
 	sms       int  // multiprocessors, which the choice of tiles looks at
+	tile      *kernels.Tile
 }
 
 // lowering turns a program into steps.
@@ -504,7 +505,7 @@ func (l *lowering) product(s *step, out gpu.Shape, p product) {
 // wgmma lowers a product to Hopper's kernel.
 func (l *lowering) wgmma(s *step, out gpu.Shape, p product) {
 	v := l.choose(out)
-	spec := kernels.All[v.Entry(l.precision.element())]
+	spec := kernels.All[v.Wgmma(l.precision.element())]
 	bk := uint32(128 / l.precision.size())
 	rows := uint32(v.Channels / v.Multicast)
 	pixels := func(b *gpu.Buffer, c int) argument {
@@ -523,41 +524,36 @@ func (l *lowering) wgmma(s *step, out gpu.Shape, p product) {
 		pixels(p.x, p.c), matrix(p.w, 9*p.c, 1), pixels(p.x2, p.c2), matrix(p.w2, p.c2, out.N),
 		u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C), u32(out.N),
 	}, l.epilogue(s, p.bias)...)
-	groups := ceil(out.N*tiles(out, v.Pixels/tileW, tileW), v.Multicast) * out.C / v.Channels
+	groups := out.N * ceil(tiles(out, v.Pixels/tileW, tileW), v.Multicast) * out.C / v.Channels
 	if v.Split == 1 { // persistent
 		groups = min(groups, max(l.sms/spec.Cluster, 1))
 	}
 	s.run(spec.Entry, [3]int{groups * spec.Cluster, 1, 1}, args...)
 }
 
-// choose is the variant of Hopper's kernel for a result: large tiles where they
-// keep most multiprocessors busy, else smaller ones, else several blocks a tile.
-func (l *lowering) choose(out gpu.Shape) kernels.WgmmaVariant {
-	pick := func(channels, pixels, multicast, split int) kernels.WgmmaVariant {
-		for _, v := range kernels.Wgmma {
-			if v.Tile == (kernels.Tile{Channels: channels, Pixels: pixels, Multicast: multicast, Split: split}) {
-				return v
-			}
-		}
-		return kernels.Wgmma[0]
+// choose is the tile of Hopper's kernel for a result: a large one where that
+// keeps most multiprocessors busy, else a smaller one, else several blocks a tile.
+func (l *lowering) choose(out gpu.Shape) kernels.Tile {
+	if l.tile != nil && out.C%l.tile.Channels == 0 {
+		return *l.tile
 	}
 	blocks := func(channels, pixels int) int {
 		return out.N * tiles(out, pixels/tileW, tileW) * out.C / channels
 	}
-	most := l.sms * 9 / 10
+	busy := func(share float64, blocks int) bool { return float64(blocks) >= share*float64(l.sms) }
 	switch {
-	case out.C%128 != 0 && blocks(64, 512) >= most:
-		return pick(64, 512, 1, 1)
+	case out.C%128 != 0 && busy(0.9, blocks(64, 512)):
+		return kernels.Tile{Channels: 64, Pixels: 512, Multicast: 1, Split: 1}
 	case out.C%128 != 0:
-		return pick(64, 256, 1, 1)
-	case blocks(128, 256) >= most:
-		return pick(128, 256, 2, 1)
-	case blocks(128, 128) >= l.sms*6/10:
-		return pick(128, 128, 2, 1)
-	case blocks(128, 128) >= l.sms*3/10:
-		return pick(128, 128, 1, 2)
+		return kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
+	case busy(0.9, blocks(128, 256)):
+		return kernels.Tile{Channels: 128, Pixels: 256, Multicast: 2, Split: 1}
+	case busy(0.6, blocks(128, 128)):
+		return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
+	case busy(0.3, blocks(128, 128)):
+		return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
 	}
-	return pick(128, 128, 1, 4)
+	return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
 }
 
 func tensorMap(of argument, dims []int, box []uint32) argument {
