@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels"
 )
@@ -75,6 +76,7 @@ func TestBanks(t *testing.T) {
 		return p
 	}
 	for name, kernel := range load(t, dev) {
+		spec := kernels.All[name]
 		if !strings.Contains(name, "mma") && !strings.Contains(name, "first") {
 			continue
 		}
@@ -101,6 +103,16 @@ func TestBanks(t *testing.T) {
 		case strings.HasPrefix(name, "gram_fwd_mma"):
 			grid.X = 1
 			args = []any{buffer(c * c * 4), feature, pixels, c, uint32(1), pixels}
+		case strings.HasPrefix(name, "conv3x3_wgmma"):
+			if grid.X = spec.Cluster; spec.Tile.Split > 1 { // a cluster takes one tile, else all
+				grid.X *= int(pixels*k) / (spec.Tile.Pixels * spec.Tile.Channels)
+			}
+			bk, rows := 128/size, uint32(spec.Tile.Channels/spec.Tile.Multicast)
+			box := tensor(t, size, name, feature, []uint64{uint64(c), uint64(width), uint64(height), 1}, []uint32{bk, 16, uint32(spec.Tile.Pixels/16 + 2), 1})
+			args = append([]any{
+				box, tensor(t, size, name, weights, []uint64{uint64(9 * c), uint64(k)}, []uint32{bk, rows}),
+				box, tensor(t, size, name, weights, []uint64{uint64(c), uint64(k)}, []uint32{bk, rows}), height, width, c, c, k, uint32(1),
+			}, end...)
 		default:
 			t.Fatalf("%s: how is it launched?", name)
 		}
@@ -108,7 +120,7 @@ func TestBanks(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		prof, err := dev.Launch(t.Context(), sim.Launch{Kernel: kernel, Grid: grid, Block: sim.Dim{X: kernels.All[name].Threads}, Params: params})
+		prof, err := dev.Launch(t.Context(), sim.Launch{Kernel: kernel, Grid: grid, Block: sim.Dim{X: spec.Threads}, SharedBytes: spec.Shared, Params: params})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,4 +129,26 @@ func TestBanks(t *testing.T) {
 		}
 		t.Logf("%-40s %.3f", name, prof.Conflicts)
 	}
+}
+
+// tensor is a map of dense elements in boxes of 128-byte rows.
+func tensor(t *testing.T, size uint32, name string, base sim.Ptr, dims []uint64, box []uint32) []byte {
+	t.Helper()
+	m := sim.TiledMap{Type: ptx.F16, Base: base, Dims: dims, Box: box, Swizzle: sim.Swizzle128}
+	switch {
+	case size == 4:
+		m.Type = ptx.F32
+	case strings.Contains(name, "bf16"):
+		m.Type = ptx.BF16
+	}
+	stride := uint64(size)
+	for _, d := range dims[:len(dims)-1] {
+		stride *= d
+		m.Strides = append(m.Strides, stride)
+	}
+	b, err := sim.EncodeTiled(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:]
 }
