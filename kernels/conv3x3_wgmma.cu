@@ -163,26 +163,25 @@ struct Conv {
         for (int g = first; g < tiles.groups(); g += step) {
             Tile tile = tiles.at(g, rank);
             float d[N / 2];
-            for (int s = span.from; s < span.to; s++, it++) {
+            // One stage: TAPS rows of taps, the first DY lines down. The stage before is released once this one is under way.
+            auto multiply = [&](int s, auto taps, auto down) {
                 int slot = it % STAGES;
                 barrier_wait(full + 8 * slot, it / STAGES & 1);
                 uint32_t stage = base + slot * kStage;
-                uint64_t a = descriptor(stage + kPixels + ch_of_wg * kRow), b = descriptor(stage + line_of_wg * kLine);
+                uint64_t a = descriptor(stage + kPixels + ch_of_wg * kRow), b = descriptor(stage + (line_of_wg + down()) * kLine);
                 wgmma_fence();
-                if (s < span.main) {
 #pragma unroll
-                    for (int dy = 0; dy < 3; dy++)
+                for (int dy = 0; dy < taps(); dy++)
 #pragma unroll
-                        for (int kk = 0; kk < 4; kk++)
-                            wgmma(E{}, d, a + (dy * kWeights + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), s > span.from || dy + kk);
-                } else {
-#pragma unroll
-                    for (int kk = 0; kk < 4; kk++) wgmma(E{}, d, a + (kk * 32 >> 4), b + (kLine + kk * 32 >> 4), s > span.from || kk);
-                }
+                    for (int kk = 0; kk < 4; kk++)
+                        wgmma(E{}, d, a + (dy * kWeights + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), s > span.from || dy + kk);
                 wgmma_commit();
                 wgmma_wait<1>();
                 if (s > span.from) release((it - 1) % STAGES);
-            }
+                it++;
+            };
+            for (int s = span.from; s < min(span.to, span.main); s++) multiply(s, [] { return 3; }, [] { return 0; });
+            for (int s = max(span.from, span.main); s < span.to; s++) multiply(s, [] { return 1; }, [] { return 1; });
             wgmma_wait<0>();
             if (span.to > span.from) release((it - 1) % STAGES);
 

@@ -5,12 +5,14 @@
 //	go run ./tools/ptx -check    compile into memory and compare with what is committed;
 //	                             without a compiler, compare hashes with the MANIFESTs
 //
-// The compiler is NVIDIA's, from five pinned wheels that pip puts into .cuda
-// (104 MB, no root, no driver); -fetch installs them when they are missing.
+// The compiler is NVIDIA's, from six pinned wheels that pip puts into .cuda
+// (108 MB, no root, no driver); -fetch installs them when they are missing.
 // Contraction is off: a fused multiply-add is written fmaf, so that PTX carries
 // .rn operations and every device rounds alike. The .version line is lowered to
 // the oldest that ptxas takes for the target, so that older drivers load it.
-// A kernel that spills registers is an error.
+// A kernel that spills registers is an error, and one whose wgmmas ptxas has to
+// serialise or to fence by itself. The MANIFEST counts the instructions that a
+// kernel is about, in the machine code that ptxas makes of it.
 package main
 
 import (
@@ -31,7 +33,7 @@ import (
 // wheels are pinned: newer ones emit PTX that an r580 driver refuses.
 var wheels = []string{
 	"nvidia-cuda-nvcc==13.0.88", "nvidia-nvvm==13.0.88", "nvidia-cuda-crt==13.0.88",
-	"nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cccl==13.0.85",
+	"nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cccl==13.0.85", "nvidia-cuda-nvdisasm==13.2.51",
 }
 
 // folders hold sources; their PTX goes to the folder named.
@@ -93,14 +95,16 @@ func compiler(fetch bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(filepath.Join(bin, "nvcc")); err == nil {
+	_, errCompiler := os.Stat(filepath.Join(bin, "nvcc"))
+	_, errDisassembler := os.Stat(filepath.Join(bin, "nvdisasm"))
+	if errCompiler == nil && errDisassembler == nil {
 		return bin, nil
 	} else if !fetch {
-		return "", errors.New("no nvcc in .cuda: run make ptx, which installs it")
+		return "", errors.New("no nvcc and nvdisasm in .cuda: run make ptx, which installs them")
 	}
 	args := append([]string{
 		"-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:",
-		"--disable-pip-version-check", "--target", ".cuda",
+		"--disable-pip-version-check", "--upgrade", "--target", ".cuda",
 	}, wheels...)
 	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("install the compiler: %w\n%s", err, out)
@@ -212,16 +216,45 @@ func compile(bin, src string, t target) (ptx []byte, figures []string, err error
 	if err := os.WriteFile(out, ptx, 0o644); err != nil {
 		return nil, nil, err
 	}
-	cmd = exec.Command(filepath.Join(bin, "ptxas"), "-v", "-arch="+t.arch, "-o", filepath.Join(tmp, "k.cubin"), out)
+	cubin := filepath.Join(tmp, "k.cubin")
+	cmd = exec.Command(filepath.Join(bin, "ptxas"), "-v", "-arch="+t.arch, "-o", cubin, out)
 	msg, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, nil, fmt.Errorf("ptxas %s for %s: %w\n%s", src, t.arch, err, msg)
 	}
-	figures, err = ptxasFigures(msg)
+	sass, err := exec.Command(filepath.Join(bin, "nvdisasm"), "-c", cubin).Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("nvdisasm %s for %s: %w", src, t.arch, err)
+	}
+	figures, err = ptxasFigures(msg, instructions(sass))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s for %s: %w", src, t.arch, err)
 	}
 	return ptx, figures, nil
+}
+
+// counted are the instructions whose number a MANIFEST gives: products on the
+// tensor cores, asynchronous copies, and access to matrices in shared memory.
+var counted = []string{"HMMA", "HGMMA", "LDGSTS", "UTMALDG", "LDSM", "STSM"}
+
+var (
+	function    = regexp.MustCompile(`^\.text\.(\S+):`)
+	instruction = regexp.MustCompile(`^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9]+)`)
+)
+
+// instructions counts opcodes of each kernel in a disassembly.
+func instructions(sass []byte) map[string]map[string]int {
+	counts := map[string]map[string]int{}
+	var kernel map[string]int
+	for _, l := range strings.Split(string(sass), "\n") {
+		if m := function.FindStringSubmatch(l); m != nil {
+			kernel = map[string]int{}
+			counts[m[1]] = kernel
+		} else if m := instruction.FindStringSubmatch(l); m != nil && kernel != nil {
+			kernel[m[1]]++
+		}
+	}
+	return counts
 }
 
 var (
@@ -232,9 +265,9 @@ var (
 	smem        = regexp.MustCompile(`(\d+) bytes smem`)
 )
 
-// ptxasFigures reads registers and shared memory of each kernel from ptxas -v;
-// spills are an error.
-func ptxasFigures(msg []byte) ([]string, error) {
+// ptxasFigures reads registers and shared memory of each kernel from ptxas -v,
+// and adds its instructions; spills and wgmmas that wait are an error.
+func ptxasFigures(msg []byte, sass map[string]map[string]int) ([]string, error) {
 	var lines []string
 	kernel := ""
 	for _, l := range strings.Split(string(msg), "\n") {
@@ -244,12 +277,24 @@ func ptxasFigures(msg []byte) ([]string, error) {
 		if m := spilled.FindStringSubmatch(l); m != nil && (m[2] != "0" || m[3] != "0") {
 			return nil, fmt.Errorf("%s spills registers: %s", kernel, strings.TrimSpace(l))
 		}
+		if strings.Contains(l, "wgmma") && strings.Contains(l, "serialized") || strings.Contains(l, "warpgroup.arrive is injected") {
+			return nil, errors.New(strings.TrimSpace(l))
+		}
 		if m := used.FindStringSubmatch(l); m != nil {
 			shared := "0"
 			if s := smem.FindStringSubmatch(l); s != nil {
 				shared = s[1]
 			}
-			lines = append(lines, fmt.Sprintf("%s registers %s shared %s", kernel, m[1], shared))
+			line := fmt.Sprintf("%s registers %s shared %s", kernel, m[1], shared)
+			for _, op := range counted {
+				if n := sass[kernel][op]; n > 0 {
+					line += fmt.Sprintf(" %s %d", op, n)
+				}
+			}
+			if n := sass[kernel]["LDL"] + sass[kernel]["STL"]; n > 0 {
+				return nil, fmt.Errorf("%s has %d accesses to local memory", kernel, n)
+			}
+			lines = append(lines, line)
 		}
 	}
 	sort.Strings(lines)
