@@ -1,6 +1,7 @@
 package kernels_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -55,6 +56,34 @@ func TestSpecs(t *testing.T) {
 		}
 		if k.MaxThreads() != s.Threads {
 			t.Errorf("%s is compiled for %d threads, its Spec has %d", s.Entry, k.MaxThreads(), s.Threads)
+		}
+	}
+}
+
+// What the names promise is in the machine code that ptxas makes of them.
+func TestMachineCode(t *testing.T) {
+	b, err := os.ReadFile("ptx/MANIFEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]string{}
+	for _, l := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(l); len(f) > 0 {
+			lines[f[0]] = l
+		}
+	}
+	for _, s := range kernels.All {
+		var want []string
+		switch {
+		case strings.HasPrefix(s.Entry, "conv3x3_wgmma"):
+			want = []string{"HGMMA", "UTMALDG"}
+		case strings.HasPrefix(s.Entry, "conv3x3_mma"), strings.HasPrefix(s.Entry, "gram_fwd_mma"):
+			want = []string{"HMMA", "LDGSTS"}
+		}
+		for _, op := range append(want, "registers") {
+			if !strings.Contains(lines[s.Entry], op+" ") {
+				t.Errorf("%s: no %s in %q", s.Entry, op, lines[s.Entry])
+			}
 		}
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +19,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/transfer/atomicfile"
 )
 
 // openDevice opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
@@ -32,6 +36,20 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 	if opt.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
 		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", c.String("precision")))
 	}
+	switch k := c.String("kernels"); k {
+	case "auto":
+	case "sm80", "sm90a":
+		opt.Kernels = k
+	default:
+		return nil, usage(fmt.Errorf("--kernels %s: give auto, sm80 or sm90a", k))
+	}
+	if kind == "cpu" {
+		for _, f := range []string{"kernels", "no-autotune"} {
+			if c.IsSet(f) {
+				return nil, usage(fmt.Errorf("--%s: it is of CUDA; with --device cpu leave it out", f))
+			}
+		}
+	}
 	if numbered {
 		if opt.Ordinal, err = strconv.Atoi(ordinal); err != nil || opt.Ordinal < 0 || kind != "cuda" {
 			return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
@@ -44,7 +62,7 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 	case "cpu":
 		return openCPU(c)
 	case "auto":
-		dev, err := cuda.Open(opt)
+		dev, err := openCUDA(c, opt)
 		if err == nil {
 			return dev, nil
 		}
@@ -53,7 +71,7 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 		}
 		return openCPU(c)
 	case "cuda":
-		dev, err := cuda.Open(opt)
+		dev, err := openCUDA(c, opt)
 		if err != nil {
 			return nil, usage(fmt.Errorf("--device %s: %w", name, err))
 		}
@@ -67,6 +85,71 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 		return dev, nil
 	}
 	return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
+}
+
+// openCUDA opens a GPU with the choices of kernels that earlier runs have made.
+func openCUDA(c *cli.Context, opt cuda.Options) (gpu.Device, error) {
+	if c.Bool("no-autotune") {
+		return cuda.Open(opt)
+	}
+	path, err := choicesPath()
+	if err == nil {
+		opt.Choices, err = readChoices(path)
+	}
+	if err != nil { // a cache: without it everything is only slower to start
+		fmt.Fprintf(c.App.ErrWriter, "stylize: kernels are timed again: %v\n", err)
+		opt.Choices = &cuda.Choices{}
+	}
+	dev, err := cuda.Open(opt)
+	if err != nil {
+		return nil, err
+	}
+	return &choosing{dev, opt.Choices, path, c.App.ErrWriter}, nil
+}
+
+// choosing is a device that keeps its choices of kernels when it is closed.
+type choosing struct {
+	gpu.Device
+	choices *cuda.Choices
+	path    string
+	stderr  io.Writer
+}
+
+// Close saves the choices if there are new ones.
+func (d *choosing) Close() error {
+	if d.choices.Changed() && d.path != "" {
+		err := os.MkdirAll(filepath.Dir(d.path), 0o755)
+		if err == nil {
+			err = atomicfile.Write(d.path, d.choices.Write)
+		}
+		if err != nil {
+			fmt.Fprintf(d.stderr, "stylize: the choices of kernels are not kept: %v\n", err)
+		}
+	}
+	return d.Device.Close()
+}
+
+func choicesPath() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "stylize", "kernels.json"), nil
+}
+
+func readChoices(path string) (*cuda.Choices, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &cuda.Choices{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	choices, err := cuda.ReadChoices(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it", path, err)
+	}
+	return choices, nil
 }
 
 func openCPU(c *cli.Context) (gpu.Device, error) {

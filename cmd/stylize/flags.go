@@ -37,6 +37,8 @@ func machineFlags() []cli.Flag {
 		&cli.StringFlag{Name: "weights", Category: catMachine, Value: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
 		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
 		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
+		&cli.StringFlag{Name: "kernels", Category: catMachine, Value: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
+		&cli.BoolFlag{Name: "no-autotune", Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
 		&cli.IntFlag{Name: "threads", Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
 		&cli.BoolFlag{Name: "low-memory", Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},

@@ -3,6 +3,8 @@
 package cuda
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
@@ -62,7 +64,8 @@ func TestHopperSimulated(t *testing.T) {
 					continue
 				}
 				t.Run(tile.Wgmma(p.element())+"/"+m.String(), func(t *testing.T) {
-					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p, Tile: &tile}) // few: blocks take several tiles
+					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p}) // few: blocks take several tiles
+					force(d, tile)
 					worst, n := 0.0, 0
 					for i, c := range kerneltest.Cases() {
 						if c.Ints || c.Group == "vgg" && testing.Short() || !usesTile(t, d, c, tile) {
@@ -82,6 +85,11 @@ func TestHopperSimulated(t *testing.T) {
 	}
 }
 
+// force makes a device use a tile wherever that is possible.
+func force(d *Device, tile kernels.Tile) {
+	d.target.only = tile.Wgmma(d.opt.Precision.element())
+}
+
 // usesTile reports whether a case is lowered to a kernel with this tile.
 func usesTile(t *testing.T, d *Device, c kerneltest.Case, tile kernels.Tile) bool {
 	t.Helper()
@@ -98,4 +106,73 @@ func usesTile(t *testing.T, d *Device, c kerneltest.Case, tile kernels.Tile) boo
 		}
 	}
 	return false
+}
+
+// Kernels among which tuning chooses give the same bits, so that a measurement
+// never changes a picture; and what it chose is what a later device uses.
+func TestTunedBits(t *testing.T) {
+	driver := simulated.New(sim.Config{NoChecks: true, SMs: 4})
+	for _, arch := range []string{"sm80", "sm90a"} {
+		open := func(o Options) *Device {
+			o.Simulate, o.Precision, o.Kernels = driver, FP16, arch
+			d, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return d
+		}
+		plain, tunes := open(Options{}), open(Options{Choices: &Choices{}})
+		choices := 0
+		for i, c := range kerneltest.Cases() {
+			if c.Group != "edge" || c.Ints || !strings.HasSuffix(c.Name, " style") && !strings.HasSuffix(c.Name, "kept false") {
+				continue
+			}
+			p, data := c.Program(uint64(i))
+			l, err := lower(p, plain.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := results(t, plain, p, data)
+			same := func(what string, d *Device) {
+				got := results(t, d, p, data)
+				for b := range got {
+					if !slices.Equal(got[b], want[b]) {
+						t.Errorf("%s: %v: %s: %s differs by %.3g", arch, c, what, b.Name, relL2(got[b], want[b]))
+					}
+				}
+			}
+			same("tuned", tunes)
+			for _, s := range l.steps {
+				if s.variants == nil {
+					continue
+				}
+				layer, entries := s.variants.layer, s.variants.entries
+				chosen := tunes.opt.Choices.get(tunes.key, layer)
+				if len(entries) > 1 && !slices.Contains(entries, chosen) {
+					t.Errorf("%s: %v: tuned %q is not one of %v", arch, c, chosen, entries)
+				}
+				for _, entry := range entries[1:] {
+					choices++
+					tunes.opt.Choices.set(tunes.key, layer, entry)
+					same(entry, tunes)
+				}
+				if i%3 > 0 {
+					continue
+				}
+				tunes.opt.Choices.set(tunes.key, layer, "of another version")
+				same("a kernel that does not exist", tunes)
+				if got := tunes.opt.Choices.get(tunes.key, layer); len(entries) > 1 && !slices.Contains(entries, got) {
+					t.Errorf("%s: %v: tuned again: %q is not one of %v", arch, c, got, entries)
+				}
+			}
+		}
+		if choices < 5 {
+			t.Errorf("%s: only %d choices", arch, choices)
+		}
+	}
 }

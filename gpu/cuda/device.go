@@ -49,6 +49,8 @@ type Device struct {
 	closed  bool
 	lost    bool // a kernel failed: the context answers nothing but its error
 	weights map[weightKey]*uploaded
+	ptx     []string // what was loaded
+	key     string   // of the device in Choices
 }
 
 // uploaded is a packed constant on the device, shared by programs.
@@ -182,7 +184,8 @@ func (d *Device) load() error {
 	if err != nil {
 		return wrap("ask for the multiprocessors", err)
 	}
-	d.target = target{d.opt.Precision, d.opt.Unfused, hopper, sms, d.opt.Tile}
+	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, hopper: hopper, sms: sms}
+	d.target.tuned = func(layer string) string { return d.opt.Choices.get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
 	for _, arch := range archs {
 		mods, err := kernels.Modules(arch)
@@ -195,6 +198,7 @@ func (d *Device) load() error {
 				return err
 			}
 			d.modules = append(d.modules, mod)
+			d.ptx = append(d.ptx, m.PTX)
 			for _, s := range kernels.All {
 				if s.Module == m.Name && s.Arch == arch {
 					if d.functions[s.Entry], err = mod.function(s.Entry); err != nil {
@@ -204,6 +208,7 @@ func (d *Device) load() error {
 			}
 		}
 	}
+	d.key = d.choicesKey()
 	return nil
 }
 

@@ -21,7 +21,8 @@ type step struct {
 	tensor bool    // on the tensor cores, whose kernels have all of the epilogue
 
 	launches []launch
-	scratch  int64 // bytes of workspace
+	variants *variants // other kernels for one of them
+	scratch  int64     // bytes of workspace
 	table    []byte
 	// addresses, if not nil, are buffers whose addresses the table holds, every
 	// stride bytes from its beginning.

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/kernels"
@@ -51,6 +53,7 @@ type launch struct {
 
 // weight is a constant as the kernels want it.
 type weight struct {
+	key   weightKey
 	name  string
 	pack  func() []byte
 	bytes int64
@@ -68,7 +71,8 @@ type target struct {
 	unfused   bool // one kernel for each operation
 	hopper    bool // the kernels for sm_90a
 	sms       int  // multiprocessors, which the choice of tiles looks at
-	tile      *kernels.Tile
+	tuned     func(layer string) (entry string)
+	only      string // tests: the kernel for every product that it suits
 }
 
 // lowering turns a program into steps.
@@ -448,9 +452,6 @@ const tileH, tileW = 8, 16
 
 func tiles(x gpu.Shape, h, w int) int { return ceil(x.H, h) * ceil(x.W, w) }
 
-// wide is how many blocks of 128x128 fill a GPU well enough to prefer them.
-const wide = 200
-
 // conv lowers a convolution: fprop with a bias, dgrad (bias nil) with the
 // weights turned around.
 func (l *lowering) conv(s *step, x, w, bias *gpu.Buffer) error {
@@ -490,70 +491,119 @@ type product struct {
 
 // product lowers one, with s's epilogue; out is its shape.
 func (l *lowering) product(s *step, out gpu.Shape, p product) {
-	if l.hopper && p.c*l.precision.size()%128 == 0 && p.c2*l.precision.size()%128 == 0 {
-		l.wgmma(s, out, p)
-		return
+	end := l.epilogue(s, p.bias)
+	v := &variants{
+		layer:   fmt.Sprintf("%s %v from %d+%d", l.precision, out, p.c, p.c2),
+		entries: l.candidates(out, p),
+		at:      len(s.launches),
 	}
-	bn, n := "64", 64
-	if out.C%128 == 0 && out.N*tiles(out, tileH, tileW)*out.C/128 >= wide {
-		bn, n = "128", 128
+	if s.pooled != nil || s.unpool != nil {
+		v.layer += " pool"
 	}
-	args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, l.epilogue(s, p.bias)...)
-	s.run("conv3x3_mma_"+l.precision.element()+"_nhwc_128x"+bn, [3]int{tiles(out, tileH, tileW), out.C / n, out.N}, args...)
+	v.launch = func(entry string) launch {
+		spec := kernels.All[entry]
+		if spec.Tile != (kernels.Tile{}) {
+			grid, args := l.wgmma(spec, out, p)
+			return launch{spec, grid, append(args, end...)}
+		}
+		args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, end...)
+		return launch{spec, [3]int{tiles(out, tileH, tileW), out.C / mmaChannels(entry), out.N}, args}
+	}
+	entry := v.entries[0]
+	if l.tuned != nil && slices.Contains(v.entries, l.tuned(v.layer)) {
+		entry = l.tuned(v.layer)
+	}
+	s.variants = v
+	s.launches = append(s.launches, v.launch(entry))
 }
 
-// wgmma lowers a product to Hopper's kernel.
-func (l *lowering) wgmma(s *step, out gpu.Shape, p product) {
-	v := l.choose(out)
-	spec := kernels.All[v.Wgmma(l.precision.element())]
+// variants are the kernels that a step may use for its product. All give the
+// same bits: they add in the same order, and differ in tiles.
+type variants struct {
+	layer   string   // what a choice holds for
+	entries []string // the first is the choice before any measurement
+	launch  func(entry string) launch
+	at      int // index of the launch in the step
+}
+
+func mmaChannels(entry string) int {
+	if strings.HasSuffix(entry, "x128") {
+		return 128
+	}
+	return 64
+}
+
+// candidates lists the kernels for a product. Which is first, and whether blocks
+// share the sums of a tile, follows from how many blocks there are for the
+// multiprocessors: large tiles where they keep most busy, else smaller ones, else
+// several blocks a tile.
+func (l *lowering) candidates(out gpu.Shape, p product) []string {
+	element := l.precision.element()
+	blocks := func(t kernels.Tile) float64 {
+		return float64(out.N*tiles(out, t.Pixels/tileW, tileW)*(out.C/t.Channels)) / float64(l.sms)
+	}
+	if !l.hopper || p.c*l.precision.size()%128 != 0 || p.c2*l.precision.size()%128 != 0 {
+		narrow, wide := "conv3x3_mma_"+element+"_nhwc_128x64", "conv3x3_mma_"+element+"_nhwc_128x128"
+		switch {
+		case out.C%128 != 0:
+			return []string{narrow}
+		case blocks(kernels.Tile{Channels: 128, Pixels: 128}) >= 1.5: // of the two that a multiprocessor holds
+			return []string{wide, narrow}
+		}
+		return []string{narrow, wide}
+	}
+	if l.only != "" && out.C%kernels.All[l.only].Tile.Channels == 0 {
+		return []string{l.only}
+	}
+	var first kernels.Tile
+	switch small := blocks(kernels.Tile{Channels: 128, Pixels: 128}); {
+	case out.C%128 != 0:
+		first = kernels.Tile{Channels: 64, Pixels: 512, Multicast: 1, Split: 1}
+		if blocks(first) < 0.9 {
+			first.Pixels = 256
+		}
+	case blocks(kernels.Tile{Channels: 128, Pixels: 256}) >= 0.9:
+		first = kernels.Tile{Channels: 128, Pixels: 256, Multicast: 2, Split: 1}
+	case small >= 0.6:
+		first = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
+	case small >= 0.3:
+		first = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
+	default:
+		first = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
+	}
+	entries := []string{first.Wgmma(element)}
+	for _, t := range kernels.Tiles {
+		if t != first && t.Split == first.Split && out.C%t.Channels == 0 {
+			entries = append(entries, t.Wgmma(element))
+		}
+	}
+	return entries
+}
+
+// wgmma is the grid and the arguments before the epilogue of Hopper's kernel.
+func (l *lowering) wgmma(spec *kernels.Spec, out gpu.Shape, p product) (grid [3]int, args []argument) {
+	t := spec.Tile
 	bk := uint32(128 / l.precision.size())
-	rows := uint32(v.Channels / v.Multicast)
 	pixels := func(b *gpu.Buffer, c int) argument {
 		if b == nil {
 			return tensorMap(null(), nil, nil)
 		}
-		return tensorMap(buf(b), []int{c, out.W, out.H, out.N}, []uint32{bk, tileW, uint32(v.Pixels/tileW + 2), 1})
+		return tensorMap(buf(b), []int{c, out.W, out.H, out.N}, []uint32{bk, tileW, uint32(t.Pixels/tileW + 2), 1})
 	}
 	matrix := func(w argument, columns, count int) argument {
 		if columns == 0 {
 			return tensorMap(null(), nil, nil)
 		}
-		return tensorMap(w, []int{columns, count * out.C}, []uint32{bk, rows})
+		return tensorMap(w, []int{columns, count * out.C}, []uint32{bk, uint32(t.Channels / t.Multicast)})
 	}
-	args := append([]argument{
-		pixels(p.x, p.c), matrix(p.w, 9*p.c, 1), pixels(p.x2, p.c2), matrix(p.w2, p.c2, out.N),
-		u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C), u32(out.N),
-	}, l.epilogue(s, p.bias)...)
-	groups := out.N * ceil(tiles(out, v.Pixels/tileW, tileW), v.Multicast) * out.C / v.Channels
-	if v.Split == 1 { // persistent
+	groups := out.N * ceil(tiles(out, t.Pixels/tileW, tileW), t.Multicast) * out.C / t.Channels
+	if t.Split == 1 { // persistent
 		groups = min(groups, max(l.sms/spec.Cluster, 1))
 	}
-	s.run(spec.Entry, [3]int{groups * spec.Cluster, 1, 1}, args...)
-}
-
-// choose is the tile of Hopper's kernel for a result: a large one where that
-// keeps most multiprocessors busy, else a smaller one, else several blocks a tile.
-func (l *lowering) choose(out gpu.Shape) kernels.Tile {
-	if l.tile != nil && out.C%l.tile.Channels == 0 {
-		return *l.tile
+	return [3]int{groups * spec.Cluster, 1, 1}, []argument{
+		pixels(p.x, p.c), matrix(p.w, 9*p.c, 1), pixels(p.x2, p.c2), matrix(p.w2, p.c2, out.N),
+		u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C), u32(out.N),
 	}
-	blocks := func(channels, pixels int) int {
-		return out.N * tiles(out, pixels/tileW, tileW) * out.C / channels
-	}
-	busy := func(share float64, blocks int) bool { return float64(blocks) >= share*float64(l.sms) }
-	switch {
-	case out.C%128 != 0 && busy(0.9, blocks(64, 512)):
-		return kernels.Tile{Channels: 64, Pixels: 512, Multicast: 1, Split: 1}
-	case out.C%128 != 0:
-		return kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
-	case busy(0.9, blocks(128, 256)):
-		return kernels.Tile{Channels: 128, Pixels: 256, Multicast: 2, Split: 1}
-	case busy(0.6, blocks(128, 128)):
-		return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
-	case busy(0.3, blocks(128, 128)):
-		return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
-	}
-	return kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
 }
 
 func tensorMap(of argument, dims []int, box []uint32) argument {
@@ -708,7 +758,7 @@ func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) *weight {
 func (l *lowering) constant(key weightKey, name string, bytes int64, pack func() []byte) *weight {
 	w := l.weights[key]
 	if w == nil {
-		w = &weight{name: name, bytes: bytes, pack: pack}
+		w = &weight{key: key, name: name, bytes: bytes, pack: pack}
 		l.weights[key] = w
 		l.order = append(l.order, w)
 	}

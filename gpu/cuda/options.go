@@ -1,9 +1,6 @@
 package cuda
 
-import (
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/kernels"
-)
+import "github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 
 // Options configures the device; its zero value is the first GPU.
 type Options struct {
@@ -11,7 +8,7 @@ type Options struct {
 	Precision Precision         // FP16 when zero
 	Simulate  *simulated.Driver // if not nil: compute on it instead of a GPU
 	Kernels   string            // "sm80", "sm90a", or "" for the newest that the device runs
-	Tile      *kernels.Tile     // how the kernels of sm_90a divide every convolution that they can, instead of by choice
+	Choices   *Choices          // if not nil: time the kernels of each layer that it does not know, and add to it
 	Unfused   bool              // one kernel for each operation: what fusions are checked against
 	// Check gives every buffer an allocation of its own, named, so that the
 	// simulated device sees an access that leaves one for its neighbour.

@@ -86,8 +86,13 @@ func (r *runner) build(p *gpu.Program) error {
 			return err
 		}
 	}
+	if r.d.opt.Choices != nil {
+		if err := r.tune(); err != nil {
+			return err
+		}
+	}
 	var err error
-	r.graph, err = capture(r.d.stream, func() error { return r.enqueue() })
+	r.graph, err = capture(r.d.stream, r.enqueue)
 	return err
 }
 
@@ -159,50 +164,54 @@ func (d *Device) keep(key weightKey, w *weight) error {
 
 // enqueue launches every kernel of one iteration.
 func (r *runner) enqueue() error {
-	keys := map[*weight]cu.DevicePtr{}
-	for key, w := range r.l.weights {
-		keys[w] = r.d.weights[key].ptr
-	}
 	for i, s := range r.l.steps {
-		value := func(a argument) uint64 {
-			switch a.where {
-			case inBuffer:
-				return uint64(r.span(r.l.span[a.buf]))
-			case inScratch:
-				return uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
-			case inTable:
-				return uint64(r.span(r.l.tables[i])) + uint64(a.offset)
-			case inScale:
-				return uint64(r.span(r.l.scale))
-			case inWeights:
-				return uint64(keys[a.weight])
-			case scalar, inMap:
-			}
-			return a.bits
-		}
-		for _, la := range s.launches {
-			k := kernelLaunch{
-				f: r.d.functions[la.spec.Entry], grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
-				shared: la.spec.Shared, overlaps: la.spec.Overlaps && r.d.overlaps,
-			}
-			for j, a := range la.args {
-				var bytes []byte
-				if a.where == inMap {
-					var err error
-					if bytes, err = r.encodeTensor(a.tensor, value(a.tensor.of)); err != nil {
-						return &LaunchError{la.spec, la.grid, s.name(), err}
-					}
-				} else {
-					bytes = binary.LittleEndian.AppendUint64(nil, value(a))[:la.spec.Args[j].Bytes()]
-				}
-				k.params = append(k.params, bytes)
-			}
-			if err := k.enqueue(r.d.stream); err != nil {
-				return &LaunchError{la.spec, la.grid, s.name(), err}
+		for j := range s.launches {
+			if err := r.launch(i, &s.launches[j]); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// launch enqueues a launch of step i.
+func (r *runner) launch(i int, la *launch) error {
+	k := kernelLaunch{
+		f: r.d.functions[la.spec.Entry], grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
+		shared: la.spec.Shared, overlaps: la.spec.Overlaps && r.d.overlaps,
+	}
+	for j, a := range la.args {
+		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Args[j].Bytes())]
+		if a.where == inMap {
+			var err error
+			if bytes, err = r.encodeTensor(a.tensor, r.value(i, a.tensor.of)); err != nil {
+				return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
+			}
+		}
+		k.params = append(k.params, bytes)
+	}
+	if err := k.enqueue(r.d.stream); err != nil {
+		return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
+	}
+	return nil
+}
+
+// value is an argument of step i: an address or a scalar.
+func (r *runner) value(i int, a argument) uint64 {
+	switch a.where {
+	case inBuffer:
+		return uint64(r.span(r.l.span[a.buf]))
+	case inScratch:
+		return uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
+	case inTable:
+		return uint64(r.span(r.l.tables[i])) + uint64(a.offset)
+	case inScale:
+		return uint64(r.span(r.l.scale))
+	case inWeights:
+		return uint64(r.d.weights[a.weight.key].ptr)
+	case scalar, inMap:
+	}
+	return a.bits
 }
 
 // encodeTensor makes the tensor map of dense elements of the precision's type.
