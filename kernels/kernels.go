@@ -159,6 +159,10 @@ var All = func() map[string]*Spec {
 			}
 		}
 	}
+	add("probe", "probe_copy_f32", 256, Ptr, Ptr, U64)
+	add("probe", "probe_mma_f16", 128, Ptr, Ptr, Ptr, U32)
+	add("probe_wgmma", "probe_wgmma_f16", 256, Ptr, Ptr, U32)
+	m["probe_wgmma_f16"].Arch, m["probe_wgmma_f16"].Shared = "sm90a", 49<<10
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
 	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
 	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)

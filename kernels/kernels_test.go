@@ -1,6 +1,9 @@
 package kernels_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -106,7 +109,7 @@ func TestBanks(t *testing.T) {
 	}
 	for name, kernel := range load(t, dev) {
 		spec := kernels.All[name]
-		if !strings.Contains(name, "mma") && !strings.Contains(name, "first") {
+		if !strings.Contains(name, "mma") && !strings.Contains(name, "first") || strings.HasPrefix(name, "probe") {
 			continue
 		}
 		size := uint32(2)
@@ -180,4 +183,59 @@ func tensor(t *testing.T, size uint32, name string, base sim.Ptr, dims []uint64,
 		t.Fatal(err)
 	}
 	return b[:]
+}
+
+// The probes do what they are measured for.
+func TestProbes(t *testing.T) {
+	dev := sim.New(sim.Config{})
+	ks := load(t, dev)
+	alloc := func(b []byte) sim.Ptr {
+		p, err := dev.Alloc("buffer", int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dev.Write(p, b); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	launch := func(entry string, blocks int, args ...any) {
+		params, err := ks[entry].Pack(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := kernels.All[entry]
+		l := sim.Launch{Kernel: ks[entry], Grid: sim.Dim{X: blocks, Y: 1, Z: 1}, Block: sim.Dim{X: spec.Threads}, SharedBytes: spec.Shared, Params: params}
+		if _, err := dev.Launch(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(p sim.Ptr, n int) []byte {
+		b := make([]byte, n)
+		if err := dev.Read(p, b); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	want := make([]byte, 4*5000)
+	for i := range want {
+		want[i] = byte(i * 7)
+	}
+	y := alloc(make([]byte, len(want)))
+	launch("probe_copy_f32", 2, y, alloc(want), uint64(5000))
+	if !bytes.Equal(read(y, len(want)), want) {
+		t.Error("probe_copy_f32 does not copy")
+	}
+	ones := bytes.Repeat([]byte{0x00, 0x3c}, 24<<10) // 1 in fp16
+	y = alloc(make([]byte, 4*256))
+	launch("probe_mma_f16", 1, y, alloc(ones), alloc(make([]byte, 16)), uint32(3))
+	if got := math.Float32frombits(binary.LittleEndian.Uint32(read(y, 4))); got != 3*8*4*16 {
+		t.Errorf("probe_mma_f16 sums to %v", got)
+	}
+	launch("probe_wgmma_f16", 1, y, alloc(ones), uint32(3))
+	for i := range 256 {
+		if got := math.Float32frombits(binary.LittleEndian.Uint32(read(y+sim.Ptr(4*i), 4))); got != 3*128*64 {
+			t.Fatalf("probe_wgmma_f16 sums to %v in thread %d", got, i)
+		}
+	}
 }

@@ -472,7 +472,7 @@ func clusterForms() []hand {
 			want: two(func(r, t int) uint32 { return uint32(2*((1-r)*1000+t) + 5 + 64 + (1-r)*100000) }),
 		},
 		{ // the other block's mbarrier, from outside
-			covers: []string{"mbarrier.arrive.release.cluster.shared::cluster.b64", "ld.shared::cluster.f32", "barrier.cluster.arrive.relaxed.aligned", "fence.acq_rel.cluster"},
+			covers: []string{"mbarrier.arrive.release.cluster.shared::cluster.b64", "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64", "ld.shared::cluster.f32", "barrier.cluster.arrive.relaxed.aligned", "fence.acq_rel.cluster"},
 			name:   "cluster.mbarrier", grid: 2, attr: cluster, local: barDecl + ".shared .align 4 .b8 buf[128];",
 			body: `mov.u32 %r9, bar;
 				mov.u32 %r8, buf;

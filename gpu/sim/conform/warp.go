@@ -338,7 +338,7 @@ func smallForms() []hand {
 			body: load + "lop3.b32 %r3, %r0, %t, 0x5555aaaa, 149;\nst.global.u32 [%me], %r3;", // ~((a&b)^c)
 		},
 		{
-			covers: []string{"selp.b32", "selp.u16", "selp.b64", "selp.f64", "selp.f32", "selp.s32"}, name: "selp", in: [][]byte{in},
+			covers: []string{"selp.b32", "selp.u16", "selp.b64", "selp.f64", "selp.f32", "selp.s32", "selp.u32"}, name: "selp", in: [][]byte{in},
 			want: lane(func(i int) uint32 {
 				if i&1 == 1 {
 					return at(i)&0xffff + 3*at(i)
@@ -358,6 +358,8 @@ func smallForms() []hand {
 				cvt.u32.u64 %r4, %q3;
 				selp.f32 %r5, %r0, %t, %p0;
 				selp.s32 %r6, %r5, %r5, !%p0;
+				selp.u32 %r6, %r6, %r0, %p0;
+				selp.u32 %r6, %r6, %r5, %p0;
 				add.u32 %r2, %r2, %r3;
 				add.u32 %r2, %r2, %r4;
 				add.u32 %r2, %r2, %r6;
