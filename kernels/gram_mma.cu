@@ -8,7 +8,8 @@
 // Shapes   C a multiple of 64
 // Launch   fwd: 128 threads = 4 warps as 2x2; grid (C/64, C/64, N*splits), blocks below the diagonal return at once and
 //          leave their tile of part alone; gram_sum_f32 or style adds the splits in order, mirrored where they are missing.
-//          coef: 256 threads; grid (ceil(C*C/256), N). style: 256 threads, grid (C*C/64, N): 64 elements, 4 groups of splits
+//          coef: 256 threads; grid (ceil(C*C/256), N). style: 256 threads, grid (C*C*G/256, N): 256/G elements, G
+//          threads for each, which add a share of the splits: 4 where there are many, else 1
 // Tile     64x64 outputs, 32 pixels deep; warp 32x32; 2 stages
 // Budget   shared 2 * 2 * 32 * 128 B = 16 KiB, twice that in tf32
 // Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
@@ -153,23 +154,25 @@ FOR_EACH_TYPE(GRAM_COEF)
 template <class T>
 __device__ __forceinline__ void gram_style(float* __restrict__ loss, T* __restrict__ w, const float* __restrict__ part,
                                            const float* __restrict__ target, const float* __restrict__ loss_scale,
-                                           float norm, float scale, int c, int splits, int one_target) {
-    __shared__ float s_sum[4][64];   // (group, element)
+                                           float norm, float scale, int c, int splits, int one_target, int groups) {
+    __shared__ float s_sum[kReduceThreads];   // (group, element)
     size_t n = blockIdx.y;
-    int element = threadIdx.x & 63, group = threadIdx.x >> 6, e = blockIdx.x * 64 + element, i = e / c, j = e - i * c;
+    int per = kReduceThreads / groups, group = threadIdx.x / per, element = threadIdx.x - group * per;
+    int e = blockIdx.x * per + element, i = e / c, j = e - i * c;
     int mirrored = j * c + i;
     size_t cc = (size_t)c * c;
     const float* p = part + n * splits * cc + (j / BT < i / BT ? mirrored : e);
-    int each = (splits + 3) / 4, to = min(splits, (group + 1) * each);
+    int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
     float s = 0.f;
 #pragma unroll 8
     for (int k = group * each; k < to; k++) s += p[k * cc];
-    s_sum[group][element] = s;
+    s_sum[threadIdx.x] = s;
     __syncthreads();
     float square = 0.f;
     if (group == 0) {
         const float* a = target + (one_target ? 0 : n * cc);
-        float g = norm * (((s + s_sum[1][element]) + s_sum[2][element]) + s_sum[3][element]);
+        for (int k = 1; k < groups; k++) s += s_sum[k * per + element];
+        float g = norm * s;
         float d = g - a[e];
         square = d * d;
         store_operand(w + n * cc + e, scale * *loss_scale * (d + (g - a[mirrored])));
@@ -182,7 +185,7 @@ __device__ __forceinline__ void gram_style(float* __restrict__ loss, T* __restri
     extern "C" __global__ __launch_bounds__(kReduceThreads) void gram_style_##T(                                 \
         float* __restrict__ loss, T* __restrict__ w, const float* __restrict__ part,                             \
         const float* __restrict__ target, const float* __restrict__ loss_scale, float norm, float scale, int c,  \
-        int splits, int one_target) {                                                                            \
-        gram_style(loss, w, part, target, loss_scale, norm, scale, c, splits, one_target);                       \
+        int splits, int one_target, int groups) {                                                                \
+        gram_style(loss, w, part, target, loss_scale, norm, scale, c, splits, one_target, groups);               \
     }
 FOR_EACH_TYPE(GRAM_STYLE)

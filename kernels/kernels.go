@@ -46,6 +46,22 @@ func Modules(arch string) ([]Module, error) {
 	return ms, nil
 }
 
+// Figures are what ptxas made of each entry: registers, static shared memory and
+// how many of the instructions that it is about.
+func Figures() map[string]string {
+	f := map[string]string{}
+	b, err := files.ReadFile("ptx/MANIFEST")
+	if err != nil {
+		return f
+	}
+	for _, l := range strings.Split(string(b), "\n") {
+		if entry, figures, ok := strings.Cut(strings.TrimPrefix(l, "  "), " "); ok && strings.HasPrefix(l, "  ") {
+			f[entry] = figures
+		}
+	}
+	return f
+}
+
 // Arg is the type of a kernel's parameter.
 type Arg uint8
 
@@ -137,7 +153,7 @@ var All = func() map[string]*Spec {
 		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
 		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
 		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
-		add("gram_mma", "gram_style_"+t, 256, Ptr, Ptr, Ptr, Ptr, Ptr, F32, F32, U32, U32, U32)
+		add("gram_mma", "gram_style_"+t, 256, Ptr, Ptr, Ptr, Ptr, Ptr, F32, F32, U32, U32, U32, U32)
 		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32)
 	}
 	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores

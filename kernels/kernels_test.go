@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -65,16 +64,7 @@ func TestSpecs(t *testing.T) {
 
 // What the names promise is in the machine code that ptxas makes of them.
 func TestMachineCode(t *testing.T) {
-	b, err := os.ReadFile("ptx/MANIFEST")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := map[string]string{}
-	for _, l := range strings.Split(string(b), "\n") {
-		if f := strings.Fields(l); len(f) > 0 {
-			lines[f[0]] = l
-		}
-	}
+	figures := kernels.Figures()
 	for _, s := range kernels.All {
 		var want []string
 		switch {
@@ -84,8 +74,8 @@ func TestMachineCode(t *testing.T) {
 			want = []string{"HMMA", "LDGSTS"}
 		}
 		for _, op := range append(want, "registers") {
-			if !strings.Contains(lines[s.Entry], op+" ") {
-				t.Errorf("%s: no %s in %q", s.Entry, op, lines[s.Entry])
+			if !strings.Contains(figures[s.Entry], op+" ") {
+				t.Errorf("%s: no %s in %q", s.Entry, op, figures[s.Entry])
 			}
 		}
 	}

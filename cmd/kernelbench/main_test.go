@@ -37,9 +37,21 @@ func TestTableAndBenchFormat(t *testing.T) {
 }
 
 func TestBadUsage(t *testing.T) {
-	for _, args := range [][]string{{"--size", "8"}, {"--rounds", "0"}, {"--threads", "-1"}, {"--device", "cuda"}, {"x"}, {"--nope"}} {
+	for _, args := range [][]string{{"--size", "8"}, {"--rounds", "0"}, {"--threads", "-1"}, {"--device", "gpu"}, {"--device", "cuda:x"}, {"--device", "sim", "--threads", "2"}, {"--json"}, {"compare", "a"}, {"compare", "main.go", "main.go"}, {"list", "x"}, {"x"}, {"--nope"}} {
 		if _, err := run(args...); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	out, err := run("list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"conv3x3_wgmma_f16_nhwc_128x256", "UTMALDG", "HMMA", "registers"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
 }

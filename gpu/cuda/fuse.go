@@ -244,7 +244,7 @@ func (f *fuser) styleLoss(s *step, op *gpu.Op) {
 	f.take(s, mse)
 	f.take(s, grad)
 	s.out = []*gpu.Buffer{mse.Out[0], grad.Out[0]}
-	f.parts(mse, g.Shape.C*g.Shape.C/64)
+	f.parts(mse, g.Shape.C*g.Shape.C/styleElems(ceil(op.In[0].Shape.Pixels(), splitPixels)))
 	f.l.coef[grad.Out[0]] = true
 }
 

@@ -670,6 +670,15 @@ func (l *lowering) bias(b *gpu.Buffer) argument {
 // fill a GPU and to keep sums short.
 const splitPixels = 2048
 
+// styleElems is how many elements a block of gram_style has: fewer, of four
+// threads each, where there are many splits to add.
+func styleElems(splits int) int {
+	if splits >= 8 {
+		return 64
+	}
+	return 256
+}
+
 func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
 	x := f.Shape
 	c, pixels := x.C, x.Pixels()
@@ -687,8 +696,8 @@ func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
 	}
 	mse, grad := s.ops[1], s.ops[2]
 	k := 2 * float64(grad.Scale) / float64(c*c) * norm
-	s.run("gram_style_"+l.precision.storage(), [3]int{c * c / 64, x.N, 1}, buf(mse.Out[0]), buf(grad.Out[0]), scratch(0), buf(mse.In[1]), scale(),
-		f32(norm), f32(k), u32(c), u32(splits), boolean(mse.In[1].Shape.N < x.N))
+	s.run("gram_style_"+l.precision.storage(), [3]int{c * c / styleElems(splits), x.N, 1}, buf(mse.Out[0]), buf(grad.Out[0]), scratch(0), buf(mse.In[1]), scale(),
+		f32(norm), f32(k), u32(c), u32(splits), boolean(mse.In[1].Shape.N < x.N), u32(256/styleElems(splits)))
 }
 
 // coefficients is the matrix of a style gradient.

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -18,3 +19,8 @@ const Built = false
 
 // Count is 0 in this build.
 func Count() (int, error) { return 0, nil }
+
+// Measure says that this build has no CUDA.
+func Measure(context.Context, gpu.Device, gpu.Runner, MeasureOptions) (*Measured, error) {
+	return nil, fmt.Errorf("this build has no CUDA: %w", gpu.ErrUnsupported)
+}

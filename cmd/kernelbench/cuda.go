@@ -1,0 +1,238 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/stylize-gpu/stylize/gpu/cuda"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels"
+	"github.com/stylize-gpu/stylize/vgg/weights"
+)
+
+// tolerance of verify's gradient, by precision. fp16 and tf32 keep eleven bits,
+// and both come to 2.6e-3 on its picture; bf16, with eight, to 1.1e-2.
+var tolerance = map[cuda.Precision]float64{cuda.FP32: 1e-5, cuda.TF32: 4e-3, cuda.FP16: 4e-3, cuda.BF16: 2e-2}
+
+// benchCUDA measures the launches of an iteration on a GPU, or profiles them on
+// the simulated one.
+func benchCUDA(c *cli.Context, out io.Writer) error {
+	// Every array has its own memory, so that each launch can be repeated on its
+	// own data.
+	o := cuda.Options{Check: true, Kernels: c.String("kernels")}
+	var err error
+	if o.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
+		return err
+	}
+	kind, ordinal, numbered := strings.Cut(c.String("device"), ":")
+	if numbered {
+		if o.Ordinal, err = strconv.Atoi(ordinal); err != nil || o.Ordinal < 0 || kind != "cuda" {
+			return fmt.Errorf("--device %s: give cpu, cuda, cuda:N or sim", c.String("device"))
+		}
+	}
+	m := cuda.MeasureOptions{Rounds: c.Int("rounds"), Every: c.Bool("every")}
+	if c.IsSet("match") {
+		if m.Match, err = regexp.Compile(c.String("match")); err != nil {
+			return fmt.Errorf("--match: %w", err)
+		}
+	}
+	if kind == "sim" {
+		if c.Bool("bench") {
+			return fmt.Errorf("--bench: a simulated device has no times; leave it out")
+		}
+		o.Simulate = simulated.New(sim.Config{Profile: true})
+	}
+	dev, err := cuda.Open(o)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	w := weights.Random(0)
+	if err := verify(c.Context, dev, w, tolerance[o.Precision]); err != nil {
+		return err
+	}
+	run, err := loop(dev, w, c.Int("size"))
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	if _, err := run.Run(c.Context, 1); err != nil {
+		return err
+	}
+	got, err := cuda.Measure(c.Context, dev, run, m)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(got.Launches) == 0:
+		return fmt.Errorf("--match %s: no layer and no kernel matches", c.String("match"))
+	case c.Bool("json"):
+		e := json.NewEncoder(out)
+		e.SetIndent("", " ")
+		return e.Encode(got)
+	case c.Bool("bench"):
+		return printLaunchBench(out, got, c.Int("size"))
+	case kind == "sim":
+		return printProfiles(out, got, c.Int("size"))
+	}
+	return printLaunches(out, got, c.Int("size"))
+}
+
+// at is the value below which a share of the values lies.
+func at(v []float64, share float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	s := slices.Sorted(slices.Values(v))
+	return s[int(share*float64(len(s)-1)+0.5)]
+}
+
+// roofline is the least time of a launch in microseconds by its FLOPs and its
+// traffic, at the rates that the probes reached.
+func roofline(m *cuda.Measured, l *cuda.Measurement) float64 {
+	return 1e6 * max(float64(l.FLOPs)/m.MathRate, float64(l.Bytes)/m.CopyRate)
+}
+
+func printLaunches(out io.Writer, m *cuda.Measured, size int) error {
+	fmt.Fprintf(out, "%s (%s), %dx%d; measured now: %.0f TFLOP/s fp16 at %.0f MHz, copy %.2f TB/s\n", m.Device.Name, m.Device.Detail, size, size, m.MathRate/1e12, m.ClockMHz, m.CopyRate/1e12)
+	fmt.Fprintf(out, "us: medians; in order: in its place in the iteration; hot: repeated; cold: caches full of something else; of floor: the time that FLOPs or bytes need at those rates, as a share of hot\n\n")
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "in order\thot\tp10\tp90\tcold\tTFLOP/s\tGB/s\tof floor\t  kernel\tlayer\t")
+	sum := 0.0
+	for i := range m.Launches {
+		l := &m.Launches[i]
+		hot := at(l.Hot, 0.5)
+		mark := ""
+		if l.Chosen {
+			sum += at(l.InOrder, 0.5)
+		} else {
+			mark = "(not in use) "
+		}
+		fmt.Fprintf(t, "%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f %%\t  %s%s\t%s\t\n", at(l.InOrder, 0.5), hot, at(l.Hot, 0.1), at(l.Hot, 0.9), at(l.Cold, 0.5),
+			float64(l.FLOPs)/hot/1e6, float64(l.Bytes)/hot/1e3, 100*roofline(m, l)/hot, mark, l.Kernel, l.Layer)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\niteration by its graph: median %.1f us, p10 %.1f, p90 %.1f; sum of the launches in order %.1f us\n", at(m.Iteration, 0.5), at(m.Iteration, 0.1), at(m.Iteration, 0.9), sum)
+	return err
+}
+
+// printProfiles prints what the simulated device counted.
+func printProfiles(out io.Writer, m *cuda.Measured, size int) error {
+	fmt.Fprintf(out, "%s (%s), %dx%d: a profile, no times: nothing here ran on a GPU\n\n", m.Device.Name, m.Device.Detail, size, size)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "blocks\twarp instr\tlanes\tsectors/request\twavefronts/ideal\tblocks/SM\tFLOP/B\t  kernel\tlayer\t  compiled to\t")
+	figures := kernels.Figures()
+	for i := range m.Launches {
+		l := &m.Launches[i]
+		p := l.Profile
+		fmt.Fprintf(t, "%d\t%d\t%.0f %%\t%.2f\t%.3f\t%d\t%.0f\t  %s\t%s\t  %s\t\n", l.Grid[0]*l.Grid[1]*l.Grid[2], p.WarpInstrs, 100*p.SIMD, p.SectorsPerReq, p.Conflicts, p.Occupancy.Blocks,
+			float64(l.FLOPs)/float64(l.Bytes), l.Kernel, l.Layer, figures[l.Kernel])
+	}
+	return t.Flush()
+}
+
+// printLaunchBench prints one line a launch, kind of time and round.
+func printLaunchBench(out io.Writer, m *cuda.Measured, size int) error {
+	name := func(s string) string { return strings.Join(strings.Fields(s), "_") }
+	for _, l := range m.Launches {
+		for kind, times := range map[string][]float64{"in-order": l.InOrder, "hot": l.Hot, "cold": l.Cold} {
+			for _, us := range times {
+				if _, err := fmt.Fprintf(out, "BenchmarkLaunch/size=%d/precision=%s/%s/%s/%s 1 %.0f ns/op\n", size, m.Precision, name(l.Layer), l.Kernel, kind, 1e3*us); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, us := range m.Iteration {
+		if _, err := fmt.Fprintf(out, "BenchmarkIteration/size=%d/precision=%s 1 %.0f ns/op\n", size, m.Precision, 1e3*us); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list prints the kernels.
+func list(c *cli.Context, out io.Writer) error {
+	if c.NArg() > 0 {
+		return fmt.Errorf("list: takes no arguments, got %q", c.Args().First())
+	}
+	figures := kernels.Figures()
+	var specs []*kernels.Spec
+	for _, s := range kernels.All {
+		specs = append(specs, s)
+	}
+	slices.SortFunc(specs, func(a, b *kernels.Spec) int { return strings.Compare(a.Module+a.Entry, b.Module+b.Entry) })
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "KERNEL\tSOURCE\tFOR\tTHREADS\tCLUSTER\tDYNAMIC SHARED\tCOMPILED TO")
+	for _, s := range specs {
+		fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", s.Entry, s.Module, s.Arch, s.Threads, max(s.Cluster, 1), s.Shared, figures[s.Entry])
+	}
+	return t.Flush()
+}
+
+// compare prints two measurements side by side.
+func compare(c *cli.Context, out io.Writer) error {
+	if c.NArg() != 2 {
+		return fmt.Errorf("compare: give two outputs of --json, got %d", c.NArg())
+	}
+	var runs [2]cuda.Measured
+	for i := range runs {
+		b, err := os.ReadFile(c.Args().Get(i))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(b, &runs[i]); err != nil || len(runs[i].Launches) == 0 {
+			return fmt.Errorf("%s: is no output of kernelbench --json", c.Args().Get(i))
+		}
+	}
+	for _, r := range runs {
+		fmt.Fprintf(out, "%s (%s, %s), %.0f TFLOP/s, copy %.2f TB/s\n", r.Device.Name, r.Device.Detail, r.Precision, r.MathRate/1e12, r.CopyRate/1e12)
+	}
+	old := map[string]cuda.Measurement{}
+	for _, l := range runs[0].Launches {
+		old[l.Layer+" "+l.Kernel] = l
+		if _, ok := old[l.Layer]; !ok && l.FLOPs > 0 && l.Chosen {
+			old[l.Layer] = l
+		}
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\nold us\tnew us\tnew/old\t  layer\told kernel\tnew kernel\t")
+	row := func(a, b []float64, rest string) {
+		fmt.Fprintf(t, "%.1f\t%.1f\t%.3f\t  %s\t\n", at(a, 0.5), at(b, 0.5), at(b, 0.5)/at(a, 0.5), rest)
+	}
+	missing := 0
+	for _, l := range runs[1].Launches {
+		o, ok := old[l.Layer+" "+l.Kernel]
+		if !ok && l.Chosen && l.FLOPs > 0 {
+			o, ok = old[l.Layer]
+		}
+		if !ok || len(o.Hot) == 0 || len(l.Hot) == 0 {
+			missing++
+			continue
+		}
+		row(o.Hot, l.Hot, l.Layer+"\t"+o.Kernel+"\t"+l.Kernel)
+	}
+	if len(runs[0].Iteration) > 0 && len(runs[1].Iteration) > 0 {
+		row(runs[0].Iteration, runs[1].Iteration, "iteration by its graph\t\t")
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if missing > 0 {
+		fmt.Fprintf(out, "%d launches are not in both, or have no times\n", missing)
+	}
+	return nil
+}

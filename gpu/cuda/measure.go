@@ -1,0 +1,343 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/kernels"
+)
+
+// Measure times every launch of a program that has run, on its own data: open
+// the device with Check, so that every array keeps its values. A kernel that is
+// not the one in use is timed only if it gives the same bits.
+func Measure(ctx context.Context, dev gpu.Device, run gpu.Runner, opt MeasureOptions) (*Measured, error) {
+	d, ok := dev.(*Device)
+	r, ok2 := run.(*runner)
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("measure %s: not a CUDA device: %w", dev.Info().Kind, gpu.ErrUnsupported)
+	}
+	m := &measurer{r: r, opt: opt, out: &Measured{Device: d.info, Precision: d.opt.Precision.String()}}
+	if err := d.do(func() error { return m.measure(ctx) }); err != nil {
+		return nil, report(err)
+	}
+	return m.out, nil
+}
+
+type measurer struct {
+	r          *runner
+	opt        MeasureOptions
+	out        *Measured
+	begin, end cu.Event
+	flush      cu.DevicePtr // fills the second-level cache
+	flushBytes int64
+}
+
+func (m *measurer) measure(ctx context.Context) (err error) {
+	if driver.Simulated() == nil {
+		for _, e := range []*cu.Event{&m.begin, &m.end} {
+			if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
+				return wrap("make an event", err)
+			}
+			defer func() { _ = cu.DestroyEvent(e) }()
+		}
+		l2, err := m.r.d.dev.Attribute(cu.L2CacheSize)
+		if err != nil {
+			return wrap("ask for the size of the cache", err)
+		}
+		m.flushBytes = max(2*int64(l2), 64<<20)
+		if m.flush, err = cu.MemAlloc(m.flushBytes); err != nil {
+			return wrap("allocate", err)
+		}
+		defer func() { _ = cu.MemFree(m.flush) }()
+		if err := m.probe(); err != nil {
+			return err
+		}
+		if err := m.iteration(ctx); err != nil {
+			return err
+		}
+	}
+	for i, s := range m.r.l.steps {
+		for j := range s.launches {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			entries := []string{s.launches[j].spec.Entry}
+			if v := s.variants; v != nil && v.at == j && m.opt.Every {
+				for _, e := range v.entries {
+					if e != entries[0] {
+						entries = append(entries, e)
+					}
+				}
+			}
+			for k, e := range entries {
+				la := s.launches[j]
+				if k > 0 {
+					la = s.variants.launch(e)
+				}
+				if m.opt.Match != nil && !m.opt.Match.MatchString(s.name()) && !m.opt.Match.MatchString(e) {
+					continue
+				}
+				if err := m.launch(i, j, k == 0, &la); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// timed is how long f takes on the stream, in microseconds.
+func (m *measurer) timed(f func() error) (float64, error) {
+	if err := wrap("record an event", m.begin.Record(m.r.d.stream)); err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	if err := wrap("record an event", m.end.Record(m.r.d.stream)); err != nil {
+		return 0, err
+	}
+	if err := wrap("wait", m.end.Synchronize()); err != nil {
+		return 0, err
+	}
+	ms, err := m.begin.Elapsed(m.end)
+	return 1e3 * ms, wrap("read an event", err)
+}
+
+// iteration times the graph, ten launches a round.
+func (m *measurer) iteration(ctx context.Context) error {
+	const n = 10
+	for round := range m.opt.Rounds + 1 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		us, err := m.timed(func() error {
+			for range n {
+				if err := m.r.graph.launch(m.r.d.stream); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if round > 0 {
+			m.out.Iteration = append(m.out.Iteration, us/n)
+		}
+	}
+	return nil
+}
+
+// launch measures one launch of step i.
+func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
+	s := m.r.l.steps[i]
+	x := Measurement{
+		Layer: s.name(), Kernel: la.spec.Entry, Chosen: chosen, Grid: la.grid, Threads: la.spec.Threads, Shared: la.spec.Shared,
+		Bytes: m.r.traffic(s, la),
+	}
+	if s.variants == nil && j == 0 || s.variants != nil && s.variants.at == j {
+		x.FLOPs = s.flops()
+	}
+	product := s.variants != nil && s.variants.at == j // the rest counts, or accumulates
+	var want []byte
+	if product {
+		if err := m.r.launch(i, &s.launches[j]); err != nil {
+			return err
+		}
+		var err error
+		if want, err = m.outputs(s); err != nil {
+			return err
+		}
+	}
+	again := func() error { return m.r.launch(i, la) }
+	if err := again(); err != nil {
+		return err
+	}
+	if err := wrap("run "+la.spec.Entry, m.r.d.stream.Synchronize()); err != nil {
+		return err
+	}
+	if sd := driver.Simulated(); sd != nil {
+		x.Profile = sd.Profile()
+	}
+	if product {
+		got, err := m.outputs(s)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%s gives other bits than %s for %s, so nothing is timed", la.spec.Entry, s.launches[j].spec.Entry, s.name())
+		}
+	}
+	if driver.Simulated() == nil {
+		if err := m.times(&x, i, j, again); err != nil {
+			return err
+		}
+	}
+	m.out.Launches = append(m.out.Launches, x)
+	return nil
+}
+
+// times fills in the three kinds of times.
+func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
+	const n = 10
+	for round := range m.opt.Rounds + 1 {
+		for k := range m.r.l.steps[:i] { // the steps before leave caches as in an iteration
+			if k < i-2 {
+				continue
+			}
+			for l := range m.r.l.steps[k].launches {
+				if err := m.r.launch(k, &m.r.l.steps[k].launches[l]); err != nil {
+					return err
+				}
+			}
+		}
+		for l := range j {
+			if err := m.r.launch(i, &m.r.l.steps[i].launches[l]); err != nil {
+				return err
+			}
+		}
+		inOrder, err := m.timed(again)
+		if err != nil {
+			return err
+		}
+		hot, err := m.timed(func() error {
+			for range n {
+				if err := again(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := wrap("fill the cache", cu.MemsetD8Async(m.flush, 0, m.flushBytes, m.r.d.stream)); err != nil {
+			return err
+		}
+		cold, err := m.timed(again)
+		if err != nil {
+			return err
+		}
+		if round > 0 {
+			x.InOrder, x.Hot, x.Cold = append(x.InOrder, inOrder), append(x.Hot, hot/n), append(x.Cold, cold)
+		}
+	}
+	return nil
+}
+
+// outputs are the bytes of what a step with a product writes.
+func (m *measurer) outputs(s *step) ([]byte, error) {
+	var all []byte
+	for _, b := range s.out {
+		v := make([]byte, m.r.l.bytes(b))
+		if err := wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&v[0]), m.r.span(m.r.l.span[b]), int64(len(v)))); err != nil {
+			return nil, err
+		}
+		all = append(all, v...)
+	}
+	return all, nil
+}
+
+// traffic is the bytes of every array of a launch, once; twice for those that
+// are read and written.
+func (r *runner) traffic(s *step, la *launch) (n int64) {
+	written := map[*gpu.Buffer]bool{}
+	for _, b := range s.out {
+		written[b] = true
+	}
+	seen := map[argument]bool{}
+	for _, a := range la.args {
+		if a.where == inMap {
+			a = a.tensor.of
+		}
+		if seen[a] {
+			continue
+		}
+		seen[a] = true
+		switch a.where {
+		case inBuffer:
+			n += r.l.bytes(a.buf)
+			if written[a.buf] && a.buf.Role == gpu.State {
+				n += r.l.bytes(a.buf)
+			}
+		case inWeights:
+			n += a.weight.bytes
+		case inScratch:
+			n += s.scratch
+		case scalar, inTable, inScale, inMap:
+		}
+	}
+	return n
+}
+
+// probe measures what the device does at most.
+func (m *measurer) probe() error {
+	d := m.r.d
+	half := uint64(m.flushBytes / 2 / 16 * 16)
+	run := func(entry string, blocks int, args ...uint64) func() error {
+		spec := kernels.All[entry]
+		k := kernelLaunch{f: d.functions[entry], grid: [3]int{blocks, 1, 1}, block: [3]int{spec.Threads, 1, 1}, shared: spec.Shared}
+		for i, a := range args {
+			k.params = append(k.params, append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&a)), spec.Args[i].Bytes())...))
+		}
+		return func() error { return k.enqueue(d.stream) }
+	}
+	best := func(f func() error) (us float64, err error) {
+		for range max(m.opt.Rounds, 5) {
+			t, err := m.timed(f)
+			if err != nil {
+				return 0, err
+			}
+			if us == 0 || t < us {
+				us = t
+			}
+		}
+		return us, nil
+	}
+	// Operands that are no zeros: half of the values of an activation are.
+	operands := make([]byte, 48<<10)
+	for i := range operands {
+		if i/2%2 == 0 {
+			operands[i] = byte(0x2c + i*i*37%9)
+		}
+	}
+	if err := upload(m.flush, operands); err != nil {
+		return err
+	}
+	x, y := uint64(m.flush), uint64(m.flush)+half
+	us, err := best(run("probe_copy_f32", int((half/4+4095)/4096), y, x, half/4))
+	if err != nil {
+		return err
+	}
+	m.out.CopyRate = 2 * float64(half) / us * 1e6
+	const rounds = 1 << 14
+	blocks := 8 * d.target.sms
+	clocks := y + half - 64
+	if us, err = best(run("probe_mma_f16", blocks, y, x, clocks, rounds)); err != nil {
+		return err
+	}
+	m.out.MathRate = float64(blocks) * 4 * 32768 * rounds / us * 1e6
+	var c [2]uint64
+	if err := wrap("read the clock", cu.MemcpyDtoH(unsafe.Pointer(&c), cu.DevicePtr(clocks), 16)); err != nil {
+		return err
+	}
+	if c[1] > 0 {
+		m.out.ClockMHz = 1e3 * float64(c[0]) / float64(c[1])
+	}
+	if d.target.hopper {
+		if us, err = best(run("probe_wgmma_f16", d.target.sms, y, x, rounds)); err != nil {
+			return err
+		}
+		m.out.MathRate = float64(d.target.sms) * 4194304 * rounds / us * 1e6
+	}
+	return nil
+}
