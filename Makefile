@@ -13,7 +13,7 @@ CUDA     := CGO_CFLAGS="-I$(CURDIR)/$(dir $(CUDA_H))"
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-cuda test-gpu cross lint fmt check fuzz cover samples parity ptx ptx-check headers bench-sim
+.PHONY: help build demo test test-cuda test-gpu cross lint fmt check fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ test: ## run every test, and cross-build without a C compiler
 	@$(MAKE) --no-print-directory test-cuda cross
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -tags cuda -short -timeout 30m ./gpu/cuda/... ./cmd/stylize; \
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -tags cuda -short -timeout 30m ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench; \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
@@ -46,11 +46,17 @@ FORCE:
 headers: ## install the CUDA 12.9 headers into .cuda12
 	@[ -f $(CUDA_H) ] || $(PIP) --target .cuda12 nvidia-cuda-runtime-cu12==12.9.79 || true
 
-ptx: ## compile every CUDA source to PTX (installs the compiler into .cuda, 104 MB)
+ptx: ## compile every CUDA source to PTX (installs the compiler into .cuda, 108 MB)
 	$(GO) run ./tools/ptx -fetch
 
 ptx-check: ## prove that the committed PTX is what the sources compile to
 	$(GO) run ./tools/ptx -check
+
+baseline: build ## measure this program and PyTorch on the GPU of this machine (files in bin/baseline)
+	tools/baseline/run.sh
+
+readme-bench: ## write the GPU table of the README from testdata/measurements
+	python3 tools/baseline/table.py --readme README.md
 
 bench-sim: ## speed of the simulator, one core
 	$(GO) test ./gpu/sim -run '^$$' -bench . -benchtime 2s
@@ -61,7 +67,7 @@ cross: ## build for every platform without a C compiler
 
 lint: headers ## run the linters (downloads and builds golangci-lint the first time)
 	$(GO) run $(LINT) run ./...
-	$(CUDA) $(GO) run $(LINT) run --build-tags cuda ./gpu/cuda/... ./cmd/stylize
+	$(CUDA) $(GO) run $(LINT) run --build-tags cuda ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench
 
 fmt: ## format Go and C sources
 	gofmt -w $$(git ls-files '*.go')

@@ -5,10 +5,12 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 )
 
@@ -53,5 +55,45 @@ func TestCompare(t *testing.T) {
 	}
 	if strings.Count(out, "0.500") != 2 || !strings.Contains(out, "iteration") {
 		t.Errorf("half the time twice:\n%s", out)
+	}
+}
+
+// The README's table is made of what --json prints and of PyTorch's files.
+func TestTable(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3, which makes the table")
+	}
+	dir := t.TempDir()
+	write := func(name string, v any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ours-fp16.json", cuda.Measured{
+		Device: gpu.Info{Name: "a GPU", Detail: "sm_90"}, CopyRate: 4e12, MathRate: 8e14, ClockMHz: 1700, Iteration: []float64{800, 790, 810},
+		Launches: []cuda.Measurement{
+			{Layer: "conv3x3_fprop conv3_2 (n=1) … relu_fwd", Kernel: "k", Chosen: true, FLOPs: 1, Hot: []float64{31, 30, 32}},
+			{Layer: "conv3x3_dgrad conv3_2 (n=1) … relu_bwd", Kernel: "k", Chosen: true, FLOPs: 1, Hot: []float64{33, 33, 33}},
+		},
+	})
+	type o = map[string]any
+	write("torch.json", o{"iterations": []o{
+		{"precision": "fp16", "ms_median": 1.6, "finite": true}, {"precision": "fp16", "ms_median": 1.2, "finite": true},
+		{"precision": "fp16", "ms_median": 0.1, "finite": false}, {"precision": "article", "ms_median": 4.0, "finite": true},
+	}})
+	write("layers-fp16.json", o{"layers": []o{{"layer": "conv3_2", "fprop_us": 35.0, "dgrad_us": 36.5}}})
+	out, err := exec.Command(python, "../../tools/baseline/table.py", dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, want := range []string{"| 512x512 fp16 | 0.800 | 1.200 | 1.50x | 4.000 | 5.00x |", "| conv3_2 | 31.0 | 35.0 | 33.0 | 36.5 |", "a GPU (sm_90), 1700 MHz"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
 }

@@ -65,29 +65,31 @@ func TestHopperSimulated(t *testing.T) {
 				}
 				t.Run(tile.Wgmma(p.element())+"/"+m.String(), func(t *testing.T) {
 					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p}) // few: blocks take several tiles
-					force(d, tile)
-					worst, n := 0.0, 0
-					for i, c := range kerneltest.Cases() {
-						if c.Ints || c.Group == "vgg" && testing.Short() || !usesTile(t, d, c, tile) {
-							continue
-						}
-						c.Tol, c.Rounded = allowed[p], true
-						t.Run(c.String(), func(t *testing.T) { worst = max(worst, kerneltest.RunCase(t, d, c, uint64(i+1))) })
-						n++
-					}
-					t.Logf("%d cases, worst relative L2 %.2g of %.0e allowed", n, worst, allowed[p])
-					if n < 15 {
-						t.Errorf("only %d cases come to this kernel", n)
-					}
+					runHopper(t, d, tile)
 				})
 			}
 		}
 	}
 }
 
-// force makes a device use a tile wherever that is possible.
-func force(d *Device, tile kernels.Tile) {
-	d.target.only = tile.Wgmma(d.opt.Precision.element())
+// runHopper runs every case that has a convolution which suits a tile, with it.
+func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
+	t.Helper()
+	p := d.opt.Precision
+	d.target.only = tile.Wgmma(p.element())
+	worst, n := 0.0, 0
+	for i, c := range kerneltest.Cases() {
+		if c.Ints || c.Group == "vgg" && testing.Short() || !usesTile(t, d, c, tile) {
+			continue
+		}
+		c.Tol, c.Rounded = allowed[p], true
+		t.Run(c.String(), func(t *testing.T) { worst = max(worst, kerneltest.RunCase(t, d, c, uint64(i+1))) })
+		n++
+	}
+	t.Logf("%d cases, worst relative L2 %.2g of %.0e allowed", n, worst, allowed[p])
+	if n < 15 {
+		t.Errorf("only %d cases come to this kernel", n)
+	}
 }
 
 // usesTile reports whether a case is lowered to a kernel with this tile.

@@ -22,6 +22,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/sim/conform"
+	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 )
@@ -35,7 +36,16 @@ var (
 // REQUIRE_GPU is 1: make test-gpu sets it.
 func onGPU(tb testing.TB, p Precision) *Device {
 	tb.Helper()
-	d, err := Open(Options{Precision: p, Check: *separate})
+	return openGPU(tb, Options{Precision: p})
+}
+
+func openGPU(tb testing.TB, o Options) *Device {
+	tb.Helper()
+	o.Check = *separate
+	d, err := Open(o)
+	if errors.Is(err, gpu.ErrUnsupported) && o.Kernels == "sm90a" {
+		tb.Skipf("not a Hopper GPU: %v", err)
+	}
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
 			tb.Fatalf("REQUIRE_GPU is 1: %v", err)
@@ -50,10 +60,27 @@ func onGPU(tb testing.TB, p Precision) *Device {
 	return d
 }
 
-// The whole case table on a GPU, in every precision.
+// The whole case table on a GPU, in every precision, with the portable kernels.
 func TestKernelsGPU(t *testing.T) {
 	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
-		t.Run(p.String(), func(t *testing.T) { kerneltest.RunWithin(t, onGPU(t, p), allowed[p]) })
+		t.Run(p.String(), func(t *testing.T) {
+			kerneltest.RunWithin(t, openGPU(t, Options{Precision: p, Kernels: "sm80"}), allowed[p])
+		})
+	}
+}
+
+// Every case that Hopper's kernels take, with every tile, on one.
+func TestHopperGPU(t *testing.T) {
+	for _, p := range []Precision{FP16, TF32, BF16} {
+		t.Run(p.String(), func(t *testing.T) {
+			d := openGPU(t, Options{Precision: p, Kernels: "sm90a"})
+			for _, sms := range []int{d.target.sms, 2} { // few: blocks take several tiles
+				d.target.sms = sms
+				for _, tile := range kernels.Tiles {
+					t.Run(fmt.Sprintf("%s on %d", tile.Wgmma(p.element()), sms), func(t *testing.T) { runHopper(t, d, tile) })
+				}
+			}
+		})
 	}
 }
 
@@ -150,9 +177,12 @@ func TestTransferGPU(t *testing.T) {
 // from the first launch to the last row of losses, over iterations.
 func BenchmarkIterationGPU(b *testing.B) {
 	const size = 512
-	for _, p := range []Precision{FP16, BF16, TF32, FP32} {
-		b.Run(p.String(), func(b *testing.B) {
-			d := onGPU(b, p)
+	for _, o := range []Options{
+		{Precision: FP16, Kernels: "sm90a", Choices: &Choices{}}, {Precision: BF16, Kernels: "sm90a"}, {Precision: TF32, Kernels: "sm90a"},
+		{Precision: FP16, Kernels: "sm80", Choices: &Choices{}}, {Precision: TF32, Kernels: "sm80"}, {Precision: FP32},
+	} {
+		b.Run(fmt.Sprint(o.Precision, o.Kernels), func(b *testing.B) {
+			d := openGPU(b, o)
 			run := func(n int) {
 				s := session(b, d, size, size, n, nil)
 				defer s.Close()

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 mkdir -p "${1:-bin/gpu}"
 dir=$(cd "${1:-bin/gpu}" && pwd)
-steps=${STEPS:-about kernels bits transfer conformance bench figures memcheck racecheck synccheck initcheck}
+steps=${STEPS:-about kernels hopper bits transfer conformance bench figures memcheck racecheck synccheck initcheck}
 limit=${STEP_TIMEOUT:-300}
 failed=()
 export REQUIRE_GPU=1
@@ -39,11 +39,12 @@ gotest() { local name=$1; shift; step "$name" "$root/bin/cuda.test" -test.v -tes
 # every buffer is an allocation of its own, so that memcheck sees its ends.
 sanitize() {
   step "$1" compute-sanitizer --tool "$1" --error-exitcode 9 "$root/bin/cuda.test" -test.short -separate \
-    -test.timeout 0 -test.run '^TestKernelsGPU$/^(fp16|fp32)$' -test.v
+    -test.timeout 0 -test.run '^Test(Kernels|Hopper)GPU$/^(fp16|fp32)$' -test.v
 }
 
 step about nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
 gotest kernels -test.run '^TestKernelsGPU$'
+gotest hopper -test.run '^TestHopperGPU$'
 gotest bits -test.short -test.run '^TestSameBitsAsSimulator$'
 gotest transfer -test.run '^TestTransferGPU$'
 gotest conformance -test.run '^TestConformanceGPU$' -record "$dir/conformance.json.zst"

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Measures this program and PyTorch on this machine's GPU, side by side. Needs bin/kernelbench (make build, where Go is;
+# copy the tree with bin/), python3 with torch, and no network:
+#   tools/baseline/run.sh [DIR]
+# DIR (bin/baseline) gets one file a step; commit them as testdata/measurements/DATE-DEVICE/, then make readme-bench.
+# STEPS picks steps by name; STEP_TIMEOUT (400) is in seconds. Ours is measured before and behind PyTorch's.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+dir=${1:-bin/baseline}
+mkdir -p "$dir"
+steps=${STEPS:-about ours-fp16 ours-tf32 ours-sm80 ours-256 ours-1024 ours-2048 ceilings layers-fp16 layers-tf32 parity torch ours-fp16-again}
+limit=${STEP_TIMEOUT:-400}
+failed=()
+[ -x bin/kernelbench ] || { echo "bin/kernelbench is missing: make build, on a machine with Go" >&2; exit 2; }
+command -v nvidia-smi >/dev/null || { echo "no NVIDIA driver on this machine (nvidia-smi is not there)" >&2; exit 2; }
+
+# step NAME FILE COMMAND...: the command's output goes to FILE, its complaints to NAME.err
+step() {
+  local name=$1 file=$2 from=$SECONDS status=ok
+  shift 2
+  case " $steps " in *" $name "*) ;; *) return ;; esac
+  timeout --kill-after=10 "$limit" "$@" >"$dir/$file" 2>"$dir/$name.err" || status=FAILED
+  [ "$status" = ok ] || { failed+=("$name"); tail -n 5 "$dir/$name.err" | sed 's/^/    /'; }
+  [ -s "$dir/$name.err" ] || rm -f "$dir/$name.err"
+  printf '%-16s %s in %d s\n' "$name" "$status" $((SECONDS - from))
+}
+ours() { local name=$1; shift; step "ours-$name" "ours-$name.json" bin/kernelbench --device cuda --json --rounds 15 "$@"; }
+torch() { local name=$1; shift; step "$name" "$name.log" python3 -u tools/baseline/torch_gpu.py --json "$dir/$name.json" "$@"; }
+
+step about about.csv nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
+ours fp16 --every
+ours tf32 --precision tf32
+ours sm80 --kernels sm80
+for size in 256 1024 2048; do ours $size --size $size --match conv3_2; done
+torch ceilings --ceilings
+torch layers-fp16 --layers --precision fp16
+torch layers-tf32 --layers --precision tf32
+torch parity --parity --precision fp16
+torch torch --all --iters 200
+ours fp16-again
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "failed: ${failed[*]} (files in $dir)" >&2
+  exit 1
+fi
+python3 tools/baseline/table.py "$dir"
