@@ -167,7 +167,7 @@ var All = func() map[string]*Spec {
 	for _, e := range []string{"f16", "bf16", "tf32"} {
 		for _, t := range Tiles {
 			entry := t.Wgmma(e)
-			add("conv3x3_wgmma", entry, 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
+			add("conv3x3_wgmma_"+e, entry, 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
 			s := m[entry]
 			s.Arch, s.Tile, s.Overlaps, s.Cluster, s.Shared = "sm90a", t, true, t.Multicast*t.Split, t.shared(2)
 			if e == "tf32" {

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
@@ -38,7 +39,8 @@ type Device struct {
 	dev       cu.Device
 	ctx       cu.CUContext
 	stream    cu.Stream
-	modules   []*module
+	sources   map[string]string  // PTX by module and architecture
+	modules   map[string]*module // those that were compiled
 	functions map[string]cu.Function
 	info      gpu.Info
 	cc        int
@@ -49,8 +51,7 @@ type Device struct {
 	closed  bool
 	lost    bool // a kernel failed: the context answers nothing but its error
 	weights map[weightKey]*uploaded
-	ptx     []string // what was loaded
-	key     string   // of the device in Choices
+	key     string // of the device in Choices: what they depend on
 }
 
 // uploaded is a packed constant on the device, shared by programs.
@@ -75,7 +76,7 @@ func Open(opt Options) (*Device, error) {
 	} else if err := driver.Native(); err != nil {
 		return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
 	}
-	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
+	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
 	d.done.Go(func() {
 		runtime.LockOSThread() // the context is current to this thread alone
 		for {
@@ -162,7 +163,7 @@ func (d *Device) open() error {
 	return d.load()
 }
 
-// load compiles the kernels.
+// load picks the kernels.
 func (d *Device) load() error {
 	archs := []string{"sm80"}
 	hopper := d.cc == 90 && cu.Version() >= hopperDriver
@@ -187,29 +188,49 @@ func (d *Device) load() error {
 	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, hopper: hopper, sms: sms}
 	d.target.tuned = func(layer string) string { return d.opt.Choices.get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
+	h := sha256.New()
 	for _, arch := range archs {
 		mods, err := kernels.Modules(arch)
 		if err != nil {
 			return err
 		}
 		for _, m := range mods {
-			mod, err := loadModule(m.Name+"."+arch, m.PTX)
-			if err != nil {
-				return err
-			}
-			d.modules = append(d.modules, mod)
-			d.ptx = append(d.ptx, m.PTX)
-			for _, s := range kernels.All {
-				if s.Module == m.Name && s.Arch == arch {
-					if d.functions[s.Entry], err = mod.function(s.Entry); err != nil {
-						return err
-					}
-				}
-			}
+			d.sources[m.Name+"."+arch] = m.PTX
+			fmt.Fprintf(h, "%d\n%s", len(m.PTX), m.PTX)
+		}
+		if _, err := d.function(kernels.All[smallest[arch]]); err != nil {
+			return err
 		}
 	}
-	d.key = d.choicesKey()
+	d.key = fmt.Sprintf("%s, sm_%d, %d multiprocessors, driver %d, kernels %.6x", d.info.Name, d.cc, sms, cu.Version(), h.Sum(nil))
 	return nil
+}
+
+// smallest is an entry of the smallest module of an architecture: loading it at
+// Open tells whether the driver takes our PTX at all.
+var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90a": "probe_wgmma_f16"}
+
+// function finds an entry, and compiles its module when it is the first of it
+// that is needed: a precision needs few of them.
+func (d *Device) function(s *kernels.Spec) (cu.Function, error) {
+	if f, ok := d.functions[s.Entry]; ok {
+		return f, nil
+	}
+	name := s.Module + "." + s.Arch
+	mod := d.modules[name]
+	if mod == nil {
+		var err error
+		if mod, err = loadModule(name, d.sources[name]); err != nil {
+			return cu.Function{}, err
+		}
+		d.modules[name] = mod
+	}
+	f, err := mod.function(s.Entry)
+	if err != nil {
+		return cu.Function{}, err
+	}
+	d.functions[s.Entry] = f
+	return f, allowShared(f, s.Shared)
 }
 
 // Info describes the device.

@@ -246,6 +246,9 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 			}
 			params = append(params, b)
 		}
+		if err := allowShared(f, c.Shared); err != nil {
+			return err
+		}
 		la := kernelLaunch{f: f, grid: [3]int{c.Grid.X, 1, 1}, block: [3]int{c.Block.X, 1, 1}, shared: c.Shared, params: params}
 		if err := la.enqueue(o.d.stream); err != nil {
 			return err

@@ -285,7 +285,11 @@ func (m *measurer) probe() error {
 	half := uint64(m.flushBytes / 2 / 16 * 16)
 	run := func(entry string, blocks int, args ...uint64) func() error {
 		spec := kernels.All[entry]
-		k := kernelLaunch{f: d.functions[entry], grid: [3]int{blocks, 1, 1}, block: [3]int{spec.Threads, 1, 1}, shared: spec.Shared}
+		f, err := d.function(spec)
+		if err != nil {
+			return func() error { return err }
+		}
+		k := kernelLaunch{f: f, grid: [3]int{blocks, 1, 1}, block: [3]int{spec.Threads, 1, 1}, shared: spec.Shared}
 		for i, a := range args {
 			k.params = append(k.params, append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&a)), spec.Args[i].Bytes())...))
 		}

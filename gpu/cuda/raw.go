@@ -40,6 +40,15 @@ type kernelLaunch struct {
 	params      [][]byte
 }
 
+// allowShared lets a function have more dynamic shared memory than every GPU has.
+func allowShared(f cu.Function, bytes int) error {
+	if bytes <= 48<<10 {
+		return nil
+	}
+	fn := *(*C.CUfunction)(unsafe.Pointer(&f))
+	return result("ask for shared memory", C.cuFuncSetAttribute(fn, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes)))
+}
+
 func (l *kernelLaunch) enqueue(s cu.Stream) error {
 	ptrs := (*[1 << 10]unsafe.Pointer)(C.calloc(C.size_t(len(l.params)+1), C.size_t(unsafe.Sizeof(uintptr(0)))))
 	defer C.free(unsafe.Pointer(ptrs))
@@ -50,11 +59,6 @@ func (l *kernelLaunch) enqueue(s cu.Stream) error {
 		ptrs[i] = cell
 	}
 	fn := *(*C.CUfunction)(unsafe.Pointer(&l.f))
-	if l.shared > 48<<10 {
-		if err := result("ask for shared memory", C.cuFuncSetAttribute(fn, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(l.shared))); err != nil {
-			return err
-		}
-	}
 	if l.overlaps {
 		return result("launch", C.launch_overlapping(fn, C.uint(l.grid[0]), C.uint(l.grid[1]), C.uint(l.grid[2]),
 			C.uint(l.block[0]), C.uint(l.block[1]), C.uint(l.block[2]), C.uint(l.shared), stream(s), &ptrs[0]))

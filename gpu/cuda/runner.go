@@ -91,6 +91,13 @@ func (r *runner) build(p *gpu.Program) error {
 			return err
 		}
 	}
+	for _, s := range r.l.steps { // modules cannot be loaded during a capture
+		for _, la := range s.launches {
+			if _, err := r.d.function(la.spec); err != nil {
+				return err
+			}
+		}
+	}
 	var err error
 	r.graph, err = capture(r.d.stream, r.enqueue)
 	return err
@@ -176,14 +183,17 @@ func (r *runner) enqueue() error {
 
 // launch enqueues a launch of step i.
 func (r *runner) launch(i int, la *launch) error {
+	f, err := r.d.function(la.spec)
+	if err != nil {
+		return err
+	}
 	k := kernelLaunch{
-		f: r.d.functions[la.spec.Entry], grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
+		f: f, grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
 		shared: la.spec.Shared, overlaps: la.spec.Overlaps && r.d.overlaps,
 	}
 	for j, a := range la.args {
 		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Args[j].Bytes())]
 		if a.where == inMap {
-			var err error
 			if bytes, err = r.encodeTensor(a.tensor, r.value(i, a.tensor.of)); err != nil {
 				return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
 			}

@@ -3,23 +3,12 @@
 package cuda
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"slices"
 
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
 )
-
-// choicesKey names what a choice depends on: the device, its driver, the PTX.
-func (d *Device) choicesKey() string {
-	h := sha256.New()
-	for _, p := range d.ptx {
-		fmt.Fprintf(h, "%d\n%s", len(p), p)
-	}
-	return fmt.Sprintf("%s, sm_%d, %d multiprocessors, driver %d, kernels %.6x", d.info.Name, d.cc, d.target.sms, cu.Version(), h.Sum(nil))
-}
 
 // rounds are how often each candidate is timed, in turn with the others, after
 // one that warms up; and launches how often it runs each time. The simulated

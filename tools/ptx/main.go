@@ -129,15 +129,21 @@ func build(bin string, sources []string, dst string, check bool) error {
 			return err
 		}
 		for _, a := range archs {
-			name := strings.TrimSuffix(filepath.Base(src), ".cu") + "." + strings.ReplaceAll(a.arch, "_", "") + ".ptx"
-			ptx, figures, err := compile(bin, src, a)
-			if err != nil {
-				return err
-			}
-			wanted[name] = ptx
-			lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(ptx), sum(sourceBytes(src, text)))})
-			for _, f := range figures {
-				lines = append(lines, entry{name + f, "  " + f})
+			for _, each := range eachOf(text) {
+				name := strings.TrimSuffix(filepath.Base(src), ".cu")
+				if each != "" {
+					name += "_" + each
+				}
+				name += "." + strings.ReplaceAll(a.arch, "_", "") + ".ptx"
+				ptx, figures, err := compile(bin, src, each, a)
+				if err != nil {
+					return err
+				}
+				wanted[name] = ptx
+				lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(ptx), sum(sourceBytes(src, text)))})
+				for _, f := range figures {
+					lines = append(lines, entry{name + f, "  " + f})
+				}
 			}
 		}
 	}
@@ -163,6 +169,17 @@ func build(bin string, sources []string, dst string, check bool) error {
 }
 
 var archLine = regexp.MustCompile(`(?m)^// ptx:(.*)$`)
+
+var eachLine = regexp.MustCompile(`(?m)^// each:(.*)$`)
+
+// eachOf is the values of EACH that a source is compiled with, a PTX for each,
+// from its line "// each: f16 bf16"; one empty value without.
+func eachOf(text []byte) []string {
+	if m := eachLine.FindSubmatch(text); m != nil {
+		return strings.Fields(string(m[1]))
+	}
+	return []string{""}
+}
 
 func archsOf(src string, text []byte) ([]target, error) {
 	m := archLine.FindSubmatch(text)
@@ -196,7 +213,7 @@ func sourceBytes(src string, text []byte) []byte {
 func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:32] }
 
 // compile makes PTX, and asks ptxas whether it is good.
-func compile(bin, src string, t target) (ptx []byte, figures []string, err error) {
+func compile(bin, src, each string, t target) (ptx []byte, figures []string, err error) {
 	tmp, err := os.MkdirTemp("", "ptx")
 	if err != nil {
 		return nil, nil, err
@@ -204,7 +221,7 @@ func compile(bin, src string, t target) (ptx []byte, figures []string, err error
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	out := filepath.Join(tmp, "k.ptx")
 	cmd := exec.Command(filepath.Join(bin, "nvcc"), "-ptx", "-arch="+t.compute, "-O3", "-std=c++17",
-		"-fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-Werror", "all-warnings", "-o", out, src)
+		"-fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-Werror", "all-warnings", "-DEACH="+each, "-o", out, src)
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return nil, nil, fmt.Errorf("nvcc %s: %w\n%s", src, err, msg)
@@ -333,6 +350,9 @@ func compareHashes(src, dst string) error {
 		}
 		base, _, _ := strings.Cut(f[0], ".")
 		cu := filepath.Join(src, base+".cu")
+		if _, err := os.Stat(cu); err != nil { // one of several of a source
+			cu = filepath.Join(src, base[:max(0, strings.LastIndex(base, "_"))]+".cu")
+		}
 		text, err := os.ReadFile(cu)
 		if err != nil {
 			return err
