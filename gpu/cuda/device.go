@@ -38,7 +38,8 @@ type Device struct {
 
 	dev       cu.Device
 	ctx       cu.CUContext
-	stream    cu.Stream
+	stream    cu.Stream // of all work, copies included
+	staging   *staging
 	sources   map[string]string  // PTX by module and architecture
 	modules   map[string]*module // those that were compiled
 	functions map[string]cu.Function
@@ -145,10 +146,11 @@ func (d *Device) open() error {
 	if d.ctx, err = d.dev.MakeContext(cu.SchedAuto); err != nil {
 		return wrap("make a context", err)
 	}
-	// Ordered with the default stream, where MemcpyHtoD and MemsetD8 run: neither
-	// promises to be finished when it returns.
-	if d.stream, err = cu.MakeStream(cu.DefaultStream); err != nil {
+	if d.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
 		return wrap("make a stream", err)
+	}
+	if d.staging, err = newStaging(d.stream); err != nil {
+		return err
 	}
 	free, total, err := cu.MemInfo()
 	if err != nil {
@@ -255,6 +257,9 @@ func (d *Device) Close() error {
 		}
 		for _, m := range d.modules {
 			errs = append(errs, m.unload())
+		}
+		if d.staging != nil {
+			errs = append(errs, d.staging.close()...)
 		}
 		if d.stream != (cu.Stream{}) {
 			errs = append(errs, wrap("destroy the stream", d.stream.Destroy()))

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,5 +235,60 @@ func TestOverflowedGradientIsLeftAlone(t *testing.T) {
 				t.Fatalf("%+v: value %d is %g", c, i, v)
 			}
 		}
+	}
+}
+
+// On a driver that does nothing before something waits for it, results are the
+// same: every copy, and every launch behind one, is ordered.
+func TestDelayed(t *testing.T) {
+	run := func(delay bool) (big, gradient, image []float32) {
+		drv := simulated.New(sim.Config{NoChecks: true})
+		if delay {
+			drv.Delay()
+		}
+		d, err := Open(Options{Simulate: drv, Precision: FP16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		const n = 5 * stagingBytes / 4 / 2 // several rounds through the staging memory, and a rest
+		p, x, y := doubled(n + 77)
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := make([]float32, n+77)
+		for i := range v {
+			v[i] = float32(i)
+		}
+		if err := r.Write(x, v); err != nil {
+			t.Fatal(err)
+		}
+		clear(v) // Write has taken it
+		if _, err := r.Run(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Read(y, v); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		gradient, _, image = loop(t, d, 16, 16, 2)
+		return v, gradient, image
+	}
+	big, gradient, image := run(true)
+	for i, v := range big {
+		if v != 2*float32(i) {
+			t.Fatalf("value %d is %v", i, v)
+		}
+	}
+	_, g, im := run(false)
+	if !slices.Equal(g, gradient) || !slices.Equal(im, image) {
+		t.Errorf("gradient differs by %.3g, picture by %.3g", relL2(gradient, g), relL2(image, im))
 	}
 }

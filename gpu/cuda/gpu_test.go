@@ -13,7 +13,6 @@ import (
 	"os"
 	"testing"
 	"time"
-	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -223,7 +222,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 				return wrap("allocate", err)
 			}
 			defer func() { _ = cu.MemFree(p) }()
-			if err := upload(p, b); err != nil {
+			if err := o.d.staging.upload(p, b); err != nil {
 				return err
 			}
 			ptrs = append(ptrs, p)
@@ -258,7 +257,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 			return err
 		}
 		out = make([]byte, len(c.Out))
-		return wrap("read", cu.MemcpyDtoH(unsafe.Pointer(&out[0]), ptrs[0], int64(len(out))))
+		return o.d.staging.download(out, ptrs[0])
 	})
 	return out, report(err)
 }

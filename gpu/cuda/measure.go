@@ -5,6 +5,7 @@ package cuda
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -239,7 +240,7 @@ func (m *measurer) outputs(s *step) ([]byte, error) {
 	var all []byte
 	for _, b := range s.out {
 		v := make([]byte, m.r.l.bytes(b))
-		if err := wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&v[0]), m.r.span(m.r.l.span[b]), int64(len(v)))); err != nil {
+		if err := m.r.d.staging.download(v, m.r.span(m.r.l.span[b])); err != nil {
 			return nil, err
 		}
 		all = append(all, v...)
@@ -314,7 +315,7 @@ func (m *measurer) probe() error {
 			operands[i] = byte(0x2c + i*i*37%9)
 		}
 	}
-	if err := upload(m.flush, operands); err != nil {
+	if err := d.staging.upload(m.flush, operands); err != nil {
 		return err
 	}
 	x, y := uint64(m.flush), uint64(m.flush)+half
@@ -330,12 +331,12 @@ func (m *measurer) probe() error {
 		return err
 	}
 	m.out.MathRate = float64(blocks) * 4 * 32768 * rounds / us * 1e6
-	var c [2]uint64
-	if err := wrap("read the clock", cu.MemcpyDtoH(unsafe.Pointer(&c), cu.DevicePtr(clocks), 16)); err != nil {
+	c := make([]byte, 16)
+	if err := d.staging.download(c, cu.DevicePtr(clocks)); err != nil {
 		return err
 	}
-	if c[1] > 0 {
-		m.out.ClockMHz = 1e3 * float64(c[0]) / float64(c[1])
+	if ns := binary.LittleEndian.Uint64(c[8:]); ns > 0 {
+		m.out.ClockMHz = 1e3 * float64(binary.LittleEndian.Uint64(c)) / float64(ns)
 	}
 	if d.target.hopper {
 		if us, err = best(run("probe_wgmma_f16", d.target.sms, y, x, rounds)); err != nil {

@@ -67,6 +67,15 @@ func (l *kernelLaunch) enqueue(s cu.Stream) error {
 		C.uint(l.block[0]), C.uint(l.block[1]), C.uint(l.block[2]), C.uint(l.shared), stream(s), &ptrs[0], nil))
 }
 
+// allocPinned takes host memory that the device reads and writes by itself.
+func allocPinned(bytes int) ([]byte, error) {
+	var p unsafe.Pointer
+	if err := result("allocate pinned memory", C.cuMemAllocHost(&p, C.size_t(bytes))); err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), bytes), nil
+}
+
 // mapTypes are the element types of tensor maps.
 var mapTypes = map[ptx.Type]C.CUtensorMapDataType{
 	ptx.U8: C.CU_TENSOR_MAP_DATA_TYPE_UINT8, ptx.U16: C.CU_TENSOR_MAP_DATA_TYPE_UINT16, ptx.U32: C.CU_TENSOR_MAP_DATA_TYPE_UINT32,

@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"unsafe"
+	"math"
 
 	"gorgonia.org/cu"
 
@@ -57,11 +57,11 @@ func (r *runner) build(p *gpu.Program) error {
 		}
 		switch b.Role {
 		case gpu.Const:
-			if err := upload(r.span(i), r.encode(b, b.Data, 1)); err != nil {
+			if err := r.d.staging.upload(r.span(i), r.encode(b, b.Data, 1)); err != nil {
 				return err
 			}
 		case gpu.Input, gpu.State: // the host may leave them untouched
-			if err := wrap("clear "+b.Name, cu.MemsetD8(r.span(i), 0, r.l.bytes(b))); err != nil {
+			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.l.bytes(b), r.d.stream)); err != nil {
 				return err
 			}
 		case gpu.Temp, gpu.Output:
@@ -74,11 +74,11 @@ func (r *runner) build(p *gpu.Program) error {
 		for k, b := range s.addresses {
 			binary.LittleEndian.PutUint64(s.table[s.stride*k:], uint64(r.span(r.l.span[b])))
 		}
-		if err := upload(r.span(r.l.tables[i]), s.table); err != nil {
+		if err := r.d.staging.upload(r.span(r.l.tables[i]), s.table); err != nil {
 			return err
 		}
 	}
-	if err := upload(r.span(r.l.scale), floats([]float32{r.l.precision.firstScale()})); err != nil {
+	if err := r.d.staging.upload(r.span(r.l.scale), floats([]float32{r.l.precision.firstScale()})); err != nil {
 		return err
 	}
 	for key, w := range r.l.weights {
@@ -148,10 +148,6 @@ func (r *runner) span(i int) cu.DevicePtr {
 	return r.allocs[0] + cu.DevicePtr(r.l.place.Offsets[i])
 }
 
-func upload(p cu.DevicePtr, b []byte) error {
-	return wrap("upload", cu.MemcpyHtoD(p, unsafe.Pointer(&b[0]), int64(len(b))))
-}
-
 // keep packs and uploads a constant, once for all programs.
 func (d *Device) keep(key weightKey, w *weight) error {
 	if d.weights[key] != nil {
@@ -166,7 +162,7 @@ func (d *Device) keep(key weightKey, w *weight) error {
 	if err := name(p, w.name); err != nil {
 		return err
 	}
-	return upload(p, w.pack())
+	return d.staging.upload(p, w.pack())
 }
 
 // enqueue launches every kernel of one iteration.
@@ -266,9 +262,9 @@ func (r *runner) lossScale(b *gpu.Buffer) (float32, error) {
 	if !r.l.scaled[b] {
 		return 1, nil
 	}
-	var s float32
-	err := wrap("read the loss scale", cu.MemcpyDtoH(unsafe.Pointer(&s), r.span(r.l.scale), 4))
-	return s, err
+	var s [4]byte
+	err := r.d.staging.download(s[:], r.span(r.l.scale))
+	return math.Float32frombits(binary.LittleEndian.Uint32(s[:])), err
 }
 
 // Write sets an input or state buffer.
@@ -282,7 +278,7 @@ func (r *runner) Write(b *gpu.Buffer, data []float32) error {
 			return err
 		}
 		bytes := r.encode(b, data, s)
-		return wrap("write "+b.Name, cu.MemcpyHtoD(r.span(r.l.span[b]), unsafe.Pointer(&bytes[0]), int64(len(bytes))))
+		return r.d.staging.upload(r.span(r.l.span[b]), bytes)
 	})
 }
 
@@ -297,7 +293,7 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 			return err
 		}
 		bytes := make([]byte, r.l.bytes(b))
-		if err := wrap("read "+b.Name, cu.MemcpyDtoH(unsafe.Pointer(&bytes[0]), r.span(r.l.span[b]), int64(len(bytes)))); err != nil {
+		if err := r.d.staging.download(bytes, r.span(r.l.span[b])); err != nil {
 			return err
 		}
 		if r.l.stored[b] {

@@ -524,14 +524,14 @@ func sim_cuMemFreeHost(p unsafe.Pointer) C.int {
 //export sim_cuMemcpyHtoD_v2
 func sim_cuMemcpyHtoD_v2(dst C.uint64_t, src unsafe.Pointer, n C.size_t) C.int {
 	return call(func(d *simulated.Driver) simulated.Result {
-		return d.Upload(thread(), 0, sim.Ptr(dst), hostBytes(src, int(n)))
+		return d.UploadNow(thread(), sim.Ptr(dst), hostBytes(src, int(n)))
 	})
 }
 
 //export sim_cuMemcpyDtoH_v2
 func sim_cuMemcpyDtoH_v2(dst unsafe.Pointer, src C.uint64_t, n C.size_t) C.int {
 	return call(func(d *simulated.Driver) simulated.Result {
-		return d.Download(thread(), 0, hostBytes(dst, int(n)), sim.Ptr(src))
+		return d.DownloadNow(thread(), hostBytes(dst, int(n)), sim.Ptr(src))
 	})
 }
 

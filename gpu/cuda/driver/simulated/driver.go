@@ -1,6 +1,7 @@
 package simulated
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type Driver struct {
 	current map[Thread][]*cuContext // a stack for each thread
 	report  error
 	profile *sim.Profile
+	delayed bool
 }
 
 type cuContext struct {
@@ -42,6 +44,7 @@ type cuContext struct {
 	dead    bool
 	refs    int // primary
 	mods    map[Handle]bool
+	null    cuStream // the default stream
 }
 
 type cuModule struct {
@@ -62,6 +65,7 @@ type cuStream struct {
 	priority int
 	capture  *cuGraph
 	invalid  bool
+	queue    []action // of a delayed driver: what nobody has waited for
 }
 
 type cuEvent struct {
@@ -69,6 +73,8 @@ type cuEvent struct {
 	flags    uint32
 	recorded bool
 	at       time.Time
+	pending  int       // records that have not happened yet
+	stream   *cuStream // of the last record
 }
 
 // New makes a driver with a device for each configuration, one when none is
@@ -81,6 +87,16 @@ func New(configs ...sim.Config) *Driver {
 		configs: configs, primary: map[int]*cuContext{}, objects: map[Handle]any{},
 		next: 0x5100_0000, current: map[Thread][]*cuContext{},
 	}
+}
+
+// Delay makes the work of streams, copies included, happen only when something
+// waits for it, as late as the API allows: a missing wait, or two streams that
+// nobody has ordered, then show in the results. Host memory is read and written
+// when a copy happens, but for copies that promise otherwise.
+func (d *Driver) Delay() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delayed = true
 }
 
 // Report returns what the simulator said of the last kernel that failed: a
@@ -343,7 +359,12 @@ func (d *Driver) CtxGetFlags(t Thread) (uint32, Result) {
 func (d *Driver) CtxSynchronize(t Thread) Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, r := d.ctx(t)
+	c, r := d.ctx(t)
+	if r != Success {
+		return r
+	}
+	d.finishAll(c)
+	_, r = d.ctx(t)
 	return r
 }
 
@@ -416,6 +437,7 @@ func (d *Driver) MemFree(t Thread, p sim.Ptr) Result {
 	if p == 0 {
 		return Success
 	}
+	d.finishAll(c)
 	return memResult(c.dev.Free(p))
 }
 
@@ -469,20 +491,66 @@ func (d *Driver) enqueue(t Thread, stream Handle, what action) Result {
 	if r != Success {
 		return r
 	}
-	if s != nil && s.capture != nil {
+	if s.capture != nil {
 		if s.invalid {
 			return StreamCaptureInvalid
 		}
 		s.capture.nodes = append(s.capture.nodes, &cuNode{run: what})
 		return Success
 	}
-	return what(c)
+	if !d.delayed {
+		return what(c)
+	}
+	d.order(c, s)
+	s.queue = append(s.queue, what)
+	return Success
 }
 
-// stream finds a stream; the null stream is nil.
+// order does what work that a stream is given now comes behind: the default
+// stream and the blocking ones wait for each other.
+func (d *Driver) order(c *cuContext, s *cuStream) {
+	if s != &c.null {
+		if s.flags&1 == 0 {
+			d.finish(c, &c.null)
+		}
+		return
+	}
+	for _, o := range d.objects {
+		if x, ok := o.(*cuStream); ok && x.ctx == c && x.flags&1 == 0 {
+			d.finish(c, x)
+		}
+	}
+}
+
+// finish does all that a stream was given. An error stays with the context.
+func (d *Driver) finish(c *cuContext, s *cuStream) {
+	for len(s.queue) > 0 {
+		d.step(c, s)
+	}
+}
+
+func (d *Driver) step(c *cuContext, s *cuStream) {
+	what := s.queue[0]
+	s.queue = s.queue[1:]
+	if r := what(c); r != Success && c.sticky == Success {
+		c.sticky = r
+	}
+}
+
+// finishAll does all work of a context.
+func (d *Driver) finishAll(c *cuContext) {
+	d.finish(c, &c.null)
+	for _, o := range d.objects {
+		if x, ok := o.(*cuStream); ok && x.ctx == c {
+			d.finish(c, x)
+		}
+	}
+}
+
+// stream finds a stream.
 func (d *Driver) stream(c *cuContext, h Handle) (*cuStream, Result) {
 	if h == 0 || h == 1 || h == 2 { // null, legacy, per thread
-		return nil, Success
+		return &c.null, Success
 	}
 	s, ok := get[*cuStream](d, h)
 	switch {
@@ -494,9 +562,23 @@ func (d *Driver) stream(c *cuContext, h Handle) (*cuStream, Result) {
 	return s, Success
 }
 
+// UploadNow and DownloadNow are cuMemcpyHtoD and cuMemcpyDtoH: the first has read
+// host memory when it returns, the second has written it.
+func (d *Driver) UploadNow(t Thread, dst sim.Ptr, src []byte) Result {
+	return d.Upload(t, 0, dst, bytes.Clone(src))
+}
+
+// DownloadNow is described with UploadNow.
+func (d *Driver) DownloadNow(t Thread, dst []byte, src sim.Ptr) Result {
+	if r := d.Download(t, 0, dst, src); r != Success {
+		return r
+	}
+	return d.StreamSynchronize(t, 0)
+}
+
 // Upload copies from the host, Download to it; Copy and Set stay on the device.
-// Host memory is read when the call is made, and written at once; in a graph, each
-// time it is launched.
+// Host memory is read and written when the copy happens; in a graph, each time it
+// is launched.
 func (d *Driver) Upload(t Thread, stream Handle, dst sim.Ptr, src []byte) Result {
 	return d.enqueue(t, stream, func(c *cuContext) Result { return memResult(c.dev.Write(dst, src)) })
 }
@@ -536,9 +618,11 @@ func (d *Driver) StreamCreate(t Thread, flags uint32, priority int) (Handle, Res
 func (d *Driver) StreamDestroy(h Handle) Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := get[*cuStream](d, h); !ok {
+	s, ok := get[*cuStream](d, h)
+	if !ok {
 		return InvalidHandle
 	}
+	d.finish(s.ctx, s)
 	delete(d.objects, h)
 	return Success
 }
@@ -552,10 +636,16 @@ func (d *Driver) StreamSynchronize(t Thread, h Handle) Result {
 		return r
 	}
 	s, r := d.stream(c, h)
-	if r == Success && s != nil && s.capture != nil {
+	if r != Success {
+		return r
+	}
+	if s.capture != nil {
 		s.invalid = true
 		return StreamCaptureInvalid
 	}
+	d.order(c, s)
+	d.finish(c, s)
+	_, r = d.ctx(t) // with an error of what was done
 	return r
 }
 
@@ -573,10 +663,21 @@ func (d *Driver) StreamFlags(h Handle) (flags uint32, priority int, r Result) {
 // StreamWaitEvent is cuStreamWaitEvent: in a capture it joins the event's
 // stream; else all work is done already.
 func (d *Driver) StreamWaitEvent(t Thread, stream, event Handle) Result {
-	if _, r := d.event(event); r != Success {
+	e, r := d.event(event)
+	if r != Success {
 		return r
 	}
-	return d.enqueue(t, stream, func(*cuContext) Result { return Success })
+	return d.enqueue(t, stream, func(c *cuContext) Result {
+		d.reach(c, e)
+		return Success
+	})
+}
+
+// reach does the work ahead of an event's last record.
+func (d *Driver) reach(c *cuContext, e *cuEvent) {
+	for e.pending > 0 && e.stream != nil && len(e.stream.queue) > 0 {
+		d.step(c, e.stream)
+	}
 }
 
 func (d *Driver) event(h Handle) (*cuEvent, Result) {
@@ -617,18 +718,35 @@ func (d *Driver) EventRecord(t Thread, event, stream Handle) Result {
 	if r != Success {
 		return r
 	}
+	d.mu.Lock()
+	if c, r := d.ctx(t); r == Success && d.delayed {
+		if s, r := d.stream(c, stream); r == Success && s.capture == nil {
+			e.pending, e.stream = e.pending+1, s
+		}
+	}
+	d.mu.Unlock()
 	return d.enqueue(t, stream, func(*cuContext) Result {
 		e.recorded, e.at = true, time.Now()
+		e.pending = max(0, e.pending-1)
 		return Success
 	})
 }
 
 // EventSynchronize is cuEventSynchronize and cuEventQuery.
 func (d *Driver) EventSynchronize(t Thread, h Handle) Result {
-	if _, r := d.event(h); r != Success {
+	e, r := d.event(h)
+	if r != Success {
 		return r
 	}
-	return d.CtxSynchronize(t)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, r := d.ctx(t)
+	if r != Success {
+		return r
+	}
+	d.reach(c, e)
+	_, r = d.ctx(t)
+	return r
 }
 
 // EventElapsed is cuEventElapsedTime: the simulator's own milliseconds, which

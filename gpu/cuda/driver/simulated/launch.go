@@ -36,6 +36,7 @@ func (d *Driver) ModuleUnload(t Thread, h Handle) Result {
 	if !ok || m.ctx != c {
 		return InvalidHandle
 	}
+	d.finishAll(c)
 	for _, f := range m.funcs {
 		delete(d.objects, f)
 	}
@@ -434,7 +435,7 @@ func (d *Driver) BeginCapture(t Thread, stream Handle) Result {
 	switch {
 	case r != Success:
 		return r
-	case s == nil:
+	case s == &c.null:
 		return StreamCaptureImplied
 	case s.capture != nil:
 		return IllegalState
@@ -455,7 +456,7 @@ func (d *Driver) EndCapture(t Thread, stream Handle) (Handle, Result) {
 	switch {
 	case r != Success:
 		return 0, r
-	case s == nil || s.capture == nil:
+	case s.capture == nil:
 		return 0, IllegalState
 	}
 	g := s.capture
