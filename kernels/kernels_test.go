@@ -112,7 +112,8 @@ func TestBanks(t *testing.T) {
 		end := []any{ // everything at once, as no layer has it
 			buffer(pixels * k * size), buffer(pixels / 4 * k * size), bits, few, feature, feature, feature, bits, few, float32(1), uint32(1), uint32(0), uint32(0), uint32(0),
 		}
-		grid, args, allowed := sim.Dim{X: int(pixels / 128), Y: 1, Z: 1}, []any{}, 1.05
+		grid, allowed := sim.Dim{X: int(pixels / 128), Y: 1, Z: 1}, 1.05
+		var args []any
 		switch {
 		case strings.HasPrefix(name, "conv3x3_mma"):
 			args = append([]any{feature, weights, feature, weights, height, width, c, c, k}, end...)

@@ -83,8 +83,10 @@ func TestTable(t *testing.T) {
 	})
 	type o = map[string]any
 	write("torch.json", o{"iterations": []o{
-		{"precision": "fp16", "ms_median": 1.6, "finite": true}, {"precision": "fp16", "ms_median": 1.2, "finite": true},
-		{"precision": "fp16", "ms_median": 0.1, "finite": false}, {"precision": "article", "ms_median": 4.0, "finite": true},
+		{"precision": "fp16", "ms_median": 1.6, "finite": true},
+		{"precision": "fp16", "ms_median": 1.2, "finite": true},
+		{"precision": "fp16", "ms_median": 0.1, "finite": false},
+		{"precision": "article", "ms_median": 4.0, "finite": true},
 	}})
 	write("layers-fp16.json", o{"layers": []o{{"layer": "conv3_2", "fprop_us": 35.0, "dgrad_us": 36.5}}})
 	out, err := exec.Command(python, "../../tools/baseline/table.py", dir).CombinedOutput()

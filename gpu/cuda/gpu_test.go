@@ -177,8 +177,12 @@ func TestTransferGPU(t *testing.T) {
 func BenchmarkIterationGPU(b *testing.B) {
 	const size = 512
 	for _, o := range []Options{
-		{Precision: FP16, Kernels: "sm90a", Choices: &Choices{}}, {Precision: BF16, Kernels: "sm90a"}, {Precision: TF32, Kernels: "sm90a"},
-		{Precision: FP16, Kernels: "sm80", Choices: &Choices{}}, {Precision: TF32, Kernels: "sm80"}, {Precision: FP32},
+		{Precision: FP16, Kernels: "sm90a", Choices: &Choices{}},
+		{Precision: BF16, Kernels: "sm90a"},
+		{Precision: TF32, Kernels: "sm90a"},
+		{Precision: FP16, Kernels: "sm80", Choices: &Choices{}},
+		{Precision: TF32, Kernels: "sm80"},
+		{Precision: FP32},
 	} {
 		b.Run(fmt.Sprint(o.Precision, o.Kernels), func(b *testing.B) {
 			d := openGPU(b, o)

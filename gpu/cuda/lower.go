@@ -431,18 +431,15 @@ func (l *lowering) tensorCores(c, k int) bool {
 
 // onTensorCores reports whether an operation is lowered to them.
 func (l *lowering) onTensorCores(op *gpu.Op) bool {
-	switch op.Kind {
-	case gpu.Conv3x3, gpu.Conv3x3Dgrad:
-		return l.tensorCores(op.In[0].Shape.C, op.Out[0].Shape.C)
-	case gpu.GramGrad:
-		return l.tensorCores(op.Out[0].Shape.C, op.Out[0].Shape.C)
-	}
-	return false
+	out := op.Out[0].Shape.C
+	return (op.Kind == gpu.Conv3x3 || op.Kind == gpu.Conv3x3Dgrad) && l.tensorCores(op.In[0].Shape.C, out) ||
+		op.Kind == gpu.GramGrad && l.tensorCores(out, out)
 }
 
 // firstLayer and lastLayer report whether the kernels that begin and end at a
 // picture suit a convolution.
 func (l *lowering) firstLayer(c, k int) bool { return l.precision != FP32 && c == 3 && k%64 == 0 }
+
 func (l *lowering) lastLayer(c, k int) bool {
 	return l.precision != FP32 && c*l.precision.size()%128 == 0 && k == 3
 }
