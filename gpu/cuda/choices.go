@@ -42,7 +42,8 @@ func (c *Choices) Changed() bool {
 	return c.changed
 }
 
-func (c *Choices) get(device, layer string) string {
+// Get is the kernel for a layer on a device, or empty.
+func (c *Choices) Get(device, layer string) string {
 	if c == nil {
 		return ""
 	}
@@ -51,7 +52,8 @@ func (c *Choices) get(device, layer string) string {
 	return c.devices[device][layer]
 }
 
-func (c *Choices) set(device, layer, entry string) {
+// Set remembers one.
+func (c *Choices) Set(device, layer, entry string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.devices == nil {

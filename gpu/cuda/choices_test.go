@@ -8,14 +8,14 @@ import (
 
 func TestChoices(t *testing.T) {
 	var none *Choices
-	if got := none.get("d", "l"); got != "" {
+	if got := none.Get("d", "l"); got != "" {
 		t.Errorf("no choices know %q", got)
 	}
 	c := &Choices{}
-	if c.Changed() || c.get("d", "l") != "" {
+	if c.Changed() || c.Get("d", "l") != "" {
 		t.Error("empty choices know something")
 	}
-	c.set("d", "l", "entry")
+	c.Set("d", "l", "entry")
 	if !c.Changed() {
 		t.Error("a choice is no change")
 	}
@@ -27,7 +27,7 @@ func TestChoices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := again.get("d", "l"); got != "entry" || again.Changed() {
+	if got := again.Get("d", "l"); got != "entry" || again.Changed() {
 		t.Errorf("read back: %q, changed %v", got, again.Changed())
 	}
 	for _, bad := range []string{"", "{", `{"d": 1}`, `[]`} {

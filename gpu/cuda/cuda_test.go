@@ -154,21 +154,21 @@ func TestTunedBits(t *testing.T) {
 					continue
 				}
 				layer, entries := s.variants.layer, s.variants.entries
-				chosen := tunes.opt.Choices.get(tunes.key, layer)
+				chosen := tunes.opt.Choices.Get(tunes.key, layer)
 				if len(entries) > 1 && !slices.Contains(entries, chosen) {
 					t.Errorf("%s: %v: tuned %q is not one of %v", arch, c, chosen, entries)
 				}
 				for _, entry := range entries[1:] {
 					choices++
-					tunes.opt.Choices.set(tunes.key, layer, entry)
+					tunes.opt.Choices.Set(tunes.key, layer, entry)
 					same(entry, tunes)
 				}
 				if i%3 > 0 {
 					continue
 				}
-				tunes.opt.Choices.set(tunes.key, layer, "of another version")
+				tunes.opt.Choices.Set(tunes.key, layer, "of another version")
 				same("a kernel that does not exist", tunes)
-				if got := tunes.opt.Choices.get(tunes.key, layer); len(entries) > 1 && !slices.Contains(entries, got) {
+				if got := tunes.opt.Choices.Get(tunes.key, layer); len(entries) > 1 && !slices.Contains(entries, got) {
 					t.Errorf("%s: %v: tuned again: %q is not one of %v", arch, c, got, entries)
 				}
 			}

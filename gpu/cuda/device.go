@@ -188,7 +188,7 @@ func (d *Device) load() error {
 		return wrap("ask for the multiprocessors", err)
 	}
 	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, hopper: hopper, sms: sms}
-	d.target.tuned = func(layer string) string { return d.opt.Choices.get(d.key, layer) }
+	d.target.tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
 	h := sha256.New()
 	for _, arch := range archs {

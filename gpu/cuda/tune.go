@@ -59,7 +59,7 @@ func (r *runner) tune() error {
 					best = j
 				}
 			}
-			r.d.opt.Choices.set(r.d.key, v.layer, v.entries[best])
+			r.d.opt.Choices.Set(r.d.key, v.layer, v.entries[best])
 		}
 		s.launches[v.at] = v.launch(r.d.target.tuned(v.layer))
 	}
