@@ -90,8 +90,8 @@ struct Conv {
                 barrier_init(empty + 8 * i, kConsumers * 4 * MULTICAST);
             }
             barrier_init_done();
-            prefetch_map(x);
-            prefetch_map(w);
+            if (c) prefetch_map(x), prefetch_map(w);
+            if (c2) prefetch_map(x2), prefetch_map(w2);
         }
         if (CLUSTER > 1)
             cluster_sync();

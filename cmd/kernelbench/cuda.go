@@ -41,7 +41,7 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 			return fmt.Errorf("--device %s: give cpu, cuda, cuda:N or sim", c.String("device"))
 		}
 	}
-	m := cuda.MeasureOptions{Rounds: c.Int("rounds"), Every: c.Bool("every")}
+	m := cuda.MeasureOptions{Rounds: c.Int("rounds"), Every: c.Bool("every"), Plan: c.Bool("plan")}
 	if c.IsSet("match") {
 		if m.Match, err = regexp.Compile(c.String("match")); err != nil {
 			return fmt.Errorf("--match: %w", err)
@@ -59,16 +59,20 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 	}
 	defer dev.Close()
 	w := weights.Random(0)
-	if err := verify(c.Context, dev, w, tolerance[o.Precision]); err != nil {
-		return err
+	if !m.Plan {
+		if err := verify(c.Context, dev, w, tolerance[o.Precision]); err != nil {
+			return err
+		}
 	}
 	run, err := loop(dev, w, c.Int("size"))
 	if err != nil {
 		return err
 	}
 	defer run.Close()
-	if _, err := run.Run(c.Context, 1); err != nil {
-		return err
+	if !m.Plan {
+		if _, err := run.Run(c.Context, 1); err != nil {
+			return err
+		}
 	}
 	got, err := cuda.Measure(c.Context, dev, run, m)
 	if err != nil {
@@ -81,6 +85,8 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 		e := json.NewEncoder(out)
 		e.SetIndent("", " ")
 		return e.Encode(got)
+	case m.Plan:
+		return printPlan(out, got, c.Int("size"))
 	case c.Bool("bench"):
 		return printLaunchBench(out, got, c.Int("size"))
 	case kind == "sim":
@@ -127,6 +133,23 @@ func printLaunches(out io.Writer, m *cuda.Measured, size int) error {
 	}
 	_, err := fmt.Fprintf(out, "\niteration by its graph: median %.1f us, p10 %.1f, p90 %.1f; sum of the launches in order %.1f us\n", at(m.Iteration, 0.5), at(m.Iteration, 0.1), at(m.Iteration, 0.9), sum)
 	return err
+}
+
+// printPlan prints what would be launched.
+func printPlan(out io.Writer, m *cuda.Measured, size int) error {
+	fmt.Fprintf(out, "%s (%s), %dx%d: nothing is run\n\n", m.Device.Name, m.Device.Detail, size, size)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "blocks\tthreads\tGFLOP\tMB\tFLOP/B\t  kernel\tlayer\t")
+	var flops, moved int64
+	for i := range m.Launches {
+		l := &m.Launches[i]
+		if l.Chosen {
+			flops, moved = flops+l.FLOPs, moved+l.Bytes
+		}
+		fmt.Fprintf(t, "%d\t%d\t%.2f\t%.2f\t%.0f\t  %s\t%s\t\n", l.Grid[0]*l.Grid[1]*l.Grid[2], l.Threads, float64(l.FLOPs)/1e9, float64(l.Bytes)/1e6, float64(l.FLOPs)/float64(l.Bytes), l.Kernel, l.Layer)
+	}
+	fmt.Fprintf(t, "%d launches\t\t%.2f\t%.1f\t\t\t\t\n", len(m.Launches), float64(flops)/1e9, float64(moved)/1e6)
+	return t.Flush()
 }
 
 // printProfiles prints what the simulated device counted.

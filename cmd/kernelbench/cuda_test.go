@@ -28,6 +28,15 @@ func TestProfiles(t *testing.T) {
 	if strings.Contains(out, "conv3_2") {
 		t.Errorf("--match is ignored:\n%s", out)
 	}
+	out, err = run("--device", "sim", "--size", "512", "--plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nothing is run", "42 launches", "conv3x3_wgmma_f16_nhwc_128x256_multicast2", "19.33"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
 	for _, args := range [][]string{{"--device", "sim", "--bench"}, {"--device", "sim", "--size", "16", "--match", "("}, {"--device", "sim", "--size", "16", "--match", "nothing at all"}} {
 		if _, err := run(args...); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", args, err)

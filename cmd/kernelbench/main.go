@@ -47,6 +47,7 @@ func newApp() *cli.App {
 		&cli.StringFlag{Name: "precision", DefaultText: "fp16", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
 		&cli.StringFlag{Name: "kernels", DefaultText: "auto", Usage: "of CUDA: sm80 or sm90a"},
 		&cli.StringFlag{Name: "match", Usage: "of CUDA: only layers and kernels that match a regular expression"},
+		&cli.BoolFlag{Name: "plan", Usage: "of CUDA: run nothing, print what would be launched, its FLOPs and bytes"},
 		&cli.BoolFlag{Name: "every", Usage: "of CUDA: every kernel that suits a layer, not only the one in use"},
 		&cli.IntFlag{Name: "threads", DefaultText: "all", Usage: "threads of the CPU"},
 		&cli.BoolFlag{Name: "low-memory", Usage: "of the CPU: as stylize --low-memory"},
@@ -102,7 +103,7 @@ func bench(c *cli.Context, out io.Writer) error {
 	}
 	switch device {
 	case "cpu":
-		if err := only("CUDA", "precision", "kernels", "match", "every", "json"); err != nil {
+		if err := only("CUDA", "precision", "kernels", "match", "plan", "every", "json"); err != nil {
 			return err
 		}
 		return benchCPU(c, out)

@@ -16,7 +16,8 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
-// Measure times every launch of a program that has run, on its own data: open
+// Measure times every launch of a program that has run (or, for a plan, has not),
+// on its own data: open
 // the device with Check, so that every array keeps its values. A kernel that is
 // not the one in use is timed only if it gives the same bits.
 func Measure(ctx context.Context, dev gpu.Device, run gpu.Runner, opt MeasureOptions) (*Measured, error) {
@@ -42,7 +43,7 @@ type measurer struct {
 }
 
 func (m *measurer) measure(ctx context.Context) (err error) {
-	if driver.Simulated() == nil {
+	if driver.Simulated() == nil && !m.opt.Plan {
 		for _, e := range []*cu.Event{&m.begin, &m.end} {
 			if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
 				return wrap("make an event", err)
@@ -147,6 +148,10 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 	}
 	if s.variants == nil && j == 0 || s.variants != nil && s.variants.at == j {
 		x.FLOPs = s.flops()
+	}
+	if m.opt.Plan {
+		m.out.Launches = append(m.out.Launches, x)
+		return nil
 	}
 	product := s.variants != nil && s.variants.at == j // the rest counts, or accumulates
 	var want []byte

@@ -45,6 +45,7 @@ type Measurement struct {
 // MeasureOptions says what to measure.
 type MeasureOptions struct {
 	Rounds int
+	Plan   bool           // nothing is run: launches, FLOPs and bytes alone
 	Every  bool           // every kernel that suits a layer, not only the one in use
 	Match  *regexp.Regexp // layers and kernels that interest; nil for all
 }
