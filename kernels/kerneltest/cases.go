@@ -220,6 +220,9 @@ func chains() []Case {
 		x, y := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}, gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.k}
 		pic := gpu.Shape{N: q.n, H: q.h, W: q.w, C: 3}
 		add := func(k gpu.Kind, what string, build func(p *gpu.Program)) {
+			if x.Pixels() > 1<<14 && what != "style" { // many pixels are for its sums alone
+				return
+			}
 			all = append(all, Case{Kind: k, Group: q.group, Name: fmt.Sprintf("%v k=%d %s", x, q.k, what), Tol: Tol, Build: build})
 		}
 		// The first layer, from the picture and back to it.
