@@ -22,6 +22,12 @@ func onSim(t *testing.T, p Precision, cfg sim.Config) *Device {
 func openSim(t *testing.T, cfg sim.Config, o Options) *Device {
 	t.Helper()
 	o.Simulate, o.Check = simulated.New(cfg), true
+	return opened(t, o)
+}
+
+// opened opens a device until the test ends.
+func opened(t *testing.T, o Options) *Device {
+	t.Helper()
 	d, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -117,16 +123,7 @@ func TestTunedBits(t *testing.T) {
 	for _, arch := range []string{"sm80", "sm90a"} {
 		open := func(o Options) *Device {
 			o.Simulate, o.Precision, o.Kernels = driver, FP16, arch
-			d, err := Open(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := d.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			return d
+			return opened(t, o)
 		}
 		plain, tunes := open(Options{}), open(Options{Choices: &Choices{}})
 		choices := 0

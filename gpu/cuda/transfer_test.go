@@ -162,16 +162,7 @@ func TestPlan512(t *testing.T) {
 func TestFusedIsUnfused(t *testing.T) {
 	driver := simulated.New(sim.Config{NoChecks: true}) // TestKernelsSimulated runs the same cases with them
 	open := func(p Precision, unfused bool) *Device {
-		d, err := Open(Options{Simulate: driver, Precision: p, Unfused: unfused})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return d
+		return opened(t, Options{Simulate: driver, Precision: p, Unfused: unfused})
 	}
 	for _, p := range []Precision{FP32, FP16, BF16} {
 		fused, unfused := open(p, false), open(p, true)
