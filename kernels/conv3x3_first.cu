@@ -185,7 +185,7 @@ __device__ __forceinline__ void first_dgrad(float* __restrict__ dx, const typena
     extern "C" __global__ __launch_bounds__(kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(                \
         const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ std,              \
         const Element<E>::Store* __restrict__ w, int height, int width, int k,                                   \
-        EPILOGUE_PARAMS(Element<E>::Store)) {                                                                    \
+        EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                                                    \
         first_fprop<E>(x, mean, std, w, height, width, k, EPILOGUE(Element<E>::Store));                          \
     }                                                                                                            \
     extern "C" __global__ __launch_bounds__(kThreads) void conv3x3_first_dgrad_##E##_nhwc_128x3(                 \

@@ -115,7 +115,7 @@ __device__ __forceinline__ void conv(const typename Element<E>::Store* __restric
     extern "C" __global__ __launch_bounds__(kThreads, BLOCKS) void conv3x3_mma_##E##_nhwc_128x##BN(              \
         const Element<E>::Store* __restrict__ x, const Element<E>::Store* __restrict__ w,                        \
         const Element<E>::Store* __restrict__ x2, const Element<E>::Store* __restrict__ w2, int height, int width, \
-        int c, int c2, int k, EPILOGUE_PARAMS(Element<E>::Store)) {                                              \
+        int c, int c2, int k, EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                              \
         conv<E, BN>(x, w, x2, w2, height, width, c, c2, k, EPILOGUE(Element<E>::Store));                         \
     }
 CONV3X3_MMA(f16, 64, 4)

@@ -255,7 +255,7 @@ struct Conv {
         void conv3x3_wgmma_##E##_nhwc_##CH##x##PX##SUFFIX(                                                       \
             const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap w,                        \
             const __grid_constant__ CUtensorMap x2, const __grid_constant__ CUtensorMap w2, int height,          \
-            int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store)) {                 \
+            int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {                 \
         Conv<E, CH, PX, STAGES, MULTICAST, SPLIT>::run(x, w, x2, w2, height, width, c, c2, k, pictures,          \
                                                        EPILOGUE(Element<E>::Store));                             \
     }

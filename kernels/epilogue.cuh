@@ -26,12 +26,12 @@ struct Epilogue {
     int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows, a quarter each
 };
 
-// The parameters of a kernel that make one.
-#define EPILOGUE_PARAMS(T)                                                                                       \
-    T *__restrict__ y, T *__restrict__ pooled, uint8_t *__restrict__ positive, const float *__restrict__ bias,   \
-        const T *__restrict__ add, const T *__restrict__ target, const T *__restrict__ gate,                     \
-        const uint8_t *__restrict__ bits, const float *__restrict__ scale, float target_k, int relu,             \
-        int one_target, int unpool_h, int unpool_w
+// The parameters of a kernel that make one. R is __restrict__, or nothing where launches overlap: what is restricted may be
+// read through the non-coherent cache, which must not be while the launch ahead still writes it.
+#define EPILOGUE_PARAMS(T, R)                                                                                    \
+    T *R y, T *R pooled, uint8_t *R positive, const float *R bias, const T *R add, const T *R target,            \
+        const T *R gate, const uint8_t *R bits, const float *R scale, float target_k, int relu, int one_target,  \
+        int unpool_h, int unpool_w
 #define EPILOGUE(T)                                                                                              \
     Epilogue<T> {                                                                                                \
         y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, unpool_h, unpool_w \

@@ -166,14 +166,18 @@ func TestReportPlace(t *testing.T) {
 }
 
 // A launch that depends on the one before must wait before it touches what that
-// one wrote.
+// one wrote, and must not read it through the non-coherent cache even then.
 func TestDependentLaunch(t *testing.T) {
 	wait := "griddepcontrol.wait;\n"
-	body := "mad.wide.u32 %q1, %t, 4, %a;\nld.global.u32 %r1, [%q1];\nadd.u32 %r1, %r1, 1;\nst.global.u32 [%q1], %r1;"
+	// Launched first on A, then on A+128, where it has written.
+	body := "mad.wide.u32 %q1, %t, 4, %a;\nld.global.u32 %r1, [%q1];\nadd.u32 %r1, %r1, 1;\nst.global.u32 [%q1+128], %r1;"
 	for _, c := range []struct {
-		body string
-		ok   bool
-	}{{body, false}, {wait + body, true}} {
+		body, says string
+	}{
+		{body, "griddepcontrol.wait must come first"},
+		{wait + body, ""},
+		{wait + strings.Replace(body, "ld.global", "ld.global.nc", 1), "non-coherent load of A+128"},
+	} {
 		r := newRig(t, Config{}, "tiny.ptx", tiny("sm_90a", c.body))
 		k, err := r.mod.Kernel("t")
 		if err != nil {
@@ -189,10 +193,13 @@ func TestDependentLaunch(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Dependent = true
+		if l.Params, err = k.Pack(a+128, a); err != nil {
+			t.Fatal(err)
+		}
 		_, err = r.dev.Launch(t.Context(), l)
 		var rep *Report
-		if errors.As(err, &rep) == c.ok || err != nil && !strings.Contains(err.Error(), "griddepcontrol.wait must come first") {
-			t.Errorf("waits %v: %v", c.ok, err)
+		if errors.As(err, &rep) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("want %q: %v", c.says, err)
 		}
 	}
 }

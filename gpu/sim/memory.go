@@ -599,6 +599,9 @@ func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h 
 		w.trap(Race, o, lane, "%s was written by the launch before, which may still run: griddepcontrol.wait must come first",
 			w.g.l.dev.mem.where(at))
 	}
+	if nc && w.g.writtenBefore(at) {
+		w.trap(Race, o, lane, "non-coherent load of %s, which the launch before may have written while this one ran", w.g.l.dev.mem.where(at))
+	}
 	if nc && cl.w != 0 {
 		w.trap(Race, o, lane, "non-coherent load of %s, which this kernel writes", w.g.l.dev.mem.where(at))
 	}
@@ -681,7 +684,7 @@ func execGlobal(w *warp, o *op, m uint32) {
 // noteRange is noteWord for the words of a full warp.
 func (w *warp) noteRange(o *op, x *access, addr uint64) {
 	p := w.g.pageOf(addr)
-	dependent := w.g.l.prev != nil && !w.g.waited
+	dependent := w.g.l.prev != nil && (!w.g.waited || x.nc)
 	h := w.how(o, 0, false)
 	fresh := h.tag | 15<<byteShift
 	for i := range 32 {
