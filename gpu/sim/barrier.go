@@ -59,6 +59,7 @@ func (b *barrier) release() {
 func (b *barrier) check(c *cta) {
 	if b.arrived > 0 && b.arrived >= b.want(c) {
 		b.release()
+		c.g.events++ // those that wait have not noticed yet
 	}
 }
 
@@ -268,6 +269,7 @@ func (b *clusterBarrier) check(g *group) {
 		b.gen++
 		copy(b.done.vc, b.vc)
 		copy(b.done.pvc, b.pvc)
+		g.events++
 	}
 }
 

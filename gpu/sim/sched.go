@@ -72,7 +72,7 @@ type group struct {
 	ctas  []*cta
 
 	steps    int64
-	events   int64 // changes of mbarriers: what a polling warp could notice
+	events   int64 // changes of mbarriers and barriers completed: what a polling or waiting warp could notice
 	diverged int64
 	rnd      *rand.Rand
 	pending  []*transfer // asynchronous operations that nothing has forced yet
