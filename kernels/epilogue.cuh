@@ -58,7 +58,7 @@ __device__ __forceinline__ void load8(float (&v)[8], const bf16* p) {
     for (int i = 0; i < 4; i++) v[2 * i] = __uint_as_float(u[i] << 16), v[2 * i + 1] = __uint_as_float(u[i] & 0xffff0000u);
 }
 
-// As an operand of the next product: 16 bits, or fp32 with the ten bits of fraction that tf32 keeps.
+// Two values as operands of the next product.
 __device__ __forceinline__ uint32_t pack2(f16, float a, float b) {
     __half2 h = __floats2half2_rn(a, b);
     return *(uint32_t*)&h;
@@ -66,13 +66,6 @@ __device__ __forceinline__ uint32_t pack2(f16, float a, float b) {
 __device__ __forceinline__ uint32_t pack2(bf16, float a, float b) {
     __nv_bfloat162 h = __floats2bfloat162_rn(a, b);
     return *(uint32_t*)&h;
-}
-__device__ __forceinline__ float rounded(f16, float v) { return __half2float(__float2half_rn(v)); }
-__device__ __forceinline__ float rounded(bf16, float v) { return __bfloat162float(__float2bfloat16_rn(v)); }
-__device__ __forceinline__ float rounded(tf32, float v) {
-    uint32_t r;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
-    return __uint_as_float(r);
 }
 
 template <class E, class T>

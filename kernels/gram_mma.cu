@@ -132,11 +132,7 @@ GRAM_MMA(tf32)
 // tf32 coefficients are rounded here, as weights are by the host.
 __device__ __forceinline__ void store_operand(f16* p, float v) { store(p, v); }
 __device__ __forceinline__ void store_operand(bf16* p, float v) { store(p, v); }
-__device__ __forceinline__ void store_operand(f32* p, float v) {
-    uint32_t r;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
-    *p = __uint_as_float(r);
-}
+__device__ __forceinline__ void store_operand(f32* p, float v) { *p = rounded(tf32{}, v); }
 
 #define GRAM_COEF(T)                                                                                             \
     extern "C" __global__ __launch_bounds__(256) void gram_coef_##T(                                             \

@@ -66,21 +66,19 @@ __device__ __forceinline__ void mma(tf32, float (&d)[4], const uint32_t (&a)[4],
 }
 #undef MMA
 
+// A value as an operand keeps it: 16 bits, or the ten bits of fraction of tf32.
+__device__ __forceinline__ float rounded(f16, float v) { return __half2float(__float2half_rn(v)); }
+__device__ __forceinline__ float rounded(bf16, float v) { return __bfloat162float(__float2bfloat16_rn(v)); }
+__device__ __forceinline__ float rounded(tf32, float v) {
+    uint32_t r;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
+    return __uint_as_float(r);
+}
+
 // tf32 operands are rounded, not truncated; the 16-bit types are what they are.
 __device__ __forceinline__ void round_operand(f16, uint32_t (&)[4]) {}
 __device__ __forceinline__ void round_operand(bf16, uint32_t (&)[4]) {}
-__device__ __forceinline__ void round_operand(tf32, uint32_t (&r)[4]) {
+__device__ __forceinline__ void round_operand(tf32 e, uint32_t (&r)[4]) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) asm("cvt.rna.tf32.f32 %0, %0;" : "+r"(r[i]));
+    for (int i = 0; i < 4; i++) r[i] = __float_as_uint(rounded(e, __uint_as_float(r[i])));
 }
-
-// Two neighbouring values.
-__device__ __forceinline__ float2 load2(const f16* p) { return __half22float2(*(const __half2*)p); }
-__device__ __forceinline__ float2 load2(const bf16* p) { return __bfloat1622float2(*(const __nv_bfloat162*)p); }
-__device__ __forceinline__ float2 load2(const f32* p) { return *(const float2*)p; }
-
-__device__ __forceinline__ void store2(f16* p, float a, float b) { *(__half2*)p = __floats2half2_rn(a, b); }
-__device__ __forceinline__ void store2(bf16* p, float a, float b) {
-    *(__nv_bfloat162*)p = __floats2bfloat162_rn(a, b);
-}
-__device__ __forceinline__ void store2(f32* p, float a, float b) { *(float2*)p = make_float2(a, b); }
