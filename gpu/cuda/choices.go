@@ -17,7 +17,7 @@ type Choices struct {
 	changed bool
 }
 
-// ReadChoices reads what WriteTo wrote.
+// ReadChoices reads what Write wrote.
 func ReadChoices(r io.Reader) (*Choices, error) {
 	c := &Choices{}
 	if err := json.NewDecoder(r).Decode(&c.devices); err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
-// Measure times every launch of a program that has run (or, for a plan, has not),
-// on its own data: open
-// the device with Check, so that every array keeps its values. A kernel that is
-// not the one in use is timed only if it gives the same bits.
+// Measure times every launch of a program that has run (for a plan it need not
+// have), on its own data: open the device with Check, so that every array keeps
+// its values. A kernel that is not the one in use is timed only if it gives the
+// same bits.
 func Measure(ctx context.Context, dev gpu.Device, run gpu.Runner, opt MeasureOptions) (*Measured, error) {
 	d, ok := dev.(*Device)
 	r, ok2 := run.(*runner)
@@ -37,19 +37,17 @@ type measurer struct {
 	r          *runner
 	opt        MeasureOptions
 	out        *Measured
-	begin, end cu.Event
+	watch      *stopwatch
 	flush      cu.DevicePtr // fills the second-level cache
 	flushBytes int64
 }
 
 func (m *measurer) measure(ctx context.Context) (err error) {
 	if driver.Simulated() == nil && !m.opt.Plan {
-		for _, e := range []*cu.Event{&m.begin, &m.end} {
-			if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
-				return wrap("make an event", err)
-			}
-			defer func() { _ = cu.DestroyEvent(e) }()
+		if m.watch, err = newStopwatch(m.r.d.stream); err != nil {
+			return err
 		}
+		defer m.watch.close()
 		l2, err := m.r.d.dev.Attribute(cu.L2CacheSize)
 		if err != nil {
 			return wrap("ask for the size of the cache", err)
@@ -96,24 +94,6 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 	return nil
 }
 
-// timed is how long f takes on the stream, in microseconds.
-func (m *measurer) timed(f func() error) (float64, error) {
-	if err := wrap("record an event", m.begin.Record(m.r.d.stream)); err != nil {
-		return 0, err
-	}
-	if err := f(); err != nil {
-		return 0, err
-	}
-	if err := wrap("record an event", m.end.Record(m.r.d.stream)); err != nil {
-		return 0, err
-	}
-	if err := wrap("wait", m.end.Synchronize()); err != nil {
-		return 0, err
-	}
-	ms, err := m.begin.Elapsed(m.end)
-	return 1e3 * ms, wrap("read an event", err)
-}
-
 // iteration times the graph, ten launches a round.
 func (m *measurer) iteration(ctx context.Context) error {
 	const n = 10
@@ -121,7 +101,7 @@ func (m *measurer) iteration(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		us, err := m.timed(func() error {
+		us, err := m.watch.time(func() error {
 			for range n {
 				if err := m.r.graph.launch(m.r.d.stream); err != nil {
 					return err
@@ -211,11 +191,11 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
 				return err
 			}
 		}
-		inOrder, err := m.timed(again)
+		inOrder, err := m.watch.time(again)
 		if err != nil {
 			return err
 		}
-		hot, err := m.timed(func() error {
+		hot, err := m.watch.time(func() error {
 			for range n {
 				if err := again(); err != nil {
 					return err
@@ -229,7 +209,7 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
 		if err := wrap("fill the cache", cu.MemsetD8Async(m.flush, 0, m.flushBytes, m.r.d.stream)); err != nil {
 			return err
 		}
-		cold, err := m.timed(again)
+		cold, err := m.watch.time(again)
 		if err != nil {
 			return err
 		}
@@ -303,7 +283,7 @@ func (m *measurer) probe() error {
 	}
 	best := func(f func() error) (us float64, err error) {
 		for range max(m.opt.Rounds, 5) {
-			t, err := m.timed(f)
+			t, err := m.watch.time(f)
 			if err != nil {
 				return 0, err
 			}

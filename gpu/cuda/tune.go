@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"fmt"
 	"slices"
 
 	"gorgonia.org/cu"
@@ -24,14 +25,11 @@ func rounds() (rounds, launches int) {
 // program's own memory, and takes the fastest. They give the same bits, so a
 // measurement decides nothing but time.
 func (r *runner) tune() error {
-	var begin, end cu.Event
-	var err error
-	for _, e := range []*cu.Event{&begin, &end} {
-		if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
-			return wrap("make an event", err)
-		}
-		defer func() { _ = cu.DestroyEvent(e) }()
+	watch, err := newStopwatch(r.d.stream)
+	if err != nil {
+		return err
 	}
+	defer watch.close()
 	rounds, launches := rounds()
 	for i, s := range r.l.steps {
 		v := s.variants
@@ -43,12 +41,19 @@ func (r *runner) tune() error {
 			for round := range rounds + 1 {
 				for j, entry := range v.entries {
 					la := v.launch(entry)
-					ms, err := r.time(begin, end, i, &la, launches)
+					us, err := watch.time(func() error {
+						for range launches {
+							if err := r.launch(i, &la); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
 					if err != nil {
-						return err
+						return fmt.Errorf("tune %s: %w", entry, err)
 					}
 					if round > 0 {
-						times[j] = append(times[j], ms)
+						times[j] = append(times[j], us)
 					}
 				}
 			}
@@ -66,22 +71,46 @@ func (r *runner) tune() error {
 	return nil
 }
 
-// time is how long so many launches of step i take, in milliseconds.
-func (r *runner) time(begin, end cu.Event, i int, la *launch, launches int) (float64, error) {
-	if err := wrap("record an event", begin.Record(r.d.stream)); err != nil {
-		return 0, err
-	}
-	for range launches {
-		if err := r.launch(i, la); err != nil {
-			return 0, err
+// stopwatch times work of a stream by the device's own events.
+type stopwatch struct {
+	stream     cu.Stream
+	begin, end cu.Event
+}
+
+func newStopwatch(s cu.Stream) (*stopwatch, error) {
+	w := &stopwatch{stream: s}
+	for _, e := range []*cu.Event{&w.begin, &w.end} {
+		var err error
+		if *e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
+			w.close()
+			return nil, wrap("make an event", err)
 		}
 	}
-	if err := wrap("record an event", end.Record(r.d.stream)); err != nil {
+	return w, nil
+}
+
+// time is how long the device takes for what f enqueues, in microseconds.
+func (w *stopwatch) time(f func() error) (us float64, err error) {
+	if err := wrap("record an event", w.begin.Record(w.stream)); err != nil {
 		return 0, err
 	}
-	if err := wrap("tune "+la.spec.Entry, end.Synchronize()); err != nil {
+	if err := f(); err != nil {
 		return 0, err
 	}
-	ms, err := begin.Elapsed(end)
-	return ms, wrap("read an event", err)
+	if err := wrap("record an event", w.end.Record(w.stream)); err != nil {
+		return 0, err
+	}
+	if err := wrap("wait", w.end.Synchronize()); err != nil {
+		return 0, err
+	}
+	ms, err := w.begin.Elapsed(w.end)
+	return 1e3 * ms, wrap("read an event", err)
+}
+
+func (w *stopwatch) close() {
+	for _, e := range []*cu.Event{&w.begin, &w.end} {
+		if *e != (cu.Event{}) {
+			_ = cu.DestroyEvent(e)
+		}
+	}
 }
