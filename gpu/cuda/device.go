@@ -198,7 +198,9 @@ func (d *Device) load() error {
 		}
 		for _, m := range mods {
 			d.sources[m.Name+"."+arch] = m.PTX
-			fmt.Fprintf(h, "%d\n%s", len(m.PTX), m.PTX)
+			if d.opt.Choices != nil { // which hold for these kernels
+				fmt.Fprintf(h, "%d\n%s", len(m.PTX), m.PTX)
+			}
 		}
 		if _, err := d.function(kernels.All[smallest[arch]]); err != nil {
 			return err
