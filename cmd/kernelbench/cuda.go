@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -35,12 +34,8 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 	if o.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
 		return err
 	}
-	kind, ordinal, numbered := strings.Cut(c.String("device"), ":")
-	if numbered {
-		if o.Ordinal, err = strconv.Atoi(ordinal); err != nil || o.Ordinal < 0 || kind != "cuda" {
-			return fmt.Errorf("--device %s: give cpu, cuda, cuda:N or sim", c.String("device"))
-		}
-	}
+	kind, ordinal, _ := cuda.ParseDevice(c.String("device"))
+	o.Ordinal = ordinal
 	m := cuda.MeasureOptions{Rounds: c.Int("rounds"), Every: c.Bool("every"), Plan: c.Bool("plan")}
 	if c.IsSet("match") {
 		if m.Match, err = regexp.Compile(c.String("match")); err != nil {

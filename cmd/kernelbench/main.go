@@ -19,11 +19,11 @@ import (
 	"math"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -74,7 +74,10 @@ func newApp() *cli.App {
 }
 
 func bench(c *cli.Context, out io.Writer) error {
-	device, _, _ := strings.Cut(c.String("device"), ":")
+	device, _, ok := cuda.ParseDevice(c.String("device"))
+	if !ok {
+		device = "" // none
+	}
 	if !c.IsSet("size") {
 		size := "512"
 		if device == "sim" {

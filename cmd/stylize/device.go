@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -30,8 +28,8 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 	if c.IsSet("threads") && c.Int("threads") < 1 {
 		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", c.Int("threads")))
 	}
-	kind, ordinal, numbered := strings.Cut(name, ":")
-	opt := cuda.Options{}
+	kind, ordinal, ok := cuda.ParseDevice(name)
+	opt := cuda.Options{Ordinal: ordinal}
 	var err error
 	if opt.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
 		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", c.String("precision")))
@@ -50,10 +48,8 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 			}
 		}
 	}
-	if numbered {
-		if opt.Ordinal, err = strconv.Atoi(ordinal); err != nil || opt.Ordinal < 0 || kind != "cuda" {
-			return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
-		}
+	if !ok {
+		return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
 	}
 	if c.Bool("low-memory") && (kind == "cuda" || kind == "sim") {
 		return nil, usage(fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", name))

@@ -1,6 +1,22 @@
 package cuda
 
-import "github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+)
+
+// ParseDevice reads how a command line names a device: a kind, and behind a
+// colon, of cuda alone, which one. ok is false for a number that is none.
+func ParseDevice(name string) (kind string, ordinal int, ok bool) {
+	kind, number, numbered := strings.Cut(name, ":")
+	if !numbered {
+		return kind, 0, true
+	}
+	ordinal, err := strconv.Atoi(number)
+	return kind, ordinal, err == nil && ordinal >= 0 && kind == "cuda"
+}
 
 // Options configures the device; its zero value is the first GPU.
 type Options struct {
