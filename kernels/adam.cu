@@ -14,7 +14,8 @@
 // Rounding beta^t by repeated squaring in fp64, as the host could: one thread a block
 // Bound    memory: update 32 B an element, 25 MB at 512x512
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
-// ptx: sm_80
+// ptx: sm_80 sm_90
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 __device__ __forceinline__ double power(double b, unsigned t) {
@@ -52,10 +53,10 @@ __device__ __forceinline__ Rates rates(const float* step, const double* constant
     return {s_rate, s_root, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[3]};
 }
 
-// One element's step; the pixel after it.
-__device__ __forceinline__ float adam(float* x, float* m, float* v, float g, const Rates& r, int clamp) {
+// One element's step; false if it is left alone.
+__device__ __forceinline__ bool adam(float* x, float* m, float* v, float g, const Rates& r, int clamp) {
+    if (!finite(g * g)) return false;
     float xi = *x;
-    if (!finite(g * g)) return xi;
     if (clamp == kClampBefore) xi = fminf(fmaxf(xi, 0.f), 1.f);
     float mi = fmaf(g - *m, r.one_beta1, *m);
     float vi = fmaf(r.one_beta2 * g, g, r.beta2 * *v);
@@ -64,7 +65,7 @@ __device__ __forceinline__ float adam(float* x, float* m, float* v, float g, con
     *x = xi;
     *m = mi;
     *v = vi;
-    return xi;
+    return true;
 }
 
 extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x, float* __restrict__ m,
@@ -122,28 +123,35 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
 constexpr int kUpdate = 4;   // elements of a thread
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
-    float* __restrict__ x, float* __restrict__ m, float* __restrict__ v, float* __restrict__ g,
-    const float* __restrict__ dx, const float* __restrict__ dtv, const float* __restrict__ step,
-    const float* __restrict__ total, const double* __restrict__ constants, float* __restrict__ parts, int clamp,
-    unsigned elems) {
+    float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* RESTRICT g, const float* RESTRICT dx,
+    const float* RESTRICT dtv, const float* RESTRICT step, const float* RESTRICT total, const double* RESTRICT constants,
+    float* RESTRICT parts, int clamp, unsigned elems) {
     __shared__ float s_mean;
+    wait_for_previous();
+    start_next();
     Rates r = rates(step, constants);
     size_t n = blockIdx.y;
     bool go = finite(total[4 * n + 3]);
     unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
-    float pixel[kUpdate], sum = 0.f, bad = 0.f, most = 0.f;
+    float pixel[kUpdate], mi[kUpdate], vi[kUpdate], gi[kUpdate], sum = 0.f, bad = 0.f, most = 0.f;
 #pragma unroll
-    for (int j = 0; j < kUpdate; j++) {
+    for (int j = 0; j < kUpdate; j++) {   // all loads first, whatever the compiler knows of the arrays
         unsigned i = from + j * kReduceThreads;
         pixel[j] = 0.f;
         if (i >= elems) continue;
         size_t at = n * elems + i;
-        float gi = dtv ? dx[at] + dtv[at] : dx[at];
-        if (g) g[at] = gi;
-        pixel[j] = go ? adam(x + at, m + at, v + at, gi, r, clamp) : x[at];
+        pixel[j] = x[at], mi[j] = m[at], vi[j] = v[at], gi[j] = dtv ? dx[at] + dtv[at] : dx[at];
+    }
+#pragma unroll
+    for (int j = 0; j < kUpdate; j++) {
+        unsigned i = from + j * kReduceThreads;
+        if (i >= elems) continue;
+        size_t at = n * elems + i;
+        if (g) g[at] = gi[j];
+        if (go && adam(&pixel[j], &mi[j], &vi[j], gi[j], r, clamp)) x[at] = pixel[j], m[at] = mi[j], v[at] = vi[j];
         sum += pixel[j];
-        if (finite(gi * gi))
-            most = fmaxf(most, fabsf(gi));
+        if (finite(gi[j] * gi[j]))
+            most = fmaxf(most, fabsf(gi[j]));
         else
             bad = 1.f;
     }
@@ -181,8 +189,10 @@ __device__ __forceinline__ double down(double v, int by) {
 }
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
-    float* __restrict__ ring, float* __restrict__ step, const float* __restrict__ total,
-    const float* __restrict__ parts, int pictures, int blocks, unsigned rows, float* scale, int dynamic) {
+    float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
+    const float* RESTRICT parts, int pictures, int blocks, unsigned rows, float* scale, int dynamic) {
+    wait_for_previous();
+    start_next();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
     unsigned row = (unsigned)done % rows;

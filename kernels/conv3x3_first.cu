@@ -2,117 +2,126 @@
 // Maths    fprop  a[n,p,q,k] = sum_{tap,i} w[k,tap,i] u[n,p+r-1,q+s-1,i], u = (x - mean) / std inside, 0 outside; then the epilogue
 //          dgrad  dx[n,p,q,i] = sum_{tap,k} w[i,tap,k] dy[n,p+r-1,q+s-1,k] / S / std[i], w rotated, S the loss scale
 //          products of E in {fp16, bf16, tf32}, sums fp32
-// Layout   x, dx (N,H,W,3) fp32; dy NHWC in E's storage type; fprop: w (K,9,3); dgrad: w (3,9,C)
+// Layout   x, dx (N,H,W,3) fp32; dy NHWC in E's storage type; fprop: w (K,32), which is (K,9,3) and zeros; dgrad: w (3,9,C)
 // Shapes   fprop: K a multiple of 64; dgrad: C a multiple of 128 bytes; any H, W
-// Launch   128 threads; fprop: grid (ceil(H/8) ceil(W/16), K/64, N); dgrad: grid (ceil(H/4) ceil(W/32), 1, N)
-// Tile     fprop: 8x16 pixels, 64 channels, gemm_k 27 padded to 32, gathered from a patch of 10x18 pixels.
+// Launch   fprop: 256 threads, grid (ceil(tiles / each), K/64, N); dgrad: 128 threads, grid (ceil(H/4) ceil(W/32), 1, N)
+// Tile     fprop: 8x16 pixels, 64 channels, gemm_k 27 padded to 32, gathered from a patch of 10x18 pixels; a block has each
+//          tiles in a row, and where part is given (K = 64) sums their Gram matrix, of what it stores, as gram_mma does:
+//          part[n,block,i,j] = sum_p a[n,p,i] a[n,p,j]
 //          dgrad: z[q, 9 i + tap] = sum_k dy[q,k] w[i,tap,k] for the 6x34 pixels q around a tile of 4x32, one GEMM with gemm_n
 //          27 padded to 32; then dx is nine shifted sums of z. An implicit GEMM would have 3 columns and read dy nine times
 // Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 26 KiB, dy and then z
-// Banks    dgrad: z is column by column, 204 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours
-// Hazards  a barrier behind every copy, and before z takes the place of dy
-// Order    taps ascending: results do not depend on the grid
+// Banks    dgrad: z is column by column, 204 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
+//          Gram in tf32: the four pixels of a fragment are two apart in the staged tile, which keeps them apart in banks
+// Hazards  a barrier behind every copy, and before z takes the place of dy; the barrier behind a patch is also the one before
+//          the staged tile is written again
+// Order    a sum is a product or two of the tensor core; dgrad: taps ascending; tiles of a block ascending, at most 16, so that a sum of squares has no more than 2048 terms
 // Bound    memory: at 512x512 in fp16 fprop writes 33.5 MB, dgrad reads as much
-// Oracle   ref.Normalize, ref.Conv3x3, and ref.Conv3x3Dgrad, ref.NormalizeGrad   Suite kerneltest
-// ptx: sm_80
+// Oracle   ref.Normalize, ref.Conv3x3, ref.Gram, and ref.Conv3x3Dgrad, ref.NormalizeGrad   Suite kerneltest
+// ptx: sm_80 sm_90
 #include "epilogue.cuh"
+#include "gram.cuh"
+#include "overlap.cuh"
 
-constexpr int kThreads = 128, kIn = 3, kK = 9 * kIn;   // kK: products of an output
+constexpr int kIn = 3, kK = 9 * kIn;   // kK: products of an output
 
 namespace fprop {
-constexpr int TH = 8, TW = 16, kPatchW = TW + 2, kPatch = (TH + 2) * kPatchW * kIn;
+constexpr int kThreads = 256, TH = 8, TW = 16, kPatchW = TW + 2, kPatch = (TH + 2) * kPatchW * kIn;
 }
 
-// Where product j lies from the first value of a pixel's patch; behind the last, where the first does: its weight is 0.
+// Where product j of an output lies from the first value of its patch; behind the last, where the first does: its weight is 0.
 __device__ __forceinline__ int gather(int j) {
     int tap = j < kK ? j / kIn : 0, i = j < kK ? j - tap * kIn : 0;
     return (tap / 3 * fprop::kPatchW + tap % 3) * kIn + i;
 }
 
+// What is the same for every tile is not restricted: it would be loaded before the first and held in forty registers.
 template <class E>
-__device__ __forceinline__ void first_fprop(const float* __restrict__ x, const float* __restrict__ mean,
-                                            const float* __restrict__ std,
-                                            const typename Element<E>::Store* __restrict__ w, int height, int width,
-                                            int k, const Epilogue<typename Element<E>::Store>& e) {
+__device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float* mean, const float* std,
+                                            const typename Element<E>::Store* w, float* RESTRICT part, int each, int height,
+                                            int width, int k, const Epilogue<typename Element<E>::Store>& e) {
     using namespace fprop;
     using T = typename Element<E>::Store;
     constexpr int kStep = 32 / sizeof(T), kSteps = 32 / kStep, kPair = 4 / sizeof(T);   // k of an mma; values of a register
     __shared__ __align__(128) unsigned char s_tile[TH * TW * kChannels * sizeof(T)];
     __shared__ T s_patch[kPatch];   // (row, column, channel)
-    int t = threadIdx.x, lane = t & 31, warp = t >> 5;
-    int across = (width + TW - 1) / TW, ty = blockIdx.x / across;
-    int y0 = ty * TH, x0 = (blockIdx.x - ty * across) * TW, n0 = blockIdx.y * kChannels, n = blockIdx.z;
-    for (int i = t; i < kPatch; i += kThreads) {
-        int q = i / kIn, ch = i - q * kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
-        float v = 0.f;
-        if ((unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
-            v = (x[(((size_t)n * height + yy) * width + xx) * kIn + ch] - mean[ch]) / std[ch];
-        store(&s_patch[i], rounded(E{}, v));
-    }
-    __syncthreads();   // the patch is there
-    // A warp has two rows of the tile, 16 pixels each.
-    uint32_t a[2][kSteps][4];
+    int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 2) * 32, wn = (warp & 3) * 16;
+    int across = (width + TW - 1) / TW, tiles = across * ((height + TH - 1) / TH);
+    int n0 = blockIdx.y * kChannels, n = blockIdx.z, first = blockIdx.x * each;
+    // A thread's products are eight neighbours, for gemm_k may be in any order: its weights are 16 or 32 bytes.
+    int at[8];
 #pragma unroll
-    for (int m = 0; m < 2; m++)
+    for (int i = 0; i < 8; i++) at[i] = gather((lane & 3) * 8 + i);
+    float sums[2][2][4] = {};   // of the Gram matrix
+    wait_for_previous();
+    start_next();
+    for (int tile = first; tile < min(first + each, tiles); tile++) {
+        int ty = tile / across, y0 = ty * TH, x0 = (tile - ty * across) * TW;
+#pragma unroll 2
+        for (int i = t; i < kPatch; i += kThreads) {
+            int q = i / kIn, ch = i - q * kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
+            float v = 0.f;
+            if ((unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
+                v = (x[(((size_t)n * height + yy) * width + xx) * kIn + ch] - mean[ch]) / std[ch];
+            store(&s_patch[i], rounded(E{}, v));
+        }
+        __syncthreads();   // the patch is there, the tile before is done with
+        // A warp has a row of the tile, 16 pixels.
+        uint32_t a[kSteps][4];
 #pragma unroll
         for (int s = 0; s < kSteps; s++)
 #pragma unroll
             for (int r = 0; r < 4; r++) {
-                const T* pixel = s_patch + ((warp * 2 + m) * kPatchW + (lane >> 2) + (r & 1) * 8) * kIn;
-                int j = s * kStep + (lane & 3) * kPair + (r >> 1) * kStep / 2;
+                const T* pixel = s_patch + (warp * kPatchW + (lane >> 2) + (r & 1) * 8) * kIn;
+                int i = (s * 2 + (r >> 1)) * kPair;
                 if constexpr (kPair == 2)
-                    a[m][s][r] = *(const uint16_t*)(pixel + gather(j)) | (uint32_t) * (const uint16_t*)(pixel + gather(j + 1)) << 16;
+                    a[s][r] = *(const uint16_t*)(pixel + at[i]) | (uint32_t) * (const uint16_t*)(pixel + at[i + 1]) << 16;
                 else
-                    a[m][s][r] = *(const uint32_t*)(pixel + gather(j));
-            }
-    float acc[2][8][4] = {};
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-        const T* row = w + (size_t)(n0 + j * 8 + (lane >> 2)) * kK;
-#pragma unroll
-        for (int s = 0; s < kSteps; s++) {
-            uint32_t b[2];
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                int i = s * kStep + (lane & 3) * kPair + r * kStep / 2;
-                if constexpr (kPair == 2) {
-                    uint32_t lo = i < kK ? *(const uint16_t*)(row + i) : 0, hi = i + 1 < kK ? *(const uint16_t*)(row + i + 1) : 0;
-                    b[r] = lo | hi << 16;
-                } else {
-                    b[r] = i < kK ? *(const uint32_t*)(row + i) : 0;
-                }
+                    a[s][r] = *(const uint32_t*)(pixel + at[i]);
             }
 #pragma unroll
-            for (int m = 0; m < 2; m++) mma(E{}, acc[m][j], a[m][s], b[0], b[1]);
-        }
-    }
+        for (int j = 0; j < 8; j++) {
+            const uint4* mine = (const uint4*)(w + (size_t)(n0 + j * 8 + (lane >> 2)) * 32 + (lane & 3) * 8);
+            float acc[4] = {};
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
-        int col = j * 8 + (lane & 3) * 2;
-        float u = 0.f, v = 0.f;
-        if (e.bias) u = e.bias[n0 + col], v = e.bias[n0 + col + 1];
-#pragma unroll
-        for (int m = 0; m < 2; m++)
+            for (int half = 0; half < kSteps / 2; half++) {
+                uint4 b = mine[half];
+                mma(E{}, acc, a[half * 2], b.x, b.y);
+                mma(E{}, acc, a[half * 2 + 1], b.z, b.w);
+            }
+            int col = j * 8 + (lane & 3) * 2;
+            float u = 0.f, v = 0.f;
+            if (e.bias) u = e.bias[n0 + col], v = e.bias[n0 + col + 1];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                float p = acc[m][j][h * 2] + u, q = acc[m][j][h * 2 + 1] + v;
+                int column = (lane >> 2) + h * 8;
+                float p = acc[h * 2] + u, q = acc[h * 2 + 1] + v;
                 if (e.relu) p = p < 0.f ? 0.f : p, q = q < 0.f ? 0.f : q;
-                stage2(E{}, s_tile, (warp * 2 + m) * TW + (lane >> 2) + h * 8, col, p, q);
+                if (part && (y0 + warp >= height || x0 + column >= width)) p = q = 0.f;   // no pixel
+                stage2(E{}, s_tile, warp * TW + column, col, p, q);
             }
+        }
+        __syncthreads();   // the tile is staged
+        finish<E, TH * TW, TW, kThreads>(e, s_tile, t, n, y0, x0, n0, height, width, k);
+        if (!part) continue;
+#pragma unroll 2
+        for (int kk = 0; kk < TH * TW; kk += kStep)
+            gram_products(E{}, sums, s_tile, s_tile, wm, wn, kk, [](int pixel, int ch) {
+                if constexpr (sizeof(T) == 4) pixel = (pixel & ~7) | (pixel & 3) << 1 | (pixel >> 2 & 1);
+                return staged<T>(pixel, ch >> 3, ch >> 2 & 1);
+            });
     }
-    __syncthreads();   // the tile is staged
-    finish<E, TH * TW, TW, kThreads>(e, s_tile, t, n, y0, x0, n0, height, width, k);
+    if (part) gram_store(part + ((size_t)n * gridDim.x + blockIdx.x) * kChannels * kChannels + wm * kChannels + wn, sums, kChannels);
 }
 
 namespace dgrad {
-constexpr int TH = 4, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
+constexpr int kThreads = 128, TH = 4, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
 }
 
 template <class E>
-__device__ __forceinline__ void first_dgrad(float* __restrict__ dx, const typename Element<E>::Store* __restrict__ dy,
-                                            const typename Element<E>::Store* __restrict__ w,
-                                            const float* __restrict__ std, const float* __restrict__ scale, int height,
-                                            int width, int c) {
+__device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename Element<E>::Store* RESTRICT dy,
+                                            const typename Element<E>::Store* RESTRICT w, const float* RESTRICT std,
+                                            const float* RESTRICT scale, int height, int width, int c) {
     using namespace dgrad;
     using T = typename Element<E>::Store;
     constexpr int BK = kRow / sizeof(T), kChunk = 16 / sizeof(T), kStep = 32 / sizeof(T), kPair = 4 / sizeof(T);
@@ -125,6 +134,8 @@ __device__ __forceinline__ void first_dgrad(float* __restrict__ dx, const typena
     int across = (width + TW - 1) / TW, ty = blockIdx.x / across;
     int y0 = ty * TH, x0 = (blockIdx.x - ty * across) * TW, n = blockIdx.z;
     uint32_t s = shared_address(s_dy);
+    wait_for_previous();
+    start_next();
     float acc[kMine][4][4] = {};
     for (int c0 = 0; c0 < c; c0 += BK) {
         for (int i = t; i < kFragments * 16 * 8; i += kThreads) {
@@ -182,15 +193,18 @@ __device__ __forceinline__ void first_dgrad(float* __restrict__ dx, const typena
 }
 
 #define CONV3X3_FIRST(E)                                                                                         \
-    extern "C" __global__ __launch_bounds__(kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(                \
-        const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ std,              \
-        const Element<E>::Store* __restrict__ w, int height, int width, int k,                                   \
-        EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                                                    \
-        first_fprop<E>(x, mean, std, w, height, width, k, EPILOGUE(Element<E>::Store));                          \
+    extern "C" __global__ __launch_bounds__(fprop::kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(          \
+        const float* RESTRICT x, const float* mean, const float* std, const Element<E>::Store* w,                \
+        const float* bias, Element<E>::Store* RESTRICT y, Element<E>::Store* RESTRICT pooled,                    \
+        uint8_t* RESTRICT positive, float* RESTRICT part, int each,                                              \
+        int height, int width, int k, int relu) {                                                                \
+        Epilogue<Element<E>::Store> e = {y, pooled, positive, bias};                                             \
+        e.relu = relu;                                                                                           \
+        first_fprop<E>(x, mean, std, w, part, each, height, width, k, e);                                        \
     }                                                                                                            \
-    extern "C" __global__ __launch_bounds__(kThreads) void conv3x3_first_dgrad_##E##_nhwc_128x3(                 \
-        float* __restrict__ dx, const Element<E>::Store* __restrict__ dy, const Element<E>::Store* __restrict__ w, \
-        const float* __restrict__ std, const float* __restrict__ scale, int height, int width, int c) {          \
+    extern "C" __global__ __launch_bounds__(dgrad::kThreads) void conv3x3_first_dgrad_##E##_nhwc_128x3(          \
+        float* RESTRICT dx, const Element<E>::Store* RESTRICT dy, const Element<E>::Store* RESTRICT w,           \
+        const float* RESTRICT std, const float* RESTRICT scale, int height, int width, int c) {                  \
         first_dgrad<E>(dx, dy, w, std, scale, height, width, c);                                                 \
     }
 CONV3X3_FIRST(f16)

@@ -22,7 +22,8 @@ type Module struct {
 	PTX  string
 }
 
-// Modules returns the sources compiled for an architecture: "sm80", "sm90a".
+// Modules returns the sources compiled for an architecture: "sm80"; "sm90", those
+// of the first whose launches may overlap; "sm90a", which only Hopper has.
 func Modules(arch string) ([]Module, error) {
 	entries, err := files.ReadDir("ptx")
 	if err != nil {
@@ -81,13 +82,14 @@ func (a Arg) Bytes() int { return [...]int{8, 4, 8, 4, 128}[a] }
 type Spec struct {
 	Module  string
 	Entry   string
-	Arch    string // the architecture whose Modules have it
+	Arch    string // the oldest architecture whose Modules have it
 	Threads int    // of a block
 	Args    []Arg  // in order
 	Shared  int    // bytes of dynamic shared memory
 	Cluster int    // blocks of a cluster; 0 without
-	// Overlaps says that the kernel waits for the launches before it itself
-	// (griddepcontrol.wait) and may be started before they have ended.
+	// Overlaps says that the kernel, compiled for sm_90 or later, waits for the
+	// launches before it itself (griddepcontrol.wait): it may be started before
+	// they have ended.
 	Overlaps bool
 	// Tile of a conv3x3_wgmma entry.
 	Tile Tile
@@ -137,8 +139,9 @@ func (t Tile) shared(elem int) int {
 // All lists the entries, by name.
 var All = func() map[string]*Spec {
 	m := map[string]*Spec{}
-	add := func(module, entry string, threads int, args ...Arg) {
+	add := func(module, entry string, threads int, args ...Arg) *Spec {
 		m[entry] = &Spec{Module: module, Entry: entry, Arch: "sm80", Threads: threads, Args: args}
+		return m[entry]
 	}
 	for _, t := range []string{"f32", "f16", "bf16"} { // storage types
 		add("elementwise", "relu_fwd_"+t, 256, Ptr, Ptr, U64)
@@ -153,22 +156,20 @@ var All = func() map[string]*Spec {
 		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
 		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
 		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
-		add("gram_mma", "gram_style_"+t, 256, Ptr, Ptr, Ptr, Ptr, Ptr, F32, F32, U32, U32, U32, U32)
-		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32)
+		add("gram_mma", "gram_style_"+t, 256, Ptr, U32, Ptr).Overlaps = true
+		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32).Overlaps = true
 	}
 	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores
 		for _, n := range []string{"64", "128"} {
 			add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x"+n, 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32}, epilogue...)...)
 		}
-		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32}, epilogue...)...)
-		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32)
-		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, Ptr, U32, U32, U32, U32)
+		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32).Overlaps = true
+		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32).Overlaps = true
+		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, U32, U32).Overlaps = true
 	}
 	for _, e := range []string{"f16", "bf16", "tf32"} {
 		for _, t := range Tiles {
-			entry := t.Wgmma(e)
-			add("conv3x3_wgmma_"+e, entry, 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
-			s := m[entry]
+			s := add("conv3x3_wgmma_"+e, t.Wgmma(e), 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
 			s.Arch, s.Tile, s.Overlaps, s.Cluster, s.Shared = "sm90a", t, true, t.Multicast*t.Split, t.shared(2)
 			if e == "tf32" {
 				s.Shared = t.shared(4)
@@ -177,17 +178,17 @@ var All = func() map[string]*Spec {
 	}
 	add("probe", "probe_copy_f32", 256, Ptr, Ptr, U64)
 	add("probe", "probe_mma_f16", 128, Ptr, Ptr, Ptr, U32)
-	add("probe_wgmma", "probe_wgmma_f16", 256, Ptr, Ptr, U32)
-	m["probe_wgmma_f16"].Arch, m["probe_wgmma_f16"].Shared = "sm90a", 49<<10
+	probe := add("probe_wgmma", "probe_wgmma_f16", 256, Ptr, Ptr, U32)
+	probe.Arch, probe.Shared = "sm90a", 49<<10
 	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
 	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
 	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)
 	add("losses", "sum_parts_f32", 256, Ptr, Ptr, F32, U32)
-	add("losses", "tv_f32", 256, Ptr, Ptr, Ptr, F32, U32, U32, U32)
-	add("losses", "total_f32", 256, Ptr, Ptr, U32, U32)
+	add("losses", "tv_f32", 256, Ptr, Ptr, Ptr, F32, U32, U32, U32).Overlaps = true
+	add("losses", "total_f32", 256, Ptr, Ptr, U32, U32).Overlaps = true
 	add("adam", "adam_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
 	add("adam", "stats_f32", 256, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "update_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "record_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32)
+	add("adam", "update_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32).Overlaps = true
+	add("adam", "record_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32).Overlaps = true
 	return m
 }()

@@ -9,13 +9,16 @@
 // Order    strided in the block, then a tree, then the parts in a tree: deterministic
 // Bound    memory: 8 B an element
 // Oracle   ref.MSE, ref.TV, ref.TVGrad, ref.Total   Suite kerneltest
-// ptx: sm_80
+// ptx: sm_80 sm_90
+#include "overlap.cuh"
 #include "reduce.cuh"
 #include "types.cuh"
 
 template <class T>
-__device__ __forceinline__ void mse_fwd(float* __restrict__ parts, const T* __restrict__ a, const T* __restrict__ b,
+__device__ __forceinline__ void mse_fwd(float* RESTRICT parts, const T* RESTRICT a, const T* RESTRICT b,
                                         unsigned long long elems, int one_target) {
+    wait_for_previous();
+    start_next();
     size_t n = blockIdx.y;
     a += n * elems;
     if (!one_target) b += n * elems;
@@ -31,7 +34,7 @@ __device__ __forceinline__ void mse_fwd(float* __restrict__ parts, const T* __re
 
 #define MSE_FWD(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(kReduceThreads) void mse_fwd_##T(                                    \
-        float* __restrict__ parts, const T* __restrict__ a, const T* __restrict__ b, unsigned long long elems,   \
+        float* RESTRICT parts, const T* RESTRICT a, const T* RESTRICT b, unsigned long long elems,               \
         int one_target) {                                                                                        \
         mse_fwd(parts, a, b, elems, one_target);                                                                 \
     }
@@ -77,9 +80,10 @@ extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__
     dx[at] = k * s;
 }
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_f32(float* __restrict__ parts, float* __restrict__ dx,
-                                                                    const float* __restrict__ x, float k, int h, int w,
-                                                                    int c) {
+extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_f32(float* RESTRICT parts, float* RESTRICT dx,
+                                                                    const float* RESTRICT x, float k, int h, int w, int c) {
+    wait_for_previous();
+    start_next();
     size_t row = (size_t)w * c, picture = blockIdx.y * h * row;
     float sum = 0.f;
     for (int y = blockIdx.x; y < h; y += gridDim.x)
@@ -111,8 +115,10 @@ struct Term {
     float scale;
 };
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* __restrict__ l, const Term* terms,
+extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, const Term* terms,
                                                                        int contents, int styles) {
+    wait_for_previous();
+    start_next();
     size_t n = blockIdx.x;
     float sums[3] = {};   // content, style, tv
     for (int i = 0; i <= contents + styles; i++) {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"runtime"
 	"sync"
 	"time"
@@ -165,45 +166,45 @@ func (d *Device) open() error {
 	return d.load()
 }
 
-// load picks the kernels.
+// load picks the kernels: those that any GPU runs, and newer ones that this one
+// and its driver take.
 func (d *Device) load() error {
-	archs := []string{"sm80"}
-	hopper := d.cc == 90 && cu.Version() >= hopperDriver
+	var newer []string
+	if d.cc >= 90 && cu.Version() >= hopperDriver {
+		newer = append(newer, "sm90")
+		if d.cc == 90 {
+			newer = append(newer, "sm90a")
+		}
+	}
 	switch d.opt.Kernels {
 	case "":
 	case "sm80":
-		hopper = false
+		newer = nil
 	case "sm90a":
-		if !hopper {
+		if len(newer) < 2 {
 			return fmt.Errorf("kernels for sm_90a need a GPU of compute capability 9.0 and a driver for CUDA 12.0: %w", gpu.ErrUnsupported)
 		}
 	default:
 		return fmt.Errorf("kernels for %q: there are sm80 and sm90a: %w", d.opt.Kernels, gpu.ErrUnsupported)
 	}
-	if hopper {
-		archs = append(archs, "sm90a")
-	}
 	sms, err := d.dev.Attribute(cu.MultiprocessorCount)
 	if err != nil {
 		return wrap("ask for the multiprocessors", err)
 	}
-	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, hopper: hopper, sms: sms}
+	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, sms: sms}
 	d.target.tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
 	h := sha256.New()
-	for _, arch := range archs {
-		mods, err := kernels.Modules(arch)
-		if err != nil {
+	if err := d.take("sm80", h); err != nil {
+		return err
+	}
+	for _, arch := range newer {
+		if err := d.take(arch, h); err == nil {
+			d.target.hopper = d.target.hopper || arch == "sm90a"
+		} else if d.opt.Kernels != "" {
 			return err
-		}
-		for _, m := range mods {
-			d.sources[m.Name+"."+arch] = m.PTX
-			if d.opt.Choices != nil { // which hold for these kernels
-				fmt.Fprintf(h, "%d\n%s", len(m.PTX), m.PTX)
-			}
-		}
-		if _, err := d.function(kernels.All[smallest[arch]]); err != nil {
-			return err
+		} else {
+			d.info.Detail += fmt.Sprintf(", without kernels for %s, which the driver refuses", arch)
 		}
 	}
 	d.key = fmt.Sprintf("%s, sm_%d, %d multiprocessors, driver %d, kernels %.6x", d.info.Name, d.cc, sms, cu.Version(), h.Sum(nil))
@@ -212,7 +213,46 @@ func (d *Device) load() error {
 
 // smallest is an entry of the smallest module of an architecture: loading it at
 // Open tells whether the driver takes our PTX at all.
-var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90a": "probe_wgmma_f16"}
+var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90": "total_f32", "sm90a": "probe_wgmma_f16"}
+
+// take makes an architecture's kernels available, and hashes them for Choices,
+// which hold for these alone.
+func (d *Device) take(arch string, h hash.Hash) error {
+	mods, err := kernels.Modules(arch)
+	if err != nil {
+		return err
+	}
+	for _, m := range mods {
+		d.sources[m.Name+"."+arch] = m.PTX
+	}
+	if _, err := d.function(kernels.All[smallest[arch]]); err != nil {
+		for _, m := range mods {
+			delete(d.sources, m.Name+"."+arch)
+		}
+		return err
+	}
+	if d.opt.Choices != nil {
+		for _, m := range mods {
+			fmt.Fprintf(h, "%d\n%s", len(m.PTX), m.PTX)
+		}
+	}
+	return nil
+}
+
+// version is the module that has an entry, in the newest version that the device
+// takes.
+func (d *Device) version(s *kernels.Spec) string {
+	if newer := s.Module + ".sm90"; d.sources[newer] != "" {
+		return newer
+	}
+	return s.Module + "." + s.Arch
+}
+
+// mayOverlap reports whether an entry, in that version, waits by itself for the
+// launches before it.
+func (d *Device) mayOverlap(s *kernels.Spec) bool {
+	return s.Overlaps && d.overlaps && d.version(s) != s.Module+".sm80"
+}
 
 // function finds an entry, and compiles its module when it is the first of it
 // that is needed: a precision needs few of them.
@@ -220,7 +260,7 @@ func (d *Device) function(s *kernels.Spec) (cu.Function, error) {
 	if f, ok := d.functions[s.Entry]; ok {
 		return f, nil
 	}
-	name := s.Module + "." + s.Arch
+	name := d.version(s)
 	mod := d.modules[name]
 	if mod == nil {
 		var err error

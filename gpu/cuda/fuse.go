@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -20,15 +21,31 @@ type step struct {
 	style  *gpu.Op // the GramGrad that is a second product of a dgrad
 	tensor bool    // on the tensor cores, whose kernels have all of the epilogue
 
-	launches []launch
-	variants *variants // other kernels for one of them
-	scratch  int64     // bytes of workspace
-	table    []byte
-	// addresses, if not nil, are buffers whose addresses the table holds, every
-	// stride bytes from its beginning.
-	addresses []*gpu.Buffer
-	stride    int
+	grams []*gram // Gram matrices on the tensor cores, computed together
+	makes *gram   // the one of its result, whose sums the first layer's convolution makes
+
+	launches  []launch
+	variants  *variants // other kernels for one of them
+	scratch   int64     // bytes of workspace
+	table     []byte
+	addresses []address // that the table holds
 	how       string
+}
+
+// address is a place in a step's table for the address of a buffer.
+type address struct {
+	at int
+	of *gpu.Buffer
+}
+
+// gram is a Gram matrix on the tensor cores: sums over shares of the pixels, and
+// what becomes of them.
+type gram struct {
+	op        *gpu.Op
+	mse, grad *gpu.Op     // the style loss and its gradient; nil where the matrix itself is wanted
+	part      *gpu.Buffer // the sums (N, splits, C, C)
+	splits    int
+	made      bool // by the convolution
 }
 
 // epilogue is what kernels/epilogue.cuh does, in its order.
@@ -52,10 +69,18 @@ func (s *step) name() string {
 	return s.ops[0].String() + " … " + s.ops[len(s.ops)-1].Kind.String()
 }
 
-// flops sums the operations.
+// flops sums the operations, a Gram matrix where it is computed.
 func (s *step) flops() (n int64) {
 	for _, op := range s.ops {
 		n += op.FLOPs()
+	}
+	for _, g := range s.grams {
+		if g.made {
+			n -= g.op.FLOPs()
+		}
+	}
+	if s.makes != nil {
+		n += s.makes.op.FLOPs()
 	}
 	return n
 }
@@ -74,10 +99,11 @@ type fuser struct {
 
 // group makes the steps. Without fuse each operation is one.
 //
-// A fused program gives the same bits as the list, but for two things on the
+// A fused program gives the same bits as the list, but for three things on the
 // tensor cores: the style gradient is added in the accumulators, where the list
-// rounds both, and the first layer rounds its weights and not its gradient, where
-// the list has an fp32 convolution between stored ones.
+// rounds both; the first layer rounds its weights and not its gradient, where
+// the list has an fp32 convolution between stored ones; and its Gram matrix is
+// summed in other shares.
 func (l *lowering) group(ops []*gpu.Op, fuse bool) []*step {
 	f := &fuser{
 		l: l, ops: ops, index: map[*gpu.Op]int{}, readers: map[*gpu.Buffer][]*gpu.Op{},
@@ -99,15 +125,22 @@ func (l *lowering) group(ops []*gpu.Op, fuse bool) []*step {
 		}
 		s := &step{at: i, out: op.Out, tensor: l.onTensorCores(op)}
 		s.y = op.Out[0]
+		if s.tensor && op.Kind == gpu.Gram {
+			s.grams = []*gram{{op: op}}
+		}
 		f.take(s, op)
 		if fuse {
 			f.grow(s, op)
 		}
 		steps = append(steps, s)
 	}
-	sort.SliceStable(steps, func(i, j int) bool { return steps[i].at < steps[j].at })
+	inOrder := func() { sort.SliceStable(steps, func(i, j int) bool { return steps[i].at < steps[j].at }) }
+	inOrder()
+	f.sums(steps, fuse)
 	if fuse {
 		f.bits(steps)
+		steps = f.together(steps)
+		inOrder()
 	}
 	return steps
 }
@@ -148,7 +181,9 @@ func (f *fuser) grow(s *step, op *gpu.Op) {
 			f.backward(s, op)
 		}
 	case gpu.Gram:
-		f.styleLoss(s, op)
+		if s.tensor {
+			f.styleLoss(s, op)
+		}
 	case gpu.MSE:
 		f.parts(op, reduceBlocks(op.In[0].Shape.Elems()/op.In[0].Shape.N))
 	case gpu.TV:
@@ -244,16 +279,84 @@ func (f *fuser) styleLoss(s *step, op *gpu.Op) {
 	f.take(s, mse)
 	f.take(s, grad)
 	s.out = []*gpu.Buffer{mse.Out[0], grad.Out[0]}
-	f.parts(mse, g.Shape.C*g.Shape.C/styleElems(ceil(op.In[0].Shape.Pixels(), splitPixels)))
+	s.grams[0].mse, s.grams[0].grad = mse, grad
 	f.l.coef[grad.Out[0]] = true
+}
+
+// sums says who adds up the Gram matrices on the tensor cores, and in how many
+// shares: the convolution of the first layer does it with the tile that it has at
+// hand.
+func (f *fuser) sums(steps []*step, fuse bool) {
+	firsts := map[*gpu.Buffer]*step{}
+	for _, s := range steps {
+		if op := s.ops[0]; fuse && op.Kind == gpu.Normalize && s.tensor && s.y.Shape.C == 64 {
+			firsts[s.y] = s
+		}
+		if len(s.grams) == 0 {
+			continue
+		}
+		g := s.grams[0]
+		x := g.op.In[0]
+		g.splits = ceil(x.Shape.Pixels(), splitPixels)
+		maker := s
+		if first := firsts[x]; first != nil && first.makes == nil {
+			g.made, g.splits, maker = true, firstBlocks(x.Shape), first
+		}
+		g.part = &gpu.Buffer{Name: "sums of " + g.op.Out[0].Name, Role: gpu.Temp, Shape: gpu.Shape{N: x.Shape.N, H: g.splits, W: x.Shape.C, C: x.Shape.C}}
+		maker.out = append(append([]*gpu.Buffer{}, maker.out...), g.part)
+		if g.made {
+			maker.makes = g
+		}
+		if g.mse != nil {
+			f.l.inParts(g.mse, x.Shape.C*x.Shape.C/styleElems(g.splits))
+		}
+	}
+}
+
+// together puts style losses into one step: where the last of them stands, if
+// nobody wants an earlier one before.
+func (f *fuser) together(steps []*step) []*step {
+	var all []*step
+	var open *step
+	for _, s := range steps {
+		if len(s.grams) == 0 || s.grams[0].mse == nil || s.grams[0].op.In[0].Role == gpu.State { // which changes
+			all = append(all, s)
+			continue
+		}
+		if open == nil || f.wanted(open) < s.at {
+			open = s
+			all = append(all, s)
+			continue
+		}
+		open.ops, open.grams, open.out = append(open.ops, s.ops...), append(open.grams, s.grams...), append(open.out, s.out...)
+		open.at = s.at
+	}
+	return all
+}
+
+// wanted is where a result of a step is first read by another.
+func (f *fuser) wanted(s *step) int {
+	first := len(f.ops)
+	for _, b := range s.out {
+		for _, r := range f.readers[b] {
+			if !slices.Contains(s.ops, r) {
+				first = min(first, f.index[r])
+			}
+		}
+	}
+	return first
 }
 
 // parts leaves the last sum of a loss term to Total.
 func (f *fuser) parts(op *gpu.Op, count int) {
 	if f.next(op.Out[0], gpu.Total) != nil {
-		x := op.In[0].Shape
-		f.l.parts[op.Out[0]] = parts{count, float32(float64(op.Scale) / float64(x.Elems()/x.N))}
+		f.l.inParts(op, count)
 	}
+}
+
+func (l *lowering) inParts(op *gpu.Op, count int) {
+	x := op.In[0].Shape
+	l.parts[op.Out[0]] = parts{count, float32(float64(op.Scale) / float64(x.Elems()/x.N))}
 }
 
 // tv takes the gradient of the same picture's variation.

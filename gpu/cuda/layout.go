@@ -41,9 +41,9 @@ func layOut(p *gpu.Program, t target) (*layout, error) {
 					last[a.buf] = i
 				}
 			}
-		}
-		for _, b := range s.addresses {
-			last[b] = i
+			for _, b := range la.also {
+				last[b] = i
+			}
 		}
 	}
 	for _, b := range p.Buffers {

@@ -49,6 +49,7 @@ type launch struct {
 	spec *kernels.Spec
 	grid [3]int
 	args []argument
+	also []*gpu.Buffer // that it finds through its table
 }
 
 // weight is a constant as the kernels want it.
@@ -162,7 +163,7 @@ func floats(v []float32) []byte {
 
 // run adds a launch.
 func (s *step) run(entry string, grid [3]int, args ...argument) {
-	s.launches = append(s.launches, launch{kernels.All[entry], grid, args})
+	s.launches = append(s.launches, launch{spec: kernels.All[entry], grid: grid, args: args})
 }
 
 // linear is a grid of one thread an element.
@@ -309,6 +310,9 @@ func (l *lowering) emit(s *step) error {
 		y := out[0].Shape
 		s.run("avgpool2x2_bwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(y.H), u32(y.W), u32(y.C))
 	case gpu.Gram:
+		if s.tensor {
+			return l.gramMatrices(s)
+		}
 		l.gram(s, out[0], in[0])
 	case gpu.GramGrad:
 		return l.gramGrad(s, in[0], in[1])
@@ -343,8 +347,8 @@ func (l *lowering) emit(s *step) error {
 		}
 		s.run("add_"+l.typeOf(out[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
 	case gpu.Total:
-		s.addresses, s.stride = in, 16
-		for _, b := range in {
+		for i, b := range in {
+			s.addresses = append(s.addresses, address{16 * i, b})
 			p, ok := l.parts[b]
 			if !ok {
 				p = parts{1, 1}
@@ -354,6 +358,7 @@ func (l *lowering) emit(s *step) error {
 			s.table = binary.LittleEndian.AppendUint32(s.table, math.Float32bits(p.scale))
 		}
 		s.run("total_f32", [3]int{x.N, 1, 1}, buf(out[0]), table(0), u32(op.NContent), u32(op.NStyle))
+		s.launches[0].also = in
 	case gpu.Adam:
 		if len(s.ops) > 1 {
 			return l.update(s, op, s.ops[1], null(), buf(in[0]), null())
@@ -433,7 +438,7 @@ func (l *lowering) tensorCores(c, k int) bool {
 func (l *lowering) onTensorCores(op *gpu.Op) bool {
 	out := op.Out[0].Shape.C
 	return (op.Kind == gpu.Conv3x3 || op.Kind == gpu.Conv3x3Dgrad) && l.tensorCores(op.In[0].Shape.C, out) ||
-		op.Kind == gpu.GramGrad && l.tensorCores(out, out)
+		(op.Kind == gpu.Gram || op.Kind == gpu.GramGrad) && l.tensorCores(out, out)
 }
 
 // firstLayer and lastLayer report whether the kernels that begin and end at a
@@ -501,10 +506,10 @@ func (l *lowering) product(s *step, out gpu.Shape, p product) {
 		spec := kernels.All[entry]
 		if spec.Tile != (kernels.Tile{}) {
 			grid, args := l.wgmma(spec, out, p)
-			return launch{spec, grid, append(args, end...)}
+			return launch{spec: spec, grid: grid, args: append(args, end...)}
 		}
 		args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, end...)
-		return launch{spec, [3]int{tiles(out, tileH, tileW), out.C / mmaChannels(entry), out.N}, args}
+		return launch{spec: spec, grid: [3]int{tiles(out, tileH, tileW), out.C / mmaChannels(entry), out.N}, args: args}
 	}
 	entry := v.entries[0]
 	if l.tuned != nil && slices.Contains(v.entries, l.tuned(v.layer)) {
@@ -639,10 +644,22 @@ func (l *lowering) first(s *step, x *gpu.Buffer, conv *gpu.Op) error {
 	if w.Role != gpu.Const || bias.Role != gpu.Const {
 		return fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
 	}
-	args := append([]argument{buf(x), table(0), table(4 * x.Shape.C), wt(l.packed(w, false, true)), u32(out.H), u32(out.W), u32(out.C)}, l.epilogue(s, l.bias(bias))...)
-	s.run("conv3x3_first_fprop_"+l.precision.element()+"_nhwc_128x64", [3]int{tiles(out, tileH, tileW), out.C / 64, out.N}, args...)
+	each, part := 1, null()
+	if s.makes != nil {
+		each, part = firstTiles(out), buf(s.makes.part)
+	}
+	s.run("conv3x3_first_fprop_"+l.precision.element()+"_nhwc_128x64", [3]int{ceil(tiles(out, tileH, tileW), each), out.C / 64, out.N},
+		buf(x), table(0), table(4*x.Shape.C), wt(l.packed(w, false, true)), l.bias(bias), optional(s.y), optional(s.pooled), optional(s.positive), part,
+		u32(each), u32(out.H), u32(out.W), u32(out.C), boolean(s.relu))
 	return nil
 }
+
+// firstTiles is how many tiles a block of the first layer has where it sums their
+// Gram matrix: enough to keep the sums few, few enough to fill a GPU, and no more
+// than 2048 pixels.
+func firstTiles(x gpu.Shape) int { return min(max(ceil(tiles(x, tileH, tileW), 512), 2), 16) }
+
+func firstBlocks(x gpu.Shape) int { return ceil(tiles(x, tileH, tileW), firstTiles(x)) }
 
 // last lowers the first convolution's gradient and that of the normalisation.
 func (l *lowering) last(s *step, dy, w *gpu.Buffer, norm *gpu.Op) error {
@@ -667,34 +684,88 @@ func (l *lowering) bias(b *gpu.Buffer) argument {
 // fill a GPU and to keep sums short.
 const splitPixels = 2048
 
-// styleElems is how many elements a block of gram_style has: fewer, of four
-// threads each, where there are many splits to add.
-func styleElems(splits int) int {
-	if splits >= 8 {
-		return 64
-	}
-	return 256
-}
-
+// gram is a matrix on the SIMT kernels.
 func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
 	x := f.Shape
 	c, pixels := x.C, x.Pixels()
 	splits := ceil(pixels, splitPixels)
 	s.scratch = 4 * int64(x.N) * int64(splits) * int64(c) * int64(c)
-	entry := "gram_fwd_" + l.precision.storage() + "_64x64x16"
-	if l.tensorCores(c, c) {
-		entry = "gram_fwd_mma_" + l.precision.element() + "_64x64x32"
+	s.run("gram_fwd_"+l.precision.storage()+"_64x64x16", [3]int{ceil(c, 64), ceil(c, 64), x.N * splits}, scratch(0), buf(f), u32(pixels), u32(c), u32(splits), u32(splitPixels))
+	s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(g), scratch(0), f32(gramNorm(x)), u32(c), u32(splits))
+}
+
+// gramNorm is what the sums of a Gram matrix are multiplied by.
+func gramNorm(f gpu.Shape) float64 { return 1 / (float64(f.C) * float64(f.Pixels())) }
+
+// styleElems is how many elements a block of gram_style has: fewer, of several
+// threads each, where there are many splits to add.
+func styleElems(splits int) int {
+	switch {
+	case splits >= 256:
+		return 16
+	case splits >= 8:
+		return 64
 	}
-	s.run(entry, [3]int{ceil(c, 64), ceil(c, 64), x.N * splits}, scratch(0), buf(f), u32(pixels), u32(c), u32(splits), u32(splitPixels))
-	norm := 1 / (float64(c) * float64(pixels))
-	if len(s.ops) == 1 {
-		s.run("gram_sum_f32", [3]int{ceil(c*c, 256), x.N, 1}, buf(g), scratch(0), f32(norm), u32(c), u32(splits))
-		return
+	return 256
+}
+
+// gramMatrices lowers Gram matrices on the tensor cores: one launch for those
+// sums that no convolution has made, one for all losses. The table has a row for
+// each: Layer and Style of gram_mma.cu.
+func (l *lowering) gramMatrices(s *step) error {
+	le := binary.LittleEndian
+	ints := func(vs ...int) {
+		for _, v := range vs {
+			s.table = le.AppendUint32(s.table, uint32(v))
+		}
 	}
-	mse, grad := s.ops[1], s.ops[2]
-	k := 2 * float64(grad.Scale) / float64(c*c) * norm
-	s.run("gram_style_"+l.precision.storage(), [3]int{c * c / styleElems(splits), x.N, 1}, buf(mse.Out[0]), buf(grad.Out[0]), scratch(0), buf(mse.In[1]), scale(),
-		f32(norm), f32(k), u32(c), u32(splits), boolean(mse.In[1].Shape.N < x.N), u32(256/styleElems(splits)))
+	pointers := func(bs ...*gpu.Buffer) {
+		for _, b := range bs {
+			s.addresses = append(s.addresses, address{len(s.table), b})
+			s.table = le.AppendUint64(s.table, 0)
+		}
+	}
+	blocks, count := 0, 0
+	var also []*gpu.Buffer
+	for _, g := range s.grams {
+		if g.made {
+			continue
+		}
+		f := g.op.In[0]
+		pointers(f, g.part)
+		ints(f.Shape.Pixels(), f.Shape.C, g.splits, blocks)
+		side := f.Shape.C / 64
+		blocks += side * (side + 1) / 2 * g.splits * f.Shape.N
+		also = append(also, f, g.part)
+		count++
+	}
+	if count > 0 {
+		s.run("gram_fwd_mma_"+l.precision.element()+"_64x64x32", [3]int{blocks, 1, 1}, table(0), u32(count), u32(splitPixels))
+		s.launches[0].also = also
+	}
+	if g := s.grams[0]; g.mse == nil {
+		f := g.op.In[0].Shape
+		s.run("gram_sum_f32", [3]int{ceil(f.C*f.C, 256), f.N, 1}, buf(g.op.Out[0]), buf(g.part), f32(gramNorm(f)), u32(f.C), u32(g.splits))
+		return nil
+	}
+	styles := len(s.table)
+	blocks, also = 0, nil
+	for _, g := range s.grams {
+		f, c, target := g.op.In[0].Shape, g.op.In[0].Shape.C, g.mse.In[1]
+		per := styleElems(g.splits)
+		pointers(g.mse.Out[0], g.grad.Out[0], g.part, target)
+		s.table = append(s.table, floats([]float32{float32(gramNorm(f)), float32(2 * float64(g.grad.Scale) / float64(c*c) * gramNorm(f))})...)
+		one := 0
+		if target.Shape.N < f.N {
+			one = 1
+		}
+		ints(c, g.splits, one, 256/per, blocks, 0)
+		blocks += c * c / per * f.N
+		also = append(also, g.mse.Out[0], g.grad.Out[0], g.part, target)
+	}
+	s.run("gram_style_"+l.precision.storage(), [3]int{blocks, 1, 1}, table(styles), u32(len(s.grams)), scale())
+	s.launches[len(s.launches)-1].also = also
+	return nil
 }
 
 // coefficients is the matrix of a style gradient.
@@ -732,16 +803,19 @@ func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) *weight {
 		form += " dgrad"
 	}
 	k, c := b.Shape.N, b.Shape.C
-	encode, size := func(out []byte, v float32) { binary.LittleEndian.PutUint32(out, math.Float32bits(v)) }, 4
+	ins, outs := c, k
+	if dgrad {
+		ins, outs = k, c
+	}
+	encode, size, row := func(out []byte, v float32) { binary.LittleEndian.PutUint32(out, math.Float32bits(v)) }, 4, 9*ins
 	if tensor {
 		encode, size = l.precision.encode, l.precision.size()
-	}
-	return l.constant(weightKey{&b.Data[0], form}, b.Name+" "+form, int64(len(b.Data)*size), func() []byte {
-		out := make([]byte, len(b.Data)*size)
-		ins, outs := c, k
-		if dgrad {
-			ins, outs = k, c
+		if ins == 3 { // of the first layer: whole products of a tensor core
+			row = 32
 		}
+	}
+	return l.constant(weightKey{&b.Data[0], form}, b.Name+" "+form, int64(outs*row*size), func() []byte {
+		out := make([]byte, outs*row*size)
 		for o := range k {
 			for tap := range 9 {
 				for ch, v := range b.Data[(o*9+tap)*c : (o*9+tap+1)*c] {
@@ -751,7 +825,7 @@ func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) *weight {
 					}
 					at := (t*ins+i)*outs + j
 					if tensor {
-						at = (j*9+t)*ins + i
+						at = j*row + t*ins + i
 					}
 					encode(out[at*size:], v)
 				}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -241,7 +242,11 @@ func (r *runner) traffic(s *step, la *launch) (n int64) {
 		written[b] = true
 	}
 	seen := map[argument]bool{}
-	for _, a := range la.args {
+	args := slices.Clone(la.args)
+	for _, b := range la.also {
+		args = append(args, buf(b))
+	}
+	for _, a := range args {
 		if a.where == inMap {
 			a = a.tensor.of
 		}

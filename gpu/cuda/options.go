@@ -23,7 +23,7 @@ type Options struct {
 	Ordinal   int               // which of several devices
 	Precision Precision         // FP16 when zero
 	Simulate  *simulated.Driver // if not nil: compute on it instead of a GPU
-	Kernels   string            // "sm80", "sm90a", or "" for the newest that the device runs
+	Kernels   string            // "sm80", "sm90a", or "" for the newest that the device and its driver run
 	Choices   *Choices          // if not nil: time the kernels of each layer that it does not know, and add to it
 	Unfused   bool              // one kernel for each operation: what fusions are checked against
 	// Check gives every buffer an allocation of its own, named, so that the

@@ -71,8 +71,8 @@ func (r *runner) build(p *gpu.Program) error {
 		if r.l.tables[i] < 0 {
 			continue
 		}
-		for k, b := range s.addresses {
-			binary.LittleEndian.PutUint64(s.table[s.stride*k:], uint64(r.span(r.l.span[b])))
+		for _, a := range s.addresses {
+			binary.LittleEndian.PutUint64(s.table[a.at:], uint64(r.span(r.l.span[a.of])))
 		}
 		if err := r.d.staging.upload(r.span(r.l.tables[i]), s.table); err != nil {
 			return err
@@ -185,7 +185,7 @@ func (r *runner) launch(i int, la *launch) error {
 	}
 	k := kernelLaunch{
 		f: f, grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
-		shared: la.spec.Shared, overlaps: la.spec.Overlaps && r.d.overlaps,
+		shared: la.spec.Shared, overlaps: r.d.mayOverlap(la.spec),
 	}
 	for j, a := range la.args {
 		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Args[j].Bytes())]

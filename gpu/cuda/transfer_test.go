@@ -158,7 +158,8 @@ func TestPlan512(t *testing.T) {
 
 // A fused program is the unfused list. Each run of operations gives the same
 // bits, but for those that round elsewhere: the style gradient is added in the
-// accumulators, the first layer rounds its weights and does not round its gradient.
+// accumulators, the first layer rounds its weights and not its gradient, and sums its
+// Gram matrix in other shares.
 func TestFusedIsUnfused(t *testing.T) {
 	driver := simulated.New(sim.Config{NoChecks: true}) // TestKernelsSimulated runs the same cases with them
 	open := func(p Precision, unfused bool) *Device {

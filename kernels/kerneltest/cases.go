@@ -234,6 +234,29 @@ func chains() []Case {
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}))
 			p.Output(p.NormalizeGrad("normalize", d, std))
 		})
+		// The first style layer: Gram matrix, loss and gradient of what comes from a picture.
+		add(gpu.Gram, "of a picture", func(p *gpu.Program) {
+			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
+			f := p.Output(p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
+			p.Output(p.Gram("g", f))
+		})
+		// The style layers of a network, whose losses are computed together.
+		add(gpu.MSE, "styles of a picture", func(p *gpu.Program) {
+			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
+			f := []*gpu.Buffer{p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k)))}
+			for i := range 2 {
+				f = append(f, p.ReLU("relu", p.Conv3x3("y", f[i], weights(p, gpu.Shape{N: q.c, H: 3, W: 3, C: f[i].Shape.C}), bias(p, q.c))))
+			}
+			var losses, grads []*gpu.Buffer
+			for _, f := range f {
+				g, target := p.Gram("g", f), in(p, "target", gram(f.Shape.C))
+				losses, grads = append(losses, p.MSE("style", g, target, 1e4)), append(grads, p.MSEGrad("style", g, target, 1e4))
+			}
+			p.Output(p.Total(nil, losses, in(p, "tv", gpu.Shape{N: q.n, H: 1, W: 1, C: 1})))
+			for i, f := range f {
+				p.Output(p.GramGrad("style", grads[i], f))
+			}
+		})
 		if q.h > 1 && q.w > 1 {
 			// A layer before a pooling: forward, and what comes back through both.
 			half := gpu.Shape{N: q.n, H: q.h / 2, W: q.w / 2, C: q.k}

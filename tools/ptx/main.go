@@ -48,6 +48,7 @@ type target struct{ arch, compute, version string }
 
 var targets = map[string]target{
 	"sm_80":  {"sm_80", "compute_80", "7.0"},
+	"sm_90":  {"sm_90", "compute_90", "8.0"},
 	"sm_90a": {"sm_90a", "compute_90a", "8.0"},
 }
 
