@@ -83,23 +83,16 @@ func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 	t.Helper()
 	p := d.opt.Precision
 	d.target.only = tile.Wgmma(p.element())
-	worst, n := 0.0, 0
-	for i, c := range kerneltest.Cases() {
-		if c.Ints || c.Group == "vgg" && testing.Short() || !usesTile(t, d, c, tile) {
-			continue
-		}
-		c.Tol, c.Rounded = allowed[p], true
-		t.Run(c.String(), func(t *testing.T) { worst = max(worst, kerneltest.RunCase(t, d, c, uint64(i+1))) })
-		n++
-	}
-	t.Logf("%d cases, worst relative L2 %.2g of %.0e allowed", n, worst, allowed[p])
+	n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool {
+		return uses(t, d, c, func(s *kernels.Spec) bool { return s.Tile == tile })
+	})
 	if n < 15 {
 		t.Errorf("only %d cases come to this kernel", n)
 	}
 }
 
-// usesTile reports whether a case is lowered to a kernel with this tile.
-func usesTile(t *testing.T, d *Device, c kerneltest.Case, tile kernels.Tile) bool {
+// uses reports whether a case is lowered to a kernel of a kind.
+func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) bool) bool {
 	t.Helper()
 	p, _ := c.Program(1)
 	l, err := lower(p, d.target)
@@ -108,12 +101,35 @@ func usesTile(t *testing.T, d *Device, c kerneltest.Case, tile kernels.Tile) boo
 	}
 	for _, s := range l.steps {
 		for _, la := range s.launches {
-			if la.spec.Tile == tile {
+			if kind(la.spec) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// Every case with a kernel that is compiled for sm_90 as well, on a GPU that takes
+// those and not Hopper's own: because it is a later one, or its driver refuses them.
+func TestOverlapSimulated(t *testing.T) {
+	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
+	for i, p := range []Precision{FP32, TF32, FP16, BF16} {
+		for j, m := range modes {
+			if testing.Short() && i != j {
+				continue
+			}
+			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
+				d := openSim(t, sim.Config{Mode: m, Arch: "sm_90"}, Options{Precision: p})
+				if d.target.hopper || !strings.Contains(d.Info().Detail, "without kernels for sm90a") {
+					t.Fatalf("a driver that refuses PTX for sm_90a: hopper %v, %q", d.target.hopper, d.Info().Detail)
+				}
+				n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) })
+				if n < 50 {
+					t.Errorf("only %d cases come to these kernels", n)
+				}
+			})
+		}
+	}
 }
 
 // Kernels among which tuning chooses give the same bits, so that a measurement

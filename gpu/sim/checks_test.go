@@ -165,41 +165,72 @@ func TestReportPlace(t *testing.T) {
 	}
 }
 
-// A launch that depends on the one before must wait before it touches what that
-// one wrote, and must not read it through the non-coherent cache even then.
+// A launch that depends on those before must wait before it touches what they
+// wrote or writes what they read, and must not read it through the non-coherent
+// cache even then.
 func TestDependentLaunch(t *testing.T) {
-	wait := "griddepcontrol.wait;\n"
-	// Launched first on A, then on A+128, where it has written.
-	body := "mad.wide.u32 %q1, %t, 4, %a;\nld.global.u32 %r1, [%q1];\nadd.u32 %r1, %r1, 1;\nst.global.u32 [%q1+128], %r1;"
-	for _, c := range []struct {
-		body, says string
+	const (
+		wait  = "griddepcontrol.wait;\n"
+		here  = "mad.wide.u32 %q1, %t, 4, %a;\n" // a word of A
+		there = "mad.wide.u32 %q2, %t, 4, %b;\n" // and one of B
+		first = "setp.lt.u32 %p1, %t, 32;\n"
+		must  = "griddepcontrol.wait must come first"
+	)
+	writeA, readA := here+"st.global.u32 [%q1], %t;\n", here+"ld.global.u32 %r1, [%q1];\n"
+	writeB := there + "st.global.u32 [%q2], %t;\n"
+	for i, c := range []struct {
+		launches []string // the first does not depend
+		says     string
 	}{
-		{body, "griddepcontrol.wait must come first"},
-		{wait + body, ""},
-		{wait + strings.Replace(body, "ld.global", "ld.global.nc", 1), "non-coherent load of A+128"},
+		{[]string{writeA, readA}, "A+0 (1024 bytes"},
+		{[]string{writeA, readA}, "written by a launch before, which may still run: " + must},
+		{[]string{writeA, writeA}, must},
+		{[]string{readA, writeA}, "read by a launch before, which may still run: " + must},
+		{[]string{readA, readA}, ""},
+		{[]string{writeB, readA}, ""},
+		{[]string{writeA, wait + readA}, ""},
+		{[]string{readA, wait + writeA}, ""},
+		{[]string{writeA, wait + strings.Replace(readA, "ld.global", "ld.global.nc", 1)}, "non-coherent load of A+0"},
+		// The launch before the last may run too, unless that has not begun early.
+		{[]string{writeA, writeB, readA}, must},
+		{[]string{writeA, writeB, wait + readA}, ""},
+		{[]string{writeA, wait + writeB, readA}, must},
+		// One warp waits: the other must be behind it.
+		{[]string{writeA, first + "@%p1 griddepcontrol.wait;\n" + readA}, must},
+		{[]string{writeA, first + "@%p1 griddepcontrol.wait;\nbar.sync 0;\n" + readA}, ""},
 	} {
-		r := newRig(t, Config{}, "tiny.ptx", tiny("sm_90a", c.body))
-		k, err := r.mod.Kernel("t")
-		if err != nil {
-			t.Fatal(err)
+		r := newRig(t, Config{}, "tiny.ptx", tiny("sm_90a", "ret;"))
+		a, b := r.bytes("A", make([]byte, 1024)), r.bytes("B", make([]byte, 1024))
+		var err error
+		for j, body := range c.launches {
+			mod, e := r.dev.Load("tiny.ptx", tiny("sm_90a", body))
+			if e != nil {
+				t.Fatal(e)
+			}
+			k, e := mod.Kernel("t")
+			if e != nil {
+				t.Fatal(e)
+			}
+			params, e := k.Pack(a, b)
+			if e != nil {
+				t.Fatal(e)
+			}
+			_, err = r.dev.Launch(t.Context(), Launch{Kernel: k, Block: Dim{X: 64}, Params: params, Dependent: j > 0})
+			if last := j == len(c.launches)-1; err != nil && !last {
+				t.Errorf("%d: launch %d: %v", i, j, err)
+			}
 		}
-		a := r.bytes("A", make([]byte, 1024))
-		params, err := k.Pack(a, a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := Launch{Kernel: k, Block: Dim{X: 32}, Params: params}
-		if _, err := r.dev.Launch(t.Context(), l); err != nil {
-			t.Fatal(err)
-		}
-		l.Dependent = true
-		if l.Params, err = k.Pack(a+128, a); err != nil {
-			t.Fatal(err)
-		}
-		_, err = r.dev.Launch(t.Context(), l)
 		var rep *Report
 		if errors.As(err, &rep) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
-			t.Errorf("want %q: %v", c.says, err)
+			t.Errorf("%d: want %q: %v", i, c.says, err)
+		}
+	}
+	// A launch that does not depend has waited for all.
+	r := newRig(t, Config{}, "tiny.ptx", tiny("sm_90a", writeA))
+	a := r.bytes("A", make([]byte, 1024))
+	for range 2 {
+		if _, err := r.launch("t", Dim{X: 1}, Dim{X: 64}, 0, a, a); err != nil {
+			t.Error(err)
 		}
 	}
 }

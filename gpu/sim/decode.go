@@ -61,22 +61,21 @@ type Kernel struct {
 	entry *ptx.Entry
 	code  []op
 
-	n32, n64, npred  int
-	regs32, regs64   int              // of these, what the source declares; constants stand behind
-	const32          map[uint32]int32 // value -> the register that always holds it
-	const64          map[uint64]int32
-	sharedAt         map[*ptx.Var]uint64
-	static           int // bytes of shared memory up to the dynamic part
-	dynamic          bool
-	localBytes       int
-	globalAtomics    bool // clusters run one after the other
-	asyncProxy       bool // TMA or wgmma: track proxy fences
-	barriers         bool // mbarriers
-	wgmma            bool // track registers in flight
-	setsRegisters    bool // setmaxnreg
-	clusters         bool // uses cluster instructions
-	fences           bool
-	waitsForPrevious bool // griddepcontrol.wait
+	n32, n64, npred int
+	regs32, regs64  int              // of these, what the source declares; constants stand behind
+	const32         map[uint32]int32 // value -> the register that always holds it
+	const64         map[uint64]int32
+	sharedAt        map[*ptx.Var]uint64
+	static          int // bytes of shared memory up to the dynamic part
+	dynamic         bool
+	localBytes      int
+	globalAtomics   bool // clusters run one after the other
+	asyncProxy      bool // TMA or wgmma: track proxy fences
+	barriers        bool // mbarriers
+	wgmma           bool // track registers in flight
+	setsRegisters   bool // setmaxnreg
+	clusters        bool // uses cluster instructions
+	fences          bool
 }
 
 // MaxThreads is what .maxntid or .reqntid allow in a block, 1024 by default.

@@ -84,7 +84,11 @@ type Device struct {
 	arch bool // a suffix: the features of that one architecture
 	mem  memory
 	maps map[[tensorMapBytes]byte]*tensorMap
-	prev *globalShadow // of the launch before, for programmatic dependent launch
+
+	// For programmatic dependent launch: the last launch, and what those before it
+	// touched on which it depended.
+	last   *globalShadow
+	before history
 }
 
 // New makes a device. A configuration that makes no sense is an error of the

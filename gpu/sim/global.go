@@ -282,18 +282,62 @@ func (g *group) acquireGlobal(addr uint64, into map[int32]int32) {
 	}
 }
 
-// writtenBefore reports whether the launch before wrote a word: a dependent
-// launch must not touch it until griddepcontrol.wait.
-func (g *group) writtenBefore(addr uint64) bool {
-	if g.l.prev == nil {
-		return false
-	}
-	p := g.l.prev.pages[addr/pageBytes]
+// history is what launches have touched that may still run when a dependent one
+// begins: all since the last that did not depend, for each of them may have begun
+// before the one ahead of it had ended.
+type history map[uint64]*touched // by address / pageBytes
+
+// touched has a bit for each word of a page.
+type touched struct{ written, read [pageWords / 64]uint64 }
+
+// history is what a launch that begins now must wait for itself; nil if it does
+// not depend.
+func (d *Device) history(dependent bool) history {
 	switch {
-	case p == nil:
-		return false
-	case p.page != nil:
-		return p.page.cells[addr/4%pageWords].w != 0
+	case !dependent:
+		d.before = nil
+	case d.last != nil:
+		if d.before == nil {
+			d.before = history{}
+		}
+		d.before.add(d.last)
 	}
-	return p.cells[addr/4%pageWords].w.cluster != 0
+	return d.before
+}
+
+// add notes a launch.
+func (h history) add(s *globalShadow) {
+	for key, p := range s.pages {
+		t := h[key]
+		if t == nil {
+			t = &touched{}
+			h[key] = t
+		}
+		for i := range pageWords {
+			var w, r bool
+			if p.page != nil {
+				c := &p.page.cells[i]
+				w, r = c.w != 0, c.r != 0 || c.w == splitCell
+			} else {
+				c := &p.cells[i]
+				w, r = c.w.cluster != 0, c.r.cluster != 0 || c.w.cluster == bytesApart
+			}
+			if w {
+				t.written[i/64] |= 1 << (i % 64)
+			}
+			if r {
+				t.read[i/64] |= 1 << (i % 64)
+			}
+		}
+	}
+}
+
+// of reports whether a word was written or read.
+func (h history) of(addr uint64) (written, read bool) {
+	t := h[addr/pageBytes]
+	if t == nil {
+		return false, false
+	}
+	i := addr / 4 % pageWords
+	return t.written[i/64]>>(i%64)&1 != 0, t.read[i/64]>>(i%64)&1 != 0
 }

@@ -117,13 +117,35 @@ func (d *decoder) setmaxnreg() {
 	}
 }
 
+// wait is a griddepcontrol.wait that a warp has executed.
+type wait struct {
+	agent int
+	clock uint32
+}
+
+// hasWaited reports whether w runs behind a griddepcontrol.wait: its own, or that
+// of a warp behind which barriers have put it.
+func (w *warp) hasWaited() bool {
+	for _, o := range w.g.waited {
+		if w.waited {
+			break
+		}
+		w.waited = o.clock <= w.vc[o.agent]
+	}
+	return w.waited
+}
+
 // griddepcontrol: launches run one after the other here, so waiting is a mark
-// after which what the launch before wrote may be touched.
+// after which what the launches before touched may be touched.
 func (d *decoder) griddepcontrol() {
 	switch d.form() {
 	case "wait":
-		d.k.waitsForPrevious = true
-		d.o.fn = func(w *warp, _ *op, _ uint32) { w.g.waited = true }
+		d.o.fn = func(w *warp, _ *op, _ uint32) {
+			if !w.waited {
+				w.waited = true
+				w.g.waited = append(w.g.waited, wait{w.agent, w.clock})
+			}
+		}
 	case "launch_dependents":
 		d.nothing()
 	default:

@@ -595,12 +595,17 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 }
 
 func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, mask uint32) {
-	if w.g.l.prev != nil && !w.g.waited && w.g.writtenBefore(at) {
-		w.trap(Race, o, lane, "%s was written by the launch before, which may still run: griddepcontrol.wait must come first",
-			w.g.l.dev.mem.where(at))
-	}
-	if nc && w.g.writtenBefore(at) {
-		w.trap(Race, o, lane, "non-coherent load of %s, which the launch before may have written while this one ran", w.g.l.dev.mem.where(at))
+	if w.g.l.before != nil && (!w.hasWaited() || nc) {
+		written, read := w.g.l.before.of(at)
+		where := w.g.l.dev.mem.where
+		switch {
+		case written && !w.waited:
+			w.trap(Race, o, lane, "%s was written by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
+		case read && write && !w.waited:
+			w.trap(Race, o, lane, "%s was read by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
+		case written && nc:
+			w.trap(Race, o, lane, "non-coherent load of %s, which a launch before may have written while this one ran", where(at))
+		}
 	}
 	if nc && cl.w != 0 {
 		w.trap(Race, o, lane, "non-coherent load of %s, which this kernel writes", w.g.l.dev.mem.where(at))
@@ -684,7 +689,7 @@ func execGlobal(w *warp, o *op, m uint32) {
 // noteRange is noteWord for the words of a full warp.
 func (w *warp) noteRange(o *op, x *access, addr uint64) {
 	p := w.g.pageOf(addr)
-	dependent := w.g.l.prev != nil && (!w.g.waited || x.nc)
+	dependent := w.g.l.before != nil && (!w.hasWaited() || x.nc)
 	h := w.how(o, 0, false)
 	fresh := h.tag | 15<<byteShift
 	for i := range 32 {

@@ -30,7 +30,7 @@ type Launch struct {
 	SharedBytes int    // dynamic shared memory
 	Params      []byte // as Kernel.Pack lays them out
 	Registers   int    // per thread, from ptxas; 0 when unknown
-	Dependent   bool   // programmatic dependent launch: the launch before may still run
+	Dependent   bool   // programmatic dependent launch: the launches before may still run
 }
 
 // LaunchError says why a launch could not begin.
@@ -55,7 +55,7 @@ type launch struct {
 	agents int // of a block
 	order  []int
 	shadow *globalShadow
-	prev   *globalShadow
+	before history         // what a dependent launch must wait for
 	ctx    context.Context //nolint:containedctx // lives as long as the call of Launch that it came with
 	failed atomic.Int64    // lowest cluster that failed, in running order
 
@@ -84,7 +84,7 @@ type group struct {
 	seen    map[int32]int32 // clusters heard from, up to which segment
 	segment int32
 	atomics map[uint64]*clocks // inside the cluster, by address
-	waited  bool               // griddepcontrol.wait
+	waited  []wait             // griddepcontrol.wait: by whom and when
 
 	rowsA [16][16]float64 // scratch of wgmma
 	rowsB [256][16]float64
@@ -132,9 +132,7 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	l.failed.Store(int64(n))
 	if !d.cfg.NoChecks {
 		l.shadow = newGlobalShadow()
-		if cfg.Dependent {
-			l.prev = d.prev
-		}
+		l.before = d.history(cfg.Dependent)
 	}
 	if d.cfg.Mode.kind == random {
 		l.order = rand.New(rand.NewPCG(d.cfg.Mode.seed, 1)).Perm(n)
@@ -169,7 +167,7 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 		})
 	}
 	wg.Wait()
-	d.prev = l.shadow
+	d.last = l.shadow
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, errStopped) {
 			return nil, err
@@ -314,7 +312,7 @@ func (l *launch) newGroup() *group {
 // reset makes the group ready for its next cluster.
 func (g *group) reset() {
 	l, k := g.l, g.l.Kernel
-	g.steps, g.events, g.segment, g.waited = 0, 0, 0, false
+	g.steps, g.events, g.segment, g.waited = 0, 0, 0, g.waited[:0]
 	g.pending = g.pending[:0]
 	clear(g.seen)
 	clear(g.atomics)
@@ -352,7 +350,7 @@ func (g *group) reset() {
 			w.copies.reset()
 			w.bulks.reset()
 			w.mma.reset()
-			w.fencedAt, w.hasHeard, w.acquired = false, false, nil
+			w.fencedAt, w.hasHeard, w.acquired, w.waited = false, false, nil, false
 			if w.vc != nil {
 				clear(w.vc)
 				clear(w.pvc)

@@ -35,6 +35,8 @@ type warp struct {
 	heard    clocks          // the same inside the cluster
 	hasHeard bool
 
+	waited bool // for the launches before, itself or behind a warp that has
+
 	copies, bulks async
 	mma           mmaState
 	maxReg        int // setmaxnreg

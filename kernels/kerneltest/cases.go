@@ -378,27 +378,29 @@ func Run(t *testing.T, dev gpu.Device) {
 // sums would have to be exact, are left out when tol is above Tol.
 func RunWithin(t *testing.T, dev gpu.Device, tol float64) {
 	t.Helper()
+	RunThose(t, dev, tol, func(Case) bool { return true })
+}
+
+// RunThose is RunWithin for some of the cases; it returns how many.
+func RunThose(t *testing.T, dev gpu.Device, tol float64, which func(Case) bool) (n int) {
+	t.Helper()
 	worst := map[gpu.Kind]float64{}
 	for i, c := range Cases() {
-		if c.Group == "vgg" && testing.Short() {
+		if c.Group == "vgg" && testing.Short() || c.Ints && tol > Tol || !which(c) {
 			continue
 		}
 		if tol > Tol {
-			if c.Ints {
-				continue
-			}
 			c.Tol, c.Rounded = tol, true
 		}
-		seed := uint64(i + 1)
-		t.Run(c.String(), func(t *testing.T) {
-			if e := RunCase(t, dev, c, seed); e > worst[c.Kind] {
-				worst[c.Kind] = e
-			}
-		})
+		n++
+		t.Run(c.String(), func(t *testing.T) { worst[c.Kind] = max(worst[c.Kind], RunCase(t, dev, c, uint64(i+1))) })
 	}
 	for k := range gpu.NumKinds {
-		t.Logf("%-16v worst relative L2 %.2g of %.0e allowed", k, worst[k], tol)
+		if w, ok := worst[k]; ok {
+			t.Logf("%-16v worst relative L2 %.2g of %.0e allowed", k, w, tol)
+		}
 	}
+	return n
 }
 
 // Program builds the case with its constants filled, and the values of its
