@@ -1,0 +1,89 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+var update = flag.Bool("update", false, "write the table of kernels/docs/defaults.md again")
+
+// What a device uses before it has measured anything is the table in the tuning
+// reference.
+func TestDefaults(t *testing.T) {
+	classes := []struct {
+		name string
+		sms  int
+		cc   int
+	}{{"H100, H200", 132, 90}, {"A100", 108, 80}, {"RTX 4090", 128, 89}, {"L4", 58, 89}}
+	o, err := transfer.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, size := range []int{256, 512, 1024} {
+		fmt.Fprintf(&b, "\n### %d×%d\n\n| layer | tiles of 128×128 |", size, size)
+		for _, c := range classes {
+			fmt.Fprintf(&b, " %s (%d) |", c.name, c.sms)
+		}
+		b.WriteString("\n| --- | --- |" + strings.Repeat(" --- |", len(classes)) + "\n")
+		p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, size, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := map[string][]string{}
+		var order []string
+		for _, c := range classes {
+			l, err := lower(p, target{precision: FP16, hopper: c.cc == 90, sms: c.sms})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range l.steps {
+				if s.variants == nil {
+					continue
+				}
+				name := s.ops[0].Name
+				if s.ops[0].Kind != gpu.Conv3x3 {
+					name += " back"
+				}
+				if rows[name] == nil {
+					out := s.ops[0].Out[0].Shape
+					order, rows[name] = append(order, name), []string{fmt.Sprint((out.Pixels() + 127) / 128 * out.C / 128)}
+				}
+				entry := s.variants.entries[0]
+				rows[name] = append(rows[name], strings.ReplaceAll(entry[strings.Index(entry, "nhwc_")+5:], "_", " "))
+			}
+		}
+		for i := 0; i < len(order); {
+			first, last, row := order[i], "", strings.Join(rows[order[i]], " | ")
+			for i++; i < len(order) && strings.Join(rows[order[i]], " | ") == row; i++ {
+				last = " … " + order[i]
+			}
+			fmt.Fprintf(&b, "| %s%s | %s |\n", first, last, row)
+		}
+	}
+	const file, mark = "../../kernels/docs/defaults.md", "<!-- go test -tags cuda ./gpu/cuda -run Defaults -update -->\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, table, ok := strings.Cut(string(text), mark)
+	switch {
+	case !ok:
+		t.Fatalf("%s has no line %s", file, mark)
+	case *update:
+		if err := os.WriteFile(file, []byte(head+mark+b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case table != b.String():
+		t.Errorf("%s is not what the code chooses; with -update it is written again:\n%s", file, b.String())
+	}
+}
