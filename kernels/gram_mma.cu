@@ -10,12 +10,12 @@
 //          up in a table. fwd: 128 threads = 4 warps as 2x2; a block for each picture, split and 64x64 tile on or above the
 //          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; C*C*G/256 blocks a picture:
 //          256/G elements, G threads for each, which add a share of the splits. coef: 256 threads; grid (ceil(C*C/256), N)
-// Tile     64x64 outputs, 32 pixels deep; warp 32x32; 2 stages
-// Budget   shared 2 * 2 * 32 * 128 B = 16 KiB, twice that in tf32
+// Tile     64x64 outputs, 32 pixels deep; warp 32x32; 4 stages, 3 in tf32; on the diagonal both operands are one tile
+// Budget   shared 4 * 2 * 32 * 128 B = 32 KiB, 3 * 2 * 32 * 256 B = 48 KiB in tf32
 // Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
 //          pixels by eight channels are read, at ch ^ 2 (p % 4)
-// Hazards  as conv3x3_mma; tables are constants and may be read while the launch before still runs
-// Order    splits of at most 2048 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
+// Hazards  one barrier a step: behind it the stage is there, and the one that is filled next was read a step ago; tables are constants and may be read while the launch before still runs
+// Order    splits of at most 1024 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
 // Oracle   ref.Gram, ref.GramGrad   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "gram.cuh"
@@ -50,7 +50,8 @@ template <class E>
 __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     using T = typename Element<E>::Store;
     constexpr int kRow = BT * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
-    __shared__ __align__(128) unsigned char s_tiles[2 * 2 * kTile];   // (stage, a or b, pixel, channel)
+    constexpr int kStages = sizeof(T) == 2 ? 4 : 3;
+    __shared__ __align__(128) unsigned char s_tiles[kStages * 2 * kTile];   // (stage, a or b, pixel, channel)
     int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 32;
     const Layer& l = layer_of_block(layers, count);
     int pixels = l.pixels, c = l.c, side = c / BT, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
@@ -62,31 +63,35 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     const T* fn = (const T*)l.f + (size_t)n * pixels * c;
     uint32_t s = shared_address(s_tiles);
     int ch = t % kChunks, row = t / kChunks;   // copies: chunk ch of pixels row, row + kRows, ..., of both tiles
-    auto fill = [&](int stage, int step) {
+    bool diagonal = i0 == j0;   // a and b are one tile
+    auto fill = [&](int step) {
+        if (step < steps) {
+            uint32_t tile = s + step % kStages * 2 * kTile;
 #pragma unroll
-        for (int r = row; r < BP; r += kRows) {
-            int p = p0 + step * BP + r;
-            int bytes = p < p1 ? 16 : 0;
-            const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
-            copy16(s + stage * 2 * kTile + chunk<T>(r, ch), src + i0, bytes);
-            copy16(s + stage * 2 * kTile + kTile + chunk<T>(r, ch), src + j0, bytes);
+            for (int r = row; r < BP; r += kRows) {
+                int p = p0 + step * BP + r;
+                int bytes = p < p1 ? 16 : 0;
+                const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
+                copy16(tile + chunk<T>(r, ch), src + i0, bytes);
+                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + j0, bytes);
+            }
         }
+        copy_commit();
     };
     wait_for_previous();
     start_next();
-    fill(0, 0);
-    copy_commit();
+#pragma unroll
+    for (int step = 0; step < kStages - 1; step++) fill(step);
     float acc[2][4][4] = {};
     for (int step = 0; step < steps; step++) {
-        if (step + 1 < steps) fill((step + 1) & 1, step + 1);
-        copy_commit();
-        copy_wait<1>();
-        __syncthreads();   // the stage is there for all
-        const unsigned char* s_a = s_tiles + (step & 1) * 2 * kTile;
+        copy_wait<kStages - 2>();
+        __syncthreads();   // the stage is there for all, and the one before is done with
+        fill(step + kStages - 1);
+        const unsigned char* s_a = s_tiles + step % kStages * 2 * kTile;
 #pragma unroll
         for (int kk = 0; kk < BP; kk += 32 / sizeof(T))
-            gram_products(E{}, acc, s_a, s_a + kTile, wm, wn, kk, [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
-        __syncthreads();   // every warp has read the stage that is filled next
+            gram_products(E{}, acc, s_a, diagonal ? s_a : s_a + kTile, wm, wn, kk,
+                          [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
     }
     gram_store(l.part + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
 }

@@ -682,7 +682,7 @@ func (l *lowering) bias(b *gpu.Buffer) argument {
 
 // splitPixels is how many pixels a block of a Gram matrix sums: few enough to
 // fill a GPU and to keep sums short.
-const splitPixels = 2048
+const splitPixels = 1024
 
 // gram is a matrix on the SIMT kernels.
 func (l *lowering) gram(s *step, g, f *gpu.Buffer) {
