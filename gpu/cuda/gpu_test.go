@@ -63,11 +63,14 @@ func openGPU(tb testing.TB, o Options) *Device {
 	return d
 }
 
-// The whole case table on a GPU, in every precision, with the portable kernels.
+// The whole case table on a GPU, in every precision, with the portable kernels;
+// then the cases whose kernels have a newer version, where the GPU takes that.
 func TestKernelsGPU(t *testing.T) {
 	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
 		t.Run(p.String(), func(t *testing.T) {
 			kerneltest.RunWithin(t, openGPU(t, Options{Precision: p, Kernels: "sm80"}), allowed[p])
+			d := openGPU(t, Options{Precision: p})
+			kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) })
 		})
 	}
 }
