@@ -98,11 +98,12 @@ func TestTable(t *testing.T) {
 		{"precision": "article", "ms_median": 4.0, "finite": true},
 	}})
 	write("layers-fp16.json", o{"layers": []o{{"layer": "conv3_2", "fprop_us": 35.0, "dgrad_us": 36.5}}})
+	write("shell.json", o{"size": 512, "iterations": 500, "weights": "random", "first_s": []float64{0.5, 0.4, 0.6}, "all_s": []float64{1, 1.1, 1.3}, "cold_s": 9.0})
 	out, err := exec.Command(python, "../../tools/baseline/table.py", dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, want := range []string{"| 512x512 fp16 | 0.800 | 1.200 | 1.50x | 4.000 | 5.00x |", "| conv3_2 | 31.0 | 35.0 | 33.0 | 36.5 |", "a GPU (sm_90), 1700 MHz"} {
+	for _, want := range []string{"| 512x512 fp16 | 0.800 | 1.200 | 1.50x | 4.000 | 5.00x |", "| conv3_2 | 31.0 | 35.0 | 33.0 | 36.5 |", "a GPU (sm_90), 1700 MHz", "0.50 s for one iteration with the picture written, 1.10 s for 500"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

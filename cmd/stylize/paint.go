@@ -79,6 +79,15 @@ func prepare(c *cli.Context, o transfer.Options, content, style string, stderr i
 	if err := wk.checkOutput(c, content, style); err != nil {
 		return nil, usage(err)
 	}
+	// Weights are read and unpacked, pictures decoded and the device opened (a
+	// driver takes a while) at the same time.
+	var note string
+	var errWeights error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		wk.weights, note, errWeights = weights.Resolve(c.String("weights"))
+	}()
 	if err := wk.open(c, content, style); err != nil {
 		return nil, usage(err)
 	}
@@ -89,11 +98,9 @@ func prepare(c *cli.Context, o transfer.Options, content, style string, stderr i
 	if err := wk.checkMemory(); err != nil {
 		return nil, usage(err)
 	}
-	w, note, err := weights.Resolve(c.String("weights"))
-	if err != nil {
-		return nil, usage(err)
+	if <-read; errWeights != nil {
+		return nil, usage(errWeights)
 	}
-	wk.weights = w
 	if note != "" {
 		fmt.Fprintf(stderr, "stylize: %s\n", note)
 	}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures this program and PyTorch on this machine's GPU, side by side. Needs bin/kernelbench (make build, where Go is;
+# Measures this program and PyTorch on this machine's GPU, side by side. Needs bin/kernelbench and bin/stylize (make build, where Go is;
 # copy the tree with bin/), python3 with torch, and no network:
 #   tools/baseline/run.sh [DIR]
 # DIR (bin/baseline) gets one file a step; commit them as testdata/measurements/DATE-DEVICE/, then make readme-bench.
@@ -8,10 +8,10 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 dir=${1:-bin/baseline}
 mkdir -p "$dir"
-steps=${STEPS:-about ours-fp16 ours-tf32 ours-sm80 ours-256 ours-1024 ours-2048 ceilings layers-fp16 layers-tf32 parity torch ours-fp16-again}
+steps=${STEPS:-about ours-fp16 ours-tf32 ours-sm80 ours-256 ours-1024 ours-2048 shell ceilings layers-fp16 layers-tf32 parity torch ours-fp16-again}
 limit=${STEP_TIMEOUT:-400}
 failed=()
-[ -x bin/kernelbench ] || { echo "bin/kernelbench is missing: make build, on a machine with Go" >&2; exit 2; }
+[ -x bin/kernelbench ] && [ -x bin/stylize ] || { echo "bin/kernelbench or bin/stylize is missing: make build, on a machine with Go" >&2; exit 2; }
 command -v nvidia-smi >/dev/null || { echo "no NVIDIA driver on this machine (nvidia-smi is not there)" >&2; exit 2; }
 
 # step NAME FILE COMMAND...: the command's output goes to FILE, its complaints to NAME.err
@@ -32,6 +32,7 @@ ours fp16 --every
 ours tf32 --precision tf32
 ours sm80 --kernels sm80
 for size in 256 1024 2048; do ours $size --size $size --match conv3_2; done
+step shell shell.log python3 tools/baseline/shell.py --json "$dir/shell.json"
 torch ceilings --ceilings
 torch layers-fp16 --layers --precision fp16
 torch layers-tf32 --layers --precision tf32

@@ -48,6 +48,11 @@ def tables(folder):
         best = min((t["ms_median"] for t in finite if t["precision"] == precision), default=None)
         cell = lambda v: f"{v:.3f} | {v / ms:.2f}x" if v else " | "
         out.append(f"| {label} | {ms:.3f} | {cell(best)} | {cell(article if precision else None)} |")
+    shell = load(folder, "shell")
+    if shell:
+        s = {k: statistics.median(shell[k]) for k in ("first_s", "all_s")}
+        out += ["", f"From the shell, {shell['size']}x{shell['size']}, {shell['weights']} weights: {s['first_s']:.2f} s for one iteration with the picture written, "
+                f"{s['all_s']:.2f} s for {shell['iterations']}; {shell['cold_s']:.1f} s the very first time, when kernels are compiled and timed."]
     for precision in ("fp16", "tf32"):
         cudnn = load(folder, "layers-" + precision)
         m = load(folder, "ours-" + precision)
