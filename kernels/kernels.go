@@ -47,17 +47,21 @@ func Modules(arch string) ([]Module, error) {
 	return ms, nil
 }
 
-// Figures are what ptxas made of each entry: registers, static shared memory and
-// how many of the instructions that it is about.
-func Figures() map[string]string {
+// Figures are what ptxas made of each entry for an architecture: registers, static
+// shared memory and how many of the instructions that it is about.
+func Figures(arch string) map[string]string {
 	f := map[string]string{}
 	b, err := files.ReadFile("ptx/MANIFEST")
 	if err != nil {
 		return f
 	}
+	of := ""
 	for _, l := range strings.Split(string(b), "\n") {
-		if entry, figures, ok := strings.Cut(strings.TrimPrefix(l, "  "), " "); ok && strings.HasPrefix(l, "  ") {
-			f[entry] = figures
+		name, figures, _ := strings.Cut(strings.TrimPrefix(l, "  "), " ")
+		if !strings.HasPrefix(l, "  ") { // a file, whose entries follow
+			_, of, _ = strings.Cut(strings.TrimSuffix(name, ".ptx"), ".")
+		} else if of == arch {
+			f[name] = figures
 		}
 	}
 	return f

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"regexp"
@@ -152,12 +153,15 @@ func printProfiles(out io.Writer, m *cuda.Measured, size int) error {
 	fmt.Fprintf(out, "%s (%s), %dx%d: a profile, no times: nothing here ran on a GPU\n\n", m.Device.Name, m.Device.Detail, size, size)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "blocks\twarp instr\tlanes\tsectors/request\twavefronts/ideal\tblocks/SM\tFLOP/B\t  kernel\tlayer\t  compiled to\t")
-	figures := kernels.Figures()
+	figures := map[string]map[string]string{}
 	for i := range m.Launches {
 		l := &m.Launches[i]
 		p := l.Profile
+		if figures[l.Arch] == nil {
+			figures[l.Arch] = kernels.Figures(l.Arch)
+		}
 		fmt.Fprintf(t, "%d\t%d\t%.0f %%\t%.2f\t%.3f\t%d\t%.0f\t  %s\t%s\t  %s\t\n", l.Grid[0]*l.Grid[1]*l.Grid[2], p.WarpInstrs, 100*p.SIMD, p.SectorsPerReq, p.Conflicts, p.Occupancy.Blocks,
-			float64(l.FLOPs)/float64(l.Bytes), l.Kernel, l.Layer, figures[l.Kernel])
+			float64(l.FLOPs)/float64(l.Bytes), l.Kernel, l.Layer, figures[l.Arch][l.Kernel])
 	}
 	return t.Flush()
 }
@@ -187,16 +191,20 @@ func list(c *cli.Context, out io.Writer) error {
 	if c.NArg() > 0 {
 		return fmt.Errorf("list: takes no arguments, got %q", c.Args().First())
 	}
-	figures := kernels.Figures()
-	var specs []*kernels.Spec
-	for _, s := range kernels.All {
-		specs = append(specs, s)
-	}
-	slices.SortFunc(specs, func(a, b *kernels.Spec) int { return strings.Compare(a.Module+a.Entry, b.Module+b.Entry) })
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "KERNEL\tSOURCE\tFOR\tTHREADS\tCLUSTER\tDYNAMIC SHARED\tCOMPILED TO")
-	for _, s := range specs {
-		fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", s.Entry, s.Module, s.Arch, s.Threads, max(s.Cluster, 1), s.Shared, figures[s.Entry])
+	archs := []string{"sm80", "sm90", "sm90a"}
+	figures := map[string]map[string]string{}
+	for _, a := range archs {
+		figures[a] = kernels.Figures(a)
+	}
+	for _, entry := range slices.Sorted(maps.Keys(kernels.All)) {
+		s := kernels.All[entry]
+		for _, arch := range archs {
+			if f, ok := figures[arch][entry]; ok {
+				fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", entry, s.Module, arch, s.Threads, max(s.Cluster, 1), s.Shared, f)
+			}
+		}
 	}
 	return t.Flush()
 }

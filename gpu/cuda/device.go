@@ -239,19 +239,19 @@ func (d *Device) take(arch string, h hash.Hash) error {
 	return nil
 }
 
-// version is the module that has an entry, in the newest version that the device
-// takes.
-func (d *Device) version(s *kernels.Spec) string {
-	if newer := s.Module + ".sm90"; d.sources[newer] != "" {
-		return newer
+// arch is the newest architecture of those that the device takes for which an
+// entry is compiled.
+func (d *Device) arch(s *kernels.Spec) string {
+	if d.sources[s.Module+".sm90"] != "" {
+		return "sm90"
 	}
-	return s.Module + "." + s.Arch
+	return s.Arch
 }
 
 // mayOverlap reports whether an entry, in that version, waits by itself for the
 // launches before it.
 func (d *Device) mayOverlap(s *kernels.Spec) bool {
-	return s.Overlaps && d.overlaps && d.version(s) != s.Module+".sm80"
+	return s.Overlaps && d.overlaps && d.arch(s) != "sm80"
 }
 
 // function finds an entry, and compiles its module when it is the first of it
@@ -260,7 +260,7 @@ func (d *Device) function(s *kernels.Spec) (cu.Function, error) {
 	if f, ok := d.functions[s.Entry]; ok {
 		return f, nil
 	}
-	name := d.version(s)
+	name := s.Module + "." + d.arch(s)
 	mod := d.modules[name]
 	if mod == nil {
 		var err error

@@ -124,7 +124,7 @@ func (m *measurer) iteration(ctx context.Context) error {
 func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 	s := m.r.l.steps[i]
 	x := Measurement{
-		Layer: s.name(), Kernel: la.spec.Entry, Chosen: chosen, Grid: la.grid, Threads: la.spec.Threads, Shared: la.spec.Shared,
+		Layer: s.name(), Kernel: la.spec.Entry, Arch: m.r.d.arch(la.spec), Chosen: chosen, Grid: la.grid, Threads: la.spec.Threads, Shared: la.spec.Shared,
 		Bytes: m.r.traffic(s, la),
 	}
 	if s.variants == nil && j == 0 || s.variants != nil && s.variants.at == j {

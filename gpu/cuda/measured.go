@@ -28,7 +28,8 @@ type Measured struct {
 type Measurement struct {
 	Layer   string `json:"layer"` // the operations that it does, or are done with it
 	Kernel  string `json:"kernel"`
-	Chosen  bool   `json:"chosen"` // the one that a run uses, of several that suit the layer
+	Arch    string `json:"compiled_for"` // which of its versions: "sm90"
+	Chosen  bool   `json:"chosen"`       // the one that a run uses, of several that suit the layer
 	Grid    [3]int `json:"grid"`
 	Threads int    `json:"threads"`
 	Shared  int    `json:"dynamic_shared"`
