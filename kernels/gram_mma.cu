@@ -31,6 +31,13 @@ __device__ __forceinline__ uint32_t chunk(int pixel, int ch) {
     return pixel * BT * sizeof(T) + ((ch ^ swizzle) << 4);
 }
 
+// A pointer out of a table: the compiler may take it for global memory.
+template <class T>
+__device__ __forceinline__ T* global(T* p) {
+    __builtin_assume(__isGlobal(p));
+    return p;
+}
+
 // A layer whose Gram matrix is wanted; first is the first of its blocks.
 struct Layer {
     const void* f;
@@ -93,7 +100,7 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
             gram_products(E{}, acc, s_a, diagonal ? s_a : s_a + kTile, wm, wn, kk,
                           [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
     }
-    gram_store(l.part + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
+    gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
 }
 
 #define GRAM_MMA(E)                                                                                              \
@@ -142,8 +149,8 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     int e = block * per + element, i = e / c, j = e - i * c;
     int mirrored = j * c + i;
     size_t cc = (size_t)c * c;
-    const float* p = l.part + n * splits * cc + (j / BT < i / BT ? mirrored : e);
-    const float* a = l.target + (l.one_target ? 0 : n * cc);
+    const float* p = global(l.part) + n * splits * cc + (j / BT < i / BT ? mirrored : e);
+    const float* a = global(l.target) + (l.one_target ? 0 : n * cc);
     int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
     wait_for_previous();
     start_next();
@@ -158,10 +165,10 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
         float g = l.norm * s;
         float d = g - a[e];
         square = d * d;
-        store_operand((T*)l.w + n * cc + e, l.scale * *loss_scale * (d + (g - a[mirrored])));
+        store_operand(global((T*)l.w) + n * cc + e, l.scale * *loss_scale * (d + (g - a[mirrored])));
     }
     square = block_sum(square);
-    if (threadIdx.x == 0) l.loss[n * blocks + block] = square;
+    if (threadIdx.x == 0) global(l.loss)[n * blocks + block] = square;
 }
 
 #define GRAM_STYLE(T)                                                                                            \

@@ -212,11 +212,7 @@ func tensor(t *testing.T, size uint32, name string, base sim.Ptr, dims []uint64,
 	case strings.Contains(name, "bf16"):
 		m.Type = ptx.BF16
 	}
-	stride := uint64(size)
-	for _, d := range dims[:len(dims)-1] {
-		stride *= d
-		m.Strides = append(m.Strides, stride)
-	}
+	m.Strides = sim.DenseStrides(m.Type, dims)
 	b, err := sim.EncodeTiled(m)
 	if err != nil {
 		t.Fatal(err)

@@ -260,18 +260,14 @@ func (bs *buffers) tensorMap(spec string) (m sim.TensorMap, err error) {
 		return m, fmt.Errorf("no buffer %s; there are %s", f[1], strings.Join(slices.Sorted(maps.Keys(bs.byName)), ", "))
 	}
 	t := sim.TiledMap{Type: ptx.TypeNamed(f[2]), Base: b.ptr}
-	stride := uint64(t.Type.Bits() / 8)
-	for i, s := range strings.Split(f[3], "x") {
+	for _, s := range strings.Split(f[3], "x") {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
 			return m, fmt.Errorf("extents %q: want numbers with x between them, innermost first", f[3])
 		}
-		if i > 0 {
-			t.Strides = append(t.Strides, stride)
-		}
 		t.Dims = append(t.Dims, n)
-		stride *= n
 	}
+	t.Strides = sim.DenseStrides(t.Type, t.Dims)
 	for _, s := range strings.Split(f[4], "x") {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {

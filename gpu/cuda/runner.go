@@ -226,11 +226,7 @@ func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
 		return make([]byte, kernels.Map.Bytes()), nil
 	}
 	m := sim.TiledMap{Type: r.l.precision.mapType(), Base: sim.Ptr(base), Dims: t.dims, Box: t.box, Swizzle: sim.Swizzle128}
-	stride := uint64(r.l.precision.size())
-	for _, d := range t.dims[:len(t.dims)-1] {
-		stride *= d
-		m.Strides = append(m.Strides, stride)
-	}
+	m.Strides = sim.DenseStrides(m.Type, t.dims)
 	return encodeMap(&m, nil)
 }
 

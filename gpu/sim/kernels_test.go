@@ -343,13 +343,7 @@ func runConv(r *rig, height, width, c, k int) (*Profile, error) {
 
 // tiled encodes an NHWC or matrix map of halves with a swizzle of 128 bytes.
 func (r *rig) tiled(base Ptr, dims []uint64, box []uint32) []byte {
-	var strides []uint64
-	n := uint64(2)
-	for _, d := range dims[:len(dims)-1] {
-		n *= d
-		strides = append(strides, n)
-	}
-	m, err := EncodeTiled(TiledMap{Type: ptx.F16, Base: base, Dims: dims, Strides: strides, Box: box, Swizzle: Swizzle128})
+	m, err := EncodeTiled(TiledMap{Type: ptx.F16, Base: base, Dims: dims, Strides: DenseStrides(ptx.F16, dims), Box: box, Swizzle: Swizzle128})
 	if err != nil {
 		r.tb.Fatal(err)
 	}

@@ -46,6 +46,16 @@ type TiledMap struct {
 	NaNFill        bool // out-of-bounds elements are NaN, not zero
 }
 
+// DenseStrides are the strides of a tensor whose elements lie one behind the other.
+func DenseStrides(t ptx.Type, dims []uint64) (strides []uint64) {
+	n := uint64(t.Bits() / 8)
+	for _, d := range dims[:len(dims)-1] {
+		n *= d
+		strides = append(strides, n)
+	}
+	return strides
+}
+
 // Im2colMap describes an NHWC tensor (dimension order C, W, H, N; or C, W, N; or
 // C, W, H, D, N) read pixel after pixel for convolutions, as
 // cuTensorMapEncodeIm2col takes it.

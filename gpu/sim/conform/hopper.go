@@ -192,12 +192,7 @@ func tensorForms() []hand {
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		var strides []uint64
-		n := uint64(2)
-		for _, d := range f.dims[:rank-1] {
-			n *= d
-			strides = append(strides, n)
-		}
+		strides := sim.DenseStrides(ptx.F16, f.dims)
 		bytes := 2 * elems
 		// index of a box element in the tensor, or -1
 		index := func(e int) int {
@@ -315,12 +310,7 @@ func im2colForms() []hand {
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		var strides []uint64
-		n := uint64(2)
-		for _, d := range f.dims[:rank-1] {
-			n *= d
-			strides = append(strides, n)
-		}
+		strides := sim.DenseStrides(ptx.F16, f.dims)
 		const channels = 64
 		bytes := 2 * channels * int(f.pixels)
 		want := make([]byte, bytes)
