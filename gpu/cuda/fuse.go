@@ -136,7 +136,7 @@ func (l *lowering) group(ops []*gpu.Op, fuse bool) []*step {
 	}
 	inOrder := func() { sort.SliceStable(steps, func(i, j int) bool { return steps[i].at < steps[j].at }) }
 	inOrder()
-	f.sums(steps, fuse)
+	f.gramSums(steps, fuse)
 	if fuse {
 		f.bits(steps)
 		steps = f.together(steps)
@@ -283,10 +283,10 @@ func (f *fuser) styleLoss(s *step, op *gpu.Op) {
 	f.l.coef[grad.Out[0]] = true
 }
 
-// sums says who adds up the Gram matrices on the tensor cores, and in how many
+// gramSums says who adds up the Gram matrices on the tensor cores, and in how many
 // shares: the convolution of the first layer does it with the tile that it has at
 // hand.
-func (f *fuser) sums(steps []*step, fuse bool) {
+func (f *fuser) gramSums(steps []*step, fuse bool) {
 	firsts := map[*gpu.Buffer]*step{}
 	for _, s := range steps {
 		if op := s.ops[0]; fuse && op.Kind == gpu.Normalize && s.tensor && s.y.Shape.C == 64 {
