@@ -8,6 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"gorgonia.org/cu"
 
@@ -81,10 +85,8 @@ func (r *runner) build(p *gpu.Program) error {
 	if err := r.d.staging.upload(r.span(r.l.scale), floats([]float32{r.l.precision.firstScale()})); err != nil {
 		return err
 	}
-	for key, w := range r.l.weights {
-		if err := r.d.keep(key, w); err != nil {
-			return err
-		}
+	if err := r.d.keep(r.l.order); err != nil {
+		return err
 	}
 	if r.d.opt.Choices != nil {
 		if err := r.tune(); err != nil {
@@ -148,21 +150,35 @@ func (r *runner) span(i int) cu.DevicePtr {
 	return r.allocs[0] + cu.DevicePtr(r.l.place.Offsets[i])
 }
 
-// keep packs and uploads a constant, once for all programs.
-func (d *Device) keep(key weightKey, w *weight) error {
-	if d.weights[key] != nil {
-		return nil
+// keep packs constants and uploads them, once for all programs. A network has 26
+// million values to convert: every core takes its part.
+func (d *Device) keep(ws []*weight) error {
+	ws = slices.DeleteFunc(slices.Clone(ws), func(w *weight) bool { return d.weights[w.key] != nil })
+	packed := make([][]byte, len(ws))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(len(ws), runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(ws); i = int(next.Add(1)) - 1 {
+				packed[i] = ws[i].pack()
+			}
+		})
 	}
-	p, err := cu.MemAlloc(w.bytes)
-	if err != nil {
-		return d.short(&gpu.Plan{Weights: w.bytes}, wrap("allocate weights", err))
+	wg.Wait()
+	for i, w := range ws {
+		p, err := cu.MemAlloc(w.bytes)
+		if err != nil {
+			return d.short(&gpu.Plan{Weights: w.bytes}, wrap("allocate weights", err))
+		}
+		d.weights[w.key] = &uploaded{ptr: p, bytes: w.bytes}
+		if err := name(p, w.name); err != nil {
+			return err
+		}
+		if err := d.staging.upload(p, packed[i]); err != nil {
+			return err
+		}
 	}
-	u := &uploaded{ptr: p, bytes: w.bytes}
-	d.weights[key] = u
-	if err := name(p, w.name); err != nil {
-		return err
-	}
-	return d.staging.upload(p, w.pack())
+	return nil
 }
 
 // enqueue launches every kernel of one iteration.
