@@ -2,15 +2,17 @@
 // Maths    a[n,p,q,k] = sum_{tap,c} w[k,tap,c] x[n,p+r-1,q+s-1,c] + sum_j w2[n,k,j] x2[n,p,q,j]; then the epilogue
 //          either sum may be absent (c or c2 0); products of E in {fp16, bf16, tf32}, sums fp32; dgrad: x = dy, w rotated
 // Layout   x, x2, y NHWC; w (K,9,C), w2 (N,K,C2); all in E's storage type. gemm_m pixels, gemm_n K, gemm_k 9 C + C2
+//          part (block, split, value, thread) fp32: every thread finds its own accumulators
 // Shapes   C and C2 multiples of 64 bytes, K of BN; any H, W. Residue: pixels only, by zero-filling copies and predicates
-// Launch   128 threads = 4 warps as 2x2; grid (ceil(H/8) ceil(W/16), K / BN, N)
+// Launch   128 threads = 4 warps as 2x2; grid (ceil(H/8) ceil(W/16), K / BN, N). Where those blocks are few, share: grid z
+//          N * splits, each sums its part of the steps, and sum: the first grid, adds them in order and does the epilogue
 // Tile     8x16 pixels (BM 128) by BN 64 or 128, BK 64 bytes (32 halves, 16 tf32); warp 64 by BN/2; mma m16n8 by 32 bytes;
 //          3 stages. BN 128 reads 2/3 of the shared memory an FMA that BN 64 does; BN 64 for 64 channels and few tiles
 // Budget   shared 3 * (128 + BN) * 64 B = 36 or 48 KiB; BN 64: <= 128 registers, 4 blocks a multiprocessor; BN 128: 2
 // Banks    16-byte chunk ch of row r stands at ch ^ (r/2 % 4): ldmatrix and cp.async both touch every bank once
 // Hazards  a stage is refilled one barrier after every warp has read it; a stage is read after wait_group and a barrier;
 //          the staged tile of the epilogue takes the stages' place behind one more
-// Order    taps, then channels ascending inside the tensor core's own order; no split: results do not depend on the grid
+// Order    taps, then channels ascending inside the tensor core's own order; splits ascending
 // Bound    compute: conv3_2 at 512x512 is 19.3 GFLOP
 // Oracle   ref.Conv3x3, ref.Conv3x3Dgrad, ref.GramGrad and those of the epilogue   Suite kerneltest
 // ptx: sm_80
@@ -20,8 +22,10 @@ constexpr int TH = 8, TW = 16, BM = TH * TW, kRow = 64, kStages = 3, kThreads = 
 
 __device__ __forceinline__ uint32_t chunk(int row, int ch) { return row * kRow + ((ch ^ (row >> 1 & 3)) << 4); }
 
-template <class E, int BN>
-__device__ __forceinline__ void conv(const typename Element<E>::Store* __restrict__ x,
+enum Part { kWhole, kShare, kSum };   // of the sums
+
+template <class E, int BN, Part PART>
+__device__ __forceinline__ void conv(float* __restrict__ part, int splits, const typename Element<E>::Store* __restrict__ x,
                                      const typename Element<E>::Store* __restrict__ w,
                                      const typename Element<E>::Store* __restrict__ x2,
                                      const typename Element<E>::Store* __restrict__ w2, int height, int width, int c,
@@ -33,15 +37,23 @@ __device__ __forceinline__ void conv(const typename Element<E>::Store* __restric
     __shared__ __align__(128) unsigned char s_tiles[kStages * kStageBytes];
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 1) * 64, wn = (warp & 1) * (BN / 2);
     int across = (width + TW - 1) / TW, ty = blockIdx.x / across;
-    int y0 = ty * TH, x0 = (blockIdx.x - ty * across) * TW, n0 = blockIdx.y * BN, n = blockIdx.z;
+    int y0 = ty * TH, x0 = (blockIdx.x - ty * across) * TW, n0 = blockIdx.y * BN;
+    int n = PART == kShare ? blockIdx.z / splits : blockIdx.z, split = PART == kShare ? blockIdx.z - n * splits : 0;
+    size_t block = ((size_t)n * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    float* mine = part + (block * splits + split) * BM * BN + t;
     uint32_t s_x = shared_address(s_tiles), s_w = s_x + BM * kRow;
     size_t picture = (size_t)n * height * width;
     w2 += (size_t)n * k * c2;
 
     // Copies: thread t brings chunk t%4 of pixels t/4 + 32 i and of weight rows t/4 + 32 i.
     int ch = t & 3, row = t >> 2, py = y0 + row / TW, px = x0 + row % TW;   // pixel i is 2 i rows below
-    int main_slabs = c / BK, main_steps = 9 * main_slabs, steps = main_steps + c2 / BK;
+    int main_slabs = c / BK, main_steps = 9 * main_slabs, steps = main_steps + c2 / BK, first = 0;
+    if (PART == kShare) {
+        first = steps * split / splits;
+        steps = steps * (split + 1) / splits - first;
+    }
     auto fill = [&](int stage, int step) {
+        step += first;
         int tap = step < main_steps ? step / main_slabs : 4;   // 4: the centre
         int dy = tap / 3 - 1, dx = tap % 3 - 1, channels = step < main_steps ? c : c2;
         int c0 = (step < main_steps ? step - tap * main_slabs : step - main_steps) * BK + ch * kChunk;
@@ -88,6 +100,18 @@ __device__ __forceinline__ void conv(const typename Element<E>::Store* __restric
                 for (int j = 0; j < NJ; j++) mma(E{}, acc[i][j], a[i], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
         }
     }
+    if (PART == kShare) {
+#pragma unroll
+        for (int v = 0; v < 16 * NJ; v++) mine[v * kThreads] = acc[v / (4 * NJ)][v / 4 % NJ][v % 4];
+        return;
+    }
+    if (PART == kSum)
+        for (int p = 0; p < splits; p++, mine += BM * BN)
+#pragma unroll
+            for (int v = 0; v < 16 * NJ; v++) {
+                float& a = acc[v / (4 * NJ)][v / 4 % NJ][v % 4];
+                a = p ? a + mine[v * kThreads] : mine[v * kThreads];
+            }
     for (int half = 0; half < BN / kChannels; half++) {
         __syncthreads();   // the stages, or the half before, are done with
         if (wn / kChannels == half) {
@@ -116,7 +140,20 @@ __device__ __forceinline__ void conv(const typename Element<E>::Store* __restric
         const Element<E>::Store* __restrict__ x, const Element<E>::Store* __restrict__ w,                        \
         const Element<E>::Store* __restrict__ x2, const Element<E>::Store* __restrict__ w2, int height, int width, \
         int c, int c2, int k, EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                              \
-        conv<E, BN>(x, w, x2, w2, height, width, c, c2, k, EPILOGUE(Element<E>::Store));                         \
+        conv<E, BN, kWhole>(nullptr, 0, x, w, x2, w2, height, width, c, c2, k, EPILOGUE(Element<E>::Store));     \
+    }
+#define CONV3X3_MMA_SPLIT(E)                                                                                     \
+    extern "C" __global__ __launch_bounds__(kThreads, 4) void conv3x3_mma_##E##_nhwc_128x64_share(               \
+        float* __restrict__ part, int splits, const Element<E>::Store* __restrict__ x,                           \
+        const Element<E>::Store* __restrict__ w, const Element<E>::Store* __restrict__ x2,                       \
+        const Element<E>::Store* __restrict__ w2, int height, int width, int c, int c2, int k) {                 \
+        conv<E, 64, kShare>(part, splits, x, w, x2, w2, height, width, c, c2, k, {});                            \
+    }                                                                                                            \
+    extern "C" __global__ __launch_bounds__(kThreads, 4) void conv3x3_mma_##E##_nhwc_128x64_sum(                 \
+        float* __restrict__ part, int splits, int height, int width, int k,                                      \
+        EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                                      \
+        conv<E, 64, kSum>(part, splits, nullptr, nullptr, nullptr, nullptr, height, width, 0, 0, k,              \
+                          EPILOGUE(Element<E>::Store));                                                          \
     }
 CONV3X3_MMA(f16, 64, 4)
 CONV3X3_MMA(bf16, 64, 4)
@@ -124,3 +161,6 @@ CONV3X3_MMA(tf32, 64, 4)
 CONV3X3_MMA(f16, 128, 2)
 CONV3X3_MMA(bf16, 128, 2)
 CONV3X3_MMA(tf32, 128, 2)
+CONV3X3_MMA_SPLIT(f16)
+CONV3X3_MMA_SPLIT(bf16)
+CONV3X3_MMA_SPLIT(tf32)

@@ -78,7 +78,8 @@ __device__ __forceinline__ void store8(tf32 e, f32* p, const float (&v)[8]) {
 }
 
 // The staged tile: where eight channels of a pixel lie, in bytes; of fp32, their first or second half. Written pair by
-// pair from mma fragments, matrix by matrix by stmatrix, and read chunk by chunk, no bank twice.
+// pair from mma fragments, matrix by matrix by stmatrix, and read chunk by chunk, no bank twice; but that pairs of fp32 from
+// mma fragments are written in two wavefronts, for wgmma's single values have the better order.
 template <class T>
 __device__ __forceinline__ uint32_t staged(int pixel, int ch8, int half) {
     if constexpr (sizeof(T) == 2) return pixel * 128 + ((ch8 ^ (pixel & 7)) << 4);

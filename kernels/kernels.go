@@ -167,6 +167,8 @@ var All = func() map[string]*Spec {
 		for _, n := range []string{"64", "128"} {
 			add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x"+n, 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32}, epilogue...)...)
 		}
+		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64_share", 128, Ptr, U32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32)
+		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64_sum", 128, append([]Arg{Ptr, U32, U32, U32, U32}, epilogue...)...)
 		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32).Overlaps = true
 		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32).Overlaps = true
 		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, U32, U32).Overlaps = true

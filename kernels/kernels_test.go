@@ -100,6 +100,7 @@ func TestMachineCode(t *testing.T) {
 		switch {
 		case strings.HasPrefix(s.Entry, "conv3x3_wgmma"):
 			want = []string{"HGMMA", "UTMALDG"}
+		case strings.HasSuffix(s.Entry, "_sum"): // of what has been multiplied
 		case strings.HasPrefix(s.Entry, "conv3x3_mma"), strings.HasPrefix(s.Entry, "gram_fwd_mma"):
 			want = []string{"HMMA", "LDGSTS"}
 		case strings.HasPrefix(s.Entry, "conv3x3_first"):
@@ -153,6 +154,14 @@ func TestBanks(t *testing.T) {
 		grid, allowed := sim.Dim{X: int(pixels / 128), Y: 1, Z: 1}, 1.05
 		var args []any
 		switch {
+		case strings.HasSuffix(name, "_share"):
+			grid.Z = 2
+			args = []any{buffer(2 * pixels * k * 4), uint32(2), feature, weights, feature, weights, height, width, c, c, k}
+		case strings.HasSuffix(name, "_sum"):
+			args = append([]any{buffer(2 * pixels * k * 4), uint32(2), height, width, k}, end...)
+			if size == 4 { // nothing but the epilogue, whose fp32 pairs take two wavefronts
+				allowed = 1.34
+			}
 		case strings.HasPrefix(name, "conv3x3_mma"):
 			args = append([]any{feature, weights, feature, weights, height, width, c, c, k}, end...)
 		case strings.HasPrefix(name, "conv3x3_first_fprop"):

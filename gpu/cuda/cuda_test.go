@@ -53,7 +53,29 @@ func TestKernelsSimulated(t *testing.T) {
 				continue
 			}
 			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
-				kerneltest.RunWithin(t, openSim(t, sim.Config{Mode: m}, Options{Precision: p, Kernels: "sm80"}), allowed[p])
+				// One multiprocessor: no tile is shared, wide ones are used where they suit.
+				kerneltest.RunWithin(t, openSim(t, sim.Config{Mode: m, SMs: 1}, Options{Precision: p, Kernels: "sm80"}), allowed[p])
+			})
+		}
+	}
+}
+
+// Every case whose tiles are so few that blocks share their sums.
+func TestSplitSimulated(t *testing.T) {
+	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
+	for i, p := range []Precision{TF32, FP16, BF16} {
+		for j, m := range modes {
+			if testing.Short() && i != j {
+				continue
+			}
+			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
+				d := openSim(t, sim.Config{Mode: m}, Options{Precision: p, Kernels: "sm80"})
+				n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool {
+					return uses(t, d, c, func(s *kernels.Spec) bool { return strings.HasSuffix(s.Entry, "_share") })
+				})
+				if n < 50 {
+					t.Errorf("only %d cases come to this kernel", n)
+				}
 			})
 		}
 	}

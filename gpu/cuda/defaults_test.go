@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,7 +48,10 @@ func TestDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, s := range l.steps {
-				if s.variants == nil {
+				i := slices.IndexFunc(s.launches, func(la launch) bool {
+					return strings.HasPrefix(la.spec.Entry, "conv3x3_mma") || strings.HasPrefix(la.spec.Entry, "conv3x3_wgmma")
+				})
+				if i < 0 {
 					continue
 				}
 				name := s.ops[0].Name
@@ -58,8 +62,12 @@ func TestDefaults(t *testing.T) {
 					out := s.ops[0].Out[0].Shape
 					order, rows[name] = append(order, name), []string{fmt.Sprint((out.Pixels() + 127) / 128 * out.C / 128)}
 				}
-				entry := s.variants.entries[0]
-				rows[name] = append(rows[name], strings.ReplaceAll(entry[strings.Index(entry, "nhwc_")+5:], "_", " "))
+				entry := s.launches[i].spec.Entry
+				kernel, shared := strings.CutSuffix(entry[strings.Index(entry, "nhwc_")+5:], "_share")
+				if shared {
+					kernel += fmt.Sprintf("_split%d", s.launches[i].grid[2])
+				}
+				rows[name] = append(rows[name], strings.ReplaceAll(kernel, "_", " "))
 			}
 		}
 		for i := 0; i < len(order); {

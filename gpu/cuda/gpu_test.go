@@ -68,8 +68,12 @@ func openGPU(tb testing.TB, o Options) *Device {
 func TestKernelsGPU(t *testing.T) {
 	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
 		t.Run(p.String(), func(t *testing.T) {
-			kerneltest.RunWithin(t, openGPU(t, Options{Precision: p, Kernels: "sm80"}), allowed[p])
-			d := openGPU(t, Options{Precision: p})
+			d := openGPU(t, Options{Precision: p, Kernels: "sm80"})
+			for _, sms := range []int{d.target.sms, 1} { // many share the sums of few tiles
+				d.target.sms = sms
+				kerneltest.RunWithin(t, d, allowed[p])
+			}
+			d = openGPU(t, Options{Precision: p})
 			kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) })
 		})
 	}

@@ -494,6 +494,16 @@ type product struct {
 // product lowers one, with s's epilogue; out is its shape.
 func (l *lowering) product(s *step, out gpu.Shape, p product) {
 	end := l.epilogue(s, p.bias)
+	inputs := []argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}
+	if splits := l.splits(out, p); splits > 1 {
+		narrow := "conv3x3_mma_" + l.precision.element() + "_nhwc_128x64"
+		grid := [3]int{tiles(out, tileH, tileW), out.C / 64, out.N}
+		at := (s.scratch + 255) / 256 * 256
+		s.scratch = at + 4*128*64*int64(grid[0]*grid[1]*grid[2]*splits)
+		s.run(narrow+"_share", [3]int{grid[0], grid[1], grid[2] * splits}, append([]argument{scratch(at), u32(splits)}, inputs...)...)
+		s.run(narrow+"_sum", grid, append([]argument{scratch(at), u32(splits), u32(out.H), u32(out.W), u32(out.C)}, end...)...)
+		return
+	}
 	v := &variants{
 		layer:   fmt.Sprintf("%s %v from %d+%d", l.precision, out, p.c, p.c2),
 		entries: l.candidates(out, p),
@@ -508,8 +518,7 @@ func (l *lowering) product(s *step, out gpu.Shape, p product) {
 			grid, args := l.wgmma(spec, out, p)
 			return launch{spec: spec, grid: grid, args: append(args, end...)}
 		}
-		args := append([]argument{optional(p.x), p.w, optional(p.x2), p.w2, u32(out.H), u32(out.W), u32(p.c), u32(p.c2), u32(out.C)}, end...)
-		return launch{spec: spec, grid: [3]int{tiles(out, tileH, tileW), out.C / mmaChannels(entry), out.N}, args: args}
+		return launch{spec: spec, grid: [3]int{tiles(out, tileH, tileW), out.C / mmaChannels(entry), out.N}, args: append(slices.Clone(inputs), end...)}
 	}
 	entry := v.entries[0]
 	if l.tuned != nil && slices.Contains(v.entries, l.tuned(v.layer)) {
@@ -517,6 +526,23 @@ func (l *lowering) product(s *step, out gpu.Shape, p product) {
 	}
 	s.variants = v
 	s.launches = append(s.launches, v.launch(entry))
+}
+
+// onHopper reports whether its kernels take a product.
+func (l *lowering) onHopper(p product) bool {
+	return l.hopper && p.c*l.precision.size()%128 == 0 && p.c2*l.precision.size()%128 == 0
+}
+
+// splits is how many blocks share the sums of a tile of conv3x3_mma: one where
+// there are more tiles than three quarters of the multiprocessors, else so many
+// that each of those has two, with at least four steps a block.
+func (l *lowering) splits(out gpu.Shape, p product) int {
+	blocks := out.N * tiles(out, tileH, tileW) * (out.C / 64)
+	if l.onHopper(p) || 4*blocks > 3*l.sms {
+		return 1
+	}
+	steps := (9*p.c + p.c2) * l.precision.size() / 64
+	return max(min(2*l.sms/blocks, steps/4, 8), 1)
 }
 
 // variants are the kernels that a step may use for its product. All give the
@@ -544,7 +570,7 @@ func (l *lowering) candidates(out gpu.Shape, p product) []string {
 	blocks := func(t kernels.Tile) float64 {
 		return float64(out.N*tiles(out, t.Pixels/tileW, tileW)*(out.C/t.Channels)) / float64(l.sms)
 	}
-	if !l.hopper || p.c*l.precision.size()%128 != 0 || p.c2*l.precision.size()%128 != 0 {
+	if !l.onHopper(p) {
 		narrow, wide := "conv3x3_mma_"+element+"_nhwc_128x64", "conv3x3_mma_"+element+"_nhwc_128x128"
 		switch {
 		case out.C%128 != 0:
