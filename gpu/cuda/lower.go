@@ -535,14 +535,14 @@ func (l *lowering) onHopper(p product) bool {
 
 // splits is how many blocks share the sums of a tile of conv3x3_mma: one where
 // there are more tiles than three quarters of the multiprocessors, else so many
-// that each of those has two, with at least four steps a block.
+// that each of those has two, with at least nine steps a block.
 func (l *lowering) splits(out gpu.Shape, p product) int {
 	blocks := out.N * tiles(out, tileH, tileW) * (out.C / 64)
 	if l.onHopper(p) || 4*blocks > 3*l.sms {
 		return 1
 	}
 	steps := (9*p.c + p.c2) * l.precision.size() / 64
-	return max(min(2*l.sms/blocks, steps/4, 8), 1)
+	return max(min(2*l.sms/blocks, steps/9, 8), 1)
 }
 
 // variants are the kernels that a step may use for its product. All give the

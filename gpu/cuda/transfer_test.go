@@ -138,10 +138,11 @@ func TestPlan512(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		p     Precision
-		bytes int64
-	}{{FP16, 500e6}, {BF16, 500e6}, {TF32, 1000e6}, {FP32, 1000e6}} {
-		l, err := layOut(p, target{precision: c.p, sms: 132})
+		p      Precision
+		hopper bool
+		bytes  int64
+	}{{FP16, true, 500e6}, {FP16, false, 500e6}, {BF16, true, 500e6}, {TF32, true, 1000e6}, {TF32, false, 1000e6}, {FP32, false, 1000e6}} {
+		l, err := layOut(p, target{precision: c.p, hopper: c.hopper, sms: 132})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +150,7 @@ func TestPlan512(t *testing.T) {
 		for _, s := range l.steps {
 			launches += len(s.launches)
 		}
-		t.Logf("%v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, launches, float64(l.plan.Arena)/1e6, float64(l.plan.Weights)/1e6)
+		t.Logf("%v, hopper %v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, c.hopper, launches, float64(l.plan.Arena)/1e6, float64(l.plan.Weights)/1e6)
 		if n := l.plan.Total(); n > c.bytes {
 			t.Errorf("%v: %d bytes, allowed %d", c.p, n, c.bytes)
 		}
