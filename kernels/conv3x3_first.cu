@@ -15,7 +15,8 @@
 //          Gram in tf32: the four pixels of a fragment are two apart in the staged tile, which keeps them apart in banks
 // Hazards  a barrier behind every copy, and before z takes the place of dy; the barrier behind a patch is also the one before
 //          the staged tile is written again
-// Order    a sum is a product or two of the tensor core; dgrad: taps ascending; tiles of a block ascending, at most 16, so that a sum of squares has no more than 2048 terms
+// Order    a sum is two products of the tensor core, four in tf32; dgrad: taps ascending; tiles of a block ascending, at most
+//          16, so that a sum of squares has no more than 2048 terms
 // Bound    memory: at 512x512 in fp16 fprop writes 33.5 MB, dgrad reads as much
 // Oracle   ref.Normalize, ref.Conv3x3, ref.Gram, and ref.Conv3x3Dgrad, ref.NormalizeGrad   Suite kerneltest
 // ptx: sm_80 sm_90

@@ -14,7 +14,8 @@
 // Budget   shared 4 * 2 * 32 * 128 B = 32 KiB, 3 * 2 * 32 * 256 B = 48 KiB in tf32
 // Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
 //          pixels by eight channels are read, at ch ^ 2 (p % 4)
-// Hazards  one barrier a step: behind it the stage is there, and the one that is filled next was read a step ago; tables are constants and may be read while the launch before still runs
+// Hazards  one barrier a step: behind it the stage is there, and the one that is filled next was read a step ago; tables are
+//          constants and may be read while the launch before still runs
 // Order    splits of at most 1024 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
 // Oracle   ref.Gram, ref.GramGrad   Suite kerneltest
 // ptx: sm_80 sm_90
