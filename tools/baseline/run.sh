@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Measures this program and PyTorch on this machine's GPU, side by side. Needs bin/kernelbench and bin/stylize (make build, where Go is;
-# copy the tree with bin/), python3 with torch, and no network:
+# Measures this program and PyTorch on this machine's GPU, side by side. Needs bin/kernelbench and bin/stylize (make build,
+# where Go is; copy the tree with bin/), python3 with torch, and no network:
 #   tools/baseline/run.sh [DIR]
 # DIR (bin/baseline) gets one file a step; commit them as testdata/measurements/DATE-DEVICE/, then make readme-bench.
-# STEPS picks steps by name; STEP_TIMEOUT (400) is in seconds. Ours is measured before and behind PyTorch's.
+# ncu.csv, where Nsight Compute is installed, says what limits each kernel. STEPS picks steps by name; STEP_TIMEOUT (400)
+# is in seconds. Ours is measured before and behind PyTorch's.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 dir=${1:-bin/baseline}
 mkdir -p "$dir"
-steps=${STEPS:-about ours-fp16 ours-tf32 ours-sm80 ours-256 ours-1024 ours-2048 shell ceilings layers-fp16 layers-tf32 parity torch ours-fp16-again}
+steps=${STEPS:-about ours-fp16 ours-tf32 ours-sm80 ours-256 ours-1024 ours-2048 shell ceilings layers-fp16 layers-tf32 parity torch ours-fp16-again ncu}
 limit=${STEP_TIMEOUT:-400}
 failed=()
 [ -x bin/kernelbench ] && [ -x bin/stylize ] || { echo "bin/kernelbench or bin/stylize is missing: make build, on a machine with Go" >&2; exit 2; }
@@ -39,6 +40,14 @@ torch layers-tf32 --layers --precision tf32
 torch parity --parity --precision fp16
 torch torch --all --iters 200
 ours fp16-again
+# Every kernel of the targets and of one iteration, by the hardware's counters (each is run several times: not for speed).
+if command -v ncu >/dev/null; then
+  step ncu ncu.csv ncu --csv --clock-control none --section SpeedOfLight --section MemoryWorkloadAnalysis --section LaunchStats --section Occupancy \
+    --section WarpStateStats bin/stylize testdata/content.jpg testdata/style.jpg -o "$dir/ncu.png" -n 1 --device cuda --no-autotune --weights random --quiet
+  rm -f "$dir/ncu.png"
+else
+  echo "ncu              LEFT OUT: it is not installed"
+fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]} (files in $dir)" >&2
   exit 1
