@@ -41,6 +41,11 @@
 // writes must pass a proxy fence before TMA or wgmma reads them. Between
 // clusters only fences with atomics order anything (global.go).
 //
+// Launches run one after the other. One that may begin early (Launch.Dependent) is
+// held against every launch that may then still run: until it is behind a
+// griddepcontrol.wait it must not touch what they wrote nor write what they read,
+// and what they wrote it must never read through the non-coherent cache.
+//
 // # Rounding
 //
 // Every .rn operation rounds once, as IEEE 754 says; tests compare them bit
