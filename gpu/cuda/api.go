@@ -137,7 +137,7 @@ func (m *module) unload() error { return result("unload a module", C.cuModuleUnl
 
 func stream(s cu.Stream) C.CUstream { return *(*C.CUstream)(unsafe.Pointer(&s)) }
 
-// graph is an executable graph of one iteration.
+// graph is an executable graph of one iteration, or of several.
 type graph struct{ exec C.CUgraphExec }
 
 // capture records what f does in a stream.

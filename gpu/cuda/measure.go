@@ -95,18 +95,20 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 	return nil
 }
 
-// iteration times the graph, ten launches a round.
+// iteration times iterations as a run has them, two of its larger graphs a round.
 func (m *measurer) iteration(ctx context.Context) error {
-	const n = 10
+	const n = 2 * perGraph
 	for round := range m.opt.Rounds + 1 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		us, err := m.watch.time(func() error {
-			for range n {
-				if err := m.r.graph.launch(m.r.d.stream); err != nil {
+			for done := 0; done < n; {
+				k, err := m.r.next(n - done)
+				if err != nil {
 					return err
 				}
+				done += k
 			}
 			return nil
 		})

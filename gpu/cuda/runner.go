@@ -35,7 +35,12 @@ type runner struct {
 	l      *layout
 	allocs []cu.DevicePtr // the arena; in Check mode one for each span
 	graph  *graph
+	many   *graph // of perGraph iterations, captured when first wanted
 }
+
+// perGraph is how many iterations the larger graph has: between two graphs a
+// device idles for a few microseconds, and no launch overlaps.
+const perGraph = 8
 
 // Compile places the program, uploads its constants and captures its graph.
 func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
@@ -193,6 +198,15 @@ func (r *runner) enqueue() error {
 	return nil
 }
 
+func (r *runner) enqueueMany() error {
+	for range perGraph {
+		if err := r.enqueue(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // launch enqueues a launch of step i.
 func (r *runner) launch(i int, la *launch) error {
 	f, err := r.d.function(la.spec)
@@ -317,19 +331,38 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 	})
 }
 
-// Run launches the graph n times. It looks at ctx between launches, and waits
-// for what it has launched.
+// next launches as many iterations as one graph has, at most n; it returns how
+// many.
+func (r *runner) next(n int) (iterations int, err error) {
+	g, iterations := r.graph, 1
+	if n >= perGraph {
+		if r.many == nil {
+			if r.many, err = capture(r.d.stream, r.enqueueMany); err != nil {
+				return 0, err
+			}
+		}
+		g, iterations = r.many, perGraph
+	}
+	if err := g.launch(r.d.stream); err != nil {
+		r.d.lost = true
+		return 0, err
+	}
+	return iterations, nil
+}
+
+// Run launches n iterations. It looks at ctx between graphs, and waits for what it
+// has launched.
 func (r *runner) Run(ctx context.Context, n int) (done int, err error) {
 	err = r.d.do(func() error {
 		for done < n {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := r.graph.launch(r.d.stream); err != nil {
-				r.d.lost = true
+			k, err := r.next(n - done)
+			if err != nil {
 				return err
 			}
-			done++
+			done += k
 		}
 		return nil
 	})
@@ -347,13 +380,15 @@ func (r *runner) Plan() *gpu.Plan { return r.l.plan }
 func (r *runner) Close() error {
 	return r.d.do(func() error {
 		var errs []error
-		if r.graph != nil {
-			errs = append(errs, r.graph.destroy())
+		for _, g := range []*graph{r.graph, r.many} {
+			if g != nil {
+				errs = append(errs, g.destroy())
+			}
 		}
 		for _, p := range r.allocs {
 			errs = append(errs, wrap("free", cu.MemFree(p)))
 		}
-		r.graph, r.allocs = nil, nil
+		r.graph, r.many, r.allocs = nil, nil, nil
 		if r.d.lost { // the context answers with the kernel's error
 			return nil
 		}

@@ -127,6 +127,63 @@ func TestTransferSimulated(t *testing.T) {
 	}
 }
 
+// Iterations that share a graph are the same iterations, clean under every check
+// where the launches of one overlap with those of the next.
+func TestManyInOneGraph(t *testing.T) {
+	const n, size = perGraph + 1, 16
+	o, err := transfer.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := transfer.LoopProgram(o, weights.Random(1), 1, size, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(cfg sim.Config, chunk int) map[string][]float32 {
+		d, err := Open(Options{Simulate: simulated.New(cfg), Check: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		out := map[string][]float32{}
+		for _, b := range p.Buffers {
+			if b.Name == transfer.BufImage {
+				if err := r.Write(b, waves(size, size, 0.3).RGB); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for done := 0; done < n; done += chunk {
+			if k, err := r.Run(t.Context(), chunk); err != nil || k != chunk {
+				t.Fatalf("ran %d of %d: %v", k, chunk, err)
+			}
+		}
+		for _, b := range p.Buffers {
+			if b.Role == gpu.State {
+				out[b.Name] = make([]float32, b.Shape.Elems())
+				if err := r.Read(b, out[b.Name]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return out
+	}
+	one, many := run(sim.Config{NoChecks: true}, 1), run(sim.Config{Mode: sim.Random(4)}, n)
+	if step := many[transfer.BufStep][0]; step != n {
+		t.Errorf("%v steps, want %d", step, n)
+	}
+	for name, want := range one {
+		if got := many[name]; !slices.Equal(got, want) {
+			t.Errorf("%s differs by %.3g", name, relL2(got, want))
+		}
+	}
+}
+
 // What an iteration at 512x512 takes is known without running it.
 func TestPlan512(t *testing.T) {
 	o, err := transfer.Preset("default")
