@@ -47,24 +47,26 @@ func Modules(arch string) ([]Module, error) {
 	return ms, nil
 }
 
-// Figures are what ptxas made of each entry for an architecture: registers, static
-// shared memory and how many of the instructions that it is about.
-func Figures(arch string) map[string]string {
-	f := map[string]string{}
+// Figures are what ptxas made of each entry for each architecture: registers,
+// static shared memory and how many of the instructions that it is about.
+func Figures() map[string]map[string]string {
+	all := map[string]map[string]string{}
 	b, err := files.ReadFile("ptx/MANIFEST")
 	if err != nil {
-		return f
+		return all
 	}
-	of := ""
+	arch := ""
 	for _, l := range strings.Split(string(b), "\n") {
 		name, figures, _ := strings.Cut(strings.TrimPrefix(l, "  "), " ")
-		if !strings.HasPrefix(l, "  ") { // a file, whose entries follow
-			_, of, _ = strings.Cut(strings.TrimSuffix(name, ".ptx"), ".")
-		} else if of == arch {
-			f[name] = figures
+		if strings.HasPrefix(l, "  ") {
+			all[arch][name] = figures
+		} else if _, of, ok := strings.Cut(strings.TrimSuffix(name, ".ptx"), "."); ok { // a file, whose entries follow
+			if arch = of; all[arch] == nil {
+				all[arch] = map[string]string{}
+			}
 		}
 	}
-	return f
+	return all
 }
 
 // Arg is the type of a kernel's parameter.

@@ -94,7 +94,7 @@ func TestOverlaps(t *testing.T) {
 
 // What the names promise is in the machine code that ptxas makes of them.
 func TestMachineCode(t *testing.T) {
-	newer := kernels.Figures("sm90")
+	figures := kernels.Figures()
 	for _, s := range kernels.All {
 		var want []string
 		switch {
@@ -106,8 +106,8 @@ func TestMachineCode(t *testing.T) {
 		case strings.HasPrefix(s.Entry, "conv3x3_first"):
 			want = []string{"HMMA"}
 		}
-		versions := []string{kernels.Figures(s.Arch)[s.Entry]}
-		if f, ok := newer[s.Entry]; ok {
+		versions := []string{figures[s.Arch][s.Entry]}
+		if f, ok := figures["sm90"][s.Entry]; ok {
 			versions = append(versions, f)
 		}
 		for _, f := range versions {

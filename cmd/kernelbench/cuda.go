@@ -153,13 +153,10 @@ func printProfiles(out io.Writer, m *cuda.Measured, size int) error {
 	fmt.Fprintf(out, "%s (%s), %dx%d: a profile, no times: nothing here ran on a GPU\n\n", m.Device.Name, m.Device.Detail, size, size)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "blocks\twarp instr\tlanes\tsectors/request\twavefronts/ideal\tblocks/SM\tFLOP/B\t  kernel\tlayer\t  compiled to\t")
-	figures := map[string]map[string]string{}
+	figures := kernels.Figures()
 	for i := range m.Launches {
 		l := &m.Launches[i]
 		p := l.Profile
-		if figures[l.Arch] == nil {
-			figures[l.Arch] = kernels.Figures(l.Arch)
-		}
 		fmt.Fprintf(t, "%d\t%d\t%.0f %%\t%.2f\t%.3f\t%d\t%.0f\t  %s\t%s\t  %s\t\n", l.Grid[0]*l.Grid[1]*l.Grid[2], p.WarpInstrs, 100*p.SIMD, p.SectorsPerReq, p.Conflicts, p.Occupancy.Blocks,
 			float64(l.FLOPs)/float64(l.Bytes), l.Kernel, l.Layer, figures[l.Arch][l.Kernel])
 	}
@@ -193,11 +190,8 @@ func list(c *cli.Context, out io.Writer) error {
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "KERNEL\tSOURCE\tFOR\tTHREADS\tCLUSTER\tDYNAMIC SHARED\tCOMPILED TO")
-	archs := []string{"sm80", "sm90", "sm90a"}
-	figures := map[string]map[string]string{}
-	for _, a := range archs {
-		figures[a] = kernels.Figures(a)
-	}
+	figures := kernels.Figures()
+	archs := slices.Sorted(maps.Keys(figures))
 	for _, entry := range slices.Sorted(maps.Keys(kernels.All)) {
 		s := kernels.All[entry]
 		source := s.Module

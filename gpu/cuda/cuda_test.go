@@ -43,10 +43,12 @@ func opened(t *testing.T, o Options) *Device {
 // allowed is the largest relative L2 error of an operation, by precision.
 var allowed = map[Precision]float64{FP32: kerneltest.Tol, TF32: 1e-3, FP16: 2e-3, BF16: 1e-2}
 
+// modes are what every kernel must be clean in.
+var modes = []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
+
 // Every case of the table in every precision, on the simulated device, clean
 // under every check in every mode.
 func TestKernelsSimulated(t *testing.T) {
-	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
 		for i, m := range modes {
 			if testing.Short() && i > 1 && i != 1+int(p) { // every mode with some precision
@@ -62,7 +64,6 @@ func TestKernelsSimulated(t *testing.T) {
 
 // Every case whose tiles are so few that blocks share their sums.
 func TestSplitSimulated(t *testing.T) {
-	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 	for i, p := range []Precision{TF32, FP16, BF16} {
 		for j, m := range modes {
 			if testing.Short() && i != j {
@@ -84,7 +85,6 @@ func TestSplitSimulated(t *testing.T) {
 // Every case that Hopper's kernels take, with every tile that suits it. In -short
 // each tile meets each precision once, in some mode.
 func TestHopperSimulated(t *testing.T) {
-	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 	for i, p := range []Precision{TF32, FP16, BF16} {
 		for j, tile := range kernels.Tiles {
 			for k, m := range modes {
@@ -134,7 +134,6 @@ func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) b
 // Every case with a kernel that is compiled for sm_90 as well, on a GPU that takes
 // those and not Hopper's own: because it is a later one, or its driver refuses them.
 func TestOverlapSimulated(t *testing.T) {
-	modes := []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 	for i, p := range []Precision{FP32, TF32, FP16, BF16} {
 		for j, m := range modes {
 			if testing.Short() && i != j {

@@ -297,16 +297,14 @@ func (f *fuser) gramSums(steps []*step, fuse bool) {
 		}
 		g := s.grams[0]
 		x := g.op.In[0]
-		g.splits = ceil(x.Shape.Pixels(), splitPixels)
 		maker := s
+		g.splits = ceil(x.Shape.Pixels(), splitPixels)
 		if first := firsts[x]; first != nil && first.makes == nil {
-			g.made, g.splits, maker = true, firstBlocks(x.Shape), first
+			maker = first
+			first.makes, g.made, g.splits = g, true, firstBlocks(x.Shape)
 		}
 		g.part = &gpu.Buffer{Name: "sums of " + g.op.Out[0].Name, Role: gpu.Temp, Shape: gpu.Shape{N: x.Shape.N, H: g.splits, W: x.Shape.C, C: x.Shape.C}}
 		maker.out = append(append([]*gpu.Buffer{}, maker.out...), g.part)
-		if g.made {
-			maker.makes = g
-		}
 		if g.mse != nil {
 			f.l.inParts(g.mse, x.Shape.C*x.Shape.C/styleElems(g.splits))
 		}

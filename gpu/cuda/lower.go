@@ -311,9 +311,10 @@ func (l *lowering) emit(s *step) error {
 		s.run("avgpool2x2_bwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(y.H), u32(y.W), u32(y.C))
 	case gpu.Gram:
 		if s.tensor {
-			return l.gramMatrices(s)
+			l.gramMatrices(s)
+		} else {
+			l.gram(s, out[0], in[0])
 		}
-		l.gram(s, out[0], in[0])
 	case gpu.GramGrad:
 		return l.gramGrad(s, in[0], in[1])
 	case gpu.MSE:
@@ -738,8 +739,9 @@ func styleElems(splits int) int {
 // gramMatrices lowers Gram matrices on the tensor cores: one launch for those
 // sums that no convolution has made, one for all losses. The table has a row for
 // each: Layer and Style of gram_mma.cu.
-func (l *lowering) gramMatrices(s *step) error {
+func (l *lowering) gramMatrices(s *step) {
 	le := binary.LittleEndian
+	var also []*gpu.Buffer // of the next launch
 	ints := func(vs ...int) {
 		for _, v := range vs {
 			s.table = le.AppendUint32(s.table, uint32(v))
@@ -749,10 +751,10 @@ func (l *lowering) gramMatrices(s *step) error {
 		for _, b := range bs {
 			s.addresses = append(s.addresses, address{len(s.table), b})
 			s.table = le.AppendUint64(s.table, 0)
+			also = append(also, b)
 		}
 	}
 	blocks, count := 0, 0
-	var also []*gpu.Buffer
 	for _, g := range s.grams {
 		if g.made {
 			continue
@@ -762,7 +764,6 @@ func (l *lowering) gramMatrices(s *step) error {
 		ints(f.Shape.Pixels(), f.Shape.C, g.splits, blocks)
 		side := f.Shape.C / 64
 		blocks += side * (side + 1) / 2 * g.splits * f.Shape.N
-		also = append(also, f, g.part)
 		count++
 	}
 	if count > 0 {
@@ -772,7 +773,7 @@ func (l *lowering) gramMatrices(s *step) error {
 	if g := s.grams[0]; g.mse == nil {
 		f := g.op.In[0].Shape
 		s.run("gram_sum_f32", [3]int{ceil(f.C*f.C, 256), f.N, 1}, buf(g.op.Out[0]), buf(g.part), f32(gramNorm(f)), u32(f.C), u32(g.splits))
-		return nil
+		return
 	}
 	styles := len(s.table)
 	blocks, also = 0, nil
@@ -787,11 +788,9 @@ func (l *lowering) gramMatrices(s *step) error {
 		}
 		ints(c, g.splits, one, 256/per, blocks, 0)
 		blocks += c * c / per * f.N
-		also = append(also, g.mse.Out[0], g.grad.Out[0], g.part, target)
 	}
 	s.run("gram_style_"+l.precision.storage(), [3]int{blocks, 1, 1}, table(styles), u32(len(s.grams)), scale())
 	s.launches[len(s.launches)-1].also = also
-	return nil
 }
 
 // coefficients is the matrix of a style gradient.
