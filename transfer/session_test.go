@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/host"
+	loops "github.com/stylize-gpu/stylize/kernels/host"
+	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
@@ -69,6 +72,52 @@ func TestBatchIsSinglePictures(t *testing.T) {
 	a, b := flat(32, 20, 1), flat(32, 20, 3)
 	if both := paint(a, b); !slices.Equal(both, append(paint(a), paint(b)...)) {
 		t.Error("two pictures together are not the two pictures alone")
+	}
+}
+
+// Whole runs give the bits that were recorded, with every instruction set.
+func TestRecordedBits(t *testing.T) {
+	for _, set := range loops.Sets() {
+		dev, err := host.New(host.Options{Set: set.Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		bits := kerneltest.NewBits(t, "cpu-"+set.Name, loops.Compiler())
+		for _, c := range []struct {
+			preset  string
+			n, w, h int
+		}{{"default", 1, 64, 48}, {"default", 1, 97, 61}, {"default", 2, 32, 20}, {"article", 1, 48, 48}} {
+			o, err := Preset(c.preset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Iterations, o.Size = 3, c.w
+			job := Job{Options: o, Style: flat(40, 33, 2), Weights: weights.Random(0)}
+			for i := range c.n {
+				job.Contents = append(job.Contents, flat(c.w, c.h, float64(1+2*i)))
+			}
+			s, err := NewSession(t.Context(), dev, job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var losses []float32
+			if err := s.Run(t.Context(), func(rows []Row) error {
+				for _, r := range rows {
+					losses = append(losses, float32(r.Content), float32(r.Style), float32(r.TV))
+				}
+				return nil
+			}, 0, nil); err != nil {
+				t.Fatal(err)
+			}
+			image, err := s.Read(BufImage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			name := fmt.Sprintf("transfer %s %dx%dx%d", c.preset, c.n, c.w, c.h)
+			bits.Same(t, name, "all", kerneltest.Hash(kerneltest.Hash(0, losses), image))
+		}
 	}
 }
 

@@ -3,6 +3,8 @@
 package cuda
 
 import (
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,12 @@ func opened(t *testing.T, o Options) *Device {
 // allowed is the largest relative L2 error of an operation, by precision.
 var allowed = map[Precision]float64{FP32: kerneltest.Tol, TF32: 1e-3, FP16: 2e-3, BF16: 1e-2}
 
+// bits are those of a precision on the simulated device, as recorded.
+func bits(t *testing.T, p Precision) *kerneltest.Bits {
+	t.Helper()
+	return kerneltest.NewBits(t, "sim-"+p.String(), runtime.GOARCH)
+}
+
 // modes are what every kernel must be clean in.
 var modes = []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 
@@ -56,7 +64,8 @@ func TestKernelsSimulated(t *testing.T) {
 			}
 			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
 				// One multiprocessor: no tile is shared, wide ones are used where they suit.
-				kerneltest.RunWithin(t, openSim(t, sim.Config{Mode: m, SMs: 1}, Options{Precision: p, Kernels: "sm80"}), allowed[p])
+				d := openSim(t, sim.Config{Mode: m, SMs: 1}, Options{Precision: p, Kernels: "sm80"})
+				kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "sm80"}.Run(t, d)
 			})
 		}
 	}
@@ -71,9 +80,9 @@ func TestSplitSimulated(t *testing.T) {
 			}
 			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
 				d := openSim(t, sim.Config{Mode: m}, Options{Precision: p, Kernels: "sm80"})
-				n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool {
+				n := kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "share", Which: func(c kerneltest.Case) bool {
 					return uses(t, d, c, func(s *kernels.Spec) bool { return strings.HasSuffix(s.Entry, "_share") })
-				})
+				}}.Run(t, d)
 				if n < 50 {
 					t.Errorf("only %d cases come to this kernel", n)
 				}
@@ -105,9 +114,13 @@ func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 	t.Helper()
 	p := d.opt.Precision
 	d.target.only = tile.Wgmma(p.element())
-	n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool {
+	s := kerneltest.Suite{Tol: allowed[p], Which: func(c kerneltest.Case) bool {
 		return uses(t, d, c, func(s *kernels.Spec) bool { return s.Tile == tile })
-	})
+	}}
+	if d.info.Kind == "sim" { // the sums of a split are those of no other
+		s.Bits, s.Kernels = bits(t, p), fmt.Sprintf("wgmma/%d", tile.Split)
+	}
+	n := s.Run(t, d)
 	if n < 15 {
 		t.Errorf("only %d cases come to this kernel", n)
 	}
@@ -116,7 +129,7 @@ func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 // uses reports whether a case is lowered to a kernel of a kind.
 func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) bool) bool {
 	t.Helper()
-	p, _ := c.Program(1)
+	p, _ := c.Program()
 	l, err := lower(p, d.target)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +157,7 @@ func TestOverlapSimulated(t *testing.T) {
 				if d.target.hopper || !strings.Contains(d.Info().Detail, "without kernels for sm90a") {
 					t.Fatalf("a driver that refuses PTX for sm_90a: hopper %v, %q", d.target.hopper, d.Info().Detail)
 				}
-				n := kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) })
+				n := kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "sm90", Which: func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) }}.Run(t, d)
 				if n < 50 {
 					t.Errorf("only %d cases come to these kernels", n)
 				}
@@ -168,7 +181,7 @@ func TestTunedBits(t *testing.T) {
 			if c.Group != "edge" || c.Ints || !strings.HasSuffix(c.Name, " style") && !strings.HasSuffix(c.Name, "kept false") {
 				continue
 			}
-			p, data := c.Program(uint64(i))
+			p, data := c.Program()
 			l, err := lower(p, plain.target)
 			if err != nil {
 				t.Fatal(err)

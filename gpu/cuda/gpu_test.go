@@ -71,10 +71,10 @@ func TestKernelsGPU(t *testing.T) {
 			d := openGPU(t, Options{Precision: p, Kernels: "sm80"})
 			for _, sms := range []int{d.target.sms, 1} { // many share the sums of few tiles
 				d.target.sms = sms
-				kerneltest.RunWithin(t, d, allowed[p])
+				kerneltest.Suite{Tol: allowed[p]}.Run(t, d)
 			}
 			d = openGPU(t, Options{Precision: p})
-			kerneltest.RunThose(t, d, allowed[p], func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) })
+			kerneltest.Suite{Tol: allowed[p], Which: func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) }}.Run(t, d)
 		})
 	}
 }
@@ -98,11 +98,11 @@ func TestHopperGPU(t *testing.T) {
 func outputs(t *testing.T, d *Device) map[string][]uint32 {
 	t.Helper()
 	all := map[string][]uint32{}
-	for i, c := range kerneltest.Cases() {
+	for _, c := range kerneltest.Cases() {
 		if c.Group == "vgg" && testing.Short() {
 			continue
 		}
-		p, data := c.Program(uint64(i + 1))
+		p, data := c.Program()
 		r, err := d.Compile(p)
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +131,7 @@ func outputs(t *testing.T, d *Device) map[string][]uint32 {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		all[fmt.Sprintf("%d %v", i, c)] = bits
+		all[c.String()] = bits
 	}
 	return all
 }

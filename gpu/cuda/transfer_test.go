@@ -111,6 +111,7 @@ func TestTransferSimulated(t *testing.T) {
 	}{{FP32, 1e-5, 1e-4, sim.Eager}, {TF32, 2e-3, 5e-3, sim.Lazy}, {FP16, 2e-3, 5e-3, sim.Random(1)}, {BF16, 2e-2, 5e-2, sim.Eager}} {
 		t.Run(c.p.String(), func(t *testing.T) {
 			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, 3)
+			bits(t, c.p).Same(t, "transfer 32x32", "sm90a", kerneltest.Hash(kerneltest.Hash(0, grad), image))
 			g := relL2(grad, wantGrad)
 			worst := 0.0
 			for i, v := range wantLoss {
@@ -124,6 +125,15 @@ func TestTransferSimulated(t *testing.T) {
 				t.Errorf("gradient %.3g (allowed %g), worst loss %.3g (allowed %g)", g, c.grad, worst, c.loss)
 			}
 		})
+	}
+}
+
+// The same run with the portable kernels gives the bits that were recorded.
+func TestTransferBits(t *testing.T) {
+	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+		d := openSim(t, sim.Config{NoChecks: true}, Options{Precision: p, Kernels: "sm80"})
+		grad, _, image := loop(t, d, 32, 32, 3)
+		bits(t, p).Same(t, "transfer 32x32", "sm80", kerneltest.Hash(kerneltest.Hash(0, grad), image))
 	}
 }
 
@@ -225,14 +235,14 @@ func TestFusedIsUnfused(t *testing.T) {
 	}
 	for _, p := range []Precision{FP32, FP16, BF16} {
 		fused, unfused := open(p, false), open(p, true)
-		for i, c := range kerneltest.Cases() {
+		for _, c := range kerneltest.Cases() {
 			if c.Group == "vgg" && testing.Short() || c.Ints || strings.HasSuffix(c.Name, " style") || strings.HasSuffix(c.Name, " a picture") {
 				continue
 			}
 			if testing.Short() && p != FP16 && c.Group != "tiny" {
 				continue
 			}
-			prog, data := c.Program(uint64(i))
+			prog, data := c.Program()
 			if l, err := lower(prog, target{precision: p, sms: 132}); err != nil || len(l.steps) == len(prog.Ops) {
 				continue // nothing is fused
 			}

@@ -25,7 +25,8 @@ func TestOperations(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			kerneltest.Run(t, d)
+			bits := kerneltest.NewBits(t, "cpu-"+set.Name, loops.Compiler())
+			kerneltest.Suite{Bits: bits, Kernels: "all"}.Run(t, d)
 		})
 	}
 }

@@ -7,10 +7,14 @@ package host
 #cgo LDFLAGS: -lm
 #include <stdlib.h>
 #include "host.h"
+static const char *compiler(void) { return __VERSION__; }
 */
 import "C"
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // Loops is one instruction set's version of every loop.
 type Loops struct {
@@ -23,6 +27,10 @@ type Loops struct {
 // HasWinograd says whether the build has the Winograd loops and those of the
 // first layer; without them every convolution is direct.
 const HasWinograd = true
+
+// Compiler names what the loops were compiled with: with another one a sum may
+// be contracted elsewhere, and the last bits of results differ.
+func Compiler() string { return "C " + C.GoString(C.compiler()) + " " + runtime.GOARCH }
 
 // Names of the instruction sets, best first.
 var names = []string{"avx512", "avx2", "base"}

@@ -2,7 +2,10 @@
 
 package host
 
-import "math"
+import (
+	"math"
+	"runtime"
+)
 
 // Loops is the plain-Go version of every loop, for builds without a C compiler.
 type Loops struct {
@@ -14,6 +17,10 @@ type Loops struct {
 // HasWinograd says whether the build has the Winograd loops and those of the
 // first layer; without them every convolution is direct.
 const HasWinograd = false
+
+// Compiler names what the loops were compiled with: the bits of results depend
+// on it.
+func Compiler() string { return "Go " + runtime.GOARCH }
 
 // Alloc returns n zeroed values, or nil when there is no memory. Free gives
 // them back.

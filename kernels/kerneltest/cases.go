@@ -15,8 +15,11 @@ package kerneltest
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -159,8 +162,9 @@ func Cases() []Case {
 		if q.c != 3 {
 			continue // what follows works on pictures
 		}
-		for _, clamp := range []gpu.Clamp{gpu.ClampAfter, gpu.ClampBefore, gpu.ClampNone} {
-			add(gpu.Adam, q.group, s, 3, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, clamp) })
+		for clamp, when := range []string{gpu.ClampAfter: "after", gpu.ClampBefore: "before", gpu.ClampNone: "never"} {
+			add(gpu.Adam, q.group, s, 3, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, gpu.Clamp(clamp)) })
+			all[len(all)-1].Name += " clamp " + when
 		}
 		add(gpu.Record, q.group, s, 5, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, gpu.ClampAfter) })
 		add(gpu.Total, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
@@ -285,7 +289,7 @@ func chains() []Case {
 			p.Output(p.ReLUGrad("relu", p.Add("sum", d, p.GramGrad("style", dg, f)), f))
 		})
 		// The content layer: its gradient joins too.
-		for _, n := range []int{1, q.n} {
+		for _, n := range slices.Compact([]int{1, q.n}) {
 			add(gpu.MSEGrad, fmt.Sprintf("content, %d targets", n), func(p *gpu.Program) {
 				f := in(p, "relu", x)
 				d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
@@ -378,33 +382,46 @@ func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 	return v
 }
 
-// Run runs every case of the table on a device.
+// Suite says how the table is run on a device.
+type Suite struct {
+	// Tol is the largest relative L2 error of an output; Tol, the constant, if
+	// zero. Above it the device's storage rounds: inputs may read back rounded, and
+	// cases of small integers, whose sums would have to be exact, are left out.
+	Tol   float64
+	Which func(Case) bool // those that are run; nil for all
+	// Bits, if not nil, is what the results were when they were recorded, by this
+	// set of kernels.
+	Bits    *Bits
+	Kernels string
+}
+
+// Run runs every case of the table on a device that computes in fp32.
 func Run(t *testing.T, dev gpu.Device) {
 	t.Helper()
-	RunWithin(t, dev, Tol)
+	Suite{}.Run(t, dev)
 }
 
-// RunWithin is Run for a device whose storage rounds: outputs may be off by tol,
-// relative L2, inputs may read back rounded, and cases of small integers, whose
-// sums would have to be exact, are left out when tol is above Tol.
-func RunWithin(t *testing.T, dev gpu.Device, tol float64) {
+// Run runs the suite's cases, each as a test of its own, and returns how many.
+func (s Suite) Run(t *testing.T, dev gpu.Device) (n int) {
 	t.Helper()
-	RunThose(t, dev, tol, func(Case) bool { return true })
-}
-
-// RunThose is RunWithin for some of the cases; it returns how many.
-func RunThose(t *testing.T, dev gpu.Device, tol float64, which func(Case) bool) (n int) {
-	t.Helper()
+	tol := s.Tol
+	if tol == 0 {
+		tol = Tol
+	}
 	worst := map[gpu.Kind]float64{}
-	for i, c := range Cases() {
-		if c.Group == "vgg" && testing.Short() || c.Ints && tol > Tol || !which(c) {
+	for _, c := range Cases() {
+		if c.Group == "vgg" && testing.Short() || c.Ints && tol > Tol || s.Which != nil && !s.Which(c) {
 			continue
 		}
 		if tol > Tol {
 			c.Tol, c.Rounded = tol, true
 		}
 		n++
-		t.Run(c.String(), func(t *testing.T) { worst[c.Kind] = max(worst[c.Kind], RunCase(t, dev, c, uint64(i+1))) })
+		t.Run(c.String(), func(t *testing.T) {
+			e, hash := RunCase(t, dev, c)
+			worst[c.Kind] = max(worst[c.Kind], e)
+			s.Bits.Same(t, c.String(), s.Kernels, hash)
+		})
 	}
 	for k := range gpu.NumKinds {
 		if w, ok := worst[k]; ok {
@@ -414,12 +431,20 @@ func RunThose(t *testing.T, dev gpu.Device, tol float64, which func(Case) bool) 
 	return n
 }
 
+// Seed is where a case's values come from: its name, so that a new case changes
+// no other.
+func (c Case) Seed() uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, c.String())
+	return h.Sum64()
+}
+
 // Program builds the case with its constants filled, and the values of its
 // inputs and state.
-func (c Case) Program(seed uint64) (*gpu.Program, map[*gpu.Buffer][]float32) {
+func (c Case) Program() (*gpu.Program, map[*gpu.Buffer][]float32) {
 	p := &gpu.Program{}
 	c.Build(p)
-	r := rand.New(rand.NewPCG(seed, 7))
+	r := rand.New(rand.NewPCG(c.Seed(), 7))
 	data := map[*gpu.Buffer][]float32{}
 	for _, b := range p.Buffers {
 		switch b.Role {
@@ -433,14 +458,15 @@ func (c Case) Program(seed uint64) (*gpu.Program, map[*gpu.Buffer][]float32) {
 	return p, data
 }
 
-// RunCase runs one case and returns its largest relative error.
-func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) {
+// RunCase runs one case and returns its largest relative error and a hash of the
+// bits of its results.
+func RunCase(t *testing.T, dev gpu.Device, c Case) (worst float64, hash uint32) {
 	t.Helper()
-	p, data := c.Program(seed)
+	p, data := c.Program()
 	want := NewInterp[float64](p)
 	run, err := dev.Compile(p)
 	if err != nil {
-		t.Fatalf("seed %d: %v", seed, err)
+		t.Fatalf("seed %d: %v", c.Seed(), err)
 	}
 	defer func() {
 		if err := run.Close(); err != nil {
@@ -460,7 +486,7 @@ func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) 
 		}
 	}
 	if n, err := run.Run(context.Background(), iters); n != iters || err != nil {
-		t.Fatalf("seed %d: ran %d of %d: %v", seed, n, iters, err)
+		t.Fatalf("seed %d: ran %d of %d: %v", c.Seed(), n, iters, err)
 	}
 	tol := c.Tol
 	if c.Ints {
@@ -480,15 +506,16 @@ func RunCase(t *testing.T, dev gpu.Device, c Case, seed uint64) (worst float64) 
 				allowed = tol
 			}
 			if d := Compare(got, want.Values[b]); !d.Within(allowed) {
-				t.Errorf("seed %d: input %s was changed: %v", seed, b.Name, d)
+				t.Errorf("seed %d: input %s was changed: %v", c.Seed(), b.Name, d)
 			}
 			continue
 		}
 		d := Compare(got, want.Values[b])
 		if !d.Within(tol) {
-			t.Errorf("seed %d: %s: %v (allowed %g)", seed, b.Name, d, tol)
+			t.Errorf("seed %d: %s: %v (allowed %g)", c.Seed(), b.Name, d, tol)
 		}
 		worst = max(worst, d.RelL2)
+		hash = Hash(hash, got)
 	}
-	return worst
+	return worst, hash
 }

@@ -28,6 +28,9 @@ func TestEveryKindHasCases(t *testing.T) {
 		if !found {
 			t.Errorf("%v: its program does not contain the operation", c)
 		}
+		if names[c.String()] {
+			t.Errorf("%v: two cases of this name", c)
+		}
 		names[c.String()] = true
 	}
 	for k := range gpu.NumKinds {
