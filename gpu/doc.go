@@ -13,6 +13,6 @@
 //     is an interval of the list and buffers can share memory;
 //   - per-picture results (Grams, losses, moments) never mix pictures.
 //
-// The package imports nothing from this module. Devices live in gpu/host (CPU)
+// The package imports nothing from this module. Devices live in gpu/cpu (CPU)
 // and beside it; programs are built by vgg and transfer.
 package gpu

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -40,7 +40,7 @@ func TestParityWithPyTorch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dev, err := host.New(host.Options{})
+		dev, err := cpu.New(cpu.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

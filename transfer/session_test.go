@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/host"
-	loops "github.com/stylize-gpu/stylize/kernels/host"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
+	loops "github.com/stylize-gpu/stylize/kernels/cpu"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -25,9 +25,9 @@ func flat(w, h int, seed float64) *picture.Picture {
 	return p
 }
 
-func device(t *testing.T) *host.Device {
+func device(t *testing.T) *cpu.Device {
 	t.Helper()
-	d, err := host.New(host.Options{})
+	d, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestBatchIsSinglePictures(t *testing.T) {
 // Whole runs give the bits that were recorded, with every instruction set.
 func TestRecordedBits(t *testing.T) {
 	for _, set := range loops.Sets() {
-		dev, err := host.New(host.Options{Set: set.Name})
+		dev, err := cpu.New(cpu.Options{Set: set.Name})
 		if err != nil {
 			t.Fatal(err)
 		}

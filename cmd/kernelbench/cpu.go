@@ -10,14 +10,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // benchCPU measures the steps of an iteration on the CPU.
 func benchCPU(c *cli.Context, out io.Writer) error {
 	size, rounds := c.Int("size"), c.Int("rounds")
-	dev, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
+	dev, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func benchCPU(c *cli.Context, out io.Writer) error {
 	if _, err := run.Run(c.Context, 1); err != nil { // warm
 		return err
 	}
-	steps, err := host.Profile(c.Context, run, rounds)
+	steps, err := cpu.Profile(c.Context, run, rounds)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func median(t []time.Duration) time.Duration {
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
-func printTable(out io.Writer, dev *host.Device, run gpu.Runner, steps []host.StepTime, size, rounds int) error {
+func printTable(out io.Writer, dev *cpu.Device, run gpu.Runner, steps []cpu.StepTime, size, rounds int) error {
 	peak := dev.Peak()
 	info := dev.Info()
 	fmt.Fprintf(out, "%s (%s), %dx%d, medians of %d iterations; peak measured now: %.0f GFLOP/s\n", info.Name, info.Detail, size, size, rounds, peak/1e9)
@@ -92,7 +92,7 @@ func printTable(out io.Writer, dev *host.Device, run gpu.Runner, steps []host.St
 }
 
 // printBench prints one line a step and round, which benchstat reads.
-func printBench(out io.Writer, steps []host.StepTime, size int) error {
+func printBench(out io.Writer, steps []cpu.StepTime, size int) error {
 	for _, s := range steps {
 		for _, d := range s.Times {
 			if _, err := fmt.Fprintf(out, "BenchmarkStep/size=%d/%s/%s 1 %d ns/op\n", size, s.Name, firstWord(s.How), d.Nanoseconds()); err != nil {

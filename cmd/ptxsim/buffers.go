@@ -13,9 +13,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stylize-gpu/stylize/gpu/half"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 var le = binary.LittleEndian
@@ -150,9 +151,9 @@ func isElement(t ptx.Type) bool {
 func encode(v float64, t ptx.Type) []byte {
 	switch t {
 	case ptx.F16:
-		return le.AppendUint16(nil, sim.Half(float32(v)))
+		return le.AppendUint16(nil, half.ToF16(float32(v)))
 	case ptx.BF16:
-		return le.AppendUint16(nil, sim.BFloat16(float32(v)))
+		return le.AppendUint16(nil, half.ToBF16(float32(v)))
 	case ptx.F32:
 		return le.AppendUint32(nil, math.Float32bits(float32(v)))
 	default:

@@ -13,11 +13,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // openDevice opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
@@ -152,7 +152,7 @@ func openCPU(c *cli.Context) (gpu.Device, error) {
 	if p := c.String("precision"); p != "" && p != "fp32" {
 		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", p))
 	}
-	dev, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
+	dev, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
 	return dev, usage(err)
 }
 
@@ -179,7 +179,7 @@ func devices(c *cli.Context, stdout io.Writer) error {
 			return err
 		}
 	}
-	dev, err := host.New(host.Options{})
+	dev, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
-	"github.com/stylize-gpu/stylize/gpu/host"
 )
 
 // The choices of kernels are kept when a device has made some, and read again;
@@ -21,7 +21,7 @@ func TestChoicesAreKept(t *testing.T) {
 		t.Fatalf("no file yet: %v", err)
 	}
 	device := func(c *cuda.Choices, path string, stderr *bytes.Buffer) gpu.Device {
-		d, err := host.New(host.Options{Threads: 1}) // any device: it is closed, no more
+		d, err := cpu.New(cpu.Options{Threads: 1}) // any device: it is closed, no more
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,9 +14,9 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 

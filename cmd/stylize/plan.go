@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/host"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -69,7 +69,7 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	low := r // --low-memory is the CPU's
 	if dev.Info().Kind == "cpu" {
-		lean, err := host.New(host.Options{Threads: c.Int("threads"), LowMemory: true})
+		lean, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: true})
 		if err != nil {
 			return usage(err)
 		}

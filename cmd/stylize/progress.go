@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // progress shows how a run goes: a bar on a terminal, a line now and then

@@ -8,8 +8,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
 )
@@ -33,7 +33,7 @@ func TestFigures(t *testing.T) {
 	}
 	w, h, n := *figuresWidth, *figuresHeight, *figuresIterations
 	tenth := max(n/10, 3)
-	cpu, err := host.New(host.Options{})
+	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/sim/conform"
 	"github.com/stylize-gpu/stylize/kernels"
@@ -160,7 +160,7 @@ func TestSameBitsAsSimulator(t *testing.T) {
 
 // Whole transfers on a GPU against the CPU; and the same bits in two runs.
 func TestTransferGPU(t *testing.T) {
-	cpu, err := host.New(host.Options{})
+	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/stylize-gpu/stylize/gpu/half"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
-	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
 // storage and element are the types as entries of kernels name them.
@@ -51,11 +51,11 @@ func (p Precision) firstScale() float32 {
 func (p Precision) encode(out []byte, v float32) {
 	switch p {
 	case FP16:
-		binary.LittleEndian.PutUint16(out, sim.Half(v))
+		binary.LittleEndian.PutUint16(out, half.ToF16(v))
 	case BF16:
-		binary.LittleEndian.PutUint16(out, sim.BFloat16(v))
+		binary.LittleEndian.PutUint16(out, half.ToBF16(v))
 	case TF32:
-		binary.LittleEndian.PutUint32(out, sim.TF32(v))
+		binary.LittleEndian.PutUint32(out, half.ToTF32(math.Float32bits(v)))
 	case FP32:
 		binary.LittleEndian.PutUint32(out, math.Float32bits(v))
 	}
@@ -79,9 +79,9 @@ func (p Precision) unpack(dst []float32, b []byte, by float32) {
 	for i := range dst {
 		switch p {
 		case FP16:
-			dst[i] = sim.FromHalf(binary.LittleEndian.Uint16(b[2*i:]))
+			dst[i] = half.FromF16(binary.LittleEndian.Uint16(b[2*i:]))
 		case BF16:
-			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
+			dst[i] = half.FromBF16(binary.LittleEndian.Uint16(b[2*i:]))
 		case TF32, FP32:
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 		}

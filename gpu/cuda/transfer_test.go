@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/host"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -97,7 +97,7 @@ func loop(t *testing.T, dev gpu.Device, w, h, iterations int) (gradient []float3
 // Three whole iterations agree with the CPU, clean under every check.
 func TestTransferSimulated(t *testing.T) {
 	const w, h = 32, 32
-	cpu, err := host.New(host.Options{})
+	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package sim
 import (
 	"math"
 	"math/bits"
+
+	"github.com/stylize-gpu/stylize/gpu/half"
 )
 
 // The floating-point contract: every operation rounds once, to nearest even
@@ -119,46 +121,13 @@ func sin32(a float32) float32  { return float32(math.Sin(float64(a))) }
 func cos32(a float32) float32  { return float32(math.Cos(float64(a))) }
 func tanh32(a float32) float32 { return float32(math.Tanh(float64(a))) }
 
-// Half and bfloat16.
+// Half and bfloat16: gpu/half by the names that ops_gen.go uses.
 
-// halves holds the fp32 value of every fp16.
-var halves = func() *[1 << 16]float32 {
-	t := new([1 << 16]float32)
-	for i := range t {
-		s, e, f := uint32(i>>15)<<31, uint32(i>>10)&31, uint32(i&1023)
-		switch e {
-		case 0:
-			t[i] = float32(f) / (1 << 24)
-			if s != 0 {
-				t[i] = math.Float32frombits(math.Float32bits(t[i]) | s)
-			}
-		case 31:
-			t[i] = math.Float32frombits(s | 0xff<<23 | f<<13)
-		default:
-			t[i] = math.Float32frombits(s | (e+112)<<23 | f<<13)
-		}
-	}
-	return t
-}()
-
-func h2f(h uint16) float32 { return halves[h] }
-
-// f2h rounds to fp16, to nearest even; too large becomes infinite.
-func f2h(f float32) uint16 {
-	b := math.Float32bits(f)
-	s := uint16(b>>16) & 0x8000
-	b &= 0x7fffffff
-	switch {
-	case b > 0x7f800000:
-		return nan16
-	case b >= 0x47800000:
-		return s | 0x7c00
-	case b < 0x38800000: // subnormal: the grid is 2^-24
-		return s | uint16(math.RoundToEven(float64(math.Float32frombits(b))*(1<<24)))
-	}
-	b += 0xfff + b>>13&1
-	return s | uint16((b-0x38000000)>>13)
-}
+func h2f(h uint16) float32    { return half.FromF16(h) }
+func f2h(f float32) uint16    { return half.ToF16(f) }
+func bf2f(h uint16) float32   { return half.FromBF16(h) }
+func f2bf(f float32) uint16   { return half.ToBF16(f) }
+func tf32rna(b uint32) uint32 { return half.ToTF32(b) }
 
 // f2hz rounds to fp16 toward zero; too large becomes the largest finite.
 func f2hz(f float32) uint16 {
@@ -178,33 +147,11 @@ func f2hz(f float32) uint16 {
 	return s | uint16((b-0x38000000)>>13)
 }
 
-func bf2f(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
-// f2bf rounds to bfloat16, to nearest even.
-func f2bf(f float32) uint16 {
-	b := math.Float32bits(f)
-	if f != f {
-		return nan16
-	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
-}
-
 func f2bfz(f float32) uint16 {
 	if f != f {
 		return nan16
 	}
 	return uint16(math.Float32bits(f) >> 16)
-}
-
-// tf32rna rounds to tf32 (10 bits of fraction), ties away from zero.
-func tf32rna(b uint32) uint32 {
-	if b&0x7f800000 == 0x7f800000 {
-		if b&0x7fffff != 0 {
-			return nan32
-		}
-		return b
-	}
-	return (b + 0x1000) &^ 0x1fff
 }
 
 // tf32rn rounds to tf32, to nearest even.
@@ -383,15 +330,3 @@ func toInt(f float64, lo, hi float64) int64 {
 
 func toS32(f float64) uint32 { return uint32(toInt(f, math.MinInt32, math.MaxInt32)) }
 func toU32(f float64) uint32 { return uint32(toInt(f, 0, math.MaxUint32)) }
-
-// Half rounds as cvt.rn.f16.f32 does.
-func Half(f float32) uint16 { return f2h(f) }
-
-// BFloat16 rounds as cvt.rn.bf16.f32 does.
-func BFloat16(f float32) uint16 { return f2bf(f) }
-
-// TF32 rounds as cvt.rna.tf32.f32 does.
-func TF32(f float32) uint32 { return tf32rna(math.Float32bits(f)) }
-
-// FromHalf is the value of an fp16.
-func FromHalf(h uint16) float32 { return h2f(h) }

@@ -281,7 +281,7 @@ func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor boo
 			for e := range min(8, n-r) {
 				h := le.Uint16(b[2*e:])
 				if x.typ == ptx.F16 {
-					out[r+e][k] = float64(halves[h])
+					out[r+e][k] = float64(h2f(h))
 				} else {
 					out[r+e][k] = float64(bf2f(h))
 				}
@@ -297,7 +297,7 @@ func convert(row *[16]float64, b []byte, t ptx.Type, c int) {
 	case ptx.F16:
 		out := row[8*c : 8*c+8]
 		for e := range out {
-			out[e] = float64(halves[le.Uint16(b[2*e:])])
+			out[e] = float64(h2f(le.Uint16(b[2*e:])))
 		}
 	case ptx.BF16:
 		out := row[8*c : 8*c+8]

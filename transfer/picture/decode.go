@@ -4,7 +4,7 @@
 // GIF are read, turned upright by their EXIF tag; PNG and JPEG are written.
 //
 // A file from outside is checked for its extents before it is decoded, and a
-// decoder that panics is an error. The package imports transfer/atomicfile.
+// decoder that panics is an error. The package imports vgg/atomicfile.
 package picture
 
 import (

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // Format is a kind of file that can be written.

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // FetchOptions configures [Fetch]; the zero value fetches the official weights.

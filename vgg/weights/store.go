@@ -12,8 +12,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/stylize-gpu/stylize/transfer/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // The official file: torchvision's VGG19, trained on ImageNet. Its name carries

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stylize-gpu/stylize/gpu/half"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -211,28 +212,15 @@ func decode(dst []float32, raw []byte, dtype string) error {
 		case "F64":
 			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
 		case "BF16":
-			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
+			dst[i] = half.FromBF16(binary.LittleEndian.Uint16(raw[2*i:]))
 		case "F16":
-			dst[i] = half(binary.LittleEndian.Uint16(raw[2*i:]))
+			dst[i] = half.FromF16(binary.LittleEndian.Uint16(raw[2*i:]))
 		}
 	}
 	return nil
 }
 
 var dtypeSize = map[string]int{"F32": 4, "F64": 8, "BF16": 2, "F16": 2}
-
-// half converts IEEE binary16.
-func half(h uint16) float32 {
-	sign, exp, man := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&1023)
-	switch exp {
-	case 0: // zero and subnormals: man * 2^-24
-		f := float32(man) / (1 << 24)
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | man<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | man<<13)
-}
 
 // readRaw reads n bytes at off of a source of known size. It takes memory only
 // after checking that the bytes can exist.

@@ -184,30 +184,6 @@ func TestSaveLoadAndDamage(t *testing.T) {
 	}
 }
 
-// binary16 exhaustively against arithmetic.
-func TestHalf(t *testing.T) {
-	for i := range 1 << 16 {
-		h := uint16(i)
-		exp, man := int(h>>10&31), float64(h&1023)
-		want := math.Ldexp(1+man/1024, exp-15)
-		switch {
-		case exp == 0:
-			want = math.Ldexp(man, -24)
-		case exp == 31 && man == 0:
-			want = math.Inf(1)
-		case exp == 31:
-			want = math.NaN()
-		}
-		if h>>15 == 1 {
-			want = -want
-		}
-		got := float64(half(h))
-		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
-			t.Fatalf("%#04x is %v, want %v", h, got, want)
-		}
-	}
-}
-
 func TestResolve(t *testing.T) {
 	t.Setenv(EnvCache, t.TempDir())
 	w, note, err := Resolve("auto")

@@ -1,0 +1,158 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	loops "github.com/stylize-gpu/stylize/kernels/cpu"
+)
+
+// layout is a lowered program with its memory.
+type layout struct {
+	steps   []*step
+	offset  map[*gpu.Buffer]int64 // bytes into the arena
+	scratch []int64               // offset of each step's workspace
+	spans   []gpu.Span
+	offsets []int64 // of the spans
+	plan    *gpu.Plan
+}
+
+const fence = gpu.Align // bytes behind every buffer in Check mode
+
+// layOut lowers p and places everything that is not a constant.
+func (d *Device) layOut(p *gpu.Program) (*layout, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	for _, op := range p.Ops {
+		if op.Kind == gpu.Conv3x3 && (op.In[1].Role != gpu.Const || op.In[2].Role != gpu.Const) ||
+			op.Kind == gpu.Conv3x3Dgrad && op.In[1].Role != gpu.Const {
+			return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", op, gpu.ErrUnsupported)
+		}
+	}
+	l := &layout{steps: d.lower(p), offset: map[*gpu.Buffer]int64{}}
+	n := len(l.steps)
+	last := map[*gpu.Buffer]int{}
+	for i, s := range l.steps {
+		for _, b := range s.in {
+			last[b] = i
+		}
+	}
+
+	var pad int64
+	if d.opt.Check {
+		pad = fence
+	}
+	span := map[*gpu.Buffer]int{} // index of the span that holds a buffer
+	add := func(name string, bytes int64, first, last int) int {
+		l.spans = append(l.spans, gpu.Span{Name: name, Bytes: bytes + pad, First: first, Last: last})
+		return len(l.spans) - 1
+	}
+	for _, b := range p.Buffers {
+		if b.Role == gpu.Input || b.Role == gpu.State || b.Role == gpu.Output {
+			span[b] = add(b.Name, b.Bytes(), 0, n-1)
+		}
+	}
+	for _, s := range l.steps { // constants that are no weights lie with the rest
+		for _, b := range s.in {
+			if _, ok := span[b]; !ok && b.Role == gpu.Const && s.conv == nil {
+				span[b] = add(b.Name, b.Bytes(), 0, n-1)
+			}
+		}
+	}
+	scratch := make([]int, n)
+	for i, s := range l.steps {
+		for j, b := range s.out {
+			if _, ok := span[b]; ok {
+				continue
+			}
+			if j == 0 && s.inPlace >= 0 {
+				if in := s.in[s.inPlace]; in.Role == gpu.Temp && last[in] == i && in.Shape == b.Shape {
+					span[b] = span[in]
+					l.spans[span[b]].Last = max(last[b], i)
+					continue
+				}
+			}
+			span[b] = add(b.Name, b.Bytes(), i, max(last[b], i))
+		}
+		scratch[i] = -1
+		if s.scratch > 0 {
+			scratch[i] = add("workspace of "+s.op.String(), s.scratch, i, i)
+		}
+	}
+	place, err := gpu.Place(l.spans)
+	if err != nil {
+		return nil, err
+	}
+	l.offsets = place.Offsets
+	for b, i := range span {
+		l.offset[b] = place.Offsets[i]
+	}
+	l.scratch = make([]int64, n)
+	l.plan = &gpu.Plan{Arena: place.Bytes, FLOPs: p.FLOPs(), PeakStep: place.At}
+	seen := map[packKey]bool{}
+	for i, s := range l.steps {
+		if scratch[i] >= 0 {
+			l.scratch[i] = place.Offsets[scratch[i]]
+		}
+		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.flops})
+		if s.conv != nil {
+			if key := s.conv.key(s.op); !seen[key] {
+				seen[key] = true
+				l.plan.Weights += 4 * int64(d.packedLen(s.op, s.conv))
+			}
+		}
+	}
+	return l, nil
+}
+
+// Plan says what Compile would take.
+func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
+	l, err := d.layOut(p)
+	if err != nil {
+		return nil, err
+	}
+	return l.plan, nil
+}
+
+// Compile places the program in one fresh arena and packs its weights.
+func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
+	l, err := d.layOut(p)
+	if err != nil {
+		return nil, err
+	}
+	short := func(free string) error {
+		return fmt.Errorf("cpu: the pictures need %.2f GB%s: %w", float64(l.plan.Arena)/1e9, free, gpu.ErrOutOfMemory)
+	}
+	if free := memory().available; free > 0 && l.plan.Arena > free {
+		return nil, short(fmt.Sprintf(", %.2f GB are free", float64(free)/1e9))
+	}
+	r := &runner{dev: d, layout: l, arena: loops.Alloc(int(l.plan.Arena / 4)), calls: make([]func(), len(l.steps))}
+	if r.arena == nil {
+		return nil, short("")
+	}
+	if d.opt.Check {
+		nan := float32(math.NaN())
+		for i := range r.arena {
+			r.arena[i] = nan
+		}
+		for _, b := range p.Buffers { // the host may leave these untouched
+			if b.Role == gpu.State || b.Role == gpu.Input {
+				clear(r.mem(b))
+			}
+		}
+	}
+	for b := range l.offset {
+		if b.Role == gpu.Const {
+			copy(r.mem(b), b.Data)
+		}
+	}
+	for i, s := range l.steps {
+		if r.calls[i], err = r.bind(i, s); err != nil {
+			_ = r.Close()
+			return nil, err
+		}
+	}
+	return r, nil
+}

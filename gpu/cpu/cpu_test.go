@@ -1,0 +1,324 @@
+package cpu
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels/kerneltest"
+
+	loops "github.com/stylize-gpu/stylize/kernels/cpu"
+)
+
+// Every operation, every size, on every instruction set of this machine, with
+// fences around the buffers and NaN in fresh memory.
+func TestOperations(t *testing.T) {
+	for _, set := range loops.Sets() {
+		t.Run(set.Name, func(t *testing.T) {
+			t.Parallel()
+			d, err := New(Options{Set: set.Name, Threads: 3, Check: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			bits := kerneltest.NewBits(t, "cpu-"+set.Name, loops.Compiler())
+			kerneltest.Suite{Bits: bits, Kernels: "all"}.Run(t, d)
+		})
+	}
+}
+
+func TestUnknownSet(t *testing.T) {
+	if d, err := New(Options{Set: "mmx"}); err == nil {
+		t.Fatalf("got device %v for an instruction set that does not exist", d.Info())
+	} else {
+		t.Log(err)
+	}
+	if _, err := New(Options{Threads: -1}); err == nil {
+		t.Fatal("-1 threads accepted")
+	}
+}
+
+// loop is a small network with everything in it: two convolutions, a pool, a
+// Gram term, TV, Adam.
+func loop(t *testing.T, n, h, w int) *gpu.Program {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	values := func(n int, scale float32) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = (r.Float32()*2 - 1) * scale
+		}
+		return v
+	}
+	p := &gpu.Program{}
+	pic := gpu.Shape{N: n, H: h, W: w, C: 3}
+	x, m, v := p.NewBuffer("x", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
+	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecColumns})
+	w1 := p.NewConst("w1", gpu.Shape{N: 64, H: 3, W: 3, C: 3}, values(64*27, .3))
+	b1 := p.NewConst("b1", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
+	w2 := p.NewConst("w2", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64, .06))
+	b2 := p.NewConst("b2", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
+	y1 := p.ReLU("y1", p.Conv3x3("c1", x, w1, b1))
+	y2 := p.ReLU("y2", p.Conv3x3("c2", p.AvgPool2x2("pool", y1), w2, b2))
+	g := p.Gram("y2", y2)
+	gt := p.NewConst("gt", gpu.Shape{N: 1, H: 1, W: 64, C: 64}, values(64*64, .01))
+	total := p.Total([]*gpu.Buffer{p.MSE("g", g, gt, 1e4)}, nil, p.TV("x", x, .1))
+	d := p.GramGrad("y2", p.MSEGrad("g", g, gt, 1e4), y2)
+	d = p.Conv3x3Dgrad("c2", p.ReLUGrad("y2", d, y2), w2)
+	d = p.ReLUGrad("y1", p.AvgPool2x2Grad("pool", d, h, w), y1)
+	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVGrad("x", x, .1)))
+	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: .01, Beta1: .9, Beta2: .999, Eps: 1e-8})
+	p.Record(x, d, total, step, ring)
+	return p
+}
+
+func picture(n int) []float32 {
+	r := rand.New(rand.NewPCG(3, 4))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = r.Float32()
+	}
+	return v
+}
+
+func runLoop(t *testing.T, o Options, n, h, w, iters int) []float32 {
+	t.Helper()
+	d, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := loop(t, n, h, w)
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	x := p.Named("x")
+	if err := r.Write(x, picture(x.Shape.Elems())); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := r.Run(context.Background(), iters); err != nil || done != iters {
+		t.Fatalf("%d iterations: %v", done, err)
+	}
+	got := make([]float32, x.Shape.Elems())
+	if err := r.Read(x, got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// Same input, same bits, for any number of threads.
+func TestThreadsDoNotChangeBits(t *testing.T) {
+	for _, set := range loops.Sets() {
+		want := runLoop(t, Options{Set: set.Name, Threads: 1}, 1, 93, 71, 4)
+		for _, threads := range []int{2, 3, 8} {
+			if got := runLoop(t, Options{Set: set.Name, Threads: threads}, 1, 93, 71, 4); !slices.Equal(got, want) {
+				t.Errorf("%s: %d threads give other bits than 1", set.Name, threads)
+			}
+		}
+	}
+}
+
+// A picture does not notice the others of its batch.
+func TestBatchDoesNotMix(t *testing.T) {
+	const n, h, w = 3, 21, 34
+	batch := runLoop(t, Options{}, n, h, w, 3)
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	all, e := picture(n*h*w*3), h*w*3
+	for i := range n {
+		p := loop(t, 1, h, w)
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := p.Named("x")
+		if err := r.Write(x, all[i*e:(i+1)*e]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Run(context.Background(), 3); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, e)
+		if err := r.Read(x, got); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, batch[i*e:(i+1)*e]) {
+			t.Errorf("picture %d alone differs from picture %d of a batch", i, i)
+		}
+		r.Close()
+	}
+}
+
+// Fused, placed and blocked, the program is still the program: every state and
+// output against the oracles run one by one in float64.
+func TestLoopAgainstOracles(t *testing.T) {
+	const n, h, w, iters = 2, 18, 23, 3
+	d, err := New(Options{Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := loop(t, n, h, w)
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ip := kerneltest.NewInterp[float64](p)
+	x := p.Named("x")
+	pic := picture(x.Shape.Elems())
+	ip.Write(x, pic)
+	if err := r.Write(x, pic); err != nil {
+		t.Fatal(err)
+	}
+	for range iters {
+		if err := ip.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Run(context.Background(), iters); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range p.Buffers {
+		if b.Role != gpu.State && b.Role != gpu.Output {
+			continue
+		}
+		got := make([]float32, b.Shape.Elems())
+		if err := r.Read(b, got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := kerneltest.Compare(got, ip.Values[b]); !diff.Within(2e-4) {
+			t.Errorf("%s: %v", b.Name, diff)
+		}
+	}
+}
+
+// What Plan promises is what Compile takes.
+func TestPlanIsExact(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := loop(t, 1, 64, 48)
+	plan, err := d.Plan(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := int64(len(r.(*runner).arena)) * 4; got != plan.Arena {
+		t.Errorf("arena takes %d bytes, the plan said %d", got, plan.Arena)
+	}
+	var packed int64
+	for _, w := range d.packed {
+		packed += 4 * int64(len(w.mem))
+		if w.direct != nil {
+			packed += w.direct.Bytes()
+		}
+	}
+	if packed != plan.Weights {
+		t.Errorf("weights take %d bytes, the plan said %d", packed, plan.Weights)
+	}
+}
+
+func TestCancelKeepsTheLastIteration(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	r, err := d.Compile(loop(t, 1, 64, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	done, err := r.Run(ctx, 1<<30)
+	if !errors.Is(err, context.DeadlineExceeded) || done < 0 || time.Since(start) > 10*time.Second {
+		t.Fatalf("ran %d in %v: %v", done, time.Since(start), err)
+	}
+}
+
+func TestMisuse(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := loop(t, 1, 16, 16)
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := p.Named("x")
+	for name, err := range map[string]error{
+		"short write":     r.Write(x, make([]float32, 5)),
+		"write a temp":    r.Write(p.Named("y1"), make([]float32, 1)),
+		"read a temp":     r.Read(p.Named("y1"), make([]float32, 1)),
+		"read a stranger": r.Read(&gpu.Buffer{Name: "stranger", Role: gpu.State, Shape: x.Shape}, make([]float32, x.Shape.Elems())),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Run(context.Background(), 1); err == nil {
+		t.Error("a closed runner runs")
+	}
+	huge := &gpu.Program{}
+	b := huge.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: 1 << 20, W: 1 << 20, C: 3})
+	huge.Output(huge.ReLU("y", b))
+	if _, err := d.Compile(huge); memory().total > 0 && !errors.Is(err, gpu.ErrOutOfMemory) {
+		t.Errorf("26 TB: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Compile(p); err == nil {
+		t.Error("a closed device compiles")
+	}
+}
+
+// The fences see a write behind a buffer.
+func TestFencesNotice(t *testing.T) {
+	d, err := New(Options{Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := loop(t, 1, 16, 16)
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	hr := r.(*runner)
+	b := p.Named("y1")
+	inner := hr.calls[0]
+	hr.calls[0] = func() {
+		inner()
+		hr.arena[hr.offset[b]/4+int64(b.Shape.Elems())] = 1
+	}
+	if _, err := r.Run(context.Background(), 1); err == nil {
+		t.Error("a value behind a buffer went unnoticed")
+	} else {
+		t.Log(err)
+	}
+}

@@ -1,0 +1,153 @@
+// Package cpu is the CPU as a [gpu.Device]: fp32, all cores, correct at every
+// size. It lowers a program to steps (lower.go), places their buffers in one
+// arena (compile.go) and runs each step on a set of goroutines, every part of
+// it one call into the loops of kernels/cpu (exec.go).
+//
+// The same input gives the same bits for any number of threads: work is cut at
+// places that depend on shapes alone, and partial sums are added in order.
+//
+// It imports gpu and kernels/cpu.
+package cpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	loops "github.com/stylize-gpu/stylize/kernels/cpu"
+)
+
+// EnvSet names the environment variable that forces an instruction set.
+const EnvSet = "STYLIZE_CPU"
+
+// Options configures the device; its zero value is what a user wants.
+type Options struct {
+	Threads int    // 0: as many as Go may use (GOMAXPROCS)
+	Set     string // instruction set: "", "avx512", "avx2", "base", "go"; "" asks the environment, then takes the best
+	// LowMemory keeps the weights of the layers of 256 channels and more as they
+	// are instead of transforming them: at 512x512 about 290 MB less, two times slower.
+	LowMemory bool
+	Check     bool // fence every buffer, fill fresh memory with NaN, verify after every step: for tests
+}
+
+// Device is the CPU.
+type Device struct {
+	opt   Options
+	loops *loops.Loops
+	pool  *loops.Pool
+
+	mu     sync.Mutex
+	packed map[packKey]*packed
+}
+
+// New opens the device. It fails when the requested instruction set is unknown
+// or missing here.
+func New(opt Options) (*Device, error) {
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("cpu: %d threads: want 1 or more, or 0 for all", opt.Threads)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	if opt.Set == "" {
+		opt.Set = os.Getenv(EnvSet)
+	}
+	sets := loops.Sets()
+	d := &Device{opt: opt, packed: map[packKey]*packed{}}
+	var have []string
+	for _, s := range sets {
+		if s.Name == opt.Set || (opt.Set == "" && d.loops == nil) {
+			d.loops = s
+		}
+		have = append(have, s.Name)
+	}
+	if d.loops == nil {
+		return nil, fmt.Errorf("cpu: instruction set %q (%s): this machine and build have %s: %w",
+			opt.Set, EnvSet, strings.Join(have, ", "), gpu.ErrNoDevice)
+	}
+	if d.pool = d.loops.NewPool(opt.Threads); d.pool == nil {
+		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", opt.Threads, gpu.ErrOutOfMemory)
+	}
+	return d, nil
+}
+
+// Info describes the processor.
+func (d *Device) Info() gpu.Info {
+	name := strings.TrimSpace(cpuid.CPU.BrandName)
+	if name == "" {
+		name = runtime.GOARCH
+	}
+	threads := fmt.Sprintf("%d threads", d.opt.Threads)
+	if d.opt.Threads == 1 {
+		threads = "1 thread"
+	}
+	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Memory: memory().total, Threads: d.opt.Threads}
+}
+
+// Close releases the packed weights. Runners must be closed before.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.packed == nil {
+		return nil
+	}
+	for _, p := range d.packed {
+		loops.Free(p.mem)
+	}
+	d.packed = nil
+	d.pool.Close()
+	return nil
+}
+
+var errClosed = errors.New("cpu: the device is closed")
+
+// Rate measures a miniature of an iteration for about a fifth of a second and
+// returns its FLOP/s: convolutions of 64, 128 and 256 channels both ways, with
+// the products and the traffic of a style layer.
+func (d *Device) Rate(ctx context.Context) (float64, error) {
+	p := &gpu.Program{}
+	zero := make([]float32, 256*9*256)
+	weights := func(c, k int) (w, b *gpu.Buffer) {
+		name := fmt.Sprintf("%d to %d", c, k)
+		return p.NewConst(name, gpu.Shape{N: k, H: 3, W: 3, C: c}, zero[c:][:k*9*c]), p.NewConst(name, gpu.Shape{N: 1, H: 1, W: 1, C: k}, zero[:k])
+	}
+	zero = append(zero, make([]float32, 256)...)
+	const h, w = 192, 160
+	x := p.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: h, W: w, C: 64})
+	w1, b1 := weights(64, 64)
+	w2, b2 := weights(64, 128)
+	w3, b3 := weights(128, 256)
+	r1 := p.ReLU("r1", p.Conv3x3("1", x, w1, b1))
+	r2 := p.ReLU("r2", p.Conv3x3("2", p.AvgPool2x2("pool", r1), w2, b2))
+	r3 := p.ReLU("r3", p.Conv3x3("3", p.AvgPool2x2("pool", r2), w3, b3))
+	y := p.GramGrad("r3", p.Gram("r3", r3), r3)
+	y = p.Conv3x3Dgrad("3", p.ReLUGrad("r3", y, r3), w3)
+	y = p.ReLUGrad("r2", p.AvgPool2x2Grad("pool", y, h/2, w/2), r2)
+	y = p.ReLUGrad("r1", p.AvgPool2x2Grad("pool", p.Conv3x3Dgrad("2", y, w2), h, w), r1)
+	y = p.Add("r1", p.Conv3x3Dgrad("1", y, w1), p.GramGrad("r1", p.Gram("r1", r1), r1))
+	p.Output(y)
+	r, err := d.Compile(p)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if _, err := r.Run(ctx, 1); err != nil { // warm the caches and the clock
+		return 0, err
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < 200*time.Millisecond {
+		if _, err := r.Run(ctx, 1); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return float64(n) * float64(p.FLOPs()) / time.Since(start).Seconds(), nil
+}

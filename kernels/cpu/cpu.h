@@ -1,0 +1,133 @@
+// cpu.h - interface of the CPU's loops. All tensors are fp32, NHWC, one picture; callers cut the work into
+// rows, pixels or elements and call from as many threads as they like: no function keeps state.
+#ifndef STYLIZE_CPU_H
+#define STYLIZE_CPU_H
+#include <stddef.h>
+#include <stdint.h>
+
+// One Winograd convolution, forward or backward-data (the same code: only the weights differ). See wino.h.
+typedef struct {
+    int N, H, W, C, K;     // pictures, extent of input and output, channels in and out (multiples of 64)
+    int relu;              // forward: max(., 0)
+    int accumulate;        // backward: y += instead of y =
+    const float *x;        // (N,H,W,C); with xbits: the gradient behind a 2x2 pool, (N,H/2,W/2,C)
+    const uint8_t *xbits;  // sign bits (N,H,W,C/8) of the tensor before that pool, or NULL
+    const float *U;        // packed weights
+    const float *bias;     // forward: (K); NULL: backward
+    float *y;              // (N,H,W,K) or NULL
+    float *ypool;          // forward: 2x2 average of y, (N,H/2,W/2,K), or NULL
+    uint8_t *ybits;        // forward: sign bits of y, (N,H,W,K/8), or NULL
+    const uint8_t *gate;   // backward: sign bits that gate y, or NULL
+} cpu_wino;
+
+// The phases of F(tile x tile, 3x3); tiles count through all pictures. See wino.h.
+typedef struct {
+    int tile;
+    void (*pack)(const float *w, int Co, int Ci, int rot, double scale, float *U, int n0, int n1);
+    long (*vsize)(int C, int T); // floats of V for T tiles
+    long (*msize)(int T);        // floats of M
+    void (*transform)(const cpu_wino *J, float *V, int t0, int T, int p0, int p1);
+    void (*multiply)(const cpu_wino *J, const float *V, float *M, int t0, int T, int n0, int n1);
+} cpu_wino_fns;
+
+// The loops that do most of the arithmetic exist once per instruction set.
+typedef struct {
+    const char *name;
+    int nr;      // width of a weight panel: output channels that one register tile computes
+    int mr;      // rows of the matrix microkernel: tiles of a panel of V
+    double peak; // what probe_peak's inner loop counts: floating-point operations per call
+
+    // Rows [row0,row1) of y = conv3x3(x, w) + bias, then max(.,0) if relu. x is H x W x C, y H x W x K;
+    // w packed [ceil(K/nr)][tap][C][nr], zero-filled; bias padded to a multiple of nr.
+    void (*conv3x3)(const float *x, const float *w, const float *bias, float *y, int H, int W, int C, int K,
+                    int relu, int row0, int row1);
+    // Rows [p0,p1) of y = f * s: f is P x C, y P x K; s packed [ceil(K/nr)][C][nr].
+    void (*gemm)(const float *f, const float *s, float *y, int C, int K, long p0, long p1);
+    // g[i][j] = sum over pixels [p0,p1) of f[p][i] * f[p][j], for i in [i0,i1), j in [i0,C). g is C x C.
+    void (*gram)(const float *f, float *g, int C, int i0, int i1, long p0, long p1);
+
+    const cpu_wino_fns *f4, *f6;
+
+    // conv1_1: rows [row0,row1) of y = relu(conv(x) + bias) and its sign bits (may be NULL); and of dx from dy.
+    void (*first_pack)(const float *w, float *fwd, float *bwd); // 27*64 and 32*64 floats
+    void (*first_fwd)(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W,
+                      int row0, int row1, float *strip); // strip: 3*(W+2)*3 floats
+    void (*first_bwd)(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1,
+                      float *ring); // ring: 3*(W+2)*32 floats
+
+    // Independent multiply-adds in registers, `rounds` times `peak` operations: the processor's limit.
+    float (*probe_peak)(long rounds);
+} cpu_isa;
+
+// cpu_isa_named returns the set ("avx512", "avx2", "base") or NULL when this processor or build lacks it.
+const cpu_isa *cpu_isa_named(const char *name);
+
+static inline long cpu_wino_vsize(const cpu_wino_fns *f, int C, int T) { return f->vsize(C, T); }
+static inline long cpu_wino_msize(const cpu_wino_fns *f, int T) { return f->msize(T); }
+static inline void cpu_first_pack(const cpu_isa *isa, const float *w, float *fwd, float *bwd) {
+    isa->first_pack(w, fwd, bwd);
+}
+
+// ---- threads, and each heavy step cut for them (pool.c). A pool runs one step at a time.
+typedef struct cpu_pool cpu_pool;
+cpu_pool *cpu_pool_new(int threads); // NULL without memory
+void cpu_pool_free(cpu_pool *p);
+// Blocks of `size` tiles, work holding V and M a thread; or, shared, one V and M a thread.
+void cpu_run_wino(cpu_pool *p, const cpu_isa *isa, const cpu_wino_fns *fns, const cpu_wino *job, float *work,
+                   int tiles, int size, int shared);
+void cpu_run_pack(cpu_pool *p, const cpu_isa *isa, const cpu_wino_fns *fns, const float *w, int Co, int Ci, int rot,
+                   double scale, float *U);
+// Blocks of `size` rows of N pictures.
+void cpu_run_conv3x3(cpu_pool *p, const cpu_isa *isa, const float *x, const float *w, const float *bias, float *y,
+                      int N, int H, int W, int C, int K, int relu, int size);
+void cpu_run_first(cpu_pool *p, const cpu_isa *isa, int dgrad, const float *x, const float *w, const float *bias,
+                    float *y, uint8_t *bits, int N, int H, int W, int size, float *work, long worklen);
+// g = f^T f / (C pixels), in slices of the pixels with a C x C triangle of work each.
+void cpu_run_gram(cpu_pool *p, const cpu_isa *isa, const float *f, float *g, float *work, int C, long pixels,
+                   int slices);
+// y = f (g + g^T) / (C pixels); work holds the packed matrix: C rounded up to nr, times C.
+void cpu_run_gram_grad(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
+                        long pixels);
+
+// A loop of elementwise.c on all threads.
+typedef enum {
+    CPU_NORMALIZE, CPU_RELU, CPU_RELU_GRAD, CPU_ADD, CPU_SCALED_DIFF, CPU_AVGPOOL, CPU_AVGPOOL_GRAD, CPU_TV_GRAD,
+    CPU_SUM_SQDIFF, CPU_TV, CPU_ADAM, CPU_STATS
+} cpu_loop_kind;
+typedef struct {
+    cpu_loop_kind kind;
+    float *y, *m, *v;
+    const float *a, *b, *mean, *std;
+    double *sums; // one a block, three of CPU_STATS
+    long n, size; // elements, pixels or rows; of a block (set by cpu_loop_blocks)
+    int H, W, C;
+    float k, one_minus_b1, b2, one_minus_b2, step_size, sqrt_c2, eps;
+    int clamp;
+} cpu_loop;
+long cpu_loop_blocks(cpu_loop *a); // how many blocks, and so sums
+void cpu_run_loop(cpu_pool *p, cpu_loop *a);
+
+// Independent multiply-adds on every thread; returns how many floating-point operations.
+double cpu_run_peak(cpu_pool *p, const cpu_isa *isa, long rounds);
+
+// ---- memory outside Go's heap: zeroed, aligned to 2 MB and advised to use huge pages when large; NULL when there is none
+void *cpu_alloc(size_t bytes);
+void cpu_free(void *p, size_t bytes);
+
+// ---- elementwise loops (elementwise.c): memory-bound, one version, the compiler vectorises
+void cpu_normalize(float *y, const float *x, long pixels, int C, const float *mean, const float *std);
+void cpu_relu(float *y, const float *x, long n);
+void cpu_relu_grad(float *dx, const float *dy, const float *y, long n);
+void cpu_add(float *y, const float *a, const float *b, long n);
+void cpu_avgpool(float *y, const float *x, int H, int W, int C, int row0, int row1); // rows of y
+void cpu_avgpool_grad(float *dx, const float *dy, int H, int W, int C, int row0, int row1); // rows of dx, H x W
+double cpu_sum_sqdiff(const float *a, const float *b, long n);
+void cpu_scaled_diff(float *y, const float *a, const float *b, float k, long n);
+double cpu_tv(const float *x, int H, int W, int C, int row0, int row1);
+void cpu_tv_grad(float *dx, const float *x, int H, int W, int C, float k, int row0, int row1);
+// One Adam step on n values. step_size = lr/(1-beta1^t), rsqrt2 = 1/sqrt(1-beta2^t); clamp 0 after, 1 before, 2 never.
+void cpu_adam(float *x, float *m, float *v, const float *g, long n, float one_minus_b1, float b2, float one_minus_b2,
+               float step_size, float sqrt_c2, float eps, int clamp);
+// out[0] += sum, out[1] += sum of squares around center, out[2] = 0 if the square of a value of g is not finite.
+void cpu_stats(const float *x, const float *g, long n, double center, double out[3]);
+#endif

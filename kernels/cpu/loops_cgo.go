@@ -1,0 +1,80 @@
+//go:build cgo
+
+package cpu
+
+/*
+#cgo CFLAGS: -O3 -std=gnu11 -Wall -Wno-psabi
+#cgo LDFLAGS: -lm
+#include <stdlib.h>
+#include "cpu.h"
+static const char *compiler(void) { return __VERSION__; }
+*/
+import "C"
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Loops is one instruction set's version of every loop.
+type Loops struct {
+	Name string // "avx512", "avx2", "base"
+	isa  *C.cpu_isa
+	nr   int // output channels of a weight panel
+	mr   int // tiles of a panel of V
+}
+
+// HasWinograd says whether the build has the Winograd loops and those of the
+// first layer; without them every convolution is direct.
+const HasWinograd = true
+
+// Compiler names what the loops were compiled with: with another one a sum may
+// be contracted elsewhere, and the last bits of results differ.
+func Compiler() string { return "C " + C.GoString(C.compiler()) + " " + runtime.GOARCH }
+
+// Names of the instruction sets, best first.
+var names = []string{"avx512", "avx2", "base"}
+
+// Sets returns the versions that this processor can run, the best first.
+func Sets() []*Loops {
+	var all []*Loops
+	for _, name := range names {
+		c := C.CString(name)
+		if isa := C.cpu_isa_named(c); isa != nil {
+			all = append(all, &Loops{Name: name, isa: isa, nr: int(isa.nr), mr: int(isa.mr)})
+		}
+		C.free(unsafe.Pointer(c))
+	}
+	return all
+}
+
+// Alloc returns n zeroed values outside Go's heap, aligned to a page or better,
+// or nil when there is no memory. Free gives them back.
+func Alloc(n int) []float32 {
+	p := C.cpu_alloc(C.size_t(4 * n))
+	if p == nil {
+		return nil
+	}
+	return unsafe.Slice((*float32)(p), n)
+}
+
+// Free releases what Alloc returned; the slice must not be used afterwards.
+func Free(s []float32) {
+	if len(s) > 0 {
+		C.cpu_free(unsafe.Pointer(&s[0]), C.size_t(4*len(s)))
+	}
+}
+
+func ptr(s []float32) *C.float {
+	if len(s) == 0 {
+		return nil
+	}
+	return (*C.float)(unsafe.Pointer(&s[0]))
+}
+
+func boolInt(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
