@@ -58,12 +58,12 @@ func TestProgramMistakes(t *testing.T) {
 		}},
 		{"w is", func(p *Program) {
 			w := p.NewBuffer("w", Input, Shape{8, 3, 3, 2})
-			p.Conv3x3("y", p.NewBuffer("a", Input, pic), w, p.NewBuffer("b", Input, Shape{1, 1, 1, 8}))
+			p.Conv3x3Fprop("y", p.NewBuffer("a", Input, pic), w, p.NewBuffer("b", Input, Shape{1, 1, 1, 8}))
 		}},
-		{"at least 2x2", func(p *Program) { p.AvgPool2x2("y", p.NewBuffer("a", Input, Shape{1, 1, 4, 3})) }},
-		{"at least 1", func(p *Program) { p.ReLU("y", p.NewBuffer("a", Input, Shape{1, 0, 4, 3})) }},
-		{"48 values, got 2", func(p *Program) { p.ReLU("y", p.NewConst("a", pic, make([]float32, 2))) }},
-		{"before anything wrote it", func(p *Program) { p.ReLU("y", p.NewBuffer("a", Output, pic)) }},
+		{"at least 2x2", func(p *Program) { p.AvgPool2x2Fwd("y", p.NewBuffer("a", Input, Shape{1, 1, 4, 3})) }},
+		{"at least 1", func(p *Program) { p.ReLUFwd("y", p.NewBuffer("a", Input, Shape{1, 0, 4, 3})) }},
+		{"48 values, got 2", func(p *Program) { p.ReLUFwd("y", p.NewConst("a", pic, make([]float32, 2))) }},
+		{"before anything wrote it", func(p *Program) { p.ReLUFwd("y", p.NewBuffer("a", Output, pic)) }},
 		{"argument is nil", func(p *Program) { p.Add("y", p.NewBuffer("a", Input, pic), nil) }},
 		{"lr > 0", func(p *Program) {
 			b := func(n string) *Buffer { return p.NewBuffer(n, State, pic) }
@@ -96,9 +96,60 @@ func TestConvFLOPs(t *testing.T) {
 	p := &Program{}
 	x := p.NewBuffer("x", Input, Shape{1, 512, 512, 64})
 	w := p.NewBuffer("w", Input, Shape{64, 3, 3, 64})
-	y := p.Conv3x3("y", x, w, p.NewBuffer("b", Input, Shape{1, 1, 1, 64}))
+	y := p.Conv3x3Fprop("y", x, w, p.NewBuffer("b", Input, Shape{1, 1, 1, 64}))
 	p.Conv3x3Dgrad("y", y, w)
 	if got := p.FLOPs(); got != 2*18*64*64*512*512 {
 		t.Errorf("%d FLOPs", got)
+	}
+}
+
+// Every operation has its operands by name, as many as its builder gives it.
+func TestOperands(t *testing.T) {
+	p := &Program{}
+	s := Shape{1, 4, 4, 3}
+	in := func(s Shape) *Buffer { return p.NewBuffer("in", Input, s) }
+	x := p.NewBuffer("x", State, s)
+	step, one := p.NewBuffer("step", State, Shape{1, 1, 1, 1}), Shape{1, 1, 1, 1}
+	w, b := in(Shape{3, 3, 3, 3}), in(Shape{1, 1, 1, 3})
+	n := p.NormalizeFwd("n", x, make([]float32, 3), make([]float32, 3))
+	r := p.ReLUFwd("r", p.Conv3x3Fprop("c", n, w, b))
+	pool := p.AvgPool2x2Fwd("pool", r)
+	g := p.GramFwd("g", r)
+	total := p.Total([]*Buffer{p.MSEFwd("m", g, in(g.Shape), 1)}, []*Buffer{in(one)}, p.TVFwd("tv", x, 1))
+	d := p.GramBwd("g", p.MSEBwd("m", g, in(g.Shape), 1), r)
+	d = p.ReLUBwd("r", p.Add("a", d, p.AvgPool2x2Bwd("pool", pool, 4, 4)), r)
+	d = p.Add("tv", p.NormalizeBwd("n", p.Conv3x3Dgrad("c", d, w), make([]float32, 3)), p.TVBwd("tv", x, 1))
+	p.Adam(x, in(s), in(s), d, step, total, AdamParams{LR: 1})
+	p.Record(x, d, total, step, p.NewBuffer("ring", State, Shape{8, 1, 1, RecColumns}))
+	seen := map[Kind]bool{}
+	for _, op := range p.Ops {
+		seen[op.Kind] = true
+		parts := operands[op.Kind]
+		if len(parts.out) != len(op.Out) || len(parts.in) != len(op.In) && op.Kind != Total {
+			t.Errorf("%v has %d inputs and %d outputs, named are %d and %d", op, len(op.In), len(op.Out), len(parts.in), len(parts.out))
+		}
+		switch op.Kind {
+		case Adam:
+			if m, v := op.Moments(); op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Losses() != total || m == v {
+				t.Errorf("%v: operands in other places than their names", op)
+			}
+		case Record:
+			if op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Losses() != total || op.Ring().Name != "ring" {
+				t.Errorf("%v: operands in other places than their names", op)
+			}
+		case ReLUBwd:
+			if op.Y() != r || op.DY() == op.DX() {
+				t.Errorf("%v: operands in other places than their names", op)
+			}
+		case Total:
+			if c, s, tv := op.Terms(); len(c) != 1 || len(s) != 1 || tv.Name != "tv_tv" {
+				t.Errorf("%v: terms in other places than their names", op)
+			}
+		}
+	}
+	for k := range NumKinds {
+		if !seen[k] {
+			t.Errorf("%v is not in this test", k)
+		}
 	}
 }

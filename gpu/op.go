@@ -12,25 +12,25 @@ type Kind uint8
 
 // The operations.
 const (
-	Normalize      Kind = iota // y = (x - mean[c]) / std[c]
-	NormalizeGrad              // dx = dy / std[c]
-	Conv3x3                    // y[n,p,q,k] = b[k] + sum_{r,s,c} w[k,r,s,c] x[n,p+r-1,q+s-1,c], zero outside
-	Conv3x3Dgrad               // dx[n,h,w,c] = sum_{r,s,k} w[k,r,s,c] dy[n,h-r+1,w-s+1,k]
-	ReLU                       // y = max(x, 0)
-	ReLUGrad                   // dx = dy where y > 0, else 0
-	AvgPool2x2                 // mean of 2x2 windows, stride 2, odd last row and column dropped
-	AvgPool2x2Grad             // dx = dy/4 in the window, 0 in a dropped row or column
-	Gram                       // g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W)
-	GramGrad                   // df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W)
-	MSE                        // l[n] = scale * mean((a[n]-b[n])^2); b may hold one picture for all
-	MSEGrad                    // da[n] = scale * 2 (a[n]-b[n]) / elements
-	TV                         // l[n] = scale * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
-	TVGrad                     // its derivative, with sign(0) = 0
-	Add                        // y = a + b
-	Total                      // l[n] = (content, sum of styles, tv, sum of the three)
-	Adam                       // one step on x, m, v; skipped where total or the squared gradient is not finite
-	Record                     // ring[step % rows, n] = losses and picture statistics; step = step + 1
-	NumKinds                   // not an operation: how many there are
+	NormalizeFwd  Kind = iota // y = (x - mean[c]) / std[c]
+	NormalizeBwd              // dx = dy / std[c]
+	Conv3x3Fprop              // y[n,p,q,k] = b[k] + sum_{r,s,c} w[k,r,s,c] x[n,p+r-1,q+s-1,c], zero outside
+	Conv3x3Dgrad              // dx[n,h,w,c] = sum_{r,s,k} w[k,r,s,c] dy[n,h-r+1,w-s+1,k]
+	ReLUFwd                   // y = max(x, 0)
+	ReLUBwd                   // dx = dy where y > 0, else 0
+	AvgPool2x2Fwd             // mean of 2x2 windows, stride 2, odd last row and column dropped
+	AvgPool2x2Bwd             // dx = dy/4 in the window, 0 in a dropped row or column
+	GramFwd                   // g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W)
+	GramBwd                   // df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W)
+	MSEFwd                    // l[n] = scale * mean((a[n]-b[n])^2); b may hold one picture for all
+	MSEBwd                    // da[n] = scale * 2 (a[n]-b[n]) / elements
+	TVFwd                     // l[n] = scale * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
+	TVBwd                     // its derivative, with sign(0) = 0
+	Add                       // y = a + b
+	Total                     // l[n] = (content, sum of styles, tv, sum of the three)
+	Adam                      // one step on x, m, v; skipped where total or the squared gradient is not finite
+	Record                    // ring[step % rows, n] = losses and picture statistics; step = step + 1
+	NumKinds                  // not an operation: how many there are
 )
 
 var kindNames = [NumKinds]string{
@@ -78,7 +78,8 @@ const (
 	RecColumns
 )
 
-// Op is one operation. In and Out are in the order of its builder's arguments.
+// Op is one operation. In and Out list its operands in the order of [operands];
+// code that means a certain one asks for it by name: op.Gradient().
 type Op struct {
 	Kind      Kind
 	Name      string // the layer, for reports: "conv1_1"
@@ -98,22 +99,22 @@ func (o *Op) String() string {
 	return s
 }
 
-// Normalize subtracts mean and divides by std, per channel.
-func (p *Program) Normalize(name string, x *Buffer, mean, std []float32) *Buffer {
-	return p.add(&Op{Kind: Normalize, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}, Mean: mean, Std: std})
+// NormalizeFwd subtracts mean and divides by std, per channel.
+func (p *Program) NormalizeFwd(name string, x *Buffer, mean, std []float32) *Buffer {
+	return p.add(&Op{Kind: NormalizeFwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}, Mean: mean, Std: std})
 }
 
-// NormalizeGrad is the gradient of Normalize.
-func (p *Program) NormalizeGrad(name string, dy *Buffer, std []float32) *Buffer {
-	return p.add(&Op{Kind: NormalizeGrad, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}, Mean: make([]float32, len(std)), Std: std})
+// NormalizeBwd is the gradient of Normalize.
+func (p *Program) NormalizeBwd(name string, dy *Buffer, std []float32) *Buffer {
+	return p.add(&Op{Kind: NormalizeBwd, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}, Mean: make([]float32, len(std)), Std: std})
 }
 
-// Conv3x3 is the 3x3 convolution with bias, stride 1, zero padding 1.
+// Conv3x3Fprop is the 3x3 convolution with bias, stride 1, zero padding 1.
 // x (N,H,W,C), w (K,3,3,C), b (1,1,1,K) -> (N,H,W,K).
-func (p *Program) Conv3x3(name string, x, w, b *Buffer) *Buffer {
+func (p *Program) Conv3x3Fprop(name string, x, w, b *Buffer) *Buffer {
 	s := x.Shape
 	s.C = w.Shape.N
-	return p.add(&Op{Kind: Conv3x3, Name: name, In: []*Buffer{x, w, b}, Out: []*Buffer{p.temp(name, s)}})
+	return p.add(&Op{Kind: Conv3x3Fprop, Name: name, In: []*Buffer{x, w, b}, Out: []*Buffer{p.temp(name, s)}})
 }
 
 // Conv3x3Dgrad is the gradient of Conv3x3 with respect to x.
@@ -124,59 +125,59 @@ func (p *Program) Conv3x3Dgrad(name string, dy, w *Buffer) *Buffer {
 	return p.add(&Op{Kind: Conv3x3Dgrad, Name: name, In: []*Buffer{dy, w}, Out: []*Buffer{p.temp("d"+name, s)}})
 }
 
-// ReLU is max(x, 0).
-func (p *Program) ReLU(name string, x *Buffer) *Buffer {
-	return p.add(&Op{Kind: ReLU, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}})
+// ReLUFwd is max(x, 0).
+func (p *Program) ReLUFwd(name string, x *Buffer) *Buffer {
+	return p.add(&Op{Kind: ReLUFwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, x.Shape)}})
 }
 
-// ReLUGrad passes dy where the output y of ReLU is positive.
-func (p *Program) ReLUGrad(name string, dy, y *Buffer) *Buffer {
-	return p.add(&Op{Kind: ReLUGrad, Name: name, In: []*Buffer{dy, y}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}})
+// ReLUBwd passes dy where the output y of ReLU is positive.
+func (p *Program) ReLUBwd(name string, dy, y *Buffer) *Buffer {
+	return p.add(&Op{Kind: ReLUBwd, Name: name, In: []*Buffer{dy, y}, Out: []*Buffer{p.temp("d"+name, dy.Shape)}})
 }
 
-// AvgPool2x2 halves H and W, rounding down.
-func (p *Program) AvgPool2x2(name string, x *Buffer) *Buffer {
+// AvgPool2x2Fwd halves H and W, rounding down.
+func (p *Program) AvgPool2x2Fwd(name string, x *Buffer) *Buffer {
 	s := x.Shape
 	s.H, s.W = s.H/2, s.W/2
-	return p.add(&Op{Kind: AvgPool2x2, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, s)}})
+	return p.add(&Op{Kind: AvgPool2x2Fwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, s)}})
 }
 
-// AvgPool2x2Grad spreads dy over the (H,W) input of the pool.
-func (p *Program) AvgPool2x2Grad(name string, dy *Buffer, h, w int) *Buffer {
+// AvgPool2x2Bwd spreads dy over the (H,W) input of the pool.
+func (p *Program) AvgPool2x2Bwd(name string, dy *Buffer, h, w int) *Buffer {
 	s := dy.Shape
 	s.H, s.W = h, w
-	return p.add(&Op{Kind: AvgPool2x2Grad, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, s)}})
+	return p.add(&Op{Kind: AvgPool2x2Bwd, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, s)}})
 }
 
-// Gram is F F^T / (C H W) of each picture: (N,H,W,C) -> (N,1,C,C).
-func (p *Program) Gram(name string, f *Buffer) *Buffer {
+// GramFwd is F F^T / (C H W) of each picture: (N,H,W,C) -> (N,1,C,C).
+func (p *Program) GramFwd(name string, f *Buffer) *Buffer {
 	s := Shape{N: f.Shape.N, H: 1, W: f.Shape.C, C: f.Shape.C}
-	return p.add(&Op{Kind: Gram, Name: name, In: []*Buffer{f}, Out: []*Buffer{p.temp("gram_"+name, s)}})
+	return p.add(&Op{Kind: GramFwd, Name: name, In: []*Buffer{f}, Out: []*Buffer{p.temp("gram_"+name, s)}})
 }
 
-// GramGrad is the gradient of Gram with respect to f.
-func (p *Program) GramGrad(name string, dg, f *Buffer) *Buffer {
-	return p.add(&Op{Kind: GramGrad, Name: name, In: []*Buffer{dg, f}, Out: []*Buffer{p.temp("dgram_"+name, f.Shape)}})
+// GramBwd is the gradient of Gram with respect to f.
+func (p *Program) GramBwd(name string, dg, f *Buffer) *Buffer {
+	return p.add(&Op{Kind: GramBwd, Name: name, In: []*Buffer{dg, f}, Out: []*Buffer{p.temp("dgram_"+name, f.Shape)}})
 }
 
-// MSE is scale times the mean squared difference of each picture, (N,1,1,1).
-func (p *Program) MSE(name string, a, b *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: MSE, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("mse_"+name, Shape{a.Shape.N, 1, 1, 1})}, Scale: scale})
+// MSEFwd is scale times the mean squared difference of each picture, (N,1,1,1).
+func (p *Program) MSEFwd(name string, a, b *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: MSEFwd, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("mse_"+name, Shape{a.Shape.N, 1, 1, 1})}, Scale: scale})
 }
 
-// MSEGrad is the gradient of MSE with respect to a.
-func (p *Program) MSEGrad(name string, a, b *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: MSEGrad, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("dmse_"+name, a.Shape)}, Scale: scale})
+// MSEBwd is the gradient of MSE with respect to a.
+func (p *Program) MSEBwd(name string, a, b *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: MSEBwd, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("dmse_"+name, a.Shape)}, Scale: scale})
 }
 
-// TV is scale times the mean absolute difference of neighbours, (N,1,1,1).
-func (p *Program) TV(name string, x *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: TV, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("tv_"+name, Shape{x.Shape.N, 1, 1, 1})}, Scale: scale})
+// TVFwd is scale times the mean absolute difference of neighbours, (N,1,1,1).
+func (p *Program) TVFwd(name string, x *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: TVFwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("tv_"+name, Shape{x.Shape.N, 1, 1, 1})}, Scale: scale})
 }
 
-// TVGrad is the gradient of TV.
-func (p *Program) TVGrad(name string, x *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: TVGrad, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("dtv_"+name, x.Shape)}, Scale: scale})
+// TVBwd is the gradient of TV.
+func (p *Program) TVBwd(name string, x *Buffer, scale float32) *Buffer {
+	return p.add(&Op{Kind: TVBwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("dtv_"+name, x.Shape)}, Scale: scale})
 }
 
 // Add is a + b.
@@ -221,11 +222,11 @@ func (o *Op) check() error {
 	}
 	x := o.In[0].Shape
 	switch o.Kind {
-	case Normalize, NormalizeGrad:
+	case NormalizeFwd, NormalizeBwd:
 		if len(o.Mean) != x.C || len(o.Std) != x.C {
 			return fmt.Errorf("%d means and %d deviations for %d channels", len(o.Mean), len(o.Std), x.C)
 		}
-	case Conv3x3:
+	case Conv3x3Fprop:
 		w := o.In[1].Shape
 		if err := want("w", w, Shape{w.N, 3, 3, x.C}); err != nil {
 			return err
@@ -234,19 +235,19 @@ func (o *Op) check() error {
 	case Conv3x3Dgrad:
 		w := o.In[1].Shape
 		return want("w", w, Shape{x.C, 3, 3, w.C})
-	case ReLUGrad, Add:
+	case ReLUBwd, Add:
 		return want("second argument", o.In[1].Shape, x)
-	case AvgPool2x2:
+	case AvgPool2x2Fwd:
 		if x.H < 2 || x.W < 2 {
 			return fmt.Errorf("needs at least 2x2 pixels")
 		}
-	case AvgPool2x2Grad:
+	case AvgPool2x2Bwd:
 		y := o.Out[0].Shape
 		return want("dy", x, Shape{y.N, y.H / 2, y.W / 2, y.C})
-	case GramGrad:
+	case GramBwd:
 		f := o.In[1].Shape
 		return want("dg", x, Shape{f.N, 1, f.C, f.C})
-	case MSE, MSEGrad:
+	case MSEFwd, MSEBwd:
 		b := o.In[1].Shape
 		if b.N == 1 {
 			b.N = x.N
@@ -270,7 +271,7 @@ func (o *Op) check() error {
 	case Record:
 		ring := o.Out[0].Shape
 		return want("ring", ring, Shape{ring.N, 1, x.N, RecColumns})
-	case ReLU, Gram, TV, TVGrad: // any shape
+	case ReLUFwd, GramFwd, TVFwd, TVBwd: // any shape
 	case NumKinds:
 		return errors.New("not an operation")
 	}
@@ -286,26 +287,26 @@ func (o *Op) check() error {
 func (o *Op) FLOPs() int64 {
 	e := int64(o.In[0].Shape.Elems())
 	switch o.Kind {
-	case Conv3x3:
+	case Conv3x3Fprop:
 		return 18 * e * int64(o.Out[0].Shape.C)
 	case Conv3x3Dgrad:
 		return 18 * e * int64(o.Out[0].Shape.C)
-	case Gram:
+	case GramFwd:
 		return 2 * e * int64(o.In[0].Shape.C)
-	case GramGrad:
+	case GramBwd:
 		f := o.In[1].Shape
 		return 2 * int64(f.Elems()) * int64(f.C)
-	case Normalize:
+	case NormalizeFwd:
 		return 2 * e
-	case NormalizeGrad, Add, AvgPool2x2, AvgPool2x2Grad:
+	case NormalizeBwd, Add, AvgPool2x2Fwd, AvgPool2x2Bwd:
 		return e
-	case MSE, MSEGrad, Record:
+	case MSEFwd, MSEBwd, Record:
 		return 3 * e
-	case TV, TVGrad:
+	case TVFwd, TVBwd:
 		return 4 * e
 	case Adam:
 		return 12 * e
-	case ReLU, ReLUGrad, Total, NumKinds:
+	case ReLUFwd, ReLUBwd, Total, NumKinds:
 		return 0
 	}
 	return 0

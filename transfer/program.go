@@ -41,10 +41,10 @@ func StyleProgram(o Options, w *vgg.Weights, height, width int) (*gpu.Program, e
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
 	net := vgg.Forward(p, x, w, StyleLayers[len(StyleLayers)-1])
 	for _, l := range StyleLayers {
-		p.Output(p.Gram(vgg.Layers[l].Name, net.Out[l]))
+		p.Output(p.GramFwd(vgg.Layers[l].Name, net.Out[l]))
 	}
 	if o.TVOfStyle {
-		p.Output(p.TV("style", x, float32(o.TVWeight)))
+		p.Output(p.TVFwd("style", x, float32(o.TVWeight)))
 	}
 	return p, p.Err()
 }
@@ -87,22 +87,22 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	if o.StyleWeight > 0 {
 		for _, l := range StyleLayers {
 			name := vgg.Layers[l].Name
-			g := p.Gram(name, net.Out[l])
+			g := p.GramFwd(name, net.Out[l])
 			t := p.NewBuffer(GramTarget(l), gpu.Input, gpu.Shape{N: 1, H: 1, W: g.Shape.W, C: g.Shape.C})
-			style = append(style, p.MSE(name, g, t, float32(o.StyleWeight)))
-			dGram[l] = p.MSEGrad(name, g, t, float32(o.StyleWeight))
+			style = append(style, p.MSEFwd(name, g, t, float32(o.StyleWeight)))
+			dGram[l] = p.MSEBwd(name, g, t, float32(o.StyleWeight))
 		}
 	}
 	if o.ContentWeight > 0 {
 		f := net.Out[ContentLayer]
 		target = p.NewBuffer(BufContent, gpu.Input, f.Shape)
-		content = append(content, p.MSE("content", f, target, float32(o.ContentWeight)))
+		content = append(content, p.MSEFwd("content", f, target, float32(o.ContentWeight)))
 	}
 	var tv *gpu.Buffer
 	if o.TVOfStyle {
 		tv = p.NewBuffer(BufTV, gpu.Input, gpu.Shape{N: n, H: 1, W: 1, C: 1})
 	} else {
-		tv = p.TV("image", x, float32(o.TVWeight))
+		tv = p.TVFwd("image", x, float32(o.TVWeight))
 	}
 	total := p.Total(content, style, tv)
 
@@ -118,16 +118,16 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 		d = net.Backward(func(layer int, d *gpu.Buffer) *gpu.Buffer {
 			name, f := vgg.Layers[layer].Name, net.Out[layer]
 			if g := dGram[layer]; g != nil {
-				d = join(name, d, p.GramGrad(name, g, f))
+				d = join(name, d, p.GramBwd(name, g, f))
 			}
 			if layer == ContentLayer && target != nil {
-				d = join(name, d, p.MSEGrad("content", f, target, float32(o.ContentWeight)))
+				d = join(name, d, p.MSEBwd("content", f, target, float32(o.ContentWeight)))
 			}
 			return d
 		})
 	}
 	if !o.TVOfStyle && (o.TVWeight > 0 || d == nil) {
-		d = join("tv", d, p.TVGrad("image", x, float32(o.TVWeight)))
+		d = join("tv", d, p.TVBwd("image", x, float32(o.TVWeight)))
 	}
 	if d == nil {
 		return nil, fmt.Errorf("all weights are 0: there is nothing to optimise")

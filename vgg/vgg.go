@@ -96,7 +96,7 @@ type Net struct {
 // Forward adds layers 0 to last (inclusive) on x: pictures (N,H,W,3) in [0,1].
 func Forward(p *gpu.Program, x *gpu.Buffer, w *Weights, last int) *Net {
 	n := &Net{p: p, x: x}
-	t := p.Normalize("normalize", x, Mean, Std)
+	t := p.NormalizeFwd("normalize", x, Mean, Std)
 	conv := 0
 	for i, l := range Layers[:last+1] {
 		switch l.Kind {
@@ -104,12 +104,12 @@ func Forward(p *gpu.Program, x *gpu.Buffer, w *Weights, last int) *Net {
 			cw := &w.Conv[conv]
 			n.w[conv] = p.NewConst(l.Name+".weight", gpu.Shape{N: l.K, H: 3, W: 3, C: l.C}, cw.W)
 			n.b[conv] = p.NewConst(l.Name+".bias", gpu.Shape{N: 1, H: 1, W: 1, C: l.K}, cw.B)
-			t = p.Conv3x3(l.Name, t, n.w[conv], n.b[conv])
+			t = p.Conv3x3Fprop(l.Name, t, n.w[conv], n.b[conv])
 			conv++
 		case ReLU:
-			t = p.ReLU(l.Name, t)
+			t = p.ReLUFwd(l.Name, t)
 		case Pool:
-			t = p.AvgPool2x2(l.Name, t)
+			t = p.AvgPool2x2Fwd(l.Name, t)
 		}
 		n.Out = append(n.Out[:i], t)
 	}
@@ -145,13 +145,13 @@ func (n *Net) Backward(grad Grad) *gpu.Buffer {
 			conv--
 			d = p.Conv3x3Dgrad(l.Name, d, n.w[conv])
 		case ReLU:
-			d = p.ReLUGrad(l.Name, d, n.Out[i])
+			d = p.ReLUBwd(l.Name, d, n.Out[i])
 		case Pool:
 			in := n.Out[i-1].Shape
-			d = p.AvgPool2x2Grad(l.Name, d, in.H, in.W)
+			d = p.AvgPool2x2Bwd(l.Name, d, in.H, in.W)
 		}
 	}
-	return p.NormalizeGrad("normalize", d, Std)
+	return p.NormalizeBwd("normalize", d, Std)
 }
 
 // Shapes returns weights that have every extent and no values of their own:

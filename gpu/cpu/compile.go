@@ -26,7 +26,7 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 		return nil, err
 	}
 	for _, op := range p.Ops {
-		if op.Kind == gpu.Conv3x3 && (op.In[1].Role != gpu.Const || op.In[2].Role != gpu.Const) ||
+		if op.Kind == gpu.Conv3x3Fprop && (op.In[1].Role != gpu.Const || op.In[2].Role != gpu.Const) ||
 			op.Kind == gpu.Conv3x3Dgrad && op.In[1].Role != gpu.Const {
 			return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", op, gpu.ErrUnsupported)
 		}

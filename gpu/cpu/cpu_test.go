@@ -63,15 +63,15 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	b1 := p.NewConst("b1", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
 	w2 := p.NewConst("w2", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64, .06))
 	b2 := p.NewConst("b2", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
-	y1 := p.ReLU("y1", p.Conv3x3("c1", x, w1, b1))
-	y2 := p.ReLU("y2", p.Conv3x3("c2", p.AvgPool2x2("pool", y1), w2, b2))
-	g := p.Gram("y2", y2)
+	y1 := p.ReLUFwd("y1", p.Conv3x3Fprop("c1", x, w1, b1))
+	y2 := p.ReLUFwd("y2", p.Conv3x3Fprop("c2", p.AvgPool2x2Fwd("pool", y1), w2, b2))
+	g := p.GramFwd("y2", y2)
 	gt := p.NewConst("gt", gpu.Shape{N: 1, H: 1, W: 64, C: 64}, values(64*64, .01))
-	total := p.Total([]*gpu.Buffer{p.MSE("g", g, gt, 1e4)}, nil, p.TV("x", x, .1))
-	d := p.GramGrad("y2", p.MSEGrad("g", g, gt, 1e4), y2)
-	d = p.Conv3x3Dgrad("c2", p.ReLUGrad("y2", d, y2), w2)
-	d = p.ReLUGrad("y1", p.AvgPool2x2Grad("pool", d, h, w), y1)
-	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVGrad("x", x, .1)))
+	total := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
+	d := p.GramBwd("y2", p.MSEBwd("g", g, gt, 1e4), y2)
+	d = p.Conv3x3Dgrad("c2", p.ReLUBwd("y2", d, y2), w2)
+	d = p.ReLUBwd("y1", p.AvgPool2x2Bwd("pool", d, h, w), y1)
+	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVBwd("x", x, .1)))
 	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: .01, Beta1: .9, Beta2: .999, Eps: 1e-8})
 	p.Record(x, d, total, step, ring)
 	return p
@@ -284,7 +284,7 @@ func TestMisuse(t *testing.T) {
 	}
 	huge := &gpu.Program{}
 	b := huge.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: 1 << 20, W: 1 << 20, C: 3})
-	huge.Output(huge.ReLU("y", b))
+	huge.Output(huge.ReLUFwd("y", b))
 	if _, err := d.Compile(huge); memory().total > 0 && !errors.Is(err, gpu.ErrOutOfMemory) {
 		t.Errorf("26 TB: %v", err)
 	}

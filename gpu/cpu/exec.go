@@ -138,59 +138,59 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	}
 
 	switch op.Kind {
-	case gpu.Normalize, gpu.NormalizeGrad:
+	case gpu.NormalizeFwd, gpu.NormalizeBwd:
 		return func() { pool.Normalize(out[0], in[0], op.Mean, op.Std) }, nil
-	case gpu.ReLU:
+	case gpu.ReLUFwd:
 		return func() { pool.ReLU(out[0], in[0]) }, nil
-	case gpu.ReLUGrad:
+	case gpu.ReLUBwd:
 		return func() { pool.ReLUGrad(out[0], in[0], in[1]) }, nil
 	case gpu.Add:
 		return func() { pool.Add(out[0], in[0], in[1]) }, nil
-	case gpu.AvgPool2x2:
+	case gpu.AvgPool2x2Fwd:
 		return func() {
 			for n := range x.N {
 				pool.AvgPool(pic(out[0], n, ny), pic(in[0], n, nx), x.H, x.W, x.C)
 			}
 		}, nil
-	case gpu.AvgPool2x2Grad:
+	case gpu.AvgPool2x2Bwd:
 		return func() {
 			for n := range x.N {
 				pool.AvgPoolGrad(pic(out[0], n, ny), pic(in[0], n, nx), y.H, y.W, y.C)
 			}
 		}, nil
-	case gpu.Gram:
+	case gpu.GramFwd:
 		return func() {
 			for n := range x.N {
 				pool.Gram(pic(out[0], n, ny), pic(in[0], n, nx), work, x.C, x.Pixels(), gramSlices(x.Pixels()))
 			}
 		}, nil
-	case gpu.GramGrad:
+	case gpu.GramBwd:
 		return func() {
 			for n := range y.N {
 				pool.GramGrad(pic(out[0], n, ny), pic(in[0], n, nx), pic(in[1], n, ny), work, y.C, y.Pixels())
 			}
 		}, nil
-	case gpu.MSE:
+	case gpu.MSEFwd:
 		return func() {
 			for n := range x.N {
 				sum := pool.SumSqDiff(pic(in[0], n, nx), pic(in[1], n, nx))
 				out[0][n] = float32(float64(op.Scale) * sum / float64(nx))
 			}
 		}, nil
-	case gpu.MSEGrad:
+	case gpu.MSEBwd:
 		k := float32(2 * float64(op.Scale) / float64(nx))
 		return func() {
 			for n := range x.N {
 				pool.ScaledDiff(pic(out[0], n, nx), pic(in[0], n, nx), pic(in[1], n, nx), k)
 			}
 		}, nil
-	case gpu.TV:
+	case gpu.TVFwd:
 		return func() {
 			for n := range x.N {
 				out[0][n] = float32(float64(op.Scale) * pool.TV(pic(in[0], n, nx), x.H, x.W, x.C) / float64(nx))
 			}
 		}, nil
-	case gpu.TVGrad:
+	case gpu.TVBwd:
 		k := float32(float64(op.Scale) / float64(nx))
 		return func() {
 			for n := range x.N {
@@ -218,7 +218,7 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 			}
 			step[0]++
 		}, nil
-	case gpu.Conv3x3, gpu.Conv3x3Dgrad, gpu.NumKinds: // convolutions are bound above
+	case gpu.Conv3x3Fprop, gpu.Conv3x3Dgrad, gpu.NumKinds: // convolutions are bound above
 	}
 	return nil, fmt.Errorf("cpu: %s: %w", op, gpu.ErrUnsupported)
 }

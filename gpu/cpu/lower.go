@@ -73,7 +73,7 @@ func (d *Device) lower(p *gpu.Program) []*step {
 		}
 	}
 	for _, op := range p.Ops { // forward first: it says which ReLUs have sign bits
-		if op.Kind == gpu.Conv3x3 {
+		if op.Kind == gpu.Conv3x3Fprop {
 			l.fprop(op)
 		}
 	}
@@ -110,7 +110,7 @@ func (l *lowering) choose(op *gpu.Op) algo {
 func (l *lowering) fprop(op *gpu.Op) {
 	c := &conv{algo: l.choose(op), src: op.In[0], y: op.Out[0]}
 	l.convs[op] = c
-	if r := l.sole(c.y); r != nil && r.Kind == gpu.ReLU {
+	if r := l.sole(c.y); r != nil && r.Kind == gpu.ReLUFwd {
 		c.relu, c.y = true, r.Out[0]
 		l.absorbed[r] = true
 	}
@@ -124,7 +124,7 @@ func (l *lowering) fprop(op *gpu.Op) {
 		return
 	case f4, f6:
 		for _, u := range l.uses[c.y] {
-			if u.Kind == gpu.AvgPool2x2 && c.ypool == nil {
+			if u.Kind == gpu.AvgPool2x2Fwd && c.ypool == nil {
 				c.ypool = u.Out[0]
 				l.absorbed[u] = true
 			}
@@ -148,8 +148,8 @@ func (l *lowering) dgrad(op *gpu.Op) {
 		return
 	}
 	// Prologue: src = ReLUGrad(AvgPoolGrad(g), r), both for this reader alone.
-	if gate := l.def[c.src]; gate != nil && gate.Kind == gpu.ReLUGrad && l.sole(c.src) == op && l.bits[gate.In[1]] != nil {
-		if spread := l.def[gate.In[0]]; spread != nil && spread.Kind == gpu.AvgPool2x2Grad && l.sole(gate.In[0]) == gate {
+	if gate := l.def[c.src]; gate != nil && gate.Kind == gpu.ReLUBwd && l.sole(c.src) == op && l.bits[gate.In[1]] != nil {
+		if spread := l.def[gate.In[0]]; spread != nil && spread.Kind == gpu.AvgPool2x2Bwd && l.sole(gate.In[0]) == gate {
 			c.src, c.xbits = spread.In[0], l.bits[gate.In[1]]
 			l.absorbed[gate], l.absorbed[spread] = true, true
 		}
@@ -166,7 +166,7 @@ func (l *lowering) dgrad(op *gpu.Op) {
 		}
 	}
 	// Epilogue: the gate of the ReLU in front.
-	if gate := l.sole(c.y); gate != nil && gate.Kind == gpu.ReLUGrad && gate.In[0] == c.y && l.bits[gate.In[1]] != nil &&
+	if gate := l.sole(c.y); gate != nil && gate.Kind == gpu.ReLUBwd && gate.In[0] == c.y && l.bits[gate.In[1]] != nil &&
 		(c.add == nil || gate.Out[0].Role == gpu.Temp) {
 		c.gate, c.y = l.bits[gate.In[1]], gate.Out[0]
 		l.absorbed[gate] = true
@@ -175,7 +175,7 @@ func (l *lowering) dgrad(op *gpu.Op) {
 
 // readyBefore reports whether everything that term reads is written before op.
 func (l *lowering) readyBefore(term, op *gpu.Op) bool {
-	if term.Kind == gpu.Conv3x3 || term.Kind == gpu.Conv3x3Dgrad {
+	if term.Kind == gpu.Conv3x3Fprop || term.Kind == gpu.Conv3x3Dgrad {
 		return false
 	}
 	for _, b := range term.In {
@@ -198,7 +198,7 @@ func (l *lowering) stores(c *conv) {
 		switch {
 		case !l.absorbed[u]:
 			full = true
-		case u.Kind == gpu.ReLUGrad:
+		case u.Kind == gpu.ReLUBwd:
 			signs = true
 		}
 	}
@@ -218,19 +218,19 @@ func (l *lowering) emit(op *gpu.Op) {
 	s := &step{op: op, how: op.Kind.String(), in: op.In, out: op.Out, inPlace: -1, flops: op.FLOPs()}
 	set := l.dev.loops.Name
 	switch op.Kind {
-	case gpu.Conv3x3, gpu.Conv3x3Dgrad:
+	case gpu.Conv3x3Fprop, gpu.Conv3x3Dgrad:
 		c := l.convs[op]
 		if c.add != nil {
 			l.emit(l.def[c.add])
 		}
 		l.emitConv(s, c)
-	case gpu.ReLU, gpu.ReLUGrad, gpu.Add, gpu.NormalizeGrad:
+	case gpu.ReLUFwd, gpu.ReLUBwd, gpu.Add, gpu.NormalizeBwd:
 		s.inPlace = 0
-	case gpu.Gram:
+	case gpu.GramFwd:
 		f := op.In[0].Shape
 		s.scratch = 4 * int64(gramSlices(f.Pixels())*f.C*f.C)
 		s.how = fmt.Sprintf("triangle %s, %d slices", set, gramSlices(f.Pixels()))
-	case gpu.GramGrad:
+	case gpu.GramBwd:
 		c := op.In[1].Shape.C
 		s.scratch = 4 * int64((c+63)/64*64*c) // PackMatrix, any panel width
 		s.how = "gemm " + set

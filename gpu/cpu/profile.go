@@ -47,7 +47,7 @@ func Profile(ctx context.Context, run gpu.Runner, n int) ([]StepTime, error) {
 // executed counts what a Winograd convolution multiplies: tiles * (tile+2)^2 * C * K.
 func (s *step) executed() int64 {
 	if s.conv == nil || s.conv.algo.tile() == 0 {
-		if s.op.Kind == gpu.Gram { // one triangle
+		if s.op.Kind == gpu.GramFwd { // one triangle
 			return s.flops / 2
 		}
 		return s.flops

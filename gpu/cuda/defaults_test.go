@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 					continue
 				}
 				name := s.ops[0].Name
-				if s.ops[0].Kind != gpu.Conv3x3 {
+				if s.ops[0].Kind != gpu.Conv3x3Fprop {
 					name += " back"
 				}
 				if rows[name] == nil {

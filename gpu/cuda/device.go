@@ -331,7 +331,7 @@ func (d *Device) Rate(ctx context.Context) (float64, error) {
 		n = 16
 	}
 	x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: 1, H: n, W: n, C: 64})
-	p.Output(p.Conv3x3Dgrad("back", p.ReLU("relu", p.Conv3x3("there", x, w, b)), w))
+	p.Output(p.Conv3x3Dgrad("back", p.ReLUFwd("relu", p.Conv3x3Fprop("there", x, w, b)), w))
 	r, err := d.Compile(p)
 	if err != nil {
 		return 0, err

@@ -125,7 +125,7 @@ func (l *lowering) group(ops []*gpu.Op, fuse bool) []*step {
 		}
 		s := &step{at: i, out: op.Out, tensor: l.onTensorCores(op)}
 		s.y = op.Out[0]
-		if s.tensor && op.Kind == gpu.Gram {
+		if s.tensor && op.Kind == gpu.GramFwd {
 			s.grams = []*gram{{op: op}}
 		}
 		f.take(s, op)
@@ -161,36 +161,36 @@ func (f *fuser) next(b *gpu.Buffer, kind gpu.Kind) *gpu.Op {
 
 func (f *fuser) grow(s *step, op *gpu.Op) {
 	switch op.Kind {
-	case gpu.Normalize:
-		if c := f.next(op.Out[0], gpu.Conv3x3); c != nil && f.l.firstLayer(op.In[0].Shape.C, c.Out[0].Shape.C) {
+	case gpu.NormalizeFwd:
+		if c := f.next(op.Out[0], gpu.Conv3x3Fprop); c != nil && f.l.firstLayer(op.In[0].Shape.C, c.Out[0].Shape.C) {
 			f.take(s, c)
 			s.tensor = true
 			f.forward(s, c)
 		}
-	case gpu.Conv3x3:
+	case gpu.Conv3x3Fprop:
 		f.forward(s, op)
 	case gpu.Conv3x3Dgrad:
-		if n := f.next(op.Out[0], gpu.NormalizeGrad); n != nil && f.l.lastLayer(op.In[0].Shape.C, op.Out[0].Shape.C) {
+		if n := f.next(op.Out[0], gpu.NormalizeBwd); n != nil && f.l.lastLayer(op.In[0].Shape.C, op.Out[0].Shape.C) {
 			f.take(s, n)
 			s.at, s.out = f.index[n], n.Out
 			return
 		}
 		f.backward(s, op)
-	case gpu.GramGrad:
+	case gpu.GramBwd:
 		if s.tensor {
 			f.backward(s, op)
 		}
-	case gpu.Gram:
+	case gpu.GramFwd:
 		if s.tensor {
 			f.styleLoss(s, op)
 		}
-	case gpu.MSE:
+	case gpu.MSEFwd:
 		f.parts(op, reduceBlocks(op.In[0].Shape.Elems()/op.In[0].Shape.N))
-	case gpu.TV:
+	case gpu.TVFwd:
 		f.tv(s, op)
 	case gpu.Add, gpu.Adam:
 		f.update(s, op)
-	case gpu.NormalizeGrad, gpu.ReLU, gpu.ReLUGrad, gpu.AvgPool2x2, gpu.AvgPool2x2Grad, gpu.MSEGrad, gpu.TVGrad,
+	case gpu.NormalizeBwd, gpu.ReLUFwd, gpu.ReLUBwd, gpu.AvgPool2x2Fwd, gpu.AvgPool2x2Bwd, gpu.MSEBwd, gpu.TVBwd,
 		gpu.Total, gpu.Record, gpu.NumKinds:
 	}
 }
@@ -198,14 +198,14 @@ func (f *fuser) grow(s *step, op *gpu.Op) {
 // forward takes a ReLU and a pooling behind a convolution.
 func (f *fuser) forward(s *step, conv *gpu.Op) {
 	s.out = conv.Out
-	r := f.next(conv.Out[0], gpu.ReLU)
+	r := f.next(conv.Out[0], gpu.ReLUFwd)
 	if r != nil {
 		f.take(s, r)
 		s.relu, s.out = true, r.Out
 	}
 	s.y = s.out[0]
 	for _, p := range f.readers[s.y] {
-		if s.tensor && p.Kind == gpu.AvgPool2x2 && s.pooled == nil {
+		if s.tensor && p.Kind == gpu.AvgPool2x2Fwd && s.pooled == nil {
 			f.take(s, p)
 			s.pooled = p.Out[0]
 			s.out = []*gpu.Buffer{s.y, s.pooled}
@@ -226,10 +226,10 @@ func (f *fuser) backward(s *step, op *gpu.Op) {
 			w := f.writer[other]
 			alone := w != nil && f.next(other, gpu.Add) == add && !f.taken[w] && s.tensor
 			switch {
-			case alone && w.Kind == gpu.GramGrad && op.Kind == gpu.Conv3x3Dgrad && s.style == nil && f.l.onTensorCores(w):
+			case alone && w.Kind == gpu.GramBwd && op.Kind == gpu.Conv3x3Dgrad && s.style == nil && f.l.onTensorCores(w):
 				s.style = w
 				f.take(s, w)
-			case alone && w.Kind == gpu.MSEGrad && s.content == nil && f.gateOf(add) == w.In[0]:
+			case alone && w.Kind == gpu.MSEBwd && s.content == nil && f.gateOf(add) == w.In[0]:
 				s.content = w
 				f.take(s, w)
 			case s.add == nil && s.content == nil:
@@ -239,11 +239,11 @@ func (f *fuser) backward(s *step, op *gpu.Op) {
 			}
 			f.take(s, add)
 			d = add.Out[0]
-		} else if p := f.next(d, gpu.AvgPool2x2Grad); p != nil && s.tensor && s.unpool == nil {
+		} else if p := f.next(d, gpu.AvgPool2x2Bwd); p != nil && s.tensor && s.unpool == nil {
 			s.unpool = p
 			f.take(s, p)
 			d = p.Out[0]
-		} else if r := f.next(d, gpu.ReLUGrad); r != nil && r.In[0] == d {
+		} else if r := f.next(d, gpu.ReLUBwd); r != nil && r.In[0] == d {
 			s.gate = r.In[1]
 			f.take(s, r)
 			d = r.Out[0]
@@ -257,7 +257,7 @@ func (f *fuser) backward(s *step, op *gpu.Op) {
 // gateOf is the ReLU's output at the ReLUGrad that alone reads an operation's
 // result.
 func (f *fuser) gateOf(op *gpu.Op) *gpu.Buffer {
-	if r := f.next(op.Out[0], gpu.ReLUGrad); r != nil && r.In[0] == op.Out[0] {
+	if r := f.next(op.Out[0], gpu.ReLUBwd); r != nil && r.In[0] == op.Out[0] {
 		return r.In[1]
 	}
 	return nil
@@ -268,11 +268,11 @@ func (f *fuser) gateOf(op *gpu.Op) *gpu.Buffer {
 func (f *fuser) styleLoss(s *step, op *gpu.Op) {
 	g := op.Out[0]
 	r := f.readers[g]
-	if g.Role != gpu.Temp || len(r) != 2 || r[0].Kind != gpu.MSE || r[1].Kind != gpu.MSEGrad || r[0].In[1] != r[1].In[1] || r[0].In[0] != g || r[1].In[0] != g {
+	if g.Role != gpu.Temp || len(r) != 2 || r[0].Kind != gpu.MSEFwd || r[1].Kind != gpu.MSEBwd || r[0].In[1] != r[1].In[1] || r[0].In[0] != g || r[1].In[0] != g {
 		return
 	}
 	mse, grad := r[0], r[1]
-	back := f.next(grad.Out[0], gpu.GramGrad)
+	back := f.next(grad.Out[0], gpu.GramBwd)
 	if back == nil || !f.l.onTensorCores(back) || f.next(mse.Out[0], gpu.Total) == nil {
 		return
 	}
@@ -289,7 +289,7 @@ func (f *fuser) styleLoss(s *step, op *gpu.Op) {
 func (f *fuser) gramSums(steps []*step, fuse bool) {
 	firsts := map[*gpu.Buffer]*step{}
 	for _, s := range steps {
-		if op := s.ops[0]; fuse && op.Kind == gpu.Normalize && s.tensor && s.y.Shape.C == 64 {
+		if op := s.ops[0]; fuse && op.Kind == gpu.NormalizeFwd && s.tensor && s.y.Shape.C == 64 {
 			firsts[s.y] = s
 		}
 		if len(s.grams) == 0 {
@@ -363,7 +363,7 @@ func (f *fuser) tv(s *step, op *gpu.Op) {
 	f.parts(op, tvBlocks(x.Shape))
 	for i := s.at + 1; i < len(f.ops) && f.l.parts[op.Out[0]].count > 0; i++ {
 		o := f.ops[i]
-		if o.Kind == gpu.TVGrad && o.In[0] == x && o.Scale == op.Scale {
+		if o.Kind == gpu.TVBwd && o.In[0] == x && o.Scale == op.Scale {
 			f.take(s, o)
 			s.out = []*gpu.Buffer{op.Out[0], o.Out[0]}
 			return

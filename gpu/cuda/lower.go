@@ -210,27 +210,27 @@ func (l *lowering) inferOnce(p *gpu.Program) {
 	for _, op := range p.Ops {
 		in, out := op.In, op.Out
 		switch op.Kind {
-		case gpu.Normalize:
+		case gpu.NormalizeFwd:
 			mark(false, out[0])
-		case gpu.NormalizeGrad:
+		case gpu.NormalizeBwd:
 			mark(true, in[0])
-		case gpu.Conv3x3, gpu.ReLU, gpu.AvgPool2x2:
+		case gpu.Conv3x3Fprop, gpu.ReLUFwd, gpu.AvgPool2x2Fwd:
 			mark(false, in[0], out[0])
-		case gpu.Conv3x3Dgrad, gpu.AvgPool2x2Grad:
+		case gpu.Conv3x3Dgrad, gpu.AvgPool2x2Bwd:
 			mark(true, in[0], out[0])
-		case gpu.ReLUGrad:
+		case gpu.ReLUBwd:
 			mark(true, in[0], out[0])
 			mark(false, in[1])
-		case gpu.Gram:
+		case gpu.GramFwd:
 			mark(false, in[0])
-		case gpu.GramGrad:
+		case gpu.GramBwd:
 			mark(false, in[1])
 			mark(true, out[0])
-		case gpu.MSE:
+		case gpu.MSEFwd:
 			if l.stored[in[0]] {
 				mark(false, in[1])
 			}
-		case gpu.MSEGrad:
+		case gpu.MSEBwd:
 			if l.stored[in[0]] {
 				mark(false, in[1])
 				mark(true, out[0])
@@ -239,7 +239,7 @@ func (l *lowering) inferOnce(p *gpu.Program) {
 			if l.stored[in[0]] || l.stored[in[1]] {
 				mark(l.scaled[in[0]] || l.scaled[in[1]], in[0], in[1], out[0])
 			}
-		case gpu.TV, gpu.TVGrad, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds:
+		case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds:
 		}
 	}
 }
@@ -277,7 +277,7 @@ func (l *lowering) emit(s *step) error {
 	picture := elems / x.N
 	t := l.precision.storage()
 	switch op.Kind {
-	case gpu.Normalize:
+	case gpu.NormalizeFwd:
 		s.table = append(floats(op.Mean), floats(op.Std)...)
 		if len(s.ops) > 1 {
 			return l.first(s, in[0], s.ops[1])
@@ -286,43 +286,43 @@ func (l *lowering) emit(s *step) error {
 			return gpu.ErrUnsupported
 		}
 		s.run("normalize_fwd_"+t, linear(elems), buf(out[0]), buf(in[0]), table(0), table(4*x.C), u32(x.C), u32(elems))
-	case gpu.NormalizeGrad:
+	case gpu.NormalizeBwd:
 		s.table = floats(op.Std)
 		if elems >= 1<<32 {
 			return gpu.ErrUnsupported
 		}
 		s.run("normalize_bwd_"+t, linear(elems), buf(out[0]), buf(in[0]), table(0), scale(), u32(x.C), u32(elems))
-	case gpu.Conv3x3:
+	case gpu.Conv3x3Fprop:
 		return l.conv(s, in[0], in[1], in[2])
 	case gpu.Conv3x3Dgrad:
-		if n := s.ops[len(s.ops)-1]; n.Kind == gpu.NormalizeGrad {
+		if n := s.ops[len(s.ops)-1]; n.Kind == gpu.NormalizeBwd {
 			return l.last(s, in[0], in[1], n)
 		}
 		return l.conv(s, in[0], in[1], nil)
-	case gpu.ReLU:
+	case gpu.ReLUFwd:
 		s.run("relu_fwd_"+t, linear(elems), buf(out[0]), buf(in[0]), u64(elems))
-	case gpu.ReLUGrad:
+	case gpu.ReLUBwd:
 		s.run("relu_bwd_"+t, linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), u64(elems))
-	case gpu.AvgPool2x2:
+	case gpu.AvgPool2x2Fwd:
 		y := out[0].Shape
 		s.run("avgpool2x2_fwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
-	case gpu.AvgPool2x2Grad:
+	case gpu.AvgPool2x2Bwd:
 		y := out[0].Shape
 		s.run("avgpool2x2_bwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(out[0]), buf(in[0]), u32(y.H), u32(y.W), u32(y.C))
-	case gpu.Gram:
+	case gpu.GramFwd:
 		if s.tensor {
 			l.gramMatrices(s)
 		} else {
 			l.gram(s, out[0], in[0])
 		}
-	case gpu.GramGrad:
+	case gpu.GramBwd:
 		return l.gramGrad(s, in[0], in[1])
-	case gpu.MSE:
+	case gpu.MSEFwd:
 		blocks := reduceBlocks(picture)
 		to := l.sums(s, out[0], blocks)
 		s.run("mse_fwd_"+l.typeOf(in[0]), [3]int{blocks, x.N, 1}, to, buf(in[0]), buf(in[1]), u64(picture), boolean(in[1].Shape.N < x.N))
 		l.sum(s, out[0], blocks, float64(op.Scale)/float64(picture))
-	case gpu.MSEGrad:
+	case gpu.MSEBwd:
 		by := scale()
 		if !l.scaled[out[0]] { // of a Gram matrix, in fp32
 			s.table = floats([]float32{1})
@@ -330,7 +330,7 @@ func (l *lowering) emit(s *step) error {
 		}
 		s.run("mse_bwd_"+l.typeOf(in[0]), linear(elems), buf(out[0]), buf(in[0]), buf(in[1]), by,
 			f32(2*float64(op.Scale)/float64(picture)), u64(elems), u64(in[1].Shape.Elems()))
-	case gpu.TV:
+	case gpu.TVFwd:
 		blocks := tvBlocks(x)
 		k := float64(op.Scale) / float64(picture)
 		to := l.sums(s, out[0], blocks)
@@ -340,7 +340,7 @@ func (l *lowering) emit(s *step) error {
 		}
 		s.run("tv_fwd_f32", [3]int{blocks, x.N, 1}, to, buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
 		l.sum(s, out[0], blocks, k)
-	case gpu.TVGrad:
+	case gpu.TVBwd:
 		s.run("tv_bwd_f32", [3]int{ceil(x.W*x.C, 256), x.H, x.N}, buf(out[0]), buf(in[0]), f32(float64(op.Scale)/float64(picture)), u32(x.H), u32(x.W), u32(x.C))
 	case gpu.Add:
 		if len(s.ops) > 1 {
@@ -438,8 +438,8 @@ func (l *lowering) tensorCores(c, k int) bool {
 // onTensorCores reports whether an operation is lowered to them.
 func (l *lowering) onTensorCores(op *gpu.Op) bool {
 	out := op.Out[0].Shape.C
-	return (op.Kind == gpu.Conv3x3 || op.Kind == gpu.Conv3x3Dgrad) && l.tensorCores(op.In[0].Shape.C, out) ||
-		(op.Kind == gpu.Gram || op.Kind == gpu.GramGrad) && l.tensorCores(out, out)
+	return (op.Kind == gpu.Conv3x3Fprop || op.Kind == gpu.Conv3x3Dgrad) && l.tensorCores(op.In[0].Shape.C, out) ||
+		(op.Kind == gpu.GramFwd || op.Kind == gpu.GramBwd) && l.tensorCores(out, out)
 }
 
 // firstLayer and lastLayer report whether the kernels that begin and end at a

@@ -228,7 +228,7 @@ func unpackFragment(rows [][16]float64, r *[32]uint32, typ ptx.Type, q int) {
 	case ptx.F16:
 		for i, v := range r {
 			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
-			row[k], row[k+1] = float64(h2f(uint16(v))), float64(h2f(uint16(v >> 16)))
+			row[k], row[k+1] = float64(h2f(uint16(v))), float64(h2f(uint16(v>>16)))
 		}
 	case ptx.BF16:
 		for i, v := range r {

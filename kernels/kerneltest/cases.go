@@ -124,41 +124,41 @@ func Cases() []Case {
 	for _, q := range pics {
 		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}
 		one := gpu.Shape{N: 1, H: q.h, W: q.w, C: q.c}
-		add(gpu.Normalize, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.Normalize("y", in(p, "x", s), mean[:s.C], std[:s.C]))
+		add(gpu.NormalizeFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.NormalizeFwd("y", in(p, "x", s), mean[:s.C], std[:s.C]))
 		})
-		add(gpu.NormalizeGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.NormalizeGrad("x", in(p, "dy", s), std[:s.C]))
+		add(gpu.NormalizeBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.NormalizeBwd("x", in(p, "dy", s), std[:s.C]))
 		})
-		add(gpu.ReLU, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.ReLU("y", in(p, "x", s))) })
-		add(gpu.ReLUGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.ReLUGrad("x", in(p, "dy", s), in(p, "relu", s)))
+		add(gpu.ReLUFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.ReLUFwd("y", in(p, "x", s))) })
+		add(gpu.ReLUBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.ReLUBwd("x", in(p, "dy", s), in(p, "relu", s)))
 		})
 		add(gpu.Add, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Add("y", in(p, "a", s), in(p, "b", s))) })
 		if q.h > 1 && q.w > 1 {
-			add(gpu.AvgPool2x2, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.AvgPool2x2("y", in(p, "x", s))) })
-			add(gpu.AvgPool2x2Grad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			add(gpu.AvgPool2x2Fwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.AvgPool2x2Fwd("y", in(p, "x", s))) })
+			add(gpu.AvgPool2x2Bwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
 				half := gpu.Shape{N: s.N, H: s.H / 2, W: s.W / 2, C: s.C}
-				p.Output(p.AvgPool2x2Grad("x", in(p, "dy", half), s.H, s.W))
+				p.Output(p.AvgPool2x2Bwd("x", in(p, "dy", half), s.H, s.W))
 			})
 		}
-		add(gpu.Gram, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Gram("g", in(p, "f", s))) })
-		add(gpu.GramGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.GramGrad("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), in(p, "f", s)))
+		add(gpu.GramFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.GramFwd("g", in(p, "f", s))) })
+		add(gpu.GramBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.GramBwd("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), in(p, "f", s)))
 		})
 		// As behind a style layer: what came from above joins, and the layer's own ReLU gates.
-		add(gpu.GramGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+		add(gpu.GramBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
 			f := in(p, "relu", s)
-			d := p.GramGrad("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), f)
-			p.Output(p.ReLUGrad("x", p.Add("sum", in(p, "dy", s), d), f))
+			d := p.GramBwd("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), f)
+			p.Output(p.ReLUBwd("x", p.Add("sum", in(p, "dy", s), d), f))
 		})
 		all[len(all)-1].Name += " add relu"
-		add(gpu.MSE, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MSE("l", in(p, "a", s), in(p, "b", s), 0.7)) })
-		add(gpu.MSEGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.MSEGrad("l", in(p, "a", s), in(p, "b", one), 1e3)) // one target for all pictures
+		add(gpu.MSEFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MSEFwd("l", in(p, "a", s), in(p, "b", s), 0.7)) })
+		add(gpu.MSEBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.MSEBwd("l", in(p, "a", s), in(p, "b", one), 1e3)) // one target for all pictures
 		})
-		add(gpu.TV, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TV("l", in(p, "x", s), 5e-3)) })
-		add(gpu.TVGrad, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVGrad("l", in(p, "small_ints", s), 5e-3)) })
+		add(gpu.TVFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVFwd("l", in(p, "x", s), 5e-3)) })
+		add(gpu.TVBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVBwd("l", in(p, "small_ints", s), 5e-3)) })
 		if q.c != 3 {
 			continue // what follows works on pictures
 		}
@@ -176,22 +176,22 @@ func Cases() []Case {
 		x, y := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}, gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.k}
 		w := gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}
 		name := fmt.Sprintf("%v k=%d", x, q.k)
-		fprop := Case{Kind: gpu.Conv3x3, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) {
-			p.Output(p.Conv3x3("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k})))
+		fprop := Case{Kind: gpu.Conv3x3Fprop, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) {
+			p.Output(p.Conv3x3Fprop("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k})))
 		}}
 		dgrad := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) {
 			p.Output(p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)))
 		}}
-		relu := Case{Kind: gpu.Conv3x3, Group: q.group, Name: name + " relu", Tol: Tol, Build: func(p *gpu.Program) {
-			c := p.Conv3x3("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k}))
-			p.Output(p.ReLU("relu", c))
+		relu := Case{Kind: gpu.Conv3x3Fprop, Group: q.group, Name: name + " relu", Tol: Tol, Build: func(p *gpu.Program) {
+			c := p.Conv3x3Fprop("y", in(p, "x", x), weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k}))
+			p.Output(p.ReLUFwd("relu", c))
 		}}
 		back := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name + " add relu", Tol: Tol, Build: func(p *gpu.Program) {
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w))
-			p.Output(p.ReLUGrad("relu", p.Add("sum", d, in(p, "style", x)), in(p, "relu", x)))
+			p.Output(p.ReLUBwd("relu", p.Add("sum", d, in(p, "style", x)), in(p, "relu", x)))
 		}}
 		gate := Case{Kind: gpu.Conv3x3Dgrad, Group: q.group, Name: name + " relu", Tol: Tol, Build: func(p *gpu.Program) {
-			p.Output(p.ReLUGrad("relu", p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)), in(p, "relu", x)))
+			p.Output(p.ReLUBwd("relu", p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)), in(p, "relu", x)))
 		}}
 		all = append(all, fprop, dgrad, relu, back, gate)
 		if q.c%64 != 0 || q.k%64 != 0 { // not the Winograd layers, whose transforms round
@@ -230,48 +230,48 @@ func chains() []Case {
 			all = append(all, Case{Kind: k, Group: q.group, Name: fmt.Sprintf("%v k=%d %s", x, q.k, what), Tol: Tol, Build: build})
 		}
 		// The first layer, from the picture and back to it.
-		add(gpu.Conv3x3, "from a picture", func(p *gpu.Program) {
-			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
-			p.Output(p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
+		add(gpu.Conv3x3Fprop, "from a picture", func(p *gpu.Program) {
+			n := p.NormalizeFwd("normalize", in(p, "x", pic), mean, std)
+			p.Output(p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
 		})
 		add(gpu.Conv3x3Dgrad, "to a picture", func(p *gpu.Program) {
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}))
-			p.Output(p.NormalizeGrad("normalize", d, std))
+			p.Output(p.NormalizeBwd("normalize", d, std))
 		})
 		// The first style layer: Gram matrix, loss and gradient of what comes from a picture.
-		add(gpu.Gram, "of a picture", func(p *gpu.Program) {
-			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
-			f := p.Output(p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
-			p.Output(p.Gram("g", f))
+		add(gpu.GramFwd, "of a picture", func(p *gpu.Program) {
+			n := p.NormalizeFwd("normalize", in(p, "x", pic), mean, std)
+			f := p.Output(p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k))))
+			p.Output(p.GramFwd("g", f))
 		})
 		// The style layers of a network, whose losses are computed together.
-		add(gpu.MSE, "styles of a picture", func(p *gpu.Program) {
-			n := p.Normalize("normalize", in(p, "x", pic), mean, std)
-			f := []*gpu.Buffer{p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k)))}
+		add(gpu.MSEFwd, "styles of a picture", func(p *gpu.Program) {
+			n := p.NormalizeFwd("normalize", in(p, "x", pic), mean, std)
+			f := []*gpu.Buffer{p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: 3}), bias(p, q.k)))}
 			for i := range 2 {
-				f = append(f, p.ReLU("relu", p.Conv3x3("y", f[i], weights(p, gpu.Shape{N: q.c, H: 3, W: 3, C: f[i].Shape.C}), bias(p, q.c))))
+				f = append(f, p.ReLUFwd("relu", p.Conv3x3Fprop("y", f[i], weights(p, gpu.Shape{N: q.c, H: 3, W: 3, C: f[i].Shape.C}), bias(p, q.c))))
 			}
 			var losses, grads []*gpu.Buffer
 			for _, f := range f {
-				g, target := p.Gram("g", f), in(p, "target", gram(f.Shape.C))
-				losses, grads = append(losses, p.MSE("style", g, target, 1e4)), append(grads, p.MSEGrad("style", g, target, 1e4))
+				g, target := p.GramFwd("g", f), in(p, "target", gram(f.Shape.C))
+				losses, grads = append(losses, p.MSEFwd("style", g, target, 1e4)), append(grads, p.MSEBwd("style", g, target, 1e4))
 			}
 			p.Output(p.Total(nil, losses, in(p, "tv", gpu.Shape{N: q.n, H: 1, W: 1, C: 1})))
 			for i, f := range f {
-				p.Output(p.GramGrad("style", grads[i], f))
+				p.Output(p.GramBwd("style", grads[i], f))
 			}
 		})
 		if q.h > 1 && q.w > 1 {
 			// A layer before a pooling: forward, and what comes back through both.
 			half := gpu.Shape{N: q.n, H: q.h / 2, W: q.w / 2, C: q.k}
 			for _, kept := range []bool{false, true} {
-				add(gpu.AvgPool2x2, fmt.Sprintf("relu pool there and back, kept %v", kept), func(p *gpu.Program) {
+				add(gpu.AvgPool2x2Fwd, fmt.Sprintf("relu pool there and back, kept %v", kept), func(p *gpu.Program) {
 					// No value near 0, where rounding would open or close a gate.
 					apart := p.NewConst("apart", gpu.Shape{N: 1, H: 1, W: 1, C: q.k}, make([]float32, q.k))
-					f := p.ReLU("relu", p.Conv3x3("y", in(p, "tenths", x), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}), apart))
-					p.Output(p.AvgPool2x2("pool", f))
+					f := p.ReLUFwd("relu", p.Conv3x3Fprop("y", in(p, "tenths", x), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}), apart))
+					p.Output(p.AvgPool2x2Fwd("pool", f))
 					d := p.Conv3x3Dgrad("above", in(p, "dy", half), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.k}))
-					p.Output(p.ReLUGrad("relu", p.AvgPool2x2Grad("pool", d, q.h, q.w), f))
+					p.Output(p.ReLUBwd("relu", p.AvgPool2x2Bwd("pool", d, q.h, q.w), f))
 					if kept {
 						p.Output(f)
 					}
@@ -279,36 +279,36 @@ func chains() []Case {
 			}
 		}
 		// A style layer: its loss, and its gradient joining that from above.
-		add(gpu.GramGrad, "style", func(p *gpu.Program) {
+		add(gpu.GramBwd, "style", func(p *gpu.Program) {
 			f := in(p, "relu", x)
 			l := gpu.Shape{N: q.n, H: 1, W: 1, C: 1}
-			g, target := p.Gram("g", f), in(p, "target", gram(q.c))
-			loss, dg := p.MSE("style", g, target, 100), p.MSEGrad("style", g, target, 100)
+			g, target := p.GramFwd("g", f), in(p, "target", gram(q.c))
+			loss, dg := p.MSEFwd("style", g, target, 100), p.MSEBwd("style", g, target, 100)
 			p.Output(p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", l)))
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
-			p.Output(p.ReLUGrad("relu", p.Add("sum", d, p.GramGrad("style", dg, f)), f))
+			p.Output(p.ReLUBwd("relu", p.Add("sum", d, p.GramBwd("style", dg, f)), f))
 		})
 		// The content layer: its gradient joins too.
 		for _, n := range slices.Compact([]int{1, q.n}) {
-			add(gpu.MSEGrad, fmt.Sprintf("content, %d targets", n), func(p *gpu.Program) {
+			add(gpu.MSEBwd, fmt.Sprintf("content, %d targets", n), func(p *gpu.Program) {
 				f := in(p, "relu", x)
 				d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
 				t := x
 				t.N = n
-				m := p.MSEGrad("content", f, in(p, "target", t), float32(x.Elems()/x.N))
-				p.Output(p.ReLUGrad("relu", p.Add("sum", d, m), f))
+				m := p.MSEBwd("content", f, in(p, "target", t), float32(x.Elems()/x.N))
+				p.Output(p.ReLUBwd("relu", p.Add("sum", d, m), f))
 			})
 		}
 	}
 	// The first style layer with many shares of a Gram matrix, and a target for each picture.
 	for _, s := range []gpu.Shape{{N: 1, H: 40, W: 64, C: 3}, {N: 2, H: 33, W: 71, C: 3}} {
-		all = append(all, Case{Kind: gpu.MSEGrad, Group: "edge", Name: fmt.Sprintf("%v style of a picture", s), Tol: Tol, Build: func(p *gpu.Program) {
-			n := p.Normalize("normalize", in(p, "x", s), mean, std)
-			f := p.ReLU("relu", p.Conv3x3("y", n, weights(p, gpu.Shape{N: 64, H: 3, W: 3, C: 3}), bias(p, 64)))
-			g, target := p.Gram("g", f), in(p, "target", gpu.Shape{N: s.N, H: 1, W: 64, C: 64})
-			loss, dg := p.MSE("style", g, target, 1e4), p.MSEGrad("style", g, target, 1e4)
+		all = append(all, Case{Kind: gpu.MSEBwd, Group: "edge", Name: fmt.Sprintf("%v style of a picture", s), Tol: Tol, Build: func(p *gpu.Program) {
+			n := p.NormalizeFwd("normalize", in(p, "x", s), mean, std)
+			f := p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: 64, H: 3, W: 3, C: 3}), bias(p, 64)))
+			g, target := p.GramFwd("g", f), in(p, "target", gpu.Shape{N: s.N, H: 1, W: 64, C: 64})
+			loss, dg := p.MSEFwd("style", g, target, 1e4), p.MSEBwd("style", g, target, 1e4)
 			p.Output(p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", gpu.Shape{N: s.N, H: 1, W: 1, C: 1})))
-			p.Output(p.GramGrad("style", dg, f))
+			p.Output(p.GramBwd("style", dg, f))
 		}})
 	}
 	for _, q := range pics {
@@ -321,10 +321,10 @@ func chains() []Case {
 				x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
 				step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
 				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecColumns})
-				total := p.Total(nil, nil, p.TV("image", x, 5e-3))
+				total := p.Total(nil, nil, p.TVFwd("image", x, 5e-3))
 				d := in(p, "g", s)
 				if tv {
-					d = p.Output(p.Add("tv", d, p.TVGrad("image", x, 5e-3)))
+					d = p.Output(p.Add("tv", d, p.TVBwd("image", x, 5e-3)))
 				}
 				p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
 				p.Record(x, d, total, step, ring)

@@ -58,34 +58,34 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 	}
 	d, o := dim(op.In[0].Shape), dim(op.Out[0].Shape)
 	switch op.Kind {
-	case gpu.Normalize:
-		ref.Normalize(out[0], in[0], d, op.Mean, op.Std)
-	case gpu.NormalizeGrad:
-		ref.NormalizeGrad(out[0], in[0], d, op.Std)
-	case gpu.Conv3x3:
-		ref.Conv3x3(out[0], in[0], in[1], in[2], d, o.C)
+	case gpu.NormalizeFwd:
+		ref.NormalizeFwd(out[0], in[0], d, op.Mean, op.Std)
+	case gpu.NormalizeBwd:
+		ref.NormalizeBwd(out[0], in[0], d, op.Std)
+	case gpu.Conv3x3Fprop:
+		ref.Conv3x3Fprop(out[0], in[0], in[1], in[2], d, o.C)
 	case gpu.Conv3x3Dgrad:
 		ref.Conv3x3Dgrad(out[0], in[0], in[1], o, d.C)
-	case gpu.ReLU:
-		ref.ReLU(out[0], in[0])
-	case gpu.ReLUGrad:
-		ref.ReLUGrad(out[0], in[0], in[1])
-	case gpu.AvgPool2x2:
-		ref.AvgPool2x2(out[0], in[0], d)
-	case gpu.AvgPool2x2Grad:
-		ref.AvgPool2x2Grad(out[0], in[0], o)
-	case gpu.Gram:
-		ref.Gram(out[0], in[0], d)
-	case gpu.GramGrad:
-		ref.GramGrad(out[0], in[0], in[1], o)
-	case gpu.MSE:
-		ref.MSE(out[0], in[0], in[1], d.N, op.Scale)
-	case gpu.MSEGrad:
-		ref.MSEGrad(out[0], in[0], in[1], d.N, op.Scale)
-	case gpu.TV:
-		ref.TV(out[0], in[0], d, op.Scale)
-	case gpu.TVGrad:
-		ref.TVGrad(out[0], in[0], d, op.Scale)
+	case gpu.ReLUFwd:
+		ref.ReLUFwd(out[0], in[0])
+	case gpu.ReLUBwd:
+		ref.ReLUBwd(out[0], in[0], in[1])
+	case gpu.AvgPool2x2Fwd:
+		ref.AvgPool2x2Fwd(out[0], in[0], d)
+	case gpu.AvgPool2x2Bwd:
+		ref.AvgPool2x2Bwd(out[0], in[0], o)
+	case gpu.GramFwd:
+		ref.GramFwd(out[0], in[0], d)
+	case gpu.GramBwd:
+		ref.GramBwd(out[0], in[0], in[1], o)
+	case gpu.MSEFwd:
+		ref.MSEFwd(out[0], in[0], in[1], d.N, op.Scale)
+	case gpu.MSEBwd:
+		ref.MSEBwd(out[0], in[0], in[1], d.N, op.Scale)
+	case gpu.TVFwd:
+		ref.TVFwd(out[0], in[0], d, op.Scale)
+	case gpu.TVBwd:
+		ref.TVBwd(out[0], in[0], d, op.Scale)
 	case gpu.Add:
 		ref.Add(out[0], in[0], in[1])
 	case gpu.Total:

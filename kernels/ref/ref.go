@@ -17,24 +17,24 @@ type Dim struct{ N, H, W, C int }
 func (d Dim) at(n, h, w, c int) int { return ((n*d.H+h)*d.W+w)*d.C + c }
 func (d Dim) picture() int          { return d.H * d.W * d.C }
 
-// Normalize is y = (x - mean[c]) / std[c].
-func Normalize[T Float](y, x []T, d Dim, mean, std []float32) {
+// NormalizeFwd is y = (x - mean[c]) / std[c].
+func NormalizeFwd[T Float](y, x []T, d Dim, mean, std []float32) {
 	for i := range x {
 		c := i % d.C
 		y[i] = (x[i] - T(mean[c])) / T(std[c])
 	}
 }
 
-// NormalizeGrad is dx = dy / std[c].
-func NormalizeGrad[T Float](dx, dy []T, d Dim, std []float32) {
+// NormalizeBwd is dx = dy / std[c].
+func NormalizeBwd[T Float](dx, dy []T, d Dim, std []float32) {
 	for i := range dy {
 		dx[i] = dy[i] / T(std[i%d.C])
 	}
 }
 
-// Conv3x3 is y[n,p,q,k] = b[k] + sum_{r,s,c} w[k,r,s,c] x[n,p+r-1,q+s-1,c],
+// Conv3x3Fprop is y[n,p,q,k] = b[k] + sum_{r,s,c} w[k,r,s,c] x[n,p+r-1,q+s-1,c],
 // stride 1, x zero outside the picture. x has extent d, y d with C = k.
-func Conv3x3[T Float](y, x, w, b []T, d Dim, k int) {
+func Conv3x3Fprop[T Float](y, x, w, b []T, d Dim, k int) {
 	i := 0
 	for n := range d.N {
 		for p := range d.H {
@@ -94,8 +94,8 @@ func Conv3x3Dgrad[T Float](dx, dy, w []T, d Dim, k int) {
 	}
 }
 
-// ReLU is y = max(x, 0). A NaN stays a NaN.
-func ReLU[T Float](y, x []T) {
+// ReLUFwd is y = max(x, 0). A NaN stays a NaN.
+func ReLUFwd[T Float](y, x []T) {
 	for i, v := range x {
 		if v < 0 {
 			v = 0
@@ -104,8 +104,8 @@ func ReLU[T Float](y, x []T) {
 	}
 }
 
-// ReLUGrad is dx = dy where the output y of ReLU is positive, else 0.
-func ReLUGrad[T Float](dx, dy, y []T) {
+// ReLUBwd is dx = dy where the output y of ReLU is positive, else 0.
+func ReLUBwd[T Float](dx, dy, y []T) {
 	for i := range dy {
 		if y[i] > 0 {
 			dx[i] = dy[i]
@@ -115,8 +115,8 @@ func ReLUGrad[T Float](dx, dy, y []T) {
 	}
 }
 
-// AvgPool2x2 is the mean of 2x2 windows; x has extent d, y half of it, rounded down.
-func AvgPool2x2[T Float](y, x []T, d Dim) {
+// AvgPool2x2Fwd is the mean of 2x2 windows; x has extent d, y half of it, rounded down.
+func AvgPool2x2Fwd[T Float](y, x []T, d Dim) {
 	o := Dim{d.N, d.H / 2, d.W / 2, d.C}
 	for n := range o.N {
 		for p := range o.H {
@@ -130,9 +130,9 @@ func AvgPool2x2[T Float](y, x []T, d Dim) {
 	}
 }
 
-// AvgPool2x2Grad is dx = dy/4 inside the windows and 0 in a dropped last row or
+// AvgPool2x2Bwd is dx = dy/4 inside the windows and 0 in a dropped last row or
 // column; dx has extent d.
-func AvgPool2x2Grad[T Float](dx, dy []T, d Dim) {
+func AvgPool2x2Bwd[T Float](dx, dy []T, d Dim) {
 	o := Dim{d.N, d.H / 2, d.W / 2, d.C}
 	for n := range d.N {
 		for h := range d.H {
@@ -149,8 +149,8 @@ func AvgPool2x2Grad[T Float](dx, dy []T, d Dim) {
 	}
 }
 
-// Gram is g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W).
-func Gram[T Float](g, f []T, d Dim) {
+// GramFwd is g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W).
+func GramFwd[T Float](g, f []T, d Dim) {
 	pix, scale := d.H*d.W, 1/(float64(d.C)*float64(d.H)*float64(d.W))
 	for n := range d.N {
 		fn := f[n*d.picture():]
@@ -166,8 +166,8 @@ func Gram[T Float](g, f []T, d Dim) {
 	}
 }
 
-// GramGrad is df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W).
-func GramGrad[T Float](df, dg, f []T, d Dim) {
+// GramBwd is df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W).
+func GramBwd[T Float](df, dg, f []T, d Dim) {
 	pix, scale := d.H*d.W, 1/(float64(d.C)*float64(d.H)*float64(d.W))
 	for n := range d.N {
 		gn := dg[n*d.C*d.C:]
@@ -184,8 +184,8 @@ func GramGrad[T Float](df, dg, f []T, d Dim) {
 	}
 }
 
-// MSE is l[n] = scale * mean((a[n] - b[n])^2). b holds as many pictures as a, or one.
-func MSE[T Float](l, a, b []T, n int, scale float32) {
+// MSEFwd is l[n] = scale * mean((a[n] - b[n])^2). b holds as many pictures as a, or one.
+func MSEFwd[T Float](l, a, b []T, n int, scale float32) {
 	e := len(a) / n
 	for i := range n {
 		var sum float64
@@ -197,16 +197,16 @@ func MSE[T Float](l, a, b []T, n int, scale float32) {
 	}
 }
 
-// MSEGrad is da[n] = scale * 2 (a[n] - b[n]) / elements of a picture.
-func MSEGrad[T Float](da, a, b []T, n int, scale float32) {
+// MSEBwd is da[n] = scale * 2 (a[n] - b[n]) / elements of a picture.
+func MSEBwd[T Float](da, a, b []T, n int, scale float32) {
 	e := len(a) / n
 	for i := range a {
 		da[i] = T(2 * float64(scale) / float64(e) * (float64(a[i]) - float64(b[i%len(b)])))
 	}
 }
 
-// TV is l[n] = scale * (sum |x[h+1] - x[h]| + sum |x[w+1] - x[w]|) / elements of a picture.
-func TV[T Float](l, x []T, d Dim, scale float32) {
+// TVFwd is l[n] = scale * (sum |x[h+1] - x[h]| + sum |x[w+1] - x[w]|) / elements of a picture.
+func TVFwd[T Float](l, x []T, d Dim, scale float32) {
 	for n := range d.N {
 		var sum float64
 		for h := range d.H {
@@ -226,8 +226,8 @@ func TV[T Float](l, x []T, d Dim, scale float32) {
 	}
 }
 
-// TVGrad is the derivative of TV, with sign(0) = 0.
-func TVGrad[T Float](dx, x []T, d Dim, scale float32) {
+// TVBwd is the derivative of TV, with sign(0) = 0.
+func TVBwd[T Float](dx, x []T, d Dim, scale float32) {
 	k := float64(scale) / float64(d.picture())
 	for n := range d.N {
 		for h := range d.H {

@@ -36,7 +36,7 @@ func TestAdjoints(t *testing.T) {
 		const k = 4
 		w, zero := ints(r, k*9*d.C), make([]float64, k)
 		dy, y, dx := ints(r, n/d.C*k), make([]float64, n/d.C*k), make([]float64, n)
-		Conv3x3(y, x, w, zero, d, k)
+		Conv3x3Fprop(y, x, w, zero, d, k)
 		Conv3x3Dgrad(dx, dy, w, d, k)
 		if a, b := dot(dy, y), dot(dx, x); a != b {
 			t.Errorf("conv3x3 %v: %v != %v", d, a, b)
@@ -44,8 +44,8 @@ func TestAdjoints(t *testing.T) {
 
 		p := d.N * (d.H / 2) * (d.W / 2) * d.C
 		dp, yp, dxp := ints(r, p), make([]float64, p), make([]float64, n)
-		AvgPool2x2(yp, x, d)
-		AvgPool2x2Grad(dxp, dp, d)
+		AvgPool2x2Fwd(yp, x, d)
+		AvgPool2x2Bwd(dxp, dp, d)
 		if a, b := dot(dp, yp), dot(dxp, x); a != b {
 			t.Errorf("avgpool %v: %v != %v", d, a, b)
 		}
@@ -87,25 +87,25 @@ func TestFiniteDifferences(t *testing.T) {
 			return s
 		}
 		g := make([]float64, n)
-		MSEGrad(g, x, target, d.N, 3)
-		check(t, "mse", x, func(x []float64) float64 { MSE(l, x, target, d.N, 3); return sum() }, g)
-		TVGrad(g, x, d, 2)
-		check(t, "tv", x, func(x []float64) float64 { TV(l, x, d, 2); return sum() }, g)
+		MSEBwd(g, x, target, d.N, 3)
+		check(t, "mse", x, func(x []float64) float64 { MSEFwd(l, x, target, d.N, 3); return sum() }, g)
+		TVBwd(g, x, d, 2)
+		check(t, "tv", x, func(x []float64) float64 { TVFwd(l, x, d, 2); return sum() }, g)
 
 		e := d.N * d.C * d.C
 		gt, dg, gram := random(e), make([]float64, e), make([]float64, e)
-		Gram(gram, x, d)
-		MSEGrad(dg, gram, gt, d.N, 5)
-		GramGrad(g, dg, x, d)
-		check(t, "gram", x, func(x []float64) float64 { Gram(gram, x, d); MSE(l, gram, gt, d.N, 5); return sum() }, g)
+		GramFwd(gram, x, d)
+		MSEBwd(dg, gram, gt, d.N, 5)
+		GramBwd(g, dg, x, d)
+		check(t, "gram", x, func(x []float64) float64 { GramFwd(gram, x, d); MSEFwd(l, gram, gt, d.N, 5); return sum() }, g)
 
 		mean, std := []float32{.4, .5, .6}, []float32{.2, .3, .25}
 		if d.C == 3 {
 			y := make([]float64, n)
-			Normalize(y, x, d, mean, std)
-			MSEGrad(g, y, target, d.N, 1)
-			NormalizeGrad(g, g, d, std)
-			check(t, "normalize", x, func(x []float64) float64 { Normalize(y, x, d, mean, std); MSE(l, y, target, d.N, 1); return sum() }, g)
+			NormalizeFwd(y, x, d, mean, std)
+			MSEBwd(g, y, target, d.N, 1)
+			NormalizeBwd(g, g, d, std)
+			check(t, "normalize", x, func(x []float64) float64 { NormalizeFwd(y, x, d, mean, std); MSEFwd(l, y, target, d.N, 1); return sum() }, g)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func TestFiniteDifferences(t *testing.T) {
 // Ties, where the derivative of |x| is taken as 0; and the guards of Adam.
 func TestCorners(t *testing.T) {
 	g := make([]float64, 4)
-	TVGrad(g, []float64{1, 1, 1, 1}, Dim{1, 2, 2, 1}, 1)
+	TVBwd(g, []float64{1, 1, 1, 1}, Dim{1, 2, 2, 1}, 1)
 	for _, v := range g {
 		if v != 0 {
 			t.Errorf("gradient %v on a flat picture", g)
@@ -136,7 +136,7 @@ func TestCorners(t *testing.T) {
 		t.Errorf("clamp before the step gives %v", x[1])
 	}
 	y := make([]float64, 2)
-	ReLU(y, []float64{math.NaN(), -1})
+	ReLUFwd(y, []float64{math.NaN(), -1})
 	if y[0] == y[0] || y[1] != 0 {
 		t.Errorf("relu(NaN, -1) = %v", y)
 	}
