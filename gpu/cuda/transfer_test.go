@@ -131,9 +131,10 @@ func TestTransferSimulated(t *testing.T) {
 // The same run with the portable kernels gives the bits that were recorded.
 func TestTransferBits(t *testing.T) {
 	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
-		d := openSim(t, sim.Config{NoChecks: true}, Options{Precision: p, Kernels: "sm80"})
-		grad, _, image := loop(t, d, 32, 32, 3)
-		bits(t, p).Same(t, "transfer 32x32", "sm80", kerneltest.Hash(kerneltest.Hash(0, grad), image))
+		t.Run(p.String(), func(t *testing.T) {
+			grad, _, image := loop(t, openSim(t, sim.Config{NoChecks: true}, Options{Precision: p, Kernels: "sm80"}), 32, 32, 3)
+			bits(t, p).Same(t, "transfer 32x32", "sm80", kerneltest.Hash(kerneltest.Hash(0, grad), image))
+		})
 	}
 }
 
