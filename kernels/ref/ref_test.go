@@ -105,7 +105,11 @@ func TestFiniteDifferences(t *testing.T) {
 			NormalizeFwd(y, x, d, mean, std)
 			MSEBwd(g, y, target, d.N, 1)
 			NormalizeBwd(g, g, d, std)
-			check(t, "normalize", x, func(x []float64) float64 { NormalizeFwd(y, x, d, mean, std); MSEFwd(l, y, target, d.N, 1); return sum() }, g)
+			check(t, "normalize", x, func(x []float64) float64 {
+				NormalizeFwd(y, x, d, mean, std)
+				MSEFwd(l, y, target, d.N, 1)
+				return sum()
+			}, g)
 		}
 	}
 }

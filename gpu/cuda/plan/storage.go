@@ -1,13 +1,10 @@
-//go:build cuda
-
-package cuda
+package plan
 
 import (
 	"encoding/binary"
 	"math"
 
 	"github.com/stylize-gpu/stylize/gpu/half"
-	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
 
 // storage and element are the types as entries of kernels name them.
@@ -22,25 +19,13 @@ func (p Precision) size() int {
 	return 4
 }
 
-// mapType is a stored element in tensor maps; TF32's hold fp32 that was rounded.
-func (p Precision) mapType() ptx.Type {
-	switch p {
-	case FP16:
-		return ptx.F16
-	case BF16:
-		return ptx.BF16
-	case TF32, FP32:
-	}
-	return ptx.F32
-}
-
-// scales reports whether gradients need a loss scale: fp16 alone has too small
+// Scales reports whether gradients need a loss scale: fp16 alone has too small
 // an exponent.
-func (p Precision) scales() bool { return p == FP16 }
+func (p Precision) Scales() bool { return p == FP16 }
 
-// firstScale is the loss scale before the first iteration has been looked at.
-func (p Precision) firstScale() float32 {
-	if p.scales() {
+// FirstScale is the loss scale before the first iteration has been looked at.
+func (p Precision) FirstScale() float32 {
+	if p.Scales() {
 		return 1 << 10
 	}
 	return 1
@@ -61,8 +46,8 @@ func (p Precision) encode(out []byte, v float32) {
 	}
 }
 
-// pack stores values, each times by, as the device keeps a feature map.
-func (p Precision) pack(v []float32, by float32) []byte {
+// Pack stores values, each times by, as the device keeps a feature map.
+func (p Precision) Pack(v []float32, by float32) []byte {
 	out := make([]byte, len(v)*p.size())
 	for i, x := range v {
 		if p.size() == 2 {
@@ -74,8 +59,8 @@ func (p Precision) pack(v []float32, by float32) []byte {
 	return out
 }
 
-// unpack reads them back.
-func (p Precision) unpack(dst []float32, b []byte, by float32) {
+// Unpack reads them back.
+func (p Precision) Unpack(dst []float32, b []byte, by float32) {
 	for i := range dst {
 		switch p {
 		case FP16:
