@@ -274,7 +274,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 		out = make([]byte, len(c.Out))
 		return o.d.staging.download(out, ptrs[0])
 	})
-	return out, report(err)
+	return out, o.d.report(err)
 }
 
 // The conformance cases give through gorgonia.org/cu and the simulated driver

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -21,12 +20,12 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
-// simulate puts the simulated driver under gorgonia.org/cu, and a context on
-// this thread.
-func simulate(t *testing.T, configs ...sim.Config) (cu.Device, cu.CUContext) {
+// simulate puts a simulated driver under gorgonia.org/cu on this thread, and a
+// context.
+func simulate(t *testing.T, configs ...sim.Config) (cu.Device, *simulated.Driver) {
 	t.Helper()
-	runtime.LockOSThread()
-	driver.Simulate(simulated.New(configs...))
+	drv := simulated.New(configs...)
+	restore := driver.Simulate(drv)
 	dev, err := cu.GetDevice(0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +38,9 @@ func simulate(t *testing.T, configs ...sim.Config) (cu.Device, cu.CUContext) {
 		if err := ctx.Destroy(); err != nil {
 			t.Error(err)
 		}
-		runtime.UnlockOSThread()
+		restore()
 	})
-	return dev, ctx
+	return dev, drv
 }
 
 func load(t *testing.T, file string) cu.Module {
@@ -117,7 +116,7 @@ func TestGorgoniaLaunches(t *testing.T) {
 
 // Errors reach the caller as CUDA's, and stay with the context.
 func TestGorgoniaErrors(t *testing.T) {
-	simulate(t, sim.Config{Memory: 1 << 20})
+	_, drv := simulate(t, sim.Config{Memory: 1 << 20})
 	want := func(err, code error) {
 		t.Helper()
 		if err != code { //nolint:errorlint // cu's results are plain constants
@@ -151,15 +150,14 @@ func TestGorgoniaErrors(t *testing.T) {
 	_, err = cu.MemAlloc(16)
 	want(err, cu.IllegalAddress)
 	var r *sim.Report
-	if !errors.As(driver.Simulated().Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
-		t.Errorf("report %v", driver.Simulated().Report())
+	if !errors.As(drv.Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
+		t.Errorf("report %v", drv.Report())
 	}
 }
 
-// Without a driver Native says so; with one the calls reach it.
+// Without a driver Init says so; with one the calls reach it.
 func TestNative(t *testing.T) {
-	defer driver.Simulate(simulated.New())
-	err := driver.Native()
+	err := driver.Init()
 	if err != nil {
 		if _, e := cu.NumDevices(); e == nil {
 			t.Errorf("%v, and yet devices are found", err)
@@ -179,10 +177,10 @@ func TestNative(t *testing.T) {
 // and one that does not exist.
 func TestStartsAnywhere(t *testing.T) {
 	if os.Getenv("STYLIZE_LIBCUDA") != "" { // the child
-		err := driver.Native()
+		err := driver.Init()
 		n, cuErr := cu.NumDevices()
 		fmt.Printf("native: %v; devices: %d, %v\n", err, n, cuErr)
-		driver.Simulate(simulated.New())
+		defer driver.Simulate(simulated.New())()
 		n, cuErr = cu.NumDevices()
 		fmt.Printf("simulated devices: %d, %v\n", n, cuErr)
 		return

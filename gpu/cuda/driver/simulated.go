@@ -24,18 +24,15 @@ import (
 // small numbers in the clothes of pointers. Below the helpers stands one
 // function for every SIMULATED line of symbols.h.
 
-// call answers a driver call. A panic must not cross into C.
+// call answers a driver call with the thread's driver. A panic must not cross
+// into C.
 func call(f func(d *simulated.Driver) simulated.Result) (r C.int) {
-	d := Simulated()
-	if d == nil {
-		return C.int(simulated.NotInitialized)
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			r = C.int(simulated.InvalidValue)
 		}
 	}()
-	return C.int(f(d))
+	return C.int(f(current()))
 }
 
 func thread() simulated.Thread { return simulated.Thread(syscall.Gettid()) }
