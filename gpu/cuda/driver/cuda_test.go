@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -152,6 +153,88 @@ func TestGorgoniaErrors(t *testing.T) {
 	var r *sim.Report
 	if !errors.As(drv.Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
 		t.Errorf("report %v", drv.Report())
+	}
+}
+
+// Threads have the drivers that they chose, and none has another's: two simulated
+// ones with different devices, one inside the other on a thread, and NVIDIA's where
+// none was chosen.
+func TestThreads(t *testing.T) {
+	native, nativeErr := cu.NumDevices() // as many as there are here
+	names := func(want ...string) {
+		t.Helper()
+		n, err := cu.NumDevices()
+		if err != nil || n != len(want) {
+			t.Errorf("%d devices, want %d, %v", n, len(want), err)
+		}
+		for i := range n {
+			dev, err := cu.GetDevice(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name, err := dev.Name(); err != nil || name != want[i] {
+				t.Errorf("device %d is %q, want %q, %v", i, name, want[i], err)
+			}
+		}
+	}
+	ampere, both := simulated.New(sim.Config{Arch: "sm_80"}), simulated.New(sim.Config{}, sim.Config{Arch: "sm_80"})
+	const rounds = 50
+	var threads sync.WaitGroup
+	turn := make(chan struct{}) // each call is in the midst of others'
+	for _, d := range []*simulated.Driver{ampere, both, nil} {
+		threads.Go(func() {
+			for range rounds {
+				turn <- struct{}{}
+				switch d {
+				case ampere:
+					restore := driver.Simulate(ampere)
+					names("Simulated sm_80")
+					inner := driver.Simulate(both)
+					names("Simulated sm_90a", "Simulated sm_80")
+					inner()
+					names("Simulated sm_80")
+					restore()
+				case both:
+					restore := driver.Simulate(both)
+					names("Simulated sm_90a", "Simulated sm_80")
+					restore()
+				}
+				if n, err := cu.NumDevices(); n != native || err != nativeErr { //nolint:errorlint // cu's results are plain constants
+					t.Errorf("%d devices, %v on a thread without a simulator, want %d, %v", n, err, native, nativeErr)
+				}
+			}
+		})
+	}
+	for range 3 * rounds {
+		<-turn
+	}
+	threads.Wait()
+}
+
+// Memory has its name in the reports of the driver that it is of; NVIDIA's takes
+// one, and has no use for it.
+func TestName(t *testing.T) {
+	if err := driver.Name(1, "of nobody"); err != nil {
+		t.Error(err)
+	}
+	_, drv := simulate(t)
+	p := alloc(t, 4)
+	if err := driver.Name(uint64(p), "four bytes"); err != nil {
+		t.Fatal(err)
+	}
+	if err := driver.Name(uint64(p)+1<<30, "nowhere"); !errors.Is(err, simulated.InvalidValue) {
+		t.Errorf("a name for what was not allocated: %v", err)
+	}
+	fn, err := load(t, "elementwise.sm80.ptx").Function("saxpy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, n := uint64(0), uint64(1) // of what nobody wrote
+	if err := fn.Launch(1, 1, 1, 256, 1, 1, 0, cu.NoStream, []unsafe.Pointer{unsafe.Pointer(&p), unsafe.Pointer(&p), unsafe.Pointer(&a), unsafe.Pointer(&n)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cu.Synchronize(); err != cu.LaunchFailed || !strings.Contains(drv.Report().Error(), "four bytes") { //nolint:errorlint // cu's results are plain constants
+		t.Errorf("%v, report %v", err, drv.Report())
 	}
 }
 
