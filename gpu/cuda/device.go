@@ -73,7 +73,15 @@ func Count() (int, error) {
 
 // Open opens a device: a GPU, or with opt.Simulate a simulated one. Any number of
 // both may be open at a time, each with its own driver.
-func Open(opt Options) (*Device, error) {
+func Open(opt Options) (gpu.Device, error) {
+	d, err := open(opt)
+	if err != nil {
+		return nil, err // d would be a nil pointer in an interface that is not nil
+	}
+	return d, nil
+}
+
+func open(opt Options) (*Device, error) {
 	if opt.Simulate == nil {
 		if err := driver.Init(); err != nil {
 			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
@@ -94,7 +102,7 @@ func Open(opt Options) (*Device, error) {
 			}
 		}
 	})
-	if err := d.do(d.open); err != nil {
+	if err := d.do(d.start); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -116,7 +124,8 @@ func (d *Device) do(f func() error) error {
 	}
 }
 
-func (d *Device) open() error {
+// start makes the context and what every program needs, on the device's thread.
+func (d *Device) start() error {
 	n, err := cu.NumDevices()
 	if err != nil || n == 0 {
 		return fmt.Errorf("%w: the driver finds no CUDA device", gpu.ErrNoDevice)

@@ -48,7 +48,7 @@ func openGPU(tb testing.TB, o Options) *Device {
 			tb.Skipf("%s is no Hopper GPU", d.info.Name)
 		}
 	}
-	d, err := Open(o)
+	d, err := open(o)
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
 			tb.Fatalf("REQUIRE_GPU is 1: %v", err)
@@ -140,7 +140,7 @@ func outputs(t *testing.T, d *Device) map[string][]uint32 {
 // same bits.
 func TestSameBitsAsSimulator(t *testing.T) {
 	got := outputs(t, onGPU(t, FP32))
-	d, err := Open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
+	d, err := open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
