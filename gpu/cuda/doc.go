@@ -11,5 +11,5 @@
 // The device needs the build tag cuda and the CUDA 12 headers (the Makefile
 // takes care of both); without the tag Open says so.
 //
-// Imports gpu, kernels, gpu/cuda/driver, gorgonia.org/cu.
+// Imports gpu, kernels, gpu/tensormap, gpu/cuda/driver, gorgonia.org/cu.
 package cuda

@@ -244,7 +244,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 			params = append(params, binary.LittleEndian.AppendUint64(nil, uint64(p)))
 		}
 		for _, m := range c.Maps {
-			base := sim.Ptr(ptrs[m.Input+1])
+			base := uint64(ptrs[m.Input+1])
 			if m.Tiled != nil {
 				t := *m.Tiled
 				t.Base = base

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
-	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -256,8 +256,8 @@ func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
 	if len(t.dims) == 0 {
 		return make([]byte, kernels.Map.Bytes()), nil
 	}
-	m := sim.TiledMap{Type: r.l.precision.mapType(), Base: sim.Ptr(base), Dims: t.dims, Box: t.box, Swizzle: sim.Swizzle128}
-	m.Strides = sim.DenseStrides(m.Type, t.dims)
+	m := tensormap.Tiled{Type: r.l.precision.mapType(), Base: base, Dims: t.dims, Box: t.box, Swizzle: tensormap.Swizzle128}
+	m.Strides = tensormap.DenseStrides(m.Type, t.dims)
 	return encodeMap(&m, nil)
 }
 

@@ -16,5 +16,5 @@
 // It needs cgo on Linux, amd64 or arm64, and no CUDA headers. STYLIZE_LIBCUDA
 // names another library than libcuda.so.1.
 //
-// Imports gpu/sim, gpu/cuda/driver/simulated.
+// Imports gpu/sim, gpu/tensormap, gpu/cuda/driver/simulated.
 package driver
