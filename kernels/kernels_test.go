@@ -9,6 +9,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -214,14 +215,14 @@ func TestBanks(t *testing.T) {
 // tensor is a map of dense elements in boxes of 128-byte rows.
 func tensor(t *testing.T, size uint32, name string, base sim.Ptr, dims []uint64, box []uint32) []byte {
 	t.Helper()
-	m := sim.TiledMap{Type: ptx.F16, Base: base, Dims: dims, Box: box, Swizzle: sim.Swizzle128}
+	m := tensormap.Tiled{Type: ptx.F16, Base: uint64(base), Dims: dims, Box: box, Swizzle: tensormap.Swizzle128}
 	switch {
 	case size == 4:
 		m.Type = ptx.F32
 	case strings.Contains(name, "bf16"):
 		m.Type = ptx.BF16
 	}
-	m.Strides = sim.DenseStrides(m.Type, dims)
+	m.Strides = tensormap.DenseStrides(m.Type, dims)
 	b, err := sim.EncodeTiled(m)
 	if err != nil {
 		t.Fatal(err)

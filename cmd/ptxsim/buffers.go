@@ -16,6 +16,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/half"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
@@ -260,7 +261,7 @@ func (bs *buffers) tensorMap(spec string) (m sim.TensorMap, err error) {
 	if b == nil {
 		return m, fmt.Errorf("no buffer %s; there are %s", f[1], strings.Join(slices.Sorted(maps.Keys(bs.byName)), ", "))
 	}
-	t := sim.TiledMap{Type: ptx.TypeNamed(f[2]), Base: b.ptr}
+	t := tensormap.Tiled{Type: ptx.TypeNamed(f[2]), Base: uint64(b.ptr)}
 	for _, s := range strings.Split(f[3], "x") {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
@@ -268,7 +269,7 @@ func (bs *buffers) tensorMap(spec string) (m sim.TensorMap, err error) {
 		}
 		t.Dims = append(t.Dims, n)
 	}
-	t.Strides = sim.DenseStrides(t.Type, t.Dims)
+	t.Strides = tensormap.DenseStrides(t.Type, t.Dims)
 	for _, s := range strings.Split(f[4], "x") {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
@@ -277,7 +278,7 @@ func (bs *buffers) tensorMap(spec string) (m sim.TensorMap, err error) {
 		t.Box = append(t.Box, uint32(n))
 	}
 	if len(f) == 6 {
-		s, ok := map[string]sim.Swizzle{"0": sim.SwizzleNone, "32": sim.Swizzle32, "64": sim.Swizzle64, "128": sim.Swizzle128}[f[5]]
+		s, ok := map[string]tensormap.Swizzle{"0": tensormap.SwizzleNone, "32": tensormap.Swizzle32, "64": tensormap.Swizzle64, "128": tensormap.Swizzle128}[f[5]]
 		if !ok {
 			return m, fmt.Errorf("swizzle %q: want 0, 32, 64 or 128", f[5])
 		}

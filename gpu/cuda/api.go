@@ -17,15 +17,11 @@ import "C"
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"unsafe"
 
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
-	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
 // The calls of the driver that gorgonia.org/cu does not wrap: modules with the
@@ -48,15 +44,6 @@ func result(call string, r C.CUresult) error {
 		err.Text = C.GoString(text)
 	}
 	return err
-}
-
-// name is how the simulated device's reports call an allocation.
-func name(p cu.DevicePtr, name string) error {
-	sd := driver.Simulated()
-	if sd == nil {
-		return nil
-	}
-	return result("name "+name, C.CUresult(sd.Name(simulated.Thread(syscall.Gettid()), sim.Ptr(p), name)))
 }
 
 // Error is what a call of the driver answered.

@@ -30,7 +30,7 @@ func openSim(t *testing.T, cfg sim.Config, o Options) *Device {
 // opened opens a device until the test ends.
 func opened(t *testing.T, o Options) *Device {
 	t.Helper()
-	d, err := Open(o)
+	d, err := open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,23 +64,35 @@ type uploaded struct {
 
 // Count returns how many GPUs there are; 0 without a driver.
 func Count() (int, error) {
-	if errors.Is(driver.Native(), driver.ErrNoDriver) {
+	if errors.Is(driver.Init(), driver.ErrNoDriver) {
 		return 0, nil
 	}
 	n, err := cu.NumDevices()
 	return n, wrap("count devices", err)
 }
 
-// Open opens a device. With opt.Simulate it is the simulated one.
-func Open(opt Options) (*Device, error) {
-	if opt.Simulate != nil {
-		driver.Simulate(opt.Simulate)
-	} else if err := driver.Native(); err != nil {
-		return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
+// Open opens a device: a GPU, or with opt.Simulate a simulated one. Any number of
+// both may be open at a time, each with its own driver.
+func Open(opt Options) (gpu.Device, error) {
+	d, err := open(opt)
+	if err != nil {
+		return nil, err // d would be a nil pointer in an interface that is not nil
+	}
+	return d, nil
+}
+
+func open(opt Options) (*Device, error) {
+	if opt.Simulate == nil {
+		if err := driver.Init(); err != nil {
+			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
+		}
 	}
 	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
 	d.done.Go(func() {
 		runtime.LockOSThread() // the context is current to this thread alone
+		if opt.Simulate != nil {
+			defer driver.Simulate(opt.Simulate)()
+		}
 		for {
 			select {
 			case f := <-d.work:
@@ -90,7 +102,7 @@ func Open(opt Options) (*Device, error) {
 			}
 		}
 	})
-	if err := d.do(d.open); err != nil {
+	if err := d.do(d.start); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -112,7 +124,8 @@ func (d *Device) do(f func() error) error {
 	}
 }
 
-func (d *Device) open() error {
+// start makes the context and what every program needs, on the device's thread.
+func (d *Device) start() error {
 	n, err := cu.NumDevices()
 	if err != nil || n == 0 {
 		return fmt.Errorf("%w: the driver finds no CUDA device", gpu.ErrNoDevice)
@@ -159,7 +172,7 @@ func (d *Device) open() error {
 	}
 	kind := "cuda"
 	detail := fmt.Sprintf("sm_%d, driver %d.%d, %v", d.cc, cu.Version()/1000, cu.Version()%1000/10, d.opt.Precision)
-	if driver.Simulated() != nil {
+	if d.opt.Simulate != nil {
 		kind, detail = "sim", fmt.Sprintf("sm_%d, %v, every check on", d.cc, d.opt.Precision)
 	}
 	d.info = gpu.Info{Kind: kind, Name: name, Detail: detail, Memory: total, Free: free}
@@ -327,7 +340,7 @@ func (d *Device) Rate(ctx context.Context) (float64, error) {
 	w := p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, zero[:64*9*64])
 	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, zero[64*9*64:])
 	n := 512
-	if driver.Simulated() != nil {
+	if d.opt.Simulate != nil {
 		n = 16
 	}
 	x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: 1, H: n, W: n, C: 64})
@@ -351,9 +364,9 @@ func (d *Device) Rate(ctx context.Context) (float64, error) {
 	return runs * float64(p.FLOPs()) / time.Since(start).Seconds(), nil
 }
 
-// report adds what the simulator found to an error.
-func report(err error) error {
-	if s := driver.Simulated(); err != nil && s != nil && s.Report() != nil {
+// report adds what the device's simulator found to an error.
+func (d *Device) report(err error) error {
+	if s := d.opt.Simulate; err != nil && s != nil && s.Report() != nil {
 		return fmt.Errorf("%w\n%w", err, s.Report())
 	}
 	return err

@@ -3,8 +3,12 @@
 package cuda
 
 import (
+	"context"
 	"errors"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -88,7 +92,7 @@ func TestTwoDevices(t *testing.T) {
 	drv := simulated.New(sim.Config{}, sim.Config{Arch: "sm_80"})
 	var wg sync.WaitGroup
 	for i := range 2 {
-		d, err := Open(Options{Simulate: drv, Ordinal: i, Precision: FP32})
+		d, err := open(Options{Simulate: drv, Ordinal: i, Precision: FP32})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,22 +100,18 @@ func TestTwoDevices(t *testing.T) {
 		wg.Go(func() {
 			for n := 1; n < 2000; n *= 3 {
 				p, x, y := doubled(n)
-				r, err := d.Compile(p)
-				if err != nil {
-					t.Error(err)
-					return
-				}
 				v := make([]float32, n)
 				for k := range v {
 					v[k] = float32(k + i)
 				}
-				if err := errors.Join(r.Write(x, v), func() error { _, err := r.Run(t.Context(), 1); return err }(), r.Read(y, v), r.Close()); err != nil {
+				got, err := pass(t.Context(), d, p, x, y, v)
+				if err != nil {
 					t.Error(err)
 					return
 				}
-				for k := range v {
-					if v[k] != float32(2*(k+i)) {
-						t.Errorf("device %d: value %d is %g, want %d", i, k, v[k], 2*(k+i))
+				for k := range got {
+					if got[k] != float32(2*(k+i)) {
+						t.Errorf("device %d: value %d is %g, want %d", i, k, got[k], 2*(k+i))
 						return
 					}
 				}
@@ -140,7 +140,7 @@ func TestRefusedPTX(t *testing.T) {
 // done, all else is an error and no panic, and so is use after Close.
 func TestLostDevice(t *testing.T) {
 	drv := simulated.New(sim.Config{})
-	d, err := Open(Options{Simulate: drv, Check: true, Precision: FP32})
+	d, err := open(Options{Simulate: drv, Check: true, Precision: FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestDelayed(t *testing.T) {
 		if delay {
 			drv.Delay()
 		}
-		d, err := Open(Options{Simulate: drv, Precision: FP16})
+		d, err := open(Options{Simulate: drv, Precision: FP16})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,5 +290,169 @@ func TestDelayed(t *testing.T) {
 	_, g, im := run(false)
 	if !slices.Equal(g, gradient) || !slices.Equal(im, image) {
 		t.Errorf("gradient differs by %.3g, picture by %.3g", relL2(gradient, g), relL2(image, im))
+	}
+}
+
+// pass sends v through a program on a device, and returns what it gives.
+func pass(ctx context.Context, d gpu.Device, p *gpu.Program, x, y *gpu.Buffer, v []float32) (_ []float32, err error) {
+	r, err := d.Compile(p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := r.Write(x, v); err != nil {
+		return nil, err
+	}
+	if _, err := r.Run(ctx, 1); err != nil {
+		return nil, err
+	}
+	out := make([]float32, y.Shape.Elems())
+	return out, r.Read(y, out)
+}
+
+// convolved is a program with a convolution, which Hopper does with kernels of its
+// own, and values for it.
+func convolved() (p *gpu.Program, x, y *gpu.Buffer, v []float32) {
+	p = &gpu.Program{}
+	weights := make([]float32, 64*9*64+64)
+	for i := range weights {
+		weights[i] = float32(i*7919%31-15) / 64
+	}
+	w := p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, weights[64:])
+	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, weights[:64])
+	x = p.NewBuffer("x", gpu.Input, gpu.Shape{N: 1, H: 16, W: 16, C: 64})
+	y = p.Output(p.ReLUFwd("relu", p.Conv3x3Fprop("conv", x, w, b)))
+	v = make([]float32, x.Shape.Elems())
+	for i := range v {
+		v[i] = float32(i%29-14) / 16
+	}
+	return p, x, y, v
+}
+
+// Two simulated drivers, one with an Ampere and one with a Hopper device, are open
+// at a time and in turn give what each gives alone. What one's kernel does wrong
+// is nothing to the other.
+func TestTwoDrivers(t *testing.T) {
+	configs := map[string]sim.Config{"sm_80": {Arch: "sm_80", Memory: 256 << 20}, "sm_90": {}}
+	p, x, y, v := convolved()
+	alone := map[string][]float32{}
+	for arch, cfg := range configs {
+		d, err := open(Options{Simulate: simulated.New(cfg)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alone[arch], err = pass(t.Context(), d, p, x, y, v); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	devices := map[string]*Device{}
+	for arch, cfg := range configs {
+		devices[arch] = onSim(t, FP16, cfg)
+	}
+	for range 2 {
+		for arch, d := range devices {
+			if info := d.Info(); !strings.Contains(info.Detail, arch) || d.target.hopper != (arch == "sm_90") || (info.Memory == 256<<20) != (arch == "sm_80") {
+				t.Errorf("%s: %+v", arch, info)
+			}
+			got, err := pass(t.Context(), d, p, x, y, v)
+			if err != nil || !slices.Equal(got, alone[arch]) {
+				t.Errorf("%s beside the other: %v; results differ by %.3g from those alone", arch, err, relL2(got, alone[arch]))
+			}
+		}
+	}
+	bad, good := devices["sm_80"], devices["sm_90"]
+	run, err := bad.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run.(*runner)
+	if err := bad.do(func() error { return cu.MemFree(r.span(r.l.span[x])) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Run(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "conv3x3") {
+		t.Errorf("a kernel whose input is gone: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := good.report(errors.New("mine")); err.Error() != "mine" {
+		t.Errorf("an error with another device's report: %v", err)
+	}
+	if got, err := pass(t.Context(), good, p, x, y, v); err != nil || !slices.Equal(got, alone["sm_90"]) {
+		t.Errorf("after the other was lost: %v", err)
+	}
+}
+
+// A GPU and simulated devices work side by side, in any order of opening and
+// closing. The GPU is that of testdata/libcuda.c, which computes nothing: this
+// test starts itself beside that library.
+func TestGPUBesideSimulators(t *testing.T) {
+	const lib = "idle_libcuda.so"
+	if filepath.Base(os.Getenv("STYLIZE_LIBCUDA")) != lib {
+		gcc, err := exec.LookPath("gcc")
+		if err != nil {
+			t.Fatalf("the package was built with a C compiler, and now there is none: %v", err)
+		}
+		so := filepath.Join(t.TempDir(), lib)
+		if out, err := exec.Command(gcc, "-shared", "-fPIC", "-o", so, "testdata/libcuda.c").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestGPUBesideSimulators$", "-test.v")
+		cmd.Env = append(os.Environ(), "STYLIZE_LIBCUDA="+so)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestGPUBesideSimulators") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	simulate := func(arch string) *Device { return onSim(t, FP32, sim.Config{Arch: arch}) }
+	ampere := simulate("sm_80")
+	idle, err := open(Options{Precision: FP32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := idle.Info(); info.Kind != "cuda" || info.Name != "Idle GPU" {
+		t.Errorf("the GPU is %+v", info)
+	}
+	hopper := simulate("sm_90a")
+	p, x, y := doubled(100)
+	check := func(d *Device, factor float32) {
+		t.Helper()
+		if n, err := Count(); n != 1 || err != nil {
+			t.Errorf("%d GPUs, %v", n, err)
+		}
+		v := make([]float32, 100)
+		for i := range v {
+			v[i] = float32(i)
+		}
+		got, err := pass(t.Context(), d, p, x, y, v)
+		if err != nil {
+			t.Fatalf("%s: %v", d.Info().Name, err)
+		}
+		for i := range v {
+			if got[i] != factor*v[i] {
+				t.Fatalf("%s: value %d is %g, want %g", d.Info().Name, i, got[i], factor*v[i])
+			}
+		}
+	}
+	for range 2 {
+		check(ampere, 2)
+		check(idle, 0)
+		check(hopper, 2)
+	}
+	if err := idle.Close(); err != nil {
+		t.Error(err)
+	}
+	check(hopper, 2)
+	if idle, err = open(Options{Precision: FP32}); err != nil {
+		t.Fatal(err)
+	}
+	check(idle, 0)
+	check(ampere, 2)
+	if err := idle.Close(); err != nil {
+		t.Error(err)
 	}
 }

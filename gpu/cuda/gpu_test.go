@@ -48,7 +48,7 @@ func openGPU(tb testing.TB, o Options) *Device {
 			tb.Skipf("%s is no Hopper GPU", d.info.Name)
 		}
 	}
-	d, err := Open(o)
+	d, err := open(o)
 	if err != nil {
 		if os.Getenv("REQUIRE_GPU") == "1" {
 			tb.Fatalf("REQUIRE_GPU is 1: %v", err)
@@ -140,7 +140,7 @@ func outputs(t *testing.T, d *Device) map[string][]uint32 {
 // same bits.
 func TestSameBitsAsSimulator(t *testing.T) {
 	got := outputs(t, onGPU(t, FP32))
-	d, err := Open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
+	d, err := open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 			params = append(params, binary.LittleEndian.AppendUint64(nil, uint64(p)))
 		}
 		for _, m := range c.Maps {
-			base := sim.Ptr(ptrs[m.Input+1])
+			base := uint64(ptrs[m.Input+1])
 			if m.Tiled != nil {
 				t := *m.Tiled
 				t.Base = base
@@ -274,7 +274,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 		out = make([]byte, len(c.Out))
 		return o.d.staging.download(out, ptrs[0])
 	})
-	return out, report(err)
+	return out, o.d.report(err)
 }
 
 // The conformance cases give through gorgonia.org/cu and the simulated driver

@@ -13,7 +13,6 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -29,7 +28,7 @@ func Measure(ctx context.Context, dev gpu.Device, run gpu.Runner, opt MeasureOpt
 	}
 	m := &measurer{r: r, opt: opt, out: &Measured{Device: d.info, Precision: d.opt.Precision.String()}}
 	if err := d.do(func() error { return m.measure(ctx) }); err != nil {
-		return nil, report(err)
+		return nil, d.report(err)
 	}
 	return m.out, nil
 }
@@ -44,7 +43,7 @@ type measurer struct {
 }
 
 func (m *measurer) measure(ctx context.Context) (err error) {
-	if driver.Simulated() == nil && !m.opt.Plan {
+	if m.r.d.opt.Simulate == nil && !m.opt.Plan {
 		if m.watch, err = newStopwatch(m.r.d.stream); err != nil {
 			return err
 		}
@@ -154,7 +153,7 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 	if err := wrap("run "+la.spec.Entry, m.r.d.stream.Synchronize()); err != nil {
 		return err
 	}
-	if sd := driver.Simulated(); sd != nil {
+	if sd := m.r.d.opt.Simulate; sd != nil {
 		x.Profile = sd.Profile()
 	}
 	if product {
@@ -166,7 +165,7 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 			return fmt.Errorf("%s gives other bits than %s for %s, so nothing is timed", la.spec.Entry, s.launches[j].spec.Entry, s.name())
 		}
 	}
-	if driver.Simulated() == nil {
+	if m.r.d.opt.Simulate == nil {
 		if err := m.times(&x, i, j, again); err != nil {
 			return err
 		}

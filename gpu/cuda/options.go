@@ -22,7 +22,7 @@ func ParseDevice(name string) (kind string, ordinal int, ok bool) {
 type Options struct {
 	Ordinal   int               // which of several devices
 	Precision Precision         // FP16 when zero
-	Simulate  *simulated.Driver // if not nil: compute on it instead of a GPU
+	Simulate  *simulated.Driver // the device's driver; nil is NVIDIA's, of GPUs
 	Kernels   string            // "sm80", "sm90a", or "" for the newest that the device and its driver run
 	Choices   *Choices          // if not nil: time the kernels of each layer that it does not know, and add to it
 	Unfused   bool              // one kernel for each operation: what fusions are checked against

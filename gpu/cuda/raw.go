@@ -25,7 +25,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
-	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // Launches with parameters of any size, in clusters and overlapping, and tensor
@@ -119,7 +119,7 @@ func fill(nan bool) C.CUtensorMapFloatOOBfill {
 }
 
 // encodeMap makes a tensor map with the driver in use.
-func encodeMap(tiled *sim.TiledMap, im2col *sim.Im2colMap) ([]byte, error) {
+func encodeMap(tiled *tensormap.Tiled, im2col *tensormap.Im2col) ([]byte, error) {
 	m := (*C.CUtensorMap)(C.aligned_alloc(64, C.sizeof_CUtensorMap))
 	defer C.free(unsafe.Pointer(m))
 	var r C.CUresult
@@ -148,4 +148,4 @@ func encodeMap(tiled *sim.TiledMap, im2col *sim.Im2colMap) ([]byte, error) {
 }
 
 // pointer makes a device address look like the pointer that cuda.h wants.
-func pointer(p sim.Ptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
+func pointer(p uint64) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }

@@ -16,7 +16,8 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -50,7 +51,7 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 	}
 	r := &runner{d: d, l: l}
 	if err := d.do(func() error { return r.build(p) }); err != nil {
-		return nil, errors.Join(report(err), r.Close())
+		return nil, errors.Join(d.report(err), r.Close())
 	}
 	return r, nil
 }
@@ -127,7 +128,7 @@ func (r *runner) allocate() error {
 			return r.d.short(l.plan, wrap("allocate", err))
 		}
 		r.allocs = append(r.allocs, p)
-		if err := name(p, s.Name); err != nil {
+		if err := driver.Name(uint64(p), s.Name); err != nil {
 			return err
 		}
 	}
@@ -176,7 +177,7 @@ func (d *Device) keep(ws []*weight) error {
 			return d.short(&gpu.Plan{Weights: w.bytes}, wrap("allocate weights", err))
 		}
 		d.weights[w.key] = &uploaded{ptr: p, bytes: w.bytes}
-		if err := name(p, w.name); err != nil {
+		if err := driver.Name(uint64(p), w.name); err != nil {
 			return err
 		}
 		if err := d.staging.upload(p, packed[i]); err != nil {
@@ -255,8 +256,8 @@ func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
 	if len(t.dims) == 0 {
 		return make([]byte, kernels.Map.Bytes()), nil
 	}
-	m := sim.TiledMap{Type: r.l.precision.mapType(), Base: sim.Ptr(base), Dims: t.dims, Box: t.box, Swizzle: sim.Swizzle128}
-	m.Strides = sim.DenseStrides(m.Type, t.dims)
+	m := tensormap.Tiled{Type: r.l.precision.mapType(), Base: base, Dims: t.dims, Box: t.box, Swizzle: tensormap.Swizzle128}
+	m.Strides = tensormap.DenseStrides(m.Type, t.dims)
 	return encodeMap(&m, nil)
 }
 
@@ -368,9 +369,9 @@ func (r *runner) Run(ctx context.Context, n int) (done int, err error) {
 	})
 	if e := r.d.do(func() error { return wrap("run", r.d.stream.Synchronize()) }); e != nil {
 		r.d.lost = true // what was launched cannot be trusted
-		return 0, report(e)
+		return 0, r.d.report(e)
 	}
-	return done, report(err)
+	return done, r.d.report(err)
 }
 
 // Plan is what Compile took.

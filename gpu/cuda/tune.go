@@ -7,15 +7,13 @@ import (
 	"slices"
 
 	"gorgonia.org/cu"
-
-	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
 )
 
 // rounds are how often each candidate is timed, in turn with the others, after
 // one that warms up; and launches how often it runs each time. The simulated
 // device's times mean nothing.
-func rounds() (rounds, launches int) {
-	if driver.Simulated() != nil {
+func (d *Device) rounds() (rounds, launches int) {
+	if d.opt.Simulate != nil {
 		return 1, 1
 	}
 	return 5, 4
@@ -30,7 +28,7 @@ func (r *runner) tune() error {
 		return err
 	}
 	defer watch.close()
-	rounds, launches := rounds()
+	rounds, launches := r.d.rounds()
 	for i, s := range r.l.steps {
 		v := s.variants
 		if v == nil || len(v.entries) < 2 {

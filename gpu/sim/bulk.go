@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // bulk: the asynchronous copies of sm_90: cp.async.bulk, its tensor form (TMA),
@@ -230,7 +231,7 @@ func (b *bulkCopy) issue(w *warp, o *op, lane int) {
 	smem := sharedAddr(w.lane64(b.smem, b.smem64, b.smemOff, lane))
 	c, off := w.shared(o, smem, lane)
 	var pieces []piece
-	total, swizzle := 0, SwizzleNone
+	total, swizzle := 0, tensormap.SwizzleNone
 	gaddr := w.lane64(b.gmem, b.gmem64, b.gmemOff, lane)
 	elem := b.typ
 	if b.tensor {
@@ -241,7 +242,7 @@ func (b *bulkCopy) issue(w *warp, o *op, lane int) {
 		if off%128 != 0 {
 			w.trap(Misaligned, o, lane, "TMA at shared address %#x, want a multiple of 128", off)
 		}
-		if s := m.swizzle.span(); off%max(8*s, 128) != 0 {
+		if s := m.swizzle.Span(); off%max(8*s, 128) != 0 {
 			w.trap(Misaligned, o, lane, "TMA with a swizzle of %d at shared address %#x, want a multiple of %d", s, off, 8*s)
 		}
 		var x [5]int
@@ -373,7 +374,7 @@ func (w *warp) noteAsyncRead(o *op, c *cta, off uint32, n, lane int, h how) {
 
 // startLoad moves into shared memory, of several blocks with multicast, and
 // signals an mbarrier in each.
-func (b *bulkCopy) startLoad(w *warp, o *op, lane int, c *cta, off uint32, total int, swizzle Swizzle, pieces []piece) {
+func (b *bulkCopy) startLoad(w *warp, o *op, lane int, c *cta, off uint32, total int, swizzle tensormap.Swizzle, pieces []piece) {
 	bc, boff := w.shared(o, sharedAddr(w.lane64(b.bar, b.bar64, b.barOff, lane)), lane)
 	targets := []*cta{c}
 	if b.mask >= 0 {
@@ -417,8 +418,8 @@ func (b *bulkCopy) startLoad(w *warp, o *op, lane int, c *cta, off uint32, total
 }
 
 // toShared copies a piece in, 16-byte chunk by chunk where they are swizzled.
-func (p *piece) toShared(smem []byte, s Swizzle) {
-	if s == SwizzleNone {
+func (p *piece) toShared(smem []byte, s tensormap.Swizzle) {
+	if s == tensormap.SwizzleNone {
 		dst := smem[p.at : int(p.at)+p.n]
 		if p.global == nil {
 			clear(dst)
@@ -430,7 +431,7 @@ func (p *piece) toShared(smem []byte, s Swizzle) {
 	for k := 0; k < p.n; {
 		at := p.at + uint32(k)
 		n := min(16-int(at&15), p.n-k)
-		to := s.apply(at)
+		to := s.Apply(at)
 		dst := smem[to : int(to)+n]
 		if p.global == nil {
 			clear(dst)
@@ -442,14 +443,14 @@ func (p *piece) toShared(smem []byte, s Swizzle) {
 }
 
 // fromShared copies a piece out.
-func (p *piece) fromShared(smem []byte, s Swizzle, f func(old, v uint64) uint64, size int) {
+func (p *piece) fromShared(smem []byte, s tensormap.Swizzle, f func(old, v uint64) uint64, size int) {
 	if p.global == nil {
 		return
 	}
 	for k := 0; k < p.n; {
 		at := p.at + uint32(k)
 		n := min(16-int(at&15), p.n-k)
-		src := smem[s.apply(at):]
+		src := smem[s.Apply(at):]
 		if f == nil {
 			copy(p.global[k:k+n], src)
 		} else {
@@ -484,7 +485,7 @@ func putElem(b []byte, size int, v uint64) {
 }
 
 // startStore moves out of shared memory, in the warp's bulk group.
-func (b *bulkCopy) startStore(w *warp, o *op, lane int, c *cta, off uint32, total int, swizzle Swizzle, pieces []piece, elem ptx.Type) {
+func (b *bulkCopy) startStore(w *warp, o *op, lane int, c *cta, off uint32, total int, swizzle tensormap.Swizzle, pieces []piece, elem ptx.Type) {
 	if c != w.c {
 		w.trap(Misuse, o, lane, "a bulk store out of another block's shared memory")
 	}

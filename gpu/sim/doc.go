@@ -59,7 +59,7 @@
 // wait for each other through global memory unless they share a cluster: a
 // grid-wide spin lock runs into the step limit.
 //
-// Imports gpu/ptx only.
+// Imports gpu/ptx and gpu/tensormap.
 package sim
 
 //go:generate go run ./gen

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // rig is a device with buffers for one launch of a sample kernel.
@@ -343,7 +344,7 @@ func runConv(r *rig, height, width, c, k int) (*Profile, error) {
 
 // tiled encodes an NHWC or matrix map of halves with a swizzle of 128 bytes.
 func (r *rig) tiled(base Ptr, dims []uint64, box []uint32) []byte {
-	m, err := EncodeTiled(TiledMap{Type: ptx.F16, Base: base, Dims: dims, Strides: DenseStrides(ptx.F16, dims), Box: box, Swizzle: Swizzle128})
+	m, err := EncodeTiled(tensormap.Tiled{Type: ptx.F16, Base: uint64(base), Dims: dims, Strides: tensormap.DenseStrides(ptx.F16, dims), Box: box, Swizzle: tensormap.Swizzle128})
 	if err != nil {
 		r.tb.Fatal(err)
 	}
@@ -375,9 +376,9 @@ func runCluster(r *rig) (*Profile, error) {
 		x[i] = float32(i%7 - 3)
 	}
 	px, out := r.halfs("x", x), r.floats("out", []float32{0})
-	m, err := EncodeIm2col(Im2colMap{
-		Type: ptx.F16, Base: px, Dims: []uint64{c, width, height, 1}, Strides: []uint64{2 * c, 2 * c * width, 2 * c * width * height},
-		Lower: []int32{-1, -1}, Upper: []int32{-1, -1}, ChannelsPerPixel: 64, PixelsPerColumn: 128, Swizzle: Swizzle128,
+	m, err := EncodeIm2col(tensormap.Im2col{
+		Type: ptx.F16, Base: uint64(px), Dims: []uint64{c, width, height, 1}, Strides: []uint64{2 * c, 2 * c * width, 2 * c * width * height},
+		Lower: []int32{-1, -1}, Upper: []int32{-1, -1}, ChannelsPerPixel: 64, PixelsPerColumn: 128, Swizzle: tensormap.Swizzle128,
 	})
 	if err != nil {
 		r.tb.Fatal(err)

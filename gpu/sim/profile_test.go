@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // Counts that can be worked out by hand.
@@ -106,9 +107,9 @@ func TestOccupancy(t *testing.T) {
 // Every rule of cuTensorMapEncodeTiled and cuTensorMapEncodeIm2col has a case
 // that breaks it alone.
 func TestTensorMapRules(t *testing.T) {
-	good := func() TiledMap {
-		return TiledMap{
-			Type: ptx.F16, Base: globalBase, Dims: []uint64{128, 16, 8}, Strides: []uint64{256, 4096}, Box: []uint32{64, 8, 2}, Swizzle: Swizzle128,
+	good := func() tensormap.Tiled {
+		return tensormap.Tiled{
+			Type: ptx.F16, Base: globalBase, Dims: []uint64{128, 16, 8}, Strides: []uint64{256, 4096}, Box: []uint32{64, 8, 2}, Swizzle: tensormap.Swizzle128,
 		}
 	}
 	if _, err := EncodeTiled(good()); err != nil {
@@ -116,29 +117,29 @@ func TestTensorMapRules(t *testing.T) {
 	}
 	for _, c := range []struct {
 		want   string
-		change func(m *TiledMap)
+		change func(m *tensormap.Tiled)
 	}{
-		{"rank 0", func(m *TiledMap) { m.Dims = nil }},
-		{"rank 6", func(m *TiledMap) { m.Dims = make([]uint64, 6) }},
-		{"type pred", func(m *TiledMap) { m.Type = ptx.Pred }},
-		{"not a multiple of 16", func(m *TiledMap) { m.Base += 8 }},
-		{"globalDim[1] is 0", func(m *TiledMap) { m.Dims[1] = 0 }},
-		{"globalDim[2] is 4294967297", func(m *TiledMap) { m.Dims[2] = 1<<32 + 1 }},
-		{"1 strides for rank 3", func(m *TiledMap) { m.Strides = m.Strides[:1] }},
-		{"globalStrides[1] is 4100", func(m *TiledMap) { m.Strides[1] = 4100 }},
-		{"globalStrides[1] is 1099511627776", func(m *TiledMap) { m.Strides[1] = 1 << 40 }},
-		{"globalStrides[0] is 128 bytes, the inner dimension has 256", func(m *TiledMap) { m.Strides[0] = 128 }},
-		{"2 box extents for rank 3", func(m *TiledMap) { m.Box = m.Box[:2] }},
-		{"boxDim[1] is 0", func(m *TiledMap) { m.Box[1] = 0 }},
-		{"boxDim[1] is 257", func(m *TiledMap) { m.Box[1] = 257 }},
-		{"box is 56 bytes wide, want a multiple of 16", func(m *TiledMap) { m.Box[0], m.Swizzle = 28, SwizzleNone }},
-		{"more than its swizzle of 128", func(m *TiledMap) { m.Box[0] = 128 }},
-		{"less than its swizzle of 128: not simulated", func(m *TiledMap) { m.Box[0] = 32 }},
-		{"2 element strides for rank 3", func(m *TiledMap) { m.ElementStrides = []uint32{1, 1} }},
-		{"elementStrides[1] is 0", func(m *TiledMap) { m.ElementStrides = []uint32{1, 0, 1} }},
-		{"elementStrides[2] is 9", func(m *TiledMap) { m.ElementStrides = []uint32{1, 1, 9} }},
-		{"NaN fill needs a floating-point type", func(m *TiledMap) { m.Type, m.NaNFill = ptx.U16, true }},
-		{"swizzle 7", func(m *TiledMap) { m.Swizzle = 7 }},
+		{"rank 0", func(m *tensormap.Tiled) { m.Dims = nil }},
+		{"rank 6", func(m *tensormap.Tiled) { m.Dims = make([]uint64, 6) }},
+		{"type pred", func(m *tensormap.Tiled) { m.Type = ptx.Pred }},
+		{"not a multiple of 16", func(m *tensormap.Tiled) { m.Base += 8 }},
+		{"globalDim[1] is 0", func(m *tensormap.Tiled) { m.Dims[1] = 0 }},
+		{"globalDim[2] is 4294967297", func(m *tensormap.Tiled) { m.Dims[2] = 1<<32 + 1 }},
+		{"1 strides for rank 3", func(m *tensormap.Tiled) { m.Strides = m.Strides[:1] }},
+		{"globalStrides[1] is 4100", func(m *tensormap.Tiled) { m.Strides[1] = 4100 }},
+		{"globalStrides[1] is 1099511627776", func(m *tensormap.Tiled) { m.Strides[1] = 1 << 40 }},
+		{"globalStrides[0] is 128 bytes, the inner dimension has 256", func(m *tensormap.Tiled) { m.Strides[0] = 128 }},
+		{"2 box extents for rank 3", func(m *tensormap.Tiled) { m.Box = m.Box[:2] }},
+		{"boxDim[1] is 0", func(m *tensormap.Tiled) { m.Box[1] = 0 }},
+		{"boxDim[1] is 257", func(m *tensormap.Tiled) { m.Box[1] = 257 }},
+		{"box is 56 bytes wide, want a multiple of 16", func(m *tensormap.Tiled) { m.Box[0], m.Swizzle = 28, tensormap.SwizzleNone }},
+		{"more than its swizzle of 128", func(m *tensormap.Tiled) { m.Box[0] = 128 }},
+		{"less than its swizzle of 128: not simulated", func(m *tensormap.Tiled) { m.Box[0] = 32 }},
+		{"2 element strides for rank 3", func(m *tensormap.Tiled) { m.ElementStrides = []uint32{1, 1} }},
+		{"elementStrides[1] is 0", func(m *tensormap.Tiled) { m.ElementStrides = []uint32{1, 0, 1} }},
+		{"elementStrides[2] is 9", func(m *tensormap.Tiled) { m.ElementStrides = []uint32{1, 1, 9} }},
+		{"NaN fill needs a floating-point type", func(m *tensormap.Tiled) { m.Type, m.NaNFill = ptx.U16, true }},
+		{"swizzle 7", func(m *tensormap.Tiled) { m.Swizzle = 7 }},
 	} {
 		m := good()
 		c.change(&m)
@@ -146,10 +147,10 @@ func TestTensorMapRules(t *testing.T) {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
-	im := func() Im2colMap {
-		return Im2colMap{
+	im := func() tensormap.Im2col {
+		return tensormap.Im2col{
 			Type: ptx.F16, Base: globalBase, Dims: []uint64{64, 14, 14, 2}, Strides: []uint64{128, 1792, 25088},
-			Lower: []int32{-1, -1}, Upper: []int32{-1, -1}, ChannelsPerPixel: 64, PixelsPerColumn: 128, Swizzle: Swizzle128,
+			Lower: []int32{-1, -1}, Upper: []int32{-1, -1}, ChannelsPerPixel: 64, PixelsPerColumn: 128, Swizzle: tensormap.Swizzle128,
 		}
 	}
 	if _, err := EncodeIm2col(im()); err != nil {
@@ -157,17 +158,17 @@ func TestTensorMapRules(t *testing.T) {
 	}
 	for _, c := range []struct {
 		want   string
-		change func(m *Im2colMap)
+		change func(m *tensormap.Im2col)
 	}{
-		{"rank 2", func(m *Im2colMap) { m.Dims = m.Dims[:2] }},
-		{"1 and 2 corner offsets for rank 4", func(m *Im2colMap) { m.Lower = m.Lower[:1] }},
-		{"corner offset -129", func(m *Im2colMap) { m.Lower[0] = -129 }},
-		{"corner offset 128", func(m *Im2colMap) { m.Upper[1] = 128 }},
-		{"bounding box is empty", func(m *Im2colMap) { m.Upper[1] = -15 }},
-		{"257 channels", func(m *Im2colMap) { m.ChannelsPerPixel = 257 }},
-		{"1025 pixels", func(m *Im2colMap) { m.PixelsPerColumn = 1025 }},
-		{"more than its swizzle", func(m *Im2colMap) { m.ChannelsPerPixel = 128 }},
-		{"globalStrides[2] is 8", func(m *Im2colMap) { m.Strides[2] = 8 }},
+		{"rank 2", func(m *tensormap.Im2col) { m.Dims = m.Dims[:2] }},
+		{"1 and 2 corner offsets for rank 4", func(m *tensormap.Im2col) { m.Lower = m.Lower[:1] }},
+		{"corner offset -129", func(m *tensormap.Im2col) { m.Lower[0] = -129 }},
+		{"corner offset 128", func(m *tensormap.Im2col) { m.Upper[1] = 128 }},
+		{"bounding box is empty", func(m *tensormap.Im2col) { m.Upper[1] = -15 }},
+		{"257 channels", func(m *tensormap.Im2col) { m.ChannelsPerPixel = 257 }},
+		{"1025 pixels", func(m *tensormap.Im2col) { m.PixelsPerColumn = 1025 }},
+		{"more than its swizzle", func(m *tensormap.Im2col) { m.ChannelsPerPixel = 128 }},
+		{"globalStrides[2] is 8", func(m *tensormap.Im2col) { m.Strides[2] = 8 }},
 	} {
 		m := im()
 		c.change(&m)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 const tensorMapBytes = 128
@@ -12,65 +13,6 @@ const tensorMapBytes = 128
 // TensorMap is the opaque object that TMA instructions take. On this device it
 // holds its fields in plain; a GPU's looks different.
 type TensorMap [tensorMapBytes]byte
-
-// Swizzle is how TMA and wgmma permute 16-byte chunks of shared memory: chunk
-// bits 4… are combined with address bits 7….
-type Swizzle uint8
-
-// The swizzles, by bytes of a row.
-const (
-	SwizzleNone Swizzle = iota
-	Swizzle32
-	Swizzle64
-	Swizzle128
-)
-
-// span is the bytes of a swizzled row, 0 without.
-func (s Swizzle) span() uint32 { return [...]uint32{0, 32, 64, 128}[s] }
-
-// apply permutes an absolute shared address.
-func (s Swizzle) apply(a uint32) uint32 {
-	return a ^ a>>7&[...]uint32{0, 1, 3, 7}[s]<<4
-}
-
-// TiledMap describes a tensor and a box of it, as cuTensorMapEncodeTiled takes
-// them. Dimension 0 is the innermost.
-type TiledMap struct {
-	Type           ptx.Type // F16, BF16, F32, TF32, F64 or an integer
-	Base           Ptr
-	Dims           []uint64
-	Strides        []uint64 // bytes, of dimensions 1…
-	Box            []uint32 // elements
-	ElementStrides []uint32 // nil for ones
-	Swizzle        Swizzle
-	NaNFill        bool // out-of-bounds elements are NaN, not zero
-}
-
-// DenseStrides are the strides of a tensor whose elements lie one behind the other.
-func DenseStrides(t ptx.Type, dims []uint64) (strides []uint64) {
-	n := uint64(t.Bits() / 8)
-	for _, d := range dims[:len(dims)-1] {
-		n *= d
-		strides = append(strides, n)
-	}
-	return strides
-}
-
-// Im2colMap describes an NHWC tensor (dimension order C, W, H, N; or C, W, N; or
-// C, W, H, D, N) read pixel after pixel for convolutions, as
-// cuTensorMapEncodeIm2col takes it.
-type Im2colMap struct {
-	Type             ptx.Type
-	Base             Ptr
-	Dims             []uint64
-	Strides          []uint64
-	Lower, Upper     []int32 // corners of the bounding box of base pixels: W, H, D
-	ChannelsPerPixel uint32
-	PixelsPerColumn  uint32
-	ElementStrides   []uint32
-	Swizzle          Swizzle
-	NaNFill          bool
-}
 
 // tensorMap is a decoded TensorMap.
 type tensorMap struct {
@@ -82,7 +24,7 @@ type tensorMap struct {
 	strides  [5]uint64 // bytes, [0] = elem
 	box      [5]int
 	step     [5]int
-	swizzle  Swizzle
+	swizzle  tensormap.Swizzle
 	nan      bool
 	im2col   bool
 	lower    [3]int
@@ -92,12 +34,12 @@ type tensorMap struct {
 }
 
 // EncodeTiled checks every rule of cuTensorMapEncodeTiled and makes the map.
-func EncodeTiled(t TiledMap) (TensorMap, error) {
+func EncodeTiled(t tensormap.Tiled) (TensorMap, error) {
 	rank := len(t.Dims)
 	if rank < 1 || rank > 5 {
 		return TensorMap{}, fmt.Errorf("tensor map: rank %d, want 1 to 5", rank)
 	}
-	m := &tensorMap{typ: t.Type, rank: rank, base: uint64(t.Base), swizzle: t.Swizzle, nan: t.NaNFill}
+	m := &tensorMap{typ: t.Type, rank: rank, base: t.Base, swizzle: t.Swizzle, nan: t.NaNFill}
 	if err := m.common(t.Dims, t.Strides, t.ElementStrides); err != nil {
 		return TensorMap{}, err
 	}
@@ -117,13 +59,13 @@ func EncodeTiled(t TiledMap) (TensorMap, error) {
 }
 
 // EncodeIm2col checks every rule of cuTensorMapEncodeIm2col and makes the map.
-func EncodeIm2col(t Im2colMap) (TensorMap, error) {
+func EncodeIm2col(t tensormap.Im2col) (TensorMap, error) {
 	rank := len(t.Dims)
 	if rank < 3 || rank > 5 {
 		return TensorMap{}, fmt.Errorf("im2col map: rank %d, want 3, 4 or 5", rank)
 	}
 	m := &tensorMap{
-		typ: t.Type, rank: rank, base: uint64(t.Base), swizzle: t.Swizzle, nan: t.NaNFill,
+		typ: t.Type, rank: rank, base: t.Base, swizzle: t.Swizzle, nan: t.NaNFill,
 		im2col: true, channels: int(t.ChannelsPerPixel), pixels: int(t.PixelsPerColumn),
 	}
 	if err := m.common(t.Dims, t.Strides, t.ElementStrides); err != nil {
@@ -173,7 +115,7 @@ func (m *tensorMap) common(dims, strides []uint64, steps []uint32) error {
 	if m.nan && !m.typ.Float() {
 		return errors.New("tensor map: NaN fill needs a floating-point type")
 	}
-	if m.swizzle > Swizzle128 {
+	if m.swizzle > tensormap.Swizzle128 {
 		return fmt.Errorf("tensor map: swizzle %d", m.swizzle)
 	}
 	m.strides[0] = uint64(m.elem)
@@ -209,7 +151,7 @@ func (m *tensorMap) common(dims, strides []uint64, steps []uint32) error {
 // GPU lays it out is not documented, so it is refused here.
 func (m *tensorMap) inner(elems int) error {
 	bytes := elems * m.elem
-	span := int(m.swizzle.span())
+	span := int(m.swizzle.Span())
 	switch {
 	case bytes%16 != 0:
 		return fmt.Errorf("tensor map: the box is %d bytes wide, want a multiple of 16", bytes)
@@ -248,8 +190,8 @@ func unpackMap(t []byte) *tensorMap {
 	if len(t) < tensorMapBytes || le.Uint32(t) != mapMagic {
 		return nil
 	}
-	m := &tensorMap{typ: ptx.Type(t[4]), rank: int(t[5]), swizzle: Swizzle(t[6]), nan: t[7]&1 != 0, im2col: t[7]&2 != 0}
-	if m.rank < 1 || m.rank > 5 || m.swizzle > Swizzle128 || m.typ > ptx.F64 {
+	m := &tensorMap{typ: ptx.Type(t[4]), rank: int(t[5]), swizzle: tensormap.Swizzle(t[6]), nan: t[7]&1 != 0, im2col: t[7]&2 != 0}
+	if m.rank < 1 || m.rank > 5 || m.swizzle > tensormap.Swizzle128 || m.typ > ptx.F64 {
 		return nil
 	}
 	m.elem = m.typ.Bits() / 8

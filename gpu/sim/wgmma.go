@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/stylize-gpu/stylize/gpu/ptx"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // mmaState is what a warp knows of its wgmma operations: groups in flight, and
@@ -208,18 +209,18 @@ func (d *decoder) mmaAsync() {
 // descriptor is a decoded matrix descriptor of shared memory.
 type descriptor struct {
 	start, lbo, sbo uint32
-	swizzle         Swizzle
+	swizzle         tensormap.Swizzle
 }
 
 func (w *warp) descriptor(o *op, v uint64) descriptor {
 	m := descriptor{
 		start: uint32(v&0x3fff) << 4, lbo: uint32(v>>16&0x3fff) << 4, sbo: uint32(v>>32&0x3fff) << 4,
-		swizzle: [...]Swizzle{SwizzleNone, Swizzle128, Swizzle64, Swizzle32}[v>>62],
+		swizzle: [...]tensormap.Swizzle{tensormap.SwizzleNone, tensormap.Swizzle128, tensormap.Swizzle64, tensormap.Swizzle32}[v>>62],
 	}
 	if v>>49&7 != 0 {
 		w.trap(Misuse, o, 0, "a matrix descriptor with base offset %d is not simulated", v>>49&7)
 	}
-	if s := m.swizzle.span(); s > 0 && m.start&^(s-1)%(8*s) != 0 {
+	if s := m.swizzle.Span(); s > 0 && m.start&^(s-1)%(8*s) != 0 {
 		w.trap(Misaligned, o, 0, "matrix at shared address %#x with a swizzle of %d: its pattern must begin at a multiple of %d", m.start, s, 8*s)
 	}
 	return m
@@ -230,7 +231,7 @@ func (w *warp) descriptor(o *op, v uint64) descriptor {
 // "Matrix descriptor" and "Strides", and CuTe's canonical layouts.
 func (m *descriptor) chunk(mn, kByte, mnByte, k uint32, mnMajor bool) uint32 {
 	var a uint32
-	switch s := m.swizzle.span(); {
+	switch s := m.swizzle.Span(); {
 	case !mnMajor && s > 0:
 		a = m.start + mn%8*s + mn/8*m.sbo + kByte
 	case !mnMajor:
@@ -240,7 +241,7 @@ func (m *descriptor) chunk(mn, kByte, mnByte, k uint32, mnMajor bool) uint32 {
 	default:
 		a = m.start + mnByte/16*m.sbo + k%8*16 + k/8*m.lbo
 	}
-	return m.swizzle.apply(a &^ 15)
+	return m.swizzle.Apply(a &^ 15)
 }
 
 // operand reads rows [from, from+n) of a matrix of n x K elements into out,

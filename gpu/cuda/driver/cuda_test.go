@@ -9,8 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -21,12 +21,12 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
-// simulate puts the simulated driver under gorgonia.org/cu, and a context on
-// this thread.
-func simulate(t *testing.T, configs ...sim.Config) (cu.Device, cu.CUContext) {
+// simulate puts a simulated driver under gorgonia.org/cu on this thread, and a
+// context.
+func simulate(t *testing.T, configs ...sim.Config) (cu.Device, *simulated.Driver) {
 	t.Helper()
-	runtime.LockOSThread()
-	driver.Simulate(simulated.New(configs...))
+	drv := simulated.New(configs...)
+	restore := driver.Simulate(drv)
 	dev, err := cu.GetDevice(0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +39,9 @@ func simulate(t *testing.T, configs ...sim.Config) (cu.Device, cu.CUContext) {
 		if err := ctx.Destroy(); err != nil {
 			t.Error(err)
 		}
-		runtime.UnlockOSThread()
+		restore()
 	})
-	return dev, ctx
+	return dev, drv
 }
 
 func load(t *testing.T, file string) cu.Module {
@@ -117,7 +117,7 @@ func TestGorgoniaLaunches(t *testing.T) {
 
 // Errors reach the caller as CUDA's, and stay with the context.
 func TestGorgoniaErrors(t *testing.T) {
-	simulate(t, sim.Config{Memory: 1 << 20})
+	_, drv := simulate(t, sim.Config{Memory: 1 << 20})
 	want := func(err, code error) {
 		t.Helper()
 		if err != code { //nolint:errorlint // cu's results are plain constants
@@ -151,15 +151,96 @@ func TestGorgoniaErrors(t *testing.T) {
 	_, err = cu.MemAlloc(16)
 	want(err, cu.IllegalAddress)
 	var r *sim.Report
-	if !errors.As(driver.Simulated().Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
-		t.Errorf("report %v", driver.Simulated().Report())
+	if !errors.As(drv.Report(), &r) || r.Kernel != "saxpy" || r.Line == 0 {
+		t.Errorf("report %v", drv.Report())
 	}
 }
 
-// Without a driver Native says so; with one the calls reach it.
+// Threads have the drivers that they chose, and none has another's: two simulated
+// ones with different devices, one inside the other on a thread, and NVIDIA's where
+// none was chosen.
+func TestThreads(t *testing.T) {
+	native, nativeErr := cu.NumDevices() // as many as there are here
+	names := func(want ...string) {
+		t.Helper()
+		n, err := cu.NumDevices()
+		if err != nil || n != len(want) {
+			t.Errorf("%d devices, want %d, %v", n, len(want), err)
+		}
+		for i := range n {
+			dev, err := cu.GetDevice(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name, err := dev.Name(); err != nil || name != want[i] {
+				t.Errorf("device %d is %q, want %q, %v", i, name, want[i], err)
+			}
+		}
+	}
+	ampere, both := simulated.New(sim.Config{Arch: "sm_80"}), simulated.New(sim.Config{}, sim.Config{Arch: "sm_80"})
+	const rounds = 50
+	var threads sync.WaitGroup
+	turn := make(chan struct{}) // each call is in the midst of others'
+	for _, d := range []*simulated.Driver{ampere, both, nil} {
+		threads.Go(func() {
+			for range rounds {
+				turn <- struct{}{}
+				switch d {
+				case ampere:
+					restore := driver.Simulate(ampere)
+					names("Simulated sm_80")
+					inner := driver.Simulate(both)
+					names("Simulated sm_90a", "Simulated sm_80")
+					inner()
+					names("Simulated sm_80")
+					restore()
+				case both:
+					restore := driver.Simulate(both)
+					names("Simulated sm_90a", "Simulated sm_80")
+					restore()
+				}
+				if n, err := cu.NumDevices(); n != native || err != nativeErr { //nolint:errorlint // cu's results are plain constants
+					t.Errorf("%d devices, %v on a thread without a simulator, want %d, %v", n, err, native, nativeErr)
+				}
+			}
+		})
+	}
+	for range 3 * rounds {
+		<-turn
+	}
+	threads.Wait()
+}
+
+// Memory has its name in the reports of the driver that it is of; NVIDIA's takes
+// one, and has no use for it.
+func TestName(t *testing.T) {
+	if err := driver.Name(1, "of nobody"); err != nil {
+		t.Error(err)
+	}
+	_, drv := simulate(t)
+	p := alloc(t, 4)
+	if err := driver.Name(uint64(p), "four bytes"); err != nil {
+		t.Fatal(err)
+	}
+	if err := driver.Name(uint64(p)+1<<30, "nowhere"); !errors.Is(err, simulated.InvalidValue) {
+		t.Errorf("a name for what was not allocated: %v", err)
+	}
+	fn, err := load(t, "elementwise.sm80.ptx").Function("saxpy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, n := uint64(0), uint64(1) // of what nobody wrote
+	if err := fn.Launch(1, 1, 1, 256, 1, 1, 0, cu.NoStream, []unsafe.Pointer{unsafe.Pointer(&p), unsafe.Pointer(&p), unsafe.Pointer(&a), unsafe.Pointer(&n)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cu.Synchronize(); err != cu.LaunchFailed || !strings.Contains(drv.Report().Error(), "four bytes") { //nolint:errorlint // cu's results are plain constants
+		t.Errorf("%v, report %v", err, drv.Report())
+	}
+}
+
+// Without a driver Init says so; with one the calls reach it.
 func TestNative(t *testing.T) {
-	defer driver.Simulate(simulated.New())
-	err := driver.Native()
+	err := driver.Init()
 	if err != nil {
 		if _, e := cu.NumDevices(); e == nil {
 			t.Errorf("%v, and yet devices are found", err)
@@ -179,10 +260,10 @@ func TestNative(t *testing.T) {
 // and one that does not exist.
 func TestStartsAnywhere(t *testing.T) {
 	if os.Getenv("STYLIZE_LIBCUDA") != "" { // the child
-		err := driver.Native()
+		err := driver.Init()
 		n, cuErr := cu.NumDevices()
 		fmt.Printf("native: %v; devices: %d, %v\n", err, n, cuErr)
-		driver.Simulate(simulated.New())
+		defer driver.Simulate(simulated.New())()
 		n, cuErr = cu.NumDevices()
 		fmt.Printf("simulated devices: %d, %v\n", n, cuErr)
 		return

@@ -11,11 +11,11 @@ import (
 // ErrNoDriver means that no NVIDIA driver can be used in this build.
 var ErrNoDriver = errors.New("this build has no CUDA: it needs cgo on Linux, amd64 or arm64")
 
-// Native is described in the builds that have CUDA.
-func Native() error { return ErrNoDriver }
+// Init is described in the builds that have CUDA.
+func Init() error { return ErrNoDriver }
 
 // Simulate has no effect in this build.
-func Simulate(*simulated.Driver) {}
+func Simulate(*simulated.Driver) (restore func()) { return func() {} }
 
-// Simulated returns nil in this build.
-func Simulated() *simulated.Driver { return nil }
+// Name has no effect in this build.
+func Name(uint64, string) error { return nil }

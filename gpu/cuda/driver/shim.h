@@ -1,7 +1,10 @@
 #ifndef STYLIZE_DRIVER_SHIM_H
 #define STYLIZE_DRIVER_SHIM_H
 
-void driver_use(int simulated);
+#include <stdint.h>
+
+void driver_use(uintptr_t handle);
+uintptr_t driver_used(void);
 int driver_loaded(void);
 int driver_init(void);
 

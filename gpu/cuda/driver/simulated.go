@@ -18,24 +18,22 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // The C side of the simulated driver: arguments to Go and back. Handles are
 // small numbers in the clothes of pointers. Below the helpers stands one
 // function for every SIMULATED line of symbols.h.
 
-// call answers a driver call. A panic must not cross into C.
+// call answers a driver call with the thread's driver. A panic must not cross
+// into C.
 func call(f func(d *simulated.Driver) simulated.Result) (r C.int) {
-	d := Simulated()
-	if d == nil {
-		return C.int(simulated.NotInitialized)
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			r = C.int(simulated.InvalidValue)
 		}
 	}()
-	return C.int(f(d))
+	return C.int(f(current()))
 }
 
 func thread() simulated.Thread { return simulated.Thread(syscall.Gettid()) }
@@ -888,9 +886,9 @@ func sim_cuGraphLaunch(x, s unsafe.Pointer) C.int {
 //export sim_cuTensorMapEncodeTiled
 func sim_cuTensorMapEncodeTiled(m unsafe.Pointer, typ C.int, rank C.uint, base unsafe.Pointer, dims, strides *C.uint64_t, box, steps *C.uint, interleave, swizzle, _, fill C.int) C.int {
 	return call(func(d *simulated.Driver) simulated.Result {
-		t := sim.TiledMap{
-			Type: tensorType(typ), Base: sim.Ptr(uintptr(base)), Dims: u64s(dims, rank), Strides: u64s(strides, rank-1),
-			Box: u32s(box, rank), ElementStrides: u32s(steps, rank), Swizzle: sim.Swizzle(swizzle), NaNFill: fill == 1,
+		t := tensormap.Tiled{
+			Type: tensorType(typ), Base: uint64(uintptr(base)), Dims: u64s(dims, rank), Strides: u64s(strides, rank-1),
+			Box: u32s(box, rank), ElementStrides: u32s(steps, rank), Swizzle: tensormap.Swizzle(swizzle), NaNFill: fill == 1,
 		}
 		if interleave != 0 || swizzle < 0 || swizzle > 3 {
 			return simulated.NotSupported
@@ -902,10 +900,10 @@ func sim_cuTensorMapEncodeTiled(m unsafe.Pointer, typ C.int, rank C.uint, base u
 //export sim_cuTensorMapEncodeIm2col
 func sim_cuTensorMapEncodeIm2col(m unsafe.Pointer, typ C.int, rank C.uint, base unsafe.Pointer, dims, strides *C.uint64_t, lower, upper *C.int, channels, pixels C.uint, steps *C.uint, interleave, swizzle, _, fill C.int) C.int {
 	return call(func(d *simulated.Driver) simulated.Result {
-		t := sim.Im2colMap{
-			Type: tensorType(typ), Base: sim.Ptr(uintptr(base)), Dims: u64s(dims, rank), Strides: u64s(strides, rank-1),
+		t := tensormap.Im2col{
+			Type: tensorType(typ), Base: uint64(uintptr(base)), Dims: u64s(dims, rank), Strides: u64s(strides, rank-1),
 			Lower: s32s(lower, int(rank)-2), Upper: s32s(upper, int(rank)-2), ChannelsPerPixel: uint32(channels), PixelsPerColumn: uint32(pixels),
-			ElementStrides: u32s(steps, rank), Swizzle: sim.Swizzle(swizzle), NaNFill: fill == 1,
+			ElementStrides: u32s(steps, rank), Swizzle: tensormap.Swizzle(swizzle), NaNFill: fill == 1,
 		}
 		if interleave != 0 || swizzle < 0 || swizzle > 3 {
 			return simulated.NotSupported

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 //go:embed testdata
@@ -48,8 +49,8 @@ type Case struct {
 // Map is a tensor map over an input.
 type Map struct {
 	Input  int // index of the input it describes, or -1 for the output
-	Tiled  *sim.TiledMap
-	Im2col *sim.Im2colMap
+	Tiled  *tensormap.Tiled
+	Im2col *tensormap.Im2col
 }
 
 // Device is what runs cases: the simulator, or a GPU.
@@ -210,7 +211,7 @@ func (s Simulator) Run(ctx context.Context, c *Case, src []byte) ([]byte, error)
 		args = append(args, p)
 	}
 	for _, m := range c.Maps {
-		t, err := m.encode(ptrs[m.Input+1])
+		t, err := m.encode(uint64(ptrs[m.Input+1]))
 		if err != nil {
 			return nil, err
 		}
@@ -227,7 +228,7 @@ func (s Simulator) Run(ctx context.Context, c *Case, src []byte) ([]byte, error)
 	return out, dev.Read(ptrs[0], out)
 }
 
-func (m Map) encode(base sim.Ptr) (sim.TensorMap, error) {
+func (m Map) encode(base uint64) (sim.TensorMap, error) {
 	if m.Tiled != nil {
 		t := *m.Tiled
 		t.Base = base

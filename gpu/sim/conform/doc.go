@@ -17,5 +17,5 @@
 // bound on sums (tensor cores with random inputs). Matrix and copy
 // instructions get unique values, so that a wrong layout cannot pass.
 //
-// Imports gpu/sim and gpu/ptx.
+// Imports gpu/sim, gpu/ptx and gpu/tensormap.
 package conform

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
-	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
 
 // hopperCases: what came with sm_90: mbarriers, TMA, clusters, wgmma.
@@ -158,7 +158,7 @@ func swizzled(a, span int) int {
 // tensor. Elements are unique halves.
 func tensorForms() []hand {
 	var hs []hand
-	swizzles := map[int]sim.Swizzle{0: sim.SwizzleNone, 32: sim.Swizzle32, 64: sim.Swizzle64, 128: sim.Swizzle128}
+	swizzles := map[int]tensormap.Swizzle{0: tensormap.SwizzleNone, 32: tensormap.Swizzle32, 64: tensormap.Swizzle64, 128: tensormap.Swizzle128}
 	for _, f := range []struct {
 		dims   []uint64
 		box    []uint32
@@ -192,7 +192,7 @@ func tensorForms() []hand {
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		strides := sim.DenseStrides(ptx.F16, f.dims)
+		strides := tensormap.DenseStrides(ptx.F16, f.dims)
 		bytes := 2 * elems
 		// index of a box element in the tensor, or -1
 		index := func(e int) int {
@@ -225,7 +225,7 @@ func tensorForms() []hand {
 			le.PutUint16(want[swizzled(2*e, f.span):], v)
 		}
 		coords := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.at), " ", ", "), "[]")
-		m := &sim.TiledMap{Type: ptx.F16, Dims: f.dims, Strides: strides, Box: f.box, ElementStrides: f.step, Swizzle: swizzles[f.span], NaNFill: f.nan}
+		m := &tensormap.Tiled{Type: ptx.F16, Dims: f.dims, Strides: strides, Box: f.box, ElementStrides: f.step, Swizzle: swizzles[f.span], NaNFill: f.nan}
 		tail := ""
 		if f.step != nil {
 			tail = ".strided"
@@ -280,7 +280,7 @@ func tensorForms() []hand {
 	in := u32s(32, func(i int) uint32 { return uint32(i) })
 	hs = append(hs, hand{
 		covers: []string{"prefetch.tensormap"}, in: [][]byte{in}, want: in,
-		maps: []Map{{Input: 0, Tiled: &sim.TiledMap{Type: ptx.F32, Dims: []uint64{32}, Box: []uint32{32}}}},
+		maps: []Map{{Input: 0, Tiled: &tensormap.Tiled{Type: ptx.F32, Dims: []uint64{32}, Box: []uint32{32}}}},
 		body: "mov.b64 %q0, map0;\nprefetch.tensormap [%q0];\nst.global.u32 [%me], %t;",
 	})
 	return hs
@@ -310,7 +310,7 @@ func im2colForms() []hand {
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		strides := sim.DenseStrides(ptx.F16, f.dims)
+		strides := tensormap.DenseStrides(ptx.F16, f.dims)
 		const channels = 64
 		bytes := 2 * channels * int(f.pixels)
 		want := make([]byte, bytes)
@@ -344,9 +344,9 @@ func im2colForms() []hand {
 		}
 		join := func(v []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ", "), "[]") }
 		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.im2col.mbarrier::complete_tx::bytes", rank)
-		m := &sim.Im2colMap{
+		m := &tensormap.Im2col{
 			Type: ptx.F16, Dims: f.dims, Strides: strides, Lower: f.lower, Upper: f.upper,
-			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: sim.Swizzle128,
+			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: tensormap.Swizzle128,
 		}
 		hs = append(hs, hand{
 			name: fileName(fmt.Sprintf("%s.%d", form, f.pixels)), covers: []string{form}, in: [][]byte{tensor}, maps: []Map{{Input: 0, Im2col: m}},
@@ -482,12 +482,12 @@ func clusterForms() []hand {
 				` + store,
 			want: two(func(r, t int) uint32 { return uint32((1-r)*1000 + t) }),
 		},
-		multi(multicast, "{0, 0}], [%r9]", Map{Input: 0, Tiled: &sim.TiledMap{
-			Type: ptx.F16, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: sim.Swizzle128,
+		multi(multicast, "{0, 0}], [%r9]", Map{Input: 0, Tiled: &tensormap.Tiled{
+			Type: ptx.F16, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: tensormap.Swizzle128,
 		}}),
-		multi(im2col, "{0, 0, 0, 0}], [%r9], {0, 0}", Map{Input: 0, Im2col: &sim.Im2colMap{
+		multi(im2col, "{0, 0, 0, 0}], [%r9], {0, 0}", Map{Input: 0, Im2col: &tensormap.Im2col{
 			Type: ptx.F16, Dims: []uint64{64, 4, 2, 1}, Strides: []uint64{128, 512, 1024}, Lower: []int32{0, 0}, Upper: []int32{0, 0},
-			ChannelsPerPixel: 64, PixelsPerColumn: 8, Swizzle: sim.Swizzle128,
+			ChannelsPerPixel: 64, PixelsPerColumn: 8, Swizzle: tensormap.Swizzle128,
 		}}),
 		{
 			covers: []string{"setmaxnreg.dec.sync.aligned.u32", "setmaxnreg.inc.sync.aligned.u32"}, name: "setmaxnreg", block: 384, attr: ".maxntid 384, 1, 1\n.minnctapersm 1",

@@ -171,6 +171,39 @@ func (d *Driver) DeviceTotalMem(ordinal int) (int64, Result) {
 	return sim.New(d.configs[ordinal]).Config().Memory, Success
 }
 
+// The device attributes, CU_DEVICE_ATTRIBUTE_….
+const (
+	deviceMaxThreadsPerBlock            = 1
+	deviceMaxBlockX                     = 2
+	deviceMaxBlockY                     = 3
+	deviceMaxBlockZ                     = 4
+	deviceMaxGridX                      = 5
+	deviceMaxGridY                      = 6
+	deviceMaxGridZ                      = 7
+	deviceMaxSharedPerBlock             = 8
+	deviceTotalConstant                 = 9
+	deviceWarpSize                      = 10
+	deviceMaxRegistersPerBlock          = 12
+	deviceClockRate                     = 13 // kHz
+	deviceMultiprocessors               = 16
+	deviceConcurrentKernels             = 31
+	deviceMemoryClockRate               = 36 // kHz
+	deviceMemoryBusWidth                = 37 // bits
+	deviceL2CacheSize                   = 38
+	deviceMaxThreadsPerMultiprocessor   = 39
+	deviceUnifiedAddressing             = 41
+	deviceCapabilityMajor               = 75
+	deviceCapabilityMinor               = 76
+	deviceMaxSharedPerMultiprocessor    = 81
+	deviceMaxRegistersPerMultiprocessor = 82
+	deviceMaxSharedPerBlockOptin        = 97
+	deviceMaxBlocksPerMultiprocessor    = 106
+	deviceReservedSharedPerBlock        = 111
+	deviceMemoryPools                   = 115
+	deviceClusterLaunch                 = 120
+	deviceAttributesEnd                 = 151
+)
+
 // DeviceAttribute is cuDeviceGetAttribute. Attributes that say nothing of a
 // simulated device are 0.
 func (d *Driver) DeviceAttribute(ordinal, attribute int) (int, Result) {
@@ -187,15 +220,38 @@ func (d *Driver) DeviceAttribute(ordinal, attribute int) (int, Result) {
 	if cc > 80 && cc < 90 {
 		threads = 1536
 	}
+	const reserved = 1 << 10 // of shared memory, by the driver for each block
 	attributes := map[int]int{
-		1: 1024, 2: 1024, 3: 1024, 4: 64, // threads a block, block extents
-		5: 1<<31 - 1, 6: 65535, 7: 65535, // grid extents
-		8: 48 << 10, 9: 64 << 10, 10: 32, 12: 65536, // shared a block, constant, warp, registers a block
-		13: 1_000_000, 16: dev.Config().SMs, 31: 1, 36: 1_000_000, 37: 4096, 38: 50 << 20, 39: threads, 41: 1,
-		75: cc / 10, 76: cc % 10, 81: optin + 1<<10, 82: 65536, 97: optin, 106: 32, 111: 1 << 10,
-		115: 1, 120: b2i(cc >= 90), // stream ops, cluster launch
+		deviceMaxThreadsPerBlock:            1024,
+		deviceMaxBlockX:                     1024,
+		deviceMaxBlockY:                     1024,
+		deviceMaxBlockZ:                     64,
+		deviceMaxGridX:                      1<<31 - 1,
+		deviceMaxGridY:                      65535,
+		deviceMaxGridZ:                      65535,
+		deviceMaxSharedPerBlock:             48 << 10,
+		deviceTotalConstant:                 64 << 10,
+		deviceWarpSize:                      32,
+		deviceMaxRegistersPerBlock:          65536,
+		deviceClockRate:                     1_000_000,
+		deviceMultiprocessors:               dev.Config().SMs,
+		deviceConcurrentKernels:             1,
+		deviceMemoryClockRate:               1_000_000,
+		deviceMemoryBusWidth:                4096,
+		deviceL2CacheSize:                   50 << 20,
+		deviceMaxThreadsPerMultiprocessor:   threads,
+		deviceUnifiedAddressing:             1,
+		deviceCapabilityMajor:               cc / 10,
+		deviceCapabilityMinor:               cc % 10,
+		deviceMaxSharedPerMultiprocessor:    optin + reserved,
+		deviceMaxRegistersPerMultiprocessor: 65536,
+		deviceMaxSharedPerBlockOptin:        optin,
+		deviceMaxBlocksPerMultiprocessor:    32,
+		deviceReservedSharedPerBlock:        reserved,
+		deviceMemoryPools:                   1,
+		deviceClusterLaunch:                 b2i(cc >= 90),
 	}
-	if attribute < 1 || attribute > 150 {
+	if attribute < 1 || attribute >= deviceAttributesEnd {
 		return 0, InvalidValue
 	}
 	return attributes[attribute], Success

@@ -133,7 +133,7 @@ func (d *Driver) FuncSetAttribute(h Handle, attribute, value int) Result {
 	}
 	switch attribute {
 	case funcMaxDynamic:
-		limit, _ := d.DeviceAttribute(f.ctx.ordinal, 97)
+		limit, _ := d.DeviceAttribute(f.ctx.ordinal, deviceMaxSharedPerBlockOptin)
 		if value < 0 || value+f.kernel.StaticShared() > limit {
 			return InvalidValue
 		}

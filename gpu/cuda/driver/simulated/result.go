@@ -10,7 +10,6 @@ const (
 	Success              Result = 0
 	InvalidValue         Result = 1
 	OutOfMemory          Result = 2
-	NotInitialized       Result = 3
 	NoDevice             Result = 100
 	InvalidDevice        Result = 101
 	InvalidContext       Result = 201
@@ -34,7 +33,6 @@ var results = map[Result][2]string{
 	Success:              {"CUDA_SUCCESS", "no error"},
 	InvalidValue:         {"CUDA_ERROR_INVALID_VALUE", "invalid argument"},
 	OutOfMemory:          {"CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
-	NotInitialized:       {"CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
 	NoDevice:             {"CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
 	InvalidDevice:        {"CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
 	InvalidContext:       {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
