@@ -16,6 +16,7 @@
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "overlap.cuh"
+#include "params.cuh"
 #include "reduce.cuh"
 
 __device__ __forceinline__ double power(double b, unsigned t) {
@@ -35,6 +36,11 @@ constexpr float kLeastScale = 0x1p-14f, kMostScale = 0x1p40f;
 __device__ __forceinline__ float exp2_floor(float v) { return __uint_as_float(__float_as_uint(v) & 0x7f800000u); }
 
 enum { kClampAfter, kClampBefore, kClampNone };
+
+// What stays the same from step to step; rates takes it as the four values in their order.
+struct AdamConstants {
+    double lr, beta1, beta2, eps;
+};
 
 // What a step needs besides its element; all threads of a block call it, once.
 struct Rates {
@@ -72,9 +78,9 @@ extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x
                                                            float* __restrict__ v, const float* __restrict__ g,
                                                            const float* __restrict__ step,
                                                            const float* __restrict__ total,
-                                                           const double* __restrict__ constants, int clamp,
+                                                           const AdamConstants* __restrict__ constants, int clamp,
                                                            unsigned elems) {
-    Rates r = rates(step, constants);
+    Rates r = rates(step, &constants->lr);
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= elems || !finite(total[4 * blockIdx.y + 3])) return;
     size_t at = (size_t)blockIdx.y * elems + i;
@@ -123,13 +129,13 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
 constexpr int kUpdate = 4;   // elements of a thread
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
-    float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* RESTRICT g, const float* RESTRICT dx,
-    const float* RESTRICT dtv, const float* RESTRICT step, const float* RESTRICT total, const double* RESTRICT constants,
-    float* RESTRICT parts, int clamp, unsigned elems) {
+    float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* MAYBE_NULL RESTRICT g,
+    const float* RESTRICT dx, const float* MAYBE_NULL RESTRICT dtv, const float* RESTRICT step,
+    const float* RESTRICT total, const AdamConstants* RESTRICT constants, float* RESTRICT parts, int clamp, unsigned elems) {
     __shared__ float s_mean;
     wait_for_previous();
     start_next();
-    Rates r = rates(step, constants);
+    Rates r = rates(step, &constants->lr);
     size_t n = blockIdx.y;
     bool go = finite(total[4 * n + 3]);
     unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
@@ -190,7 +196,7 @@ __device__ __forceinline__ double down(double v, int by) {
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
-    const float* RESTRICT parts, int pictures, int blocks, unsigned rows, float* scale, int dynamic) {
+    const float* RESTRICT parts, int pictures, int blocks, unsigned rows, float* scale, flag dynamic) {
     wait_for_previous();
     start_next();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;

@@ -6,7 +6,7 @@
 // Launch   256 threads over a row of the result; grid (ceil(W*C / 256), H, N) of the result
 // Hazards  none: every thread owns its element
 // Bound    memory: 5 sizeof(T) an element of y; neighbouring threads read neighbouring channels
-// Oracle   ref.AvgPool2x2, ref.AvgPool2x2Grad   Suite kerneltest
+// Oracle   ref.AvgPool2x2Fwd, ref.AvgPool2x2Bwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 

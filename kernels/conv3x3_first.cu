@@ -18,13 +18,13 @@
 // Order    a sum is two products of the tensor core, four in tf32; dgrad: taps ascending; tiles of a block ascending, at most
 //          16, so that a sum of squares has no more than 2048 terms
 // Bound    memory: at 512x512 in fp16 fprop writes 33.5 MB, dgrad reads as much
-// Oracle   ref.Normalize, ref.Conv3x3, ref.Gram, and ref.Conv3x3Dgrad, ref.NormalizeGrad   Suite kerneltest
+// Oracle   ref.NormalizeFwd, ref.Conv3x3Fprop, ref.GramFwd, and ref.Conv3x3Dgrad, ref.NormalizeBwd   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "epilogue.cuh"
 #include "gram.cuh"
 #include "overlap.cuh"
 
-constexpr int kIn = 3, kK = 9 * kIn;   // kK: products of an output
+constexpr int kIn = 3, kK = 9 * kIn, kPadded = 32;   // kK: products of an output, padded to whole ones of a tensor core
 
 namespace fprop {
 constexpr int kThreads = 256, TH = 8, TW = 16, kPatchW = TW + 2, kPatch = (TH + 2) * kPatchW * kIn;
@@ -43,7 +43,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
                                             int width, int k, const Epilogue<typename Element<E>::Store>& e) {
     using namespace fprop;
     using T = typename Element<E>::Store;
-    constexpr int kStep = 32 / sizeof(T), kSteps = 32 / kStep, kPair = 4 / sizeof(T);   // k of an mma; values of a register
+    constexpr int kStep = 32 / sizeof(T), kSteps = kPadded / kStep, kPair = 4 / sizeof(T);   // k of an mma; values of a register
     __shared__ __align__(128) unsigned char s_tile[TH * TW * kChannels * sizeof(T)];
     __shared__ T s_patch[kPatch];   // (row, column, channel)
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 2) * 32, wn = (warp & 3) * 16;
@@ -82,7 +82,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
             }
 #pragma unroll
         for (int j = 0; j < 8; j++) {
-            const uint4* mine = (const uint4*)(w + (size_t)(n0 + j * 8 + (lane >> 2)) * 32 + (lane & 3) * 8);
+            const uint4* mine = (const uint4*)(w + (size_t)(n0 + j * 8 + (lane >> 2)) * kPadded + (lane & 3) * 8);
             float acc[4] = {};
 #pragma unroll
             for (int half = 0; half < kSteps / 2; half++) {
@@ -194,11 +194,11 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 }
 
 #define CONV3X3_FIRST(E)                                                                                         \
-    extern "C" __global__ __launch_bounds__(fprop::kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(          \
+    extern "C" __global__ __launch_bounds__(fprop::kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(         \
         const float* RESTRICT x, const float* mean, const float* std, const Element<E>::Store* w,                \
-        const float* bias, Element<E>::Store* RESTRICT y, Element<E>::Store* RESTRICT pooled,                    \
-        uint8_t* RESTRICT positive, float* RESTRICT part, int each,                                              \
-        int height, int width, int k, int relu) {                                                                \
+        const float* MAYBE_NULL bias, Element<E>::Store* MAYBE_NULL RESTRICT y,                                  \
+        Element<E>::Store* MAYBE_NULL RESTRICT pooled, uint8_t* MAYBE_NULL RESTRICT positive,                    \
+        float* MAYBE_NULL RESTRICT part, int each, int height, int width, int k, flag relu) {                    \
         Epilogue<Element<E>::Store> e = {y, pooled, positive, bias};                                             \
         e.relu = relu;                                                                                           \
         first_fprop<E>(x, mean, std, w, part, each, height, width, k, e);                                        \

@@ -14,7 +14,7 @@
 //          the staged tile of the epilogue takes the stages' place behind one more
 // Order    taps, then channels ascending inside the tensor core's own order; splits ascending
 // Bound    compute: conv3_2 at 512x512 is 19.3 GFLOP
-// Oracle   ref.Conv3x3, ref.Conv3x3Dgrad, ref.GramGrad and those of the epilogue   Suite kerneltest
+// Oracle   ref.Conv3x3Fprop, ref.Conv3x3Dgrad, ref.GramBwd and those of the epilogue   Suite kerneltest
 // ptx: sm_80
 #include "epilogue.cuh"
 
@@ -137,22 +137,22 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
 
 #define CONV3X3_MMA(E, BN, BLOCKS)                                                                               \
     extern "C" __global__ __launch_bounds__(kThreads, BLOCKS) void conv3x3_mma_##E##_nhwc_128x##BN(              \
-        const Element<E>::Store* __restrict__ x, const Element<E>::Store* __restrict__ w,                        \
-        const Element<E>::Store* __restrict__ x2, const Element<E>::Store* __restrict__ w2, int height, int width, \
-        int c, int c2, int k, EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                              \
+        const Element<E>::Store* MAYBE_NULL __restrict__ x, const Element<E>::Store* MAYBE_NULL __restrict__ w,  \
+        const Element<E>::Store* MAYBE_NULL __restrict__ x2, const Element<E>::Store* MAYBE_NULL __restrict__ w2,\
+        int height, int width, int c, int c2, int k, EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {         \
         conv<E, BN, kWhole>(nullptr, 0, x, w, x2, w2, height, width, c, c2, k, EPILOGUE(Element<E>::Store));     \
     }
 #define CONV3X3_MMA_SPLIT(E)                                                                                     \
     extern "C" __global__ __launch_bounds__(kThreads, 4) void conv3x3_mma_##E##_nhwc_128x64_share(               \
-        float* __restrict__ part, int splits, const Element<E>::Store* __restrict__ x,                           \
-        const Element<E>::Store* __restrict__ w, const Element<E>::Store* __restrict__ x2,                       \
-        const Element<E>::Store* __restrict__ w2, int height, int width, int c, int c2, int k) {                 \
+        float* __restrict__ part, int splits, const Element<E>::Store* MAYBE_NULL __restrict__ x,                \
+        const Element<E>::Store* MAYBE_NULL __restrict__ w, const Element<E>::Store* MAYBE_NULL __restrict__ x2, \
+        const Element<E>::Store* MAYBE_NULL __restrict__ w2, int height, int width, int c, int c2, int k) {      \
         conv<E, 64, kShare>(part, splits, x, w, x2, w2, height, width, c, c2, k, {});                            \
     }                                                                                                            \
     extern "C" __global__ __launch_bounds__(kThreads, 4) void conv3x3_mma_##E##_nhwc_128x64_sum(                 \
-        float* __restrict__ part, int splits, int height, int width, int k,                                      \
+        const float* __restrict__ part, int splits, int height, int width, int k,                                \
         EPILOGUE_PARAMS(Element<E>::Store, __restrict__)) {                                                      \
-        conv<E, 64, kSum>(part, splits, nullptr, nullptr, nullptr, nullptr, height, width, 0, 0, k,              \
+        conv<E, 64, kSum>((float*)part, splits, nullptr, nullptr, nullptr, nullptr, height, width, 0, 0, k,      \
                           EPILOGUE(Element<E>::Store));                                                          \
     }
 CONV3X3_MMA(f16, 64, 4)

@@ -11,8 +11,9 @@
 // Hazards  two barriers a step: the tile is refilled only after every thread has read it
 // Order    taps, then channels ascending; one fma chain an output, bias added last: results do not depend on the grid
 // Bound    compute from C = 32 on: conv3_2 at 512x512 is 19.3 GFLOP, floor 0.29 ms at 67 TFLOP/s
-// Oracle   ref.Conv3x3, ref.Conv3x3Dgrad   Suite kerneltest
+// Oracle   ref.Conv3x3Fprop, ref.Conv3x3Dgrad   Suite kerneltest
 // ptx: sm_80
+#include "params.cuh"
 #include "types.cuh"
 
 constexpr int BM = 64, BN = 64, BK = 16, TM = 4, TN = 4, kThreads = 256;
@@ -93,9 +94,9 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
 
 #define CONV3X3(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(kThreads, 2) void conv3x3_##T##_nhwc_64x64x16(                       \
-        T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, \
-        const T* __restrict__ add, const T* __restrict__ mask, int pixels, int height, int width, int c, int k,  \
-        int relu) {                                                                                              \
+        T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ w,                                 \
+        const float* MAYBE_NULL __restrict__ bias, const T* MAYBE_NULL __restrict__ add,                         \
+        const T* MAYBE_NULL __restrict__ mask, int pixels, int height, int width, int c, int k, flag relu) {     \
         conv3x3(y, x, w, bias, add, mask, pixels, height, width, c, k, relu);                                    \
     }
 FOR_EACH_TYPE(CONV3X3)

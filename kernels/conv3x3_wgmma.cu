@@ -33,6 +33,7 @@
 constexpr int TW = 16, kRow = 128, kLine = TW * kRow;   // pixels of a line of a tile; bytes of a pixel's channels, of a line
 constexpr int kPass = 32;                               // pixels staged at a time, two lines
 constexpr int kThreads = 384, kConsumers = 2;
+constexpr int kAlign = 1024;   // of the first stage, as the swizzle wants it
 
 template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT>
 struct Conv {
@@ -40,6 +41,7 @@ struct Conv {
     static constexpr int BK = kRow / sizeof(T), N = CH == 64 ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
     static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
     static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass;
+    static constexpr int kShared = STAGES * kStage + kConsumers * kStaged + kAlign;
     static_assert(N == 128 || N == 256, "a warpgroup's product");
     static_assert(MULTICAST == 1 || SPLIT == 1, "a cluster does one or the other");
     static_assert(kPasses % SPLIT == 0, "every block of a split finishes as many pixels");
@@ -80,7 +82,7 @@ struct Conv {
                                                int pictures, const Epilogue<T>& e) {
         extern __shared__ unsigned char s_dynamic[];
         __shared__ __align__(8) uint64_t s_full[STAGES], s_empty[STAGES];
-        uint32_t base = (shared_address(s_dynamic) + 1023) & ~1023u;
+        uint32_t base = (shared_address(s_dynamic) + kAlign - 1) & ~(kAlign - 1);
         unsigned char* s_stages = s_dynamic + (base - shared_address(s_dynamic));
         uint32_t full = shared_address(s_full), empty = shared_address(s_empty);
         int wg = threadIdx.x >> 7, rank = CLUSTER > 1 ? cluster_rank() : 0;
@@ -164,7 +166,7 @@ struct Conv {
         for (int g = first; g < tiles.groups(); g += step) {
             Tile tile = tiles.at(g, rank);
             float d[N / 2];
-            // One stage: TAPS rows of taps, the first DY lines down. The stage before is released once this one is under way.
+            // One stage: taps() rows of taps, the first down() lines down. The stage before is released once this one is under way.
             auto multiply = [&](int s, auto taps, auto down) {
                 int slot = it % STAGES;
                 barrier_wait(full + 8 * slot, it / STAGES & 1);
@@ -253,9 +255,9 @@ struct Conv {
 #define CONV3X3_WGMMA_ENTRY(E, CH, PX, STAGES, MULTICAST, SPLIT, SUFFIX)                                         \
     extern "C" __global__ __cluster_dims__(MULTICAST* SPLIT, 1, 1) __launch_bounds__(kThreads, 1)                \
         void conv3x3_wgmma_##E##_nhwc_##CH##x##PX##SUFFIX(                                                       \
-            const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap w,                        \
-            const __grid_constant__ CUtensorMap x2, const __grid_constant__ CUtensorMap w2, int height,          \
-            int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {                 \
+            const __grid_constant__ CUtensorMap MAYBE_NULL x, const __grid_constant__ CUtensorMap MAYBE_NULL w,  \
+            const __grid_constant__ CUtensorMap MAYBE_NULL x2, const __grid_constant__ CUtensorMap MAYBE_NULL w2,\
+            int height, int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {   \
         Conv<E, CH, PX, STAGES, MULTICAST, SPLIT>::run(x, w, x2, w2, height, width, c, c2, k, pictures,          \
                                                        EPILOGUE(Element<E>::Store));                             \
     }

@@ -6,7 +6,7 @@
 // Launch   256 threads; grid ceil(elems / 256)
 // Hazards  none: every thread owns its element
 // Bound    memory: 2 to 3 sizeof(T) an element
-// Oracle   ref.ReLU, ref.ReLUGrad, ref.Add, ref.MSEGrad   Suite kerneltest
+// Oracle   ref.ReLUFwd, ref.ReLUBwd, ref.Add, ref.MSEBwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 

@@ -5,6 +5,7 @@
 // fusion equal to the kernels that it replaces, bit for bit.
 #pragma once
 #include "mma.cuh"
+#include "params.cuh"
 
 constexpr int kChannels = 64;   // of a staged tile
 
@@ -21,17 +22,18 @@ struct Epilogue {
     const uint8_t* bits;  // the same, a bit each
     const float* scale;   // the loss scale
     float target_k;
-    int relu;             // the result is 0 where it would be negative
-    int one_target;       // target holds one picture for all
+    flag relu;            // the result is 0 where it would be negative
+    flag one_target;      // target holds one picture for all
     int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows, a quarter each
 };
 
 // The parameters of a kernel that make one. R is __restrict__, or nothing where launches overlap: what is restricted may be
 // read through the non-coherent cache, which must not be while the launch ahead still writes it.
 #define EPILOGUE_PARAMS(T, R)                                                                                    \
-    T *R y, T *R pooled, uint8_t *R positive, const float *R bias, const T *R add, const T *R target,            \
-        const T *R gate, const uint8_t *R bits, const float *R scale, float target_k, int relu, int one_target,  \
-        int unpool_h, int unpool_w
+    T *MAYBE_NULL R y, T *MAYBE_NULL R pooled, uint8_t *MAYBE_NULL R positive, const float *MAYBE_NULL R bias,   \
+        const T *MAYBE_NULL R add, const T *MAYBE_NULL R target, const T *MAYBE_NULL R gate,                     \
+        const uint8_t *MAYBE_NULL R bits, const float *MAYBE_NULL R scale, float target_k, flag relu,            \
+        flag one_target, int unpool_h, int unpool_w
 #define EPILOGUE(T)                                                                                              \
     Epilogue<T> {                                                                                                \
         y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, unpool_h, unpool_w \

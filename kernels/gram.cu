@@ -9,9 +9,9 @@
 //          bwd: grid (ceil(P/64), ceil(C/64), N)
 // Tile     64 x 64 outputs, 16 deep; thread 4x4
 // Hazards  two barriers a step
-// Order    pixels ascending within a split, splits ascending: deterministic; splits of 2048 pixels keep long sums exact
+// Order    pixels ascending within a split, splits ascending: deterministic; splits of 1024 pixels keep long sums exact
 // Bound    fwd relu1_1 at 512x512: 2.1 GFLOP, 67 MB: memory. Later layers: compute
-// Oracle   ref.Gram, ref.GramGrad   Suite kerneltest
+// Oracle   ref.GramFwd, ref.GramBwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 

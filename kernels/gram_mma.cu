@@ -17,10 +17,11 @@
 // Hazards  one barrier a step: behind it the stage is there, and the one that is filled next was read a step ago; tables are
 //          constants and may be read while the launch before still runs
 // Order    splits of at most 1024 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
-// Oracle   ref.Gram, ref.GramGrad   Suite kerneltest
+// Oracle   ref.GramFwd, ref.GramBwd   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "gram.cuh"
 #include "overlap.cuh"
+#include "params.cuh"
 #include "reduce.cuh"
 
 constexpr int BT = 64, BP = 32, kThreads = 128;
@@ -137,7 +138,9 @@ struct Style {
     void* w;
     const float *part, *target;
     float norm, scale;
-    int c, splits, one_target, groups, first;
+    int c, splits;
+    flag one_target;
+    int groups, first;
 };
 
 template <class T>

@@ -1,10 +1,24 @@
-// Package kernels holds the CUDA kernels: one .cu for each group of operations,
-// the PTX that tools/ptx compiled them to, and [All], which says of every entry
-// what it takes and how it is launched. Its folders ref, kerneltest and host are
-// packages of their own.
+// Package kernels holds the CUDA kernels, and all that is known of them outside
+// the GPU. A kernel is a source and its host half, side by side:
 //
-// Imports nothing of this module.
+//	adam.cu      the kernel; its first lines say what it computes, and how
+//	adam.go      its host half: shapes that it takes, grid, workspace, and the
+//	             method Launch, which makes a checked [Launch] of arguments
+//	args_gen.go  a struct of arguments for each family of entries, structs for
+//	             rows of tables, and the constants of all sources
+//	ptx          what the sources are compiled to, with a MANIFEST of hashes and
+//	             of what ptxas says of every entry; [All] describes the entries
+//
+// tools/ptx writes args_gen.go and ptx from the sources. To add a kernel, write
+// its .cu, run go generate, and give its arguments a Launch in a .go of the same
+// name. A pointer that a launch may leave out is marked MAYBE_NULL in the source,
+// an int that is 0 or 1 is called flag, and kShared is dynamic shared memory.
+//
+// ref, kerneltest and cpu are packages of their own: oracles, cases, and the loops
+// of the CPU. This one imports nothing of the module.
 package kernels
+
+//go:generate go run ../tools/ptx
 
 import (
 	"embed"
@@ -18,7 +32,7 @@ var files embed.FS
 
 // Module is one PTX source.
 type Module struct {
-	Name string // "conv3x3_f32"
+	Name string // "conv3x3_mma"; a source compiled for each type has several, "conv3x3_wgmma_f16"
 	PTX  string
 }
 
@@ -60,8 +74,8 @@ func Figures() map[string]map[string]string {
 		name, figures, _ := strings.Cut(strings.TrimPrefix(l, "  "), " ")
 		if strings.HasPrefix(l, "  ") {
 			all[arch][name] = figures
-		} else if _, of, ok := strings.Cut(strings.TrimSuffix(name, ".ptx"), "."); ok { // a file, whose entries follow
-			if arch = of; all[arch] == nil {
+		} else if file, ok := strings.CutSuffix(name, ".ptx"); ok { // whose entries follow
+			if _, arch, _ = strings.Cut(file, "."); all[arch] == nil {
 				all[arch] = map[string]string{}
 			}
 		}
@@ -69,134 +83,42 @@ func Figures() map[string]map[string]string {
 	return all
 }
 
-// Arg is the type of a kernel's parameter.
-type Arg uint8
-
-// The types: a device address, scalars, a tensor map by value.
-const (
-	Ptr Arg = iota
-	U32
-	U64
-	F32
-	Map
-)
-
-// Bytes is the size of a parameter.
-func (a Arg) Bytes() int { return [...]int{8, 4, 8, 4, 128}[a] }
-
 // Spec is what a caller must know of an entry.
 type Spec struct {
 	Module  string
+	Source  string // its file, without .cu
 	Entry   string
 	Arch    string // the oldest architecture whose Modules have it
-	Threads int    // of a block
-	Args    []Arg  // in order
-	Shared  int    // bytes of dynamic shared memory
-	Cluster int    // blocks of a cluster; 0 without
+	Elem    Elem
+	Params  []Param
+	Threads int // of a block
+	Shared  int // bytes of dynamic shared memory
+	Cluster int // blocks of a cluster; 0 without
 	// Overlaps says that the kernel, compiled for sm_90 or later, waits for the
 	// launches before it itself (griddepcontrol.wait): it may be started before
 	// they have ended.
 	Overlaps bool
-	// Tile of a conv3x3_wgmma entry.
-	Tile Tile
+	// Tile and Stages of a convolution on tensor cores.
+	Tile   Tile
+	Stages int // that wait for each other in shared memory
 }
 
-// Tile is how conv3x3_wgmma divides a convolution.
+// Tile is how a block divides a convolution.
 type Tile struct {
 	Channels, Pixels int // of a block; pixels are 16 wide
 	Multicast, Split int // blocks of a cluster that share weights, or a tile; 1 without
 }
 
-// epilogue is the parameters of EPILOGUE_PARAMS (epilogue.cuh).
-var epilogue = []Arg{Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, F32, U32, U32, U32, U32}
-
-// Wgmma is the entry of conv3x3_wgmma with this tile, for an element type.
-func (t Tile) Wgmma(element string) string {
-	s := fmt.Sprintf("conv3x3_wgmma_%s_nhwc_%dx%d", element, t.Channels, t.Pixels)
-	if t.Multicast > 1 {
-		s += fmt.Sprintf("_multicast%d", t.Multicast)
-	}
-	if t.Split > 1 {
-		s += fmt.Sprintf("_split%d", t.Split)
-	}
-	return s
-}
-
-// Tiles lists those that conv3x3_wgmma is compiled for.
-var Tiles = []Tile{
-	{64, 512, 1, 1},
-	{64, 256, 1, 1},
-	{128, 256, 1, 1},
-	{128, 256, 2, 1},
-	{128, 128, 2, 1},
-	{128, 128, 1, 2},
-	{128, 128, 1, 4},
-}
-
-// shared is the dynamic shared memory of conv3x3_wgmma: as many stages as fit, up
-// to three, two staged tiles and the alignment of the first stage.
-func (t Tile) shared(elem int) int {
-	const most = 227 << 10 // of a block on sm_90
-	rest := 2*32*64*elem + 1024
-	stage := (t.Pixels/16+2)*2048 + t.Channels*384
-	return min(3, (most-rest)/stage)*stage + rest
-}
-
 // All lists the entries, by name.
 var All = func() map[string]*Spec {
 	m := map[string]*Spec{}
-	add := func(module, entry string, threads int, args ...Arg) *Spec {
-		m[entry] = &Spec{Module: module, Entry: entry, Arch: "sm80", Threads: threads, Args: args}
-		return m[entry]
-	}
-	for _, t := range []string{"f32", "f16", "bf16"} { // storage types
-		add("elementwise", "relu_fwd_"+t, 256, Ptr, Ptr, U64)
-		add("elementwise", "relu_bwd_"+t, 256, Ptr, Ptr, Ptr, U64)
-		add("elementwise", "add_"+t, 256, Ptr, Ptr, Ptr, U64)
-		add("elementwise", "mse_bwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, F32, U64, U64)
-		add("normalize", "normalize_fwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
-		add("normalize", "normalize_bwd_"+t, 256, Ptr, Ptr, Ptr, Ptr, U32, U32)
-		add("avgpool2x2", "avgpool2x2_fwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
-		add("avgpool2x2", "avgpool2x2_bwd_"+t, 256, Ptr, Ptr, U32, U32, U32)
-		add("conv3x3_simt", "conv3x3_"+t+"_nhwc_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32, U32)
-		add("gram", "gram_fwd_"+t+"_64x64x16", 256, Ptr, Ptr, U32, U32, U32, U32)
-		add("gram", "gram_bwd_"+t+"_64x64x16", 256, Ptr, Ptr, Ptr, Ptr, F32, U32, U32)
-		add("gram_mma", "gram_coef_"+t, 256, Ptr, Ptr, Ptr, F32, U32)
-		add("gram_mma", "gram_style_"+t, 256, Ptr, U32, Ptr).Overlaps = true
-		add("losses", "mse_fwd_"+t, 256, Ptr, Ptr, Ptr, U64, U32).Overlaps = true
-	}
-	for _, e := range []string{"tf32", "f16", "bf16"} { // of the tensor cores
-		for _, n := range []string{"64", "128"} {
-			add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x"+n, 128, append([]Arg{Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32}, epilogue...)...)
-		}
-		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64_share", 128, Ptr, U32, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32)
-		add("conv3x3_mma", "conv3x3_mma_"+e+"_nhwc_128x64_sum", 128, append([]Arg{Ptr, U32, U32, U32, U32}, epilogue...)...)
-		add("conv3x3_first", "conv3x3_first_fprop_"+e+"_nhwc_128x64", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, U32, U32).Overlaps = true
-		add("conv3x3_first", "conv3x3_first_dgrad_"+e+"_nhwc_128x3", 128, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32, U32).Overlaps = true
-		add("gram_mma", "gram_fwd_mma_"+e+"_64x64x32", 128, Ptr, U32, U32).Overlaps = true
-	}
-	for _, e := range []string{"f16", "bf16", "tf32"} {
-		for _, t := range Tiles {
-			s := add("conv3x3_wgmma_"+e, t.Wgmma(e), 384, append([]Arg{Map, Map, Map, Map, U32, U32, U32, U32, U32, U32}, epilogue...)...)
-			s.Arch, s.Tile, s.Overlaps, s.Cluster, s.Shared = "sm90a", t, true, t.Multicast*t.Split, t.shared(2)
-			if e == "tf32" {
-				s.Shared = t.shared(4)
+	for _, f := range families {
+		for _, e := range f.entries {
+			m[e.name] = &Spec{
+				Module: e.module, Source: f.source, Entry: e.name, Arch: f.arch, Elem: e.elem, Params: of(f.params, e.elem),
+				Threads: f.threads, Shared: e.shared, Cluster: e.cluster, Overlaps: f.overlaps, Tile: e.tile, Stages: e.stages,
 			}
 		}
 	}
-	add("probe", "probe_copy_f32", 256, Ptr, Ptr, U64)
-	add("probe", "probe_mma_f16", 128, Ptr, Ptr, Ptr, U32)
-	probe := add("probe_wgmma", "probe_wgmma_f16", 256, Ptr, Ptr, U32)
-	probe.Arch, probe.Shared = "sm90a", 49<<10
-	add("gram", "gram_sum_f32", 256, Ptr, Ptr, F32, U32, U32)
-	add("losses", "tv_fwd_f32", 256, Ptr, Ptr, U32, U32, U32)
-	add("losses", "tv_bwd_f32", 256, Ptr, Ptr, F32, U32, U32, U32)
-	add("losses", "sum_parts_f32", 256, Ptr, Ptr, F32, U32)
-	add("losses", "tv_f32", 256, Ptr, Ptr, Ptr, F32, U32, U32, U32).Overlaps = true
-	add("losses", "total_f32", 256, Ptr, Ptr, U32, U32).Overlaps = true
-	add("adam", "adam_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "stats_f32", 256, Ptr, Ptr, Ptr, U32, U32)
-	add("adam", "update_f32", 256, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, U32, U32).Overlaps = true
-	add("adam", "record_f32", 256, Ptr, Ptr, Ptr, Ptr, U32, U32, U32, Ptr, U32).Overlaps = true
 	return m
 }()

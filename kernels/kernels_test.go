@@ -51,13 +51,13 @@ func TestSpecs(t *testing.T) {
 				continue
 			}
 			ps := k.Params()
-			if len(ps) != len(s.Args) {
-				t.Errorf("%s takes %d parameters, its Spec has %d", s.Entry, len(ps), len(s.Args))
+			if len(ps) != len(s.Params) {
+				t.Errorf("%s takes %d parameters, its Spec has %d", s.Entry, len(ps), len(s.Params))
 				continue
 			}
 			for i, p := range ps {
-				if p.Bytes != s.Args[i].Bytes() {
-					t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, s.Args[i].Bytes())
+				if p.Bytes != s.Params[i].Kind.Bytes() {
+					t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, s.Params[i].Kind.Bytes())
 				}
 			}
 			if k.MaxThreads() != s.Threads {

@@ -1,16 +1,17 @@
-// mse_fwd, tv_fwd, tv_bwd, tv, sum_parts, total: the loss terms of each picture.              reductions
+// mse_fwd, tv_fwd, tv_bwd, tv_fwd_bwd, sum_parts, total: the loss terms of each picture.      reductions
 // Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
-//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0        tv  both in one pass
+//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0        tv_fwd_bwd  both in one pass
 //          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times its scale
 // Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4); a term is an address, a count and a scale
-// Launch   mse_fwd, tv_fwd, tv: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
+// Launch   mse_fwd, tv_fwd, tv_fwd_bwd: 256 threads, grid (blocks, N): grid-stride, one part a block; then sum_parts: 256 threads,
 //          grid N, or total: 256 threads, grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N)
 // Hazards  block_sum's barriers
 // Order    strided in the block, then a tree, then the parts in a tree: deterministic
 // Bound    memory: 8 B an element
-// Oracle   ref.MSE, ref.TV, ref.TVGrad, ref.Total   Suite kerneltest
+// Oracle   ref.MSEFwd, ref.TVFwd, ref.TVBwd, ref.Total   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "overlap.cuh"
+#include "params.cuh"
 #include "reduce.cuh"
 #include "types.cuh"
 
@@ -35,7 +36,7 @@ __device__ __forceinline__ void mse_fwd(float* RESTRICT parts, const T* RESTRICT
 #define MSE_FWD(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(kReduceThreads) void mse_fwd_##T(                                    \
         float* RESTRICT parts, const T* RESTRICT a, const T* RESTRICT b, unsigned long long elems,               \
-        int one_target) {                                                                                        \
+        flag one_target) {                                                                                       \
         mse_fwd(parts, a, b, elems, one_target);                                                                 \
     }
 FOR_EACH_TYPE(MSE_FWD)
@@ -80,8 +81,9 @@ extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__
     dx[at] = k * s;
 }
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_f32(float* RESTRICT parts, float* RESTRICT dx,
-                                                                    const float* RESTRICT x, float k, int h, int w, int c) {
+extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_bwd_f32(float* RESTRICT parts, float* RESTRICT dx,
+                                                                            const float* RESTRICT x, float k, int h,
+                                                                            int w, int c) {
     wait_for_previous();
     start_next();
     size_t row = (size_t)w * c, picture = blockIdx.y * h * row;
@@ -109,13 +111,13 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_f32(float* RESTR
 }
 
 // A loss term: parts (N, count).
-struct Term {
+struct LossTerm {
     const float* parts;
     unsigned count;
     float scale;
 };
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, const Term* terms,
+extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, const LossTerm* terms,
                                                                        int contents, int styles) {
     wait_for_previous();
     start_next();

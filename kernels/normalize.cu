@@ -4,7 +4,7 @@
 // Shapes   N*H*W*C < 2^32 (a picture has 3 channels)
 // Launch   256 threads; grid ceil(elems / 256)
 // Bound    memory: 4 + sizeof(T) B an element
-// Oracle   ref.Normalize, ref.NormalizeGrad   Suite kerneltest
+// Oracle   ref.NormalizeFwd, ref.NormalizeBwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 

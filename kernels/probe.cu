@@ -8,15 +8,17 @@
 // ptx: sm_80
 #include "mma.cuh"
 
+constexpr int kVectors = 4, kCopy = 256 * kVectors * 4;   // of a thread, elements of a block
+
 extern "C" __global__ __launch_bounds__(256) void probe_copy_f32(float* __restrict__ y, const float* __restrict__ x,
                                                                  unsigned long long elems) {
-    unsigned long long i = ((unsigned long long)blockIdx.x * 1024 + threadIdx.x) * 4;
-    float4 v[4];
+    unsigned long long i = ((unsigned long long)blockIdx.x * (kCopy / 4) + threadIdx.x) * 4;
+    float4 v[kVectors];
 #pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < kVectors; j++)
         if (i + j * 1024 < elems) v[j] = *(const float4*)(x + i + j * 1024);
 #pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < kVectors; j++)
         if (i + j * 1024 < elems) *(float4*)(y + i + j * 1024) = v[j];
 }
 

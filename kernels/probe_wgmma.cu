@@ -8,11 +8,14 @@
 // ptx: sm_90a
 #include "hopper.cuh"
 
+constexpr int kOperands = 48 << 10, kAlign = 1024, kShared = kOperands + kAlign;
+static_assert(kShared <= 227 << 10, "a block's shared memory");
+
 extern "C" __global__ __launch_bounds__(256, 1) void probe_wgmma_f16(float* __restrict__ y, const uint4* __restrict__ operands,
                                                                      int rounds) {
     extern __shared__ unsigned char s_dynamic[];
-    uint32_t base = (shared_address(s_dynamic) + 1023) & ~1023u;
-    for (int i = threadIdx.x; i < 3072; i += 256) {
+    uint32_t base = (shared_address(s_dynamic) + kAlign - 1) & ~(kAlign - 1);
+    for (int i = threadIdx.x; i < kOperands / 16; i += 256) {
         uint4 v = operands[i];
         asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(base + i * 16), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
     }

@@ -127,11 +127,11 @@ func lower(p *gpu.Program, t target) (*lowering, error) {
 
 // check holds a launch against its Spec and the limits of a grid.
 func (l *launch) check() error {
-	if len(l.args) != len(l.spec.Args) {
-		return fmt.Errorf("%s takes %d arguments, got %d", l.spec.Entry, len(l.spec.Args), len(l.args))
+	if len(l.args) != len(l.spec.Params) {
+		return fmt.Errorf("%s takes %d arguments, got %d", l.spec.Entry, len(l.spec.Params), len(l.args))
 	}
 	for i, a := range l.args {
-		if want := l.spec.Args[i]; (want == kernels.Map) != (a.where == inMap) || (want == kernels.Ptr) != (a.where != scalar && a.where != inMap) && a != (argument{}) {
+		if want := l.spec.Params[i].Kind; (want == kernels.TensorMap) != (a.where == inMap) || (want == kernels.Pointer) != (a.where != scalar && a.where != inMap) && a != (argument{}) {
 			return fmt.Errorf("%s: argument %d is not what its Spec says", l.spec.Entry, i)
 		}
 	}
@@ -335,7 +335,7 @@ func (l *lowering) emit(s *step) error {
 		k := float64(op.Scale) / float64(picture)
 		to := l.sums(s, out[0], blocks)
 		if len(s.ops) > 1 {
-			s.run("tv_f32", [3]int{blocks, x.N, 1}, to, buf(s.ops[1].Out[0]), buf(in[0]), f32(k), u32(x.H), u32(x.W), u32(x.C))
+			s.run("tv_fwd_bwd_f32", [3]int{blocks, x.N, 1}, to, buf(s.ops[1].Out[0]), buf(in[0]), f32(k), u32(x.H), u32(x.W), u32(x.C))
 			return nil
 		}
 		s.run("tv_fwd_f32", [3]int{blocks, x.N, 1}, to, buf(in[0]), u32(x.H), u32(x.W), u32(x.C))
@@ -515,7 +515,7 @@ func (l *lowering) product(s *step, out gpu.Shape, p product) {
 	}
 	v.launch = func(entry string) launch {
 		spec := kernels.All[entry]
-		if spec.Tile != (kernels.Tile{}) {
+		if spec.Source == "conv3x3_wgmma" {
 			grid, args := l.wgmma(spec, out, p)
 			return launch{spec: spec, grid: grid, args: append(args, end...)}
 		}

@@ -283,7 +283,7 @@ func (m *measurer) probe() error {
 		}
 		k := kernelLaunch{f: f, grid: [3]int{blocks, 1, 1}, block: [3]int{spec.Threads, 1, 1}, shared: spec.Shared}
 		for i, a := range args {
-			k.params = append(k.params, append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&a)), spec.Args[i].Bytes())...))
+			k.params = append(k.params, append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&a)), spec.Params[i].Kind.Bytes())...))
 		}
 		return func() error { return k.enqueue(d.stream) }
 	}

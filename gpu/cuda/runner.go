@@ -219,7 +219,7 @@ func (r *runner) launch(i int, la *launch) error {
 		shared: la.spec.Shared, overlaps: r.d.mayOverlap(la.spec),
 	}
 	for j, a := range la.args {
-		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Args[j].Bytes())]
+		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Params[j].Kind.Bytes())]
 		if a.where == inMap {
 			if bytes, err = r.encodeTensor(a.tensor, r.value(i, a.tensor.of)); err != nil {
 				return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
@@ -254,7 +254,7 @@ func (r *runner) value(i int, a argument) uint64 {
 // encodeTensor makes the tensor map of dense elements of the precision's type.
 func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
 	if len(t.dims) == 0 {
-		return make([]byte, kernels.Map.Bytes()), nil
+		return make([]byte, kernels.TensorMap.Bytes()), nil
 	}
 	m := tensormap.Tiled{Type: r.l.precision.mapType(), Base: base, Dims: t.dims, Box: t.box, Swizzle: tensormap.Swizzle128}
 	m.Strides = tensormap.DenseStrides(m.Type, t.dims)

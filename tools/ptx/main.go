@@ -22,10 +22,12 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -36,15 +38,21 @@ var wheels = []string{
 	"nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cccl==13.0.85", "nvidia-cuda-nvdisasm==13.2.51",
 }
 
-// folders hold sources; their PTX goes to the folder named.
-var folders = []struct{ src, dst string }{
-	{"kernels", "kernels/ptx"},
-	{"gpu/sim/testdata", "gpu/sim/testdata"},
+// folders hold sources; their PTX goes to the folder named, and their signatures to
+// a file of Go.
+var folders = []folder{
+	{"kernels", "kernels/ptx", "kernels/args_gen.go"},
+	{"gpu/sim/testdata", "gpu/sim/testdata", ""},
 }
+
+type folder struct{ src, dst, args string }
 
 // target is one architecture that a source is compiled for, named in its line
 // "// ptx: sm_80 sm_90a".
 type target struct{ arch, compute, version string }
+
+// name is the architecture in names of files: "sm90a".
+func (t target) name() string { return strings.ReplaceAll(t.arch, "_", "") }
 
 var targets = map[string]target{
 	"sm_80":  {"sm_80", "compute_80", "7.0"},
@@ -63,6 +71,9 @@ func main() {
 }
 
 func run(check, fetch bool) error {
+	if err := enterRoot(); err != nil {
+		return err
+	}
 	bin, err := compiler(fetch)
 	if err != nil && !check {
 		return err
@@ -79,15 +90,35 @@ func run(check, fetch bool) error {
 			continue
 		}
 		if bin == "" {
-			err = compareHashes(f.src, f.dst)
+			err = compareHashes(f)
 		} else {
-			err = build(bin, sources, f.dst, check)
+			err = build(bin, sources, f, check)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// enterRoot goes to the folder of go.mod, which all paths start from: go generate
+// runs in a package's.
+func enterRoot() error {
+	for {
+		if _, err := os.Stat("go.mod"); err == nil {
+			return nil
+		}
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		if dir == filepath.Dir(dir) {
+			return errors.New("no go.mod here or above")
+		}
+		if err := os.Chdir(".."); err != nil {
+			return err
+		}
+	}
 }
 
 // compiler returns the folder of nvcc and ptxas.
@@ -117,55 +148,77 @@ func compiler(fetch bool) (string, error) {
 type entry struct{ name, text string }
 
 // build compiles every source of a folder.
-func build(bin string, sources []string, dst string, check bool) error {
+func build(bin string, sources []string, f folder, check bool) error {
 	var lines []entry
-	wanted := map[string][]byte{}
+	wanted := map[string][]byte{} // by path
+	args := &api{byEntry: map[string]*family{}}
+	var all []byte
 	for _, src := range sources {
 		text, err := os.ReadFile(src)
 		if err != nil {
 			return err
 		}
+		all = append(all, text...)
 		archs, err := archsOf(src, text)
 		if err != nil {
 			return err
 		}
-		for _, a := range archs {
-			for _, each := range eachOf(text) {
-				name := strings.TrimSuffix(filepath.Base(src), ".cu")
-				if each != "" {
-					name += "_" + each
+		for _, each := range eachOf(text) {
+			module := strings.TrimSuffix(filepath.Base(src), ".cu")
+			if each != "" {
+				module += "_" + each
+			}
+			if f.args != "" {
+				if err := read(bin, src, each, module, archs[0], args); err != nil {
+					return fmt.Errorf("%s: %w", src, err)
 				}
-				name += "." + strings.ReplaceAll(a.arch, "_", "") + ".ptx"
+			}
+			for _, a := range archs {
+				name := module + "." + a.name() + ".ptx"
 				ptx, figures, err := compile(bin, src, each, a)
 				if err != nil {
 					return err
 				}
-				wanted[name] = ptx
+				wanted[filepath.Join(f.dst, name)] = ptx
 				lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(ptx), sum(sourceBytes(src, text)))})
 				for _, f := range figures {
 					lines = append(lines, entry{name + f, "  " + f})
 				}
+				if f.args != "" {
+					if err := args.compiled(a.name(), ptx); err != nil {
+						return fmt.Errorf("%s: %w", name, err)
+					}
+				}
 			}
 		}
+	}
+	if f.args != "" {
+		src, err := args.source()
+		if err != nil {
+			return err
+		}
+		wanted[f.args] = src
+		name := filepath.Base(f.args)
+		lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(src), sum(sourceBytes(sources[0], all)))})
 	}
 	var m bytes.Buffer
 	m.WriteString("# Written by make ptx: file, sha256 of the PTX, sha256 of its source and headers; then ptxas' figures.\n")
 	for _, l := range lines {
 		fmt.Fprintln(&m, l.text)
 	}
-	wanted["MANIFEST"] = m.Bytes()
+	wanted[filepath.Join(f.dst, "MANIFEST")] = m.Bytes()
 	if check {
-		return compare(dst, wanted)
+		return compare(wanted)
 	}
-	if err := os.MkdirAll(dst, 0o755); err != nil {
+	if err := os.MkdirAll(f.dst, 0o755); err != nil {
 		return err
 	}
 	for name, b := range wanted {
-		if err := os.WriteFile(filepath.Join(dst, name), b, 0o644); err != nil {
+		if err := os.WriteFile(name, b, 0o644); err != nil {
 			return err
 		}
 	}
-	log.Printf("%s: %d PTX files", dst, len(wanted)-1)
+	log.Printf("%s: %d files", f.dst, len(wanted))
 	return nil
 }
 
@@ -320,14 +373,14 @@ func ptxasFigures(msg []byte, sass map[string]map[string]int) ([]string, error) 
 }
 
 // compare holds what was built against what is committed.
-func compare(dst string, wanted map[string][]byte) error {
-	for name, b := range wanted {
-		got, err := os.ReadFile(filepath.Join(dst, name))
+func compare(wanted map[string][]byte) error {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		got, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("%w: run make ptx and commit the result", err)
 		}
-		if !bytes.Equal(got, b) {
-			return fmt.Errorf("%s is not what its source compiles to: run make ptx and commit the result", filepath.Join(dst, name))
+		if !bytes.Equal(got, wanted[name]) {
+			return fmt.Errorf("%s is not what its source makes it: run make ptx and commit the result", name)
 		}
 	}
 	return nil
@@ -335,7 +388,8 @@ func compare(dst string, wanted map[string][]byte) error {
 
 // compareHashes is compare where nothing can be compiled: the committed PTX and
 // the sources must be those that the MANIFEST was written for.
-func compareHashes(src, dst string) error {
+func compareHashes(folder folder) error {
+	src, dst := folder.src, folder.dst
 	m, err := os.ReadFile(filepath.Join(dst, "MANIFEST"))
 	if err != nil {
 		return err
@@ -343,6 +397,12 @@ func compareHashes(src, dst string) error {
 	for _, l := range strings.Split(string(m), "\n") {
 		f := strings.Fields(l)
 		if len(f) != 4 || f[2] != "from" {
+			continue
+		}
+		if f[0] == filepath.Base(folder.args) {
+			if err := hashArgs(folder, f[1], f[3]); err != nil {
+				return err
+			}
 			continue
 		}
 		ptx, err := os.ReadFile(filepath.Join(dst, f[0]))
@@ -361,6 +421,30 @@ func compareHashes(src, dst string) error {
 		if sum(ptx) != f[1] || sum(sourceBytes(cu, text)) != f[3] {
 			return fmt.Errorf("%s and %s do not belong together by %s/MANIFEST: run make ptx where the compiler can be installed", cu, f[0], dst)
 		}
+	}
+	return nil
+}
+
+// hashArgs is compareHashes for the file of Go, which all sources make.
+func hashArgs(folder folder, args, from string) error {
+	sources, err := filepath.Glob(filepath.Join(folder.src, "*.cu"))
+	if err != nil {
+		return err
+	}
+	var all []byte
+	for _, src := range sources {
+		text, err := os.ReadFile(src)
+		if err != nil {
+			return err
+		}
+		all = append(all, text...)
+	}
+	text, err := os.ReadFile(folder.args)
+	if err != nil {
+		return err
+	}
+	if sum(text) != args || sum(sourceBytes(sources[0], all)) != from {
+		return fmt.Errorf("%s and the sources do not belong together by %s/MANIFEST: run make ptx where the compiler can be installed", folder.args, folder.dst)
 	}
 	return nil
 }

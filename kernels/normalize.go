@@ -1,0 +1,12 @@
+package kernels
+
+// Launch computes y = (x - mean[c]) / std[c], the network's input from a picture:
+// x fp32, Mean and Std (C).
+func (a NormalizeFwdArgs) Launch(t Elem) (Launch, error) {
+	return launch(a, t, Tile{}, linear(a.Elems, normalizeFwdThreads))
+}
+
+// Launch computes dx = dy / Scale / std[c], fp32.
+func (a NormalizeBwdArgs) Launch(t Elem) (Launch, error) {
+	return launch(a, t, Tile{}, linear(a.Elems, normalizeBwdThreads))
+}
