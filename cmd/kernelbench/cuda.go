@@ -16,6 +16,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -23,7 +24,7 @@ import (
 
 // tolerance of verify's gradient, by precision. fp16 and tf32 keep eleven bits,
 // and both come to 2.6e-3 on its picture; bf16, with eight, to 1.1e-2.
-var tolerance = map[cuda.Precision]float64{cuda.FP32: 1e-5, cuda.TF32: 4e-3, cuda.FP16: 4e-3, cuda.BF16: 2e-2}
+var tolerance = map[plan.Precision]float64{plan.FP32: 1e-5, plan.TF32: 4e-3, plan.FP16: 4e-3, plan.BF16: 2e-2}
 
 // benchCUDA measures the launches of an iteration on a GPU, or profiles them on
 // the simulated one.
@@ -32,7 +33,7 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 	// own data.
 	o := cuda.Options{Check: true, Kernels: c.String("kernels")}
 	var err error
-	if o.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
+	if o.Precision, err = plan.ParsePrecision(c.String("precision")); err != nil {
 		return err
 	}
 	kind, ordinal, _ := cuda.ParseDevice(c.String("device"))

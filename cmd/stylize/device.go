@@ -16,6 +16,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
@@ -31,7 +32,7 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 	kind, ordinal, ok := cuda.ParseDevice(name)
 	opt := cuda.Options{Ordinal: ordinal}
 	var err error
-	if opt.Precision, err = cuda.ParsePrecision(c.String("precision")); err != nil {
+	if opt.Precision, err = plan.ParsePrecision(c.String("precision")); err != nil {
 		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", c.String("precision")))
 	}
 	switch k := c.String("kernels"); k {
@@ -94,7 +95,7 @@ func openCUDA(c *cli.Context, opt cuda.Options) (gpu.Device, error) {
 	}
 	if err != nil { // a cache: without it everything is only slower to start
 		fmt.Fprintf(c.App.ErrWriter, "stylize: kernels are timed again: %v\n", err)
-		opt.Choices = &cuda.Choices{}
+		opt.Choices = &plan.Choices{}
 	}
 	dev, err := cuda.Open(opt)
 	if err != nil {
@@ -106,7 +107,7 @@ func openCUDA(c *cli.Context, opt cuda.Options) (gpu.Device, error) {
 // choosing is a device that keeps its choices of kernels when it is closed.
 type choosing struct {
 	gpu.Device
-	choices *cuda.Choices
+	choices *plan.Choices
 	path    string
 	stderr  io.Writer
 }
@@ -133,15 +134,15 @@ func choicesPath() (string, error) {
 	return filepath.Join(dir, "stylize", "kernels.json"), nil
 }
 
-func readChoices(path string) (*cuda.Choices, error) {
+func readChoices(path string) (*plan.Choices, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &cuda.Choices{}, nil
+		return &plan.Choices{}, nil
 	} else if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	choices, err := cuda.ReadChoices(f)
+	choices, err := plan.ReadChoices(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; remove it", path, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 )
 
 // The choices of kernels are kept when a device has made some, and read again;
@@ -20,7 +21,7 @@ func TestChoicesAreKept(t *testing.T) {
 	if c, err := readChoices(path); err != nil || c.Changed() {
 		t.Fatalf("no file yet: %v", err)
 	}
-	device := func(c *cuda.Choices, path string, stderr *bytes.Buffer) gpu.Device {
+	device := func(c *plan.Choices, path string, stderr *bytes.Buffer) gpu.Device {
 		d, err := cpu.New(cpu.Options{Threads: 1}) // any device: it is closed, no more
 		if err != nil {
 			t.Fatal(err)
@@ -28,13 +29,13 @@ func TestChoicesAreKept(t *testing.T) {
 		return &choosing{d, c, path, stderr}
 	}
 	var stderr bytes.Buffer
-	if err := device(&cuda.Choices{}, path, &stderr).Close(); err != nil {
+	if err := device(&plan.Choices{}, path, &stderr).Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("nothing was chosen, and a file is written")
 	}
-	c := &cuda.Choices{}
+	c := &plan.Choices{}
 	c.Set("a GPU", "a layer", "a kernel")
 	if err := device(c, path, &stderr).Close(); err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", append(paintFlags(), jsonFlag()),
-			func(c *cli.Context) error { return plan(c, stdout, stderr) }),
+			func(c *cli.Context) error { return printPlan(c, stdout, stderr) }),
 		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", append(rerunFlags(), outputFlags()...),
 			func(c *cli.Context) error { return rerun(c, stdout, stderr) }),
 		{

@@ -48,8 +48,8 @@ func (r runPlans) peak() int64 {
 	return max(r.style.Arena, r.content.Arena, r.loop.Arena) + r.loop.Weights
 }
 
-// plan prints what a run would take.
-func plan(c *cli.Context, stdout, stderr io.Writer) error {
+// printPlan prints what a run would take.
+func printPlan(c *cli.Context, stdout, stderr io.Writer) error {
 	o, content, style, err := request(c)
 	if err != nil {
 		return usage(err)

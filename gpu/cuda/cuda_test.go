@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 )
 
 // onSim opens a simulated device with an allocation for every buffer.
-func onSim(t *testing.T, p Precision, cfg sim.Config) *Device {
+func onSim(t *testing.T, p plan.Precision, cfg sim.Config) *Device {
 	t.Helper()
 	return openSim(t, cfg, Options{Precision: p})
 }
@@ -43,10 +44,10 @@ func opened(t *testing.T, o Options) *Device {
 }
 
 // allowed is the largest relative L2 error of an operation, by precision.
-var allowed = map[Precision]float64{FP32: kerneltest.Tol, TF32: 1e-3, FP16: 2e-3, BF16: 1e-2}
+var allowed = map[plan.Precision]float64{plan.FP32: kerneltest.Tol, plan.TF32: 1e-3, plan.FP16: 2e-3, plan.BF16: 1e-2}
 
 // bits are those of a precision on the simulated device, as recorded.
-func bits(t *testing.T, p Precision) *kerneltest.Bits {
+func bits(t *testing.T, p plan.Precision) *kerneltest.Bits {
 	t.Helper()
 	return kerneltest.NewBits(t, "sim-"+p.String(), runtime.GOARCH)
 }
@@ -57,7 +58,7 @@ var modes = []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Ra
 // Every case of the table in every precision, on the simulated device, clean
 // under every check in every mode.
 func TestKernelsSimulated(t *testing.T) {
-	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		for i, m := range modes {
 			if testing.Short() && i > 1 && i != 1+int(p) { // every mode with some precision
 				continue
@@ -73,7 +74,7 @@ func TestKernelsSimulated(t *testing.T) {
 
 // Every case whose tiles are so few that blocks share their sums.
 func TestSplitSimulated(t *testing.T) {
-	for i, p := range []Precision{TF32, FP16, BF16} {
+	for i, p := range []plan.Precision{plan.TF32, plan.FP16, plan.BF16} {
 		for j, m := range modes {
 			if testing.Short() && i != j {
 				continue
@@ -94,13 +95,13 @@ func TestSplitSimulated(t *testing.T) {
 // Every case that Hopper's kernels take, with every tile that suits it. In -short
 // each tile meets each precision once, in some mode.
 func TestHopperSimulated(t *testing.T) {
-	for i, p := range []Precision{TF32, FP16, BF16} {
+	for i, p := range []plan.Precision{plan.TF32, plan.FP16, plan.BF16} {
 		for j, tile := range kernels.Tiles {
 			for k, m := range modes {
 				if testing.Short() && k != (i+j)%len(modes) {
 					continue
 				}
-				t.Run(tile.Wgmma(p.element())+"/"+m.String(), func(t *testing.T) {
+				t.Run(wgmma(p, tile)+"/"+m.String(), func(t *testing.T) {
 					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p}) // few: blocks take several tiles
 					runHopper(t, d, tile)
 				})
@@ -109,11 +110,16 @@ func TestHopperSimulated(t *testing.T) {
 	}
 }
 
+// wgmma names Hopper's kernel with a tile.
+func wgmma(p plan.Precision, t kernels.Tile) string {
+	return t.Wgmma(map[plan.Precision]string{plan.FP16: "f16", plan.BF16: "bf16", plan.TF32: "tf32"}[p])
+}
+
 // runHopper runs every case that has a convolution which suits a tile, with it.
 func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 	t.Helper()
 	p := d.opt.Precision
-	d.target.only = tile.Wgmma(p.element())
+	d.target.Only = tile
 	s := kerneltest.Suite{Tol: allowed[p], Which: func(c kerneltest.Case) bool {
 		return uses(t, d, c, func(s *kernels.Spec) bool { return s.Tile == tile })
 	}}
@@ -130,13 +136,13 @@ func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) bool) bool {
 	t.Helper()
 	p, _ := c.Program()
-	l, err := lower(p, d.target)
+	l, err := plan.New(p, d.target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range l.steps {
-		for _, la := range s.launches {
-			if kind(la.spec) {
+	for _, s := range l.Steps {
+		for _, la := range s.Launches {
+			if kind(la.Spec) {
 				return true
 			}
 		}
@@ -147,15 +153,15 @@ func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) b
 // Every case with a kernel that is compiled for sm_90 as well, on a GPU that takes
 // those and not Hopper's own: because it is a later one, or its driver refuses them.
 func TestOverlapSimulated(t *testing.T) {
-	for i, p := range []Precision{FP32, TF32, FP16, BF16} {
+	for i, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		for j, m := range modes {
 			if testing.Short() && i != j {
 				continue
 			}
 			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
 				d := openSim(t, sim.Config{Mode: m, Arch: "sm_90"}, Options{Precision: p})
-				if d.target.hopper || !strings.Contains(d.Info().Detail, "without kernels for sm90a") {
-					t.Fatalf("a driver that refuses PTX for sm_90a: hopper %v, %q", d.target.hopper, d.Info().Detail)
+				if d.target.Hopper || !strings.Contains(d.Info().Detail, "without kernels for sm90a") {
+					t.Fatalf("a driver that refuses PTX for sm_90a: hopper %v, %q", d.target.Hopper, d.Info().Detail)
 				}
 				n := kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "sm90", Which: func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) }}.Run(t, d)
 				if n < 50 {
@@ -172,17 +178,17 @@ func TestTunedBits(t *testing.T) {
 	driver := simulated.New(sim.Config{NoChecks: true, SMs: 4})
 	for _, arch := range []string{"sm80", "sm90a"} {
 		open := func(o Options) *Device {
-			o.Simulate, o.Precision, o.Kernels = driver, FP16, arch
+			o.Simulate, o.Precision, o.Kernels = driver, plan.FP16, arch
 			return opened(t, o)
 		}
-		plain, tunes := open(Options{}), open(Options{Choices: &Choices{}})
+		plain, tunes := open(Options{}), open(Options{Choices: &plan.Choices{}})
 		choices := 0
 		for i, c := range kerneltest.Cases() {
 			if c.Group != "edge" || c.Ints || !strings.HasSuffix(c.Name, " style") && !strings.HasSuffix(c.Name, "kept false") {
 				continue
 			}
 			p, data := c.Program()
-			l, err := lower(p, plain.target)
+			l, err := plan.New(p, plain.target)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,11 +202,15 @@ func TestTunedBits(t *testing.T) {
 				}
 			}
 			same("tuned", tunes)
-			for _, s := range l.steps {
-				if s.variants == nil {
+			for _, s := range l.Steps {
+				if s.Variants == nil {
 					continue
 				}
-				layer, entries := s.variants.layer, s.variants.entries
+				layer := s.Variants.Layer
+				var entries []string
+				for _, la := range s.Variants.Launches {
+					entries = append(entries, la.Spec.Entry)
+				}
 				chosen := tunes.opt.Choices.Get(tunes.key, layer)
 				if len(entries) > 1 && !slices.Contains(entries, chosen) {
 					t.Errorf("%s: %v: tuned %q is not one of %v", arch, c, chosen, entries)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -46,13 +47,13 @@ type Device struct {
 	functions map[string]cu.Function
 	info      gpu.Info
 	cc        int
-	target    target
+	target    plan.Target
 	overlaps  bool // a graph may keep launches that overlap
 
 	mu      sync.Mutex
 	closed  bool
 	lost    bool // a kernel failed: the context answers nothing but its error
-	weights map[weightKey]*uploaded
+	weights map[plan.WeightKey]*uploaded
 	key     string // of the device in Choices: what they depend on
 }
 
@@ -87,7 +88,7 @@ func open(opt Options) (*Device, error) {
 			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
 		}
 	}
-	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[weightKey]*uploaded{}}
+	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[plan.WeightKey]*uploaded{}}
 	d.done.Go(func() {
 		runtime.LockOSThread() // the context is current to this thread alone
 		if opt.Simulate != nil {
@@ -204,8 +205,8 @@ func (d *Device) load() error {
 	if err != nil {
 		return wrap("ask for the multiprocessors", err)
 	}
-	d.target = target{precision: d.opt.Precision, unfused: d.opt.Unfused, sms: sms}
-	d.target.tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
+	d.target = plan.Target{Precision: d.opt.Precision, Unfused: d.opt.Unfused, SMs: sms}
+	d.target.Tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
 	h := sha256.New()
 	if err := d.take("sm80", h); err != nil {
@@ -213,7 +214,7 @@ func (d *Device) load() error {
 	}
 	for _, arch := range newer {
 		if err := d.take(arch, h); err == nil {
-			d.target.hopper = d.target.hopper || arch == "sm90a"
+			d.target.Hopper = d.target.Hopper || arch == "sm90a"
 		} else if d.opt.Kernels != "" {
 			return err
 		} else {

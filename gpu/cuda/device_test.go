@@ -18,6 +18,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -46,7 +47,7 @@ func doubled(n int) (p *gpu.Program, x, y *gpu.Buffer) {
 // What a program took is free again after Close, also after one that did not fit;
 // and that error says what was asked for and what is free.
 func TestMemoryComesBack(t *testing.T) {
-	d := onSim(t, FP16, sim.Config{Memory: 100e6})
+	d := onSim(t, plan.FP16, sim.Config{Memory: 100e6})
 	before := free(t, d)
 	p, _, _ := doubled(1000)
 	r, err := d.Compile(p)
@@ -92,7 +93,7 @@ func TestTwoDevices(t *testing.T) {
 	drv := simulated.New(sim.Config{}, sim.Config{Arch: "sm_80"})
 	var wg sync.WaitGroup
 	for i := range 2 {
-		d, err := open(Options{Simulate: drv, Ordinal: i, Precision: FP32})
+		d, err := open(Options{Simulate: drv, Ordinal: i, Precision: plan.FP32})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +127,7 @@ func TestTwoDevices(t *testing.T) {
 
 // PTX that the driver refuses is an error with what its compiler said.
 func TestRefusedPTX(t *testing.T) {
-	d := onSim(t, FP32, sim.Config{})
+	d := onSim(t, plan.FP32, sim.Config{})
 	err := d.do(func() error {
 		_, err := loadModule("broken", ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry t() { nonsense.f32 %f1; ret; }\n")
 		return err
@@ -140,7 +141,7 @@ func TestRefusedPTX(t *testing.T) {
 // done, all else is an error and no panic, and so is use after Close.
 func TestLostDevice(t *testing.T) {
 	drv := simulated.New(sim.Config{})
-	d, err := open(Options{Simulate: drv, Check: true, Precision: FP32})
+	d, err := open(Options{Simulate: drv, Check: true, Precision: plan.FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func TestLostDevice(t *testing.T) {
 	}
 	r := run.(*runner)
 	// The memory of x goes away under the kernel.
-	if err := d.do(func() error { return cu.MemFree(r.span(r.l.span[x])) }); err != nil {
+	if err := d.do(func() error { return cu.MemFree(r.at(t, x)) }); err != nil {
 		t.Fatal(err)
 	}
 	n, err := r.Run(t.Context(), 3)
@@ -183,7 +184,7 @@ func TestLostDevice(t *testing.T) {
 // An element whose gradient, or its square, is not finite is left alone by Adam
 // and reported by the record; the others move.
 func TestOverflowedGradientIsLeftAlone(t *testing.T) {
-	d := onSim(t, FP32, sim.Config{})
+	d := onSim(t, plan.FP32, sim.Config{})
 	p := &gpu.Program{}
 	s, one := gpu.Shape{N: 1, H: 5, W: 61, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
 	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("v", gpu.State, s)
@@ -246,7 +247,7 @@ func TestDelayed(t *testing.T) {
 		if delay {
 			drv.Delay()
 		}
-		d, err := open(Options{Simulate: drv, Precision: FP16})
+		d, err := open(Options{Simulate: drv, Precision: plan.FP16})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,11 +351,11 @@ func TestTwoDrivers(t *testing.T) {
 	}
 	devices := map[string]*Device{}
 	for arch, cfg := range configs {
-		devices[arch] = onSim(t, FP16, cfg)
+		devices[arch] = onSim(t, plan.FP16, cfg)
 	}
 	for range 2 {
 		for arch, d := range devices {
-			if info := d.Info(); !strings.Contains(info.Detail, arch) || d.target.hopper != (arch == "sm_90") || (info.Memory == 256<<20) != (arch == "sm_80") {
+			if info := d.Info(); !strings.Contains(info.Detail, arch) || d.target.Hopper != (arch == "sm_90") || (info.Memory == 256<<20) != (arch == "sm_80") {
 				t.Errorf("%s: %+v", arch, info)
 			}
 			got, err := pass(t.Context(), d, p, x, y, v)
@@ -369,7 +370,7 @@ func TestTwoDrivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run.(*runner)
-	if err := bad.do(func() error { return cu.MemFree(r.span(r.l.span[x])) }); err != nil {
+	if err := bad.do(func() error { return cu.MemFree(r.at(t, x)) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Run(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "conv3x3") {
@@ -408,9 +409,9 @@ func TestGPUBesideSimulators(t *testing.T) {
 		}
 		return
 	}
-	simulate := func(arch string) *Device { return onSim(t, FP32, sim.Config{Arch: arch}) }
+	simulate := func(arch string) *Device { return onSim(t, plan.FP32, sim.Config{Arch: arch}) }
 	ampere := simulate("sm_80")
-	idle, err := open(Options{Precision: FP32})
+	idle, err := open(Options{Precision: plan.FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +448,7 @@ func TestGPUBesideSimulators(t *testing.T) {
 		t.Error(err)
 	}
 	check(hopper, 2)
-	if idle, err = open(Options{Precision: FP32}); err != nil {
+	if idle, err = open(Options{Precision: plan.FP32}); err != nil {
 		t.Fatal(err)
 	}
 	check(idle, 0)
@@ -455,4 +456,14 @@ func TestGPUBesideSimulators(t *testing.T) {
 	if err := idle.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// at is where a buffer lies.
+func (r *runner) at(t *testing.T, b *gpu.Buffer) cu.DevicePtr {
+	t.Helper()
+	i, ok := r.plan.Span(b)
+	if !ok {
+		t.Fatalf("%s has no memory", b.Name)
+	}
+	return r.span(i)
 }

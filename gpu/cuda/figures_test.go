@@ -10,6 +10,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
 )
@@ -29,7 +30,7 @@ func TestFigures(t *testing.T) {
 		t.Skip("prints a table with -figures sim or -figures gpu")
 	}
 	if *figures == "gpu" {
-		onGPU(t, FP32) // before the CPU takes its minutes
+		onGPU(t, plan.FP32) // before the CPU takes its minutes
 	}
 	w, h, n := *figuresWidth, *figuresHeight, *figuresIterations
 	tenth := max(n/10, 3)
@@ -57,7 +58,7 @@ func TestFigures(t *testing.T) {
 	want, wantImage := end(s, nil)
 	_ = s.Close()
 	t.Logf("| precision | gradient at 0 | at %d | at %d | content, style, tv loss at %d | PSNR |", tenth, n-2, n)
-	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		opt := Options{Precision: p}
 		if *figures == "sim" {
 			opt.Simulate = simulated.New(sim.Config{NoChecks: true})

@@ -19,6 +19,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/sim/conform"
 	"github.com/stylize-gpu/stylize/kernels"
@@ -33,7 +34,7 @@ var (
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
-func onGPU(tb testing.TB, p Precision) *Device {
+func onGPU(tb testing.TB, p plan.Precision) *Device {
 	tb.Helper()
 	return openGPU(tb, Options{Precision: p})
 }
@@ -66,11 +67,11 @@ func openGPU(tb testing.TB, o Options) *Device {
 // The whole case table on a GPU, in every precision, with the portable kernels;
 // then the cases whose kernels have a newer version, where the GPU takes that.
 func TestKernelsGPU(t *testing.T) {
-	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := openGPU(t, Options{Precision: p, Kernels: "sm80"})
-			for _, sms := range []int{d.target.sms, 1} { // many share the sums of few tiles
-				d.target.sms = sms
+			for _, sms := range []int{d.target.SMs, 1} { // many share the sums of few tiles
+				d.target.SMs = sms
 				kerneltest.Suite{Tol: allowed[p]}.Run(t, d)
 			}
 			d = openGPU(t, Options{Precision: p})
@@ -81,13 +82,13 @@ func TestKernelsGPU(t *testing.T) {
 
 // Every case that Hopper's kernels take, with every tile, on one.
 func TestHopperGPU(t *testing.T) {
-	for _, p := range []Precision{FP16, TF32, BF16} {
+	for _, p := range []plan.Precision{plan.FP16, plan.TF32, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := openGPU(t, Options{Precision: p, Kernels: "sm90a"})
-			for _, sms := range []int{d.target.sms, 2} { // few: blocks take several tiles
-				d.target.sms = sms
+			for _, sms := range []int{d.target.SMs, 2} { // few: blocks take several tiles
+				d.target.SMs = sms
 				for _, tile := range kernels.Tiles {
-					t.Run(fmt.Sprintf("%s on %d", tile.Wgmma(p.element()), sms), func(t *testing.T) { runHopper(t, d, tile) })
+					t.Run(fmt.Sprintf("%s on %d", wgmma(p, tile), sms), func(t *testing.T) { runHopper(t, d, tile) })
 				}
 			}
 		})
@@ -139,8 +140,8 @@ func outputs(t *testing.T, d *Device) map[string][]uint32 {
 // In fp32, where no tensor core takes part, a GPU and the simulator give the
 // same bits.
 func TestSameBitsAsSimulator(t *testing.T) {
-	got := outputs(t, onGPU(t, FP32))
-	d, err := open(Options{Simulate: simulated.New(sim.Config{}), Precision: FP32})
+	got := outputs(t, onGPU(t, plan.FP32))
+	d, err := open(Options{Simulate: simulated.New(sim.Config{}), Precision: plan.FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestTransferGPU(t *testing.T) {
 	}
 	defer cpu.Close()
 	wantGrad, _, _ := loop(t, cpu, 96, 72, 20)
-	for p, tol := range map[Precision]float64{FP32: 1e-5, TF32: 2e-3, FP16: 2e-3, BF16: 2e-2} {
+	for p, tol := range map[plan.Precision]float64{plan.FP32: 1e-5, plan.TF32: 2e-3, plan.FP16: 2e-3, plan.BF16: 2e-2} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := onGPU(t, p)
 			grad, _, image := loop(t, d, 96, 72, 20)
@@ -188,12 +189,12 @@ func TestTransferGPU(t *testing.T) {
 func BenchmarkIterationGPU(b *testing.B) {
 	const size = 512
 	for _, o := range []Options{
-		{Precision: FP16, Kernels: "sm90a", Choices: &Choices{}},
-		{Precision: BF16, Kernels: "sm90a"},
-		{Precision: TF32, Kernels: "sm90a"},
-		{Precision: FP16, Kernels: "sm80", Choices: &Choices{}},
-		{Precision: TF32, Kernels: "sm80"},
-		{Precision: FP32},
+		{Precision: plan.FP16, Kernels: "sm90a", Choices: &plan.Choices{}},
+		{Precision: plan.BF16, Kernels: "sm90a"},
+		{Precision: plan.TF32, Kernels: "sm90a"},
+		{Precision: plan.FP16, Kernels: "sm80", Choices: &plan.Choices{}},
+		{Precision: plan.TF32, Kernels: "sm80"},
+		{Precision: plan.FP32},
 	} {
 		b.Run(fmt.Sprint(o.Precision, o.Kernels), func(b *testing.B) {
 			d := openGPU(b, o)
@@ -281,7 +282,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 // what they give on the simulator itself: the recorder works before a GPU is
 // there to be recorded.
 func TestConformanceSimulated(t *testing.T) {
-	d := onSim(t, FP32, sim.Config{})
+	d := onSim(t, plan.FP32, sim.Config{})
 	for i, c := range conform.Cases() {
 		if testing.Short() && i%5 != 0 && len(c.Maps) == 0 {
 			continue
@@ -299,7 +300,7 @@ func TestConformanceSimulated(t *testing.T) {
 // What a GPU gives for every case its architecture has, compared with the
 // expectation, and recorded with -record.
 func TestConformanceGPU(t *testing.T) {
-	d := onGPU(t, FP32)
+	d := onGPU(t, plan.FP32)
 	about := conform.Recording{Device: d.info.Name, Driver: d.info.Detail, Date: time.Now().UTC().Format(time.DateOnly)}
 	rec, err := conform.Record(t.Context(), &reopening{t: t, d: d}, about, func(arch string) bool { return arch == "sm_80" || d.cc == 90 })
 	if err != nil {
@@ -342,7 +343,7 @@ type reopening struct {
 // Run implements conform.Device.
 func (r *reopening) Run(ctx context.Context, c *conform.Case, src []byte) ([]byte, error) {
 	if r.d.lost {
-		r.d = onGPU(r.t, FP32)
+		r.d = onGPU(r.t, plan.FP32)
 	}
 	return onDevice{r.d}.Run(ctx, c, src)
 }

@@ -7,12 +7,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
-	"unsafe"
 
 	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
@@ -64,28 +63,24 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for i, s := range m.r.l.steps {
-		for j := range s.launches {
+	for i, s := range m.r.plan.Steps {
+		for j, la := range s.Launches {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			entries := []string{s.launches[j].spec.Entry}
-			if v := s.variants; v != nil && v.at == j && m.opt.Every {
-				for _, e := range v.entries {
-					if e != entries[0] {
-						entries = append(entries, e)
+			all := []kernels.Launch{la}
+			if v := s.Variants; v != nil && v.At == j && m.opt.Every {
+				for _, other := range v.Launches {
+					if other.Spec != la.Spec {
+						all = append(all, other)
 					}
 				}
 			}
-			for k, e := range entries {
-				la := s.launches[j]
-				if k > 0 {
-					la = s.variants.launch(e)
-				}
-				if m.opt.Match != nil && !m.opt.Match.MatchString(s.name()) && !m.opt.Match.MatchString(e) {
+			for k := range all {
+				if m.opt.Match != nil && !m.opt.Match.MatchString(s.Name) && !m.opt.Match.MatchString(all[k].Spec.Entry) {
 					continue
 				}
-				if err := m.launch(i, j, k == 0, &la); err != nil {
+				if err := m.launch(i, j, k == 0, &all[k]); err != nil {
 					return err
 				}
 			}
@@ -122,23 +117,23 @@ func (m *measurer) iteration(ctx context.Context) error {
 }
 
 // launch measures one launch of step i.
-func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
-	s := m.r.l.steps[i]
+func (m *measurer) launch(i, j int, chosen bool, la *kernels.Launch) error {
+	s := m.r.plan.Steps[i]
 	x := Measurement{
-		Layer: s.name(), Kernel: la.spec.Entry, Arch: m.r.d.arch(la.spec), Chosen: chosen, Grid: la.grid, Threads: la.spec.Threads, Shared: la.spec.Shared,
-		Bytes: m.r.traffic(s, la),
+		Layer: s.Name, Kernel: la.Spec.Entry, Arch: m.r.d.arch(la.Spec), Chosen: chosen, Grid: la.Grid, Threads: la.Spec.Threads, Shared: la.Spec.Shared,
+		Bytes: m.r.plan.Traffic(s, la),
 	}
-	if s.variants == nil && j == 0 || s.variants != nil && s.variants.at == j {
-		x.FLOPs = s.flops()
+	if s.Variants == nil && j == 0 || s.Variants != nil && s.Variants.At == j {
+		x.FLOPs = s.FLOPs
 	}
 	if m.opt.Plan {
 		m.out.Launches = append(m.out.Launches, x)
 		return nil
 	}
-	product := s.variants != nil && s.variants.at == j // the rest counts, or accumulates
+	product := s.Variants != nil && s.Variants.At == j // the rest counts, or accumulates
 	var want []byte
 	if product {
-		if err := m.r.launch(i, &s.launches[j]); err != nil {
+		if err := m.r.launch(s, &s.Launches[j]); err != nil {
 			return err
 		}
 		var err error
@@ -146,11 +141,11 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 			return err
 		}
 	}
-	again := func() error { return m.r.launch(i, la) }
+	again := func() error { return m.r.launch(s, la) }
 	if err := again(); err != nil {
 		return err
 	}
-	if err := wrap("run "+la.spec.Entry, m.r.d.stream.Synchronize()); err != nil {
+	if err := wrap("run "+la.Spec.Entry, m.r.d.stream.Synchronize()); err != nil {
 		return err
 	}
 	if sd := m.r.d.opt.Simulate; sd != nil {
@@ -162,7 +157,7 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 			return err
 		}
 		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%s gives other bits than %s for %s, so nothing is timed", la.spec.Entry, s.launches[j].spec.Entry, s.name())
+			return fmt.Errorf("%s gives other bits than %s for %s, so nothing is timed", la.Spec.Entry, s.Launches[j].Spec.Entry, s.Name)
 		}
 	}
 	if m.r.d.opt.Simulate == nil {
@@ -178,18 +173,19 @@ func (m *measurer) launch(i, j int, chosen bool, la *launch) error {
 func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
 	const n = 10
 	for round := range m.opt.Rounds + 1 {
-		for k := range m.r.l.steps[:i] { // the steps before leave caches as in an iteration
+		for k := range m.r.plan.Steps[:i] { // the steps before leave caches as in an iteration
 			if k < i-2 {
 				continue
 			}
-			for l := range m.r.l.steps[k].launches {
-				if err := m.r.launch(k, &m.r.l.steps[k].launches[l]); err != nil {
+			before := m.r.plan.Steps[k]
+			for l := range before.Launches {
+				if err := m.r.launch(before, &before.Launches[l]); err != nil {
 					return err
 				}
 			}
 		}
 		for l := range j {
-			if err := m.r.launch(i, &m.r.l.steps[i].launches[l]); err != nil {
+			if err := m.r.launch(m.r.plan.Steps[i], &m.r.plan.Steps[i].Launches[l]); err != nil {
 				return err
 			}
 		}
@@ -223,11 +219,12 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
 }
 
 // outputs are the bytes of what a step with a product writes.
-func (m *measurer) outputs(s *step) ([]byte, error) {
+func (m *measurer) outputs(s *plan.Step) ([]byte, error) {
 	var all []byte
-	for _, b := range s.out {
-		v := make([]byte, m.r.l.bytes(b))
-		if err := m.r.d.staging.download(v, m.r.span(m.r.l.span[b])); err != nil {
+	for _, b := range s.Results() {
+		i, _ := m.r.plan.Span(b)
+		v := make([]byte, m.r.plan.Spans[i].Bytes)
+		if err := m.r.d.staging.download(v, m.r.span(i)); err != nil {
 			return nil, err
 		}
 		all = append(all, v...)
@@ -235,55 +232,27 @@ func (m *measurer) outputs(s *step) ([]byte, error) {
 	return all, nil
 }
 
-// traffic is the bytes of every array of a launch, once; twice for those that
-// are read and written.
-func (r *runner) traffic(s *step, la *launch) (n int64) {
-	written := map[*gpu.Buffer]bool{}
-	for _, b := range s.out {
-		written[b] = true
-	}
-	seen := map[argument]bool{}
-	args := slices.Clone(la.args)
-	for _, b := range la.also {
-		args = append(args, buf(b))
-	}
-	for _, a := range args {
-		if a.where == inMap {
-			a = a.tensor.of
-		}
-		if seen[a] {
-			continue
-		}
-		seen[a] = true
-		switch a.where {
-		case inBuffer:
-			n += r.l.bytes(a.buf)
-			if written[a.buf] && a.buf.Role == gpu.State {
-				n += r.l.bytes(a.buf)
-			}
-		case inWeights:
-			n += a.weight.bytes
-		case inScratch:
-			n += s.scratch
-		case scalar, inTable, inScale, inMap:
-		}
-	}
-	return n
-}
-
 // probe measures what the device does at most.
 func (m *measurer) probe() error {
 	d := m.r.d
 	half := uint64(m.flushBytes / 2 / 16 * 16)
-	run := func(entry string, blocks int, args ...uint64) func() error {
-		spec := kernels.All[entry]
-		f, err := d.function(spec)
+	at := func(p uint64, e kernels.Elem) kernels.Ptr { return kernels.Ptr{Ref: cu.DevicePtr(p), Elem: e} }
+	f32 := func(p uint64) kernels.Ptr { return at(p, kernels.F32) }
+	run := func(la kernels.Launch, err error) func() error {
 		if err != nil {
 			return func() error { return err }
 		}
-		k := kernelLaunch{f: f, grid: [3]int{blocks, 1, 1}, block: [3]int{spec.Threads, 1, 1}, shared: spec.Shared}
-		for i, a := range args {
-			k.params = append(k.params, append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&a)), spec.Params[i].Kind.Bytes())...))
+		f, err := d.function(la.Spec)
+		if err != nil {
+			return func() error { return err }
+		}
+		k := kernelLaunch{f: f, grid: la.Grid, block: [3]int{la.Spec.Threads, 1, 1}, shared: la.Spec.Shared}
+		for i, a := range la.Args {
+			bits := a.Bits
+			if p, ok := a.Ptr.Ref.(cu.DevicePtr); ok {
+				bits = uint64(p)
+			}
+			k.params = append(k.params, binary.LittleEndian.AppendUint64(nil, bits)[:la.Spec.Params[i].Kind.Bytes()])
 		}
 		return func() error { return k.enqueue(d.stream) }
 	}
@@ -310,15 +279,15 @@ func (m *measurer) probe() error {
 		return err
 	}
 	x, y := uint64(m.flush), uint64(m.flush)+half
-	us, err := best(run("probe_copy_f32", int((half/4+4095)/4096), y, x, half/4))
+	us, err := best(run(kernels.ProbeCopyArgs{Y: f32(y), X: f32(x), Elems: int(half / 4)}.Launch()))
 	if err != nil {
 		return err
 	}
 	m.out.CopyRate = 2 * float64(half) / us * 1e6
 	const rounds = 1 << 14
-	blocks := 8 * d.target.sms
+	blocks := 8 * d.target.SMs
 	clocks := y + half - 64
-	if us, err = best(run("probe_mma_f16", blocks, y, x, clocks, rounds)); err != nil {
+	if us, err = best(run(kernels.ProbeMMAArgs{Y: f32(y), Operands: at(x, kernels.U32), Clocks: at(clocks, kernels.U64), Rounds: rounds}.Launch(blocks))); err != nil {
 		return err
 	}
 	m.out.MathRate = float64(blocks) * 4 * 32768 * rounds / us * 1e6
@@ -329,11 +298,11 @@ func (m *measurer) probe() error {
 	if ns := binary.LittleEndian.Uint64(c[8:]); ns > 0 {
 		m.out.ClockMHz = 1e3 * float64(binary.LittleEndian.Uint64(c)) / float64(ns)
 	}
-	if d.target.hopper {
-		if us, err = best(run("probe_wgmma_f16", d.target.sms, y, x, rounds)); err != nil {
+	if d.target.Hopper {
+		if us, err = best(run(kernels.ProbeWGMMAArgs{Y: f32(y), Operands: at(x, kernels.U32x4), Rounds: rounds}.Launch(d.target.SMs))); err != nil {
 			return err
 		}
-		m.out.MathRate = float64(d.target.sms) * 4194304 * rounds / us * 1e6
+		m.out.MathRate = float64(d.target.SMs) * 4194304 * rounds / us * 1e6
 	}
 	return nil
 }

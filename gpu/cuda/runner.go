@@ -17,23 +17,25 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
+	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/tensormap"
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // Plan says what Compile would take.
 func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
-	l, err := layOut(p, d.target)
+	l, err := plan.New(p, d.target)
 	if err != nil {
 		return nil, err
 	}
-	return l.plan, nil
+	return l.Cost, nil
 }
 
 // runner is a compiled program: its memory and the graph of one iteration.
 type runner struct {
 	d      *Device
-	l      *layout
+	plan   *plan.Plan
 	allocs []cu.DevicePtr // the arena; in Check mode one for each span
 	graph  *graph
 	many   *graph // of perGraph iterations, captured when first wanted
@@ -45,11 +47,11 @@ const perGraph = 8
 
 // Compile places the program, uploads its constants and captures its graph.
 func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
-	l, err := layOut(p, d.target)
+	l, err := plan.New(p, d.target)
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{d: d, l: l}
+	r := &runner{d: d, plan: l}
 	if err := d.do(func() error { return r.build(p) }); err != nil {
 		return nil, errors.Join(d.report(err), r.Close())
 	}
@@ -61,37 +63,39 @@ func (r *runner) build(p *gpu.Program) error {
 		return err
 	}
 	for _, b := range p.Buffers {
-		i, ok := r.l.span[b]
+		i, ok := r.plan.Span(b)
 		if !ok {
 			continue
 		}
 		switch b.Role {
 		case gpu.Const:
-			if err := r.d.staging.upload(r.span(i), r.encode(b, b.Data, 1)); err != nil {
+			if err := r.d.staging.upload(r.span(i), r.plan.Encode(b, b.Data, 1)); err != nil {
 				return err
 			}
 		case gpu.Input, gpu.State: // the host may leave them untouched
-			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.l.bytes(b), r.d.stream)); err != nil {
+			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
 				return err
 			}
 		case gpu.Temp, gpu.Output:
 		}
 	}
-	for i, s := range r.l.steps {
-		if r.l.tables[i] < 0 {
+	for _, s := range r.plan.Steps {
+		if s.TableSpan < 0 {
 			continue
 		}
-		for _, a := range s.addresses {
-			binary.LittleEndian.PutUint64(s.table[a.at:], uint64(r.span(r.l.span[a.of])))
+		table := slices.Clone(s.Table.Bytes)
+		for _, a := range s.Table.Addresses {
+			binary.LittleEndian.PutUint64(table[a.At:], r.address(s, a.Of))
 		}
-		if err := r.d.staging.upload(r.span(r.l.tables[i]), s.table); err != nil {
+		if err := r.d.staging.upload(r.span(s.TableSpan), table); err != nil {
 			return err
 		}
 	}
-	if err := r.d.staging.upload(r.span(r.l.scale), floats([]float32{r.l.precision.firstScale()})); err != nil {
+	scale := binary.LittleEndian.AppendUint32(nil, math.Float32bits(r.plan.Target.Precision.FirstScale()))
+	if err := r.d.staging.upload(r.span(r.plan.ScaleSpan), scale); err != nil {
 		return err
 	}
-	if err := r.d.keep(r.l.order); err != nil {
+	if err := r.d.keep(r.plan.Weights); err != nil {
 		return err
 	}
 	if r.d.opt.Choices != nil {
@@ -99,9 +103,9 @@ func (r *runner) build(p *gpu.Program) error {
 			return err
 		}
 	}
-	for _, s := range r.l.steps { // modules cannot be loaded during a capture
-		for _, la := range s.launches {
-			if _, err := r.d.function(la.spec); err != nil {
+	for _, s := range r.plan.Steps { // modules cannot be loaded during a capture
+		for _, la := range s.Launches {
+			if _, err := r.d.function(la.Spec); err != nil {
 				return err
 			}
 		}
@@ -113,19 +117,19 @@ func (r *runner) build(p *gpu.Program) error {
 
 // allocate takes the arena; the error of one too large says what is free.
 func (r *runner) allocate() error {
-	l := r.l
+	l := r.plan
 	if !r.d.opt.Check {
-		p, err := cu.MemAlloc(max(l.place.Bytes, 1))
+		p, err := cu.MemAlloc(max(l.Placement.Bytes, 1))
 		if err != nil {
-			return r.d.short(l.plan, wrap("allocate", err))
+			return r.d.short(l.Cost, wrap("allocate", err))
 		}
 		r.allocs = []cu.DevicePtr{p}
 		return nil
 	}
-	for _, s := range l.spans {
+	for _, s := range l.Spans {
 		p, err := cu.MemAlloc(max(s.Bytes, 1))
 		if err != nil {
-			return r.d.short(l.plan, wrap("allocate", err))
+			return r.d.short(l.Cost, wrap("allocate", err))
 		}
 		r.allocs = append(r.allocs, p)
 		if err := driver.Name(uint64(p), s.Name); err != nil {
@@ -153,31 +157,31 @@ func (r *runner) span(i int) cu.DevicePtr {
 	if r.d.opt.Check {
 		return r.allocs[i]
 	}
-	return r.allocs[0] + cu.DevicePtr(r.l.place.Offsets[i])
+	return r.allocs[0] + cu.DevicePtr(r.plan.Placement.Offsets[i])
 }
 
 // keep packs constants and uploads them, once for all programs. A network has 26
 // million values to convert: every core takes its part.
-func (d *Device) keep(ws []*weight) error {
-	ws = slices.DeleteFunc(slices.Clone(ws), func(w *weight) bool { return d.weights[w.key] != nil })
+func (d *Device) keep(ws []*plan.Weight) error {
+	ws = slices.DeleteFunc(slices.Clone(ws), func(w *plan.Weight) bool { return d.weights[w.Key] != nil })
 	packed := make([][]byte, len(ws))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(len(ws), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(ws); i = int(next.Add(1)) - 1 {
-				packed[i] = ws[i].pack()
+				packed[i] = ws[i].Pack()
 			}
 		})
 	}
 	wg.Wait()
 	for i, w := range ws {
-		p, err := cu.MemAlloc(w.bytes)
+		p, err := cu.MemAlloc(w.Bytes)
 		if err != nil {
-			return d.short(&gpu.Plan{Weights: w.bytes}, wrap("allocate weights", err))
+			return d.short(&gpu.Plan{Weights: w.Bytes}, wrap("allocate weights", err))
 		}
-		d.weights[w.key] = &uploaded{ptr: p, bytes: w.bytes}
-		if err := driver.Name(uint64(p), w.name); err != nil {
+		d.weights[w.Key] = &uploaded{ptr: p, bytes: w.Bytes}
+		if err := driver.Name(uint64(p), w.Name); err != nil {
 			return err
 		}
 		if err := d.staging.upload(p, packed[i]); err != nil {
@@ -189,9 +193,9 @@ func (d *Device) keep(ws []*weight) error {
 
 // enqueue launches every kernel of one iteration.
 func (r *runner) enqueue() error {
-	for i, s := range r.l.steps {
-		for j := range s.launches {
-			if err := r.launch(i, &s.launches[j]); err != nil {
+	for _, s := range r.plan.Steps {
+		for i := range s.Launches {
+			if err := r.launch(s, &s.Launches[i]); err != nil {
 				return err
 			}
 		}
@@ -208,57 +212,64 @@ func (r *runner) enqueueMany() error {
 	return nil
 }
 
-// launch enqueues a launch of step i.
-func (r *runner) launch(i int, la *launch) error {
-	f, err := r.d.function(la.spec)
+// launch enqueues a launch of a step.
+func (r *runner) launch(s *plan.Step, la *kernels.Launch) error {
+	f, err := r.d.function(la.Spec)
 	if err != nil {
 		return err
 	}
 	k := kernelLaunch{
-		f: f, grid: la.grid, block: [3]int{la.spec.Threads, 1, 1},
-		shared: la.spec.Shared, overlaps: r.d.mayOverlap(la.spec),
+		f: f, grid: la.Grid, block: [3]int{la.Spec.Threads, 1, 1},
+		shared: la.Spec.Shared, overlaps: r.d.mayOverlap(la.Spec),
 	}
-	for j, a := range la.args {
-		bytes := binary.LittleEndian.AppendUint64(nil, r.value(i, a))[:min(8, la.spec.Params[j].Kind.Bytes())]
-		if a.where == inMap {
-			if bytes, err = r.encodeTensor(a.tensor, r.value(i, a.tensor.of)); err != nil {
-				return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
-			}
+	for i, a := range la.Args {
+		bytes, err := r.parameter(s, la.Spec.Params[i].Kind, a)
+		if err != nil {
+			return &LaunchError{la.Spec, la.Grid, s.Name, err}
 		}
 		k.params = append(k.params, bytes)
 	}
 	if err := k.enqueue(r.d.stream); err != nil {
-		return &LaunchError{la.spec, la.grid, r.l.steps[i].name(), err}
+		return &LaunchError{la.Spec, la.Grid, s.Name, err}
 	}
 	return nil
 }
 
-// value is an argument of step i: an address or a scalar.
-func (r *runner) value(i int, a argument) uint64 {
-	switch a.where {
-	case inBuffer:
-		return uint64(r.span(r.l.span[a.buf]))
-	case inScratch:
-		return uint64(r.span(r.l.scratch[i])) + uint64(a.offset)
-	case inTable:
-		return uint64(r.span(r.l.tables[i])) + uint64(a.offset)
-	case inScale:
-		return uint64(r.span(r.l.scale))
-	case inWeights:
-		return uint64(r.d.weights[a.weight.key].ptr)
-	case scalar, inMap:
+// parameter is an argument of a step's launch as the kernel gets it.
+func (r *runner) parameter(s *plan.Step, kind kernels.Kind, a kernels.Arg) ([]byte, error) {
+	le := binary.LittleEndian
+	switch kind {
+	case kernels.Pointer:
+		return le.AppendUint64(nil, r.address(s, a.Ptr)), nil
+	case kernels.TensorMap:
+		if a.Map.Of.Ref == nil {
+			return make([]byte, kind.Bytes()), nil
+		}
+		m := tensormap.Tiled{Type: mapTypesOf[a.Map.Of.Elem], Base: r.address(s, a.Map.Of), Dims: a.Map.Dims, Box: a.Map.Box, Swizzle: tensormap.Swizzle128}
+		m.Strides = tensormap.DenseStrides(m.Type, m.Dims)
+		return encodeMap(&m, nil)
+	default:
+		return le.AppendUint64(nil, a.Bits)[:kind.Bytes()], nil
 	}
-	return a.bits
 }
 
-// encodeTensor makes the tensor map of dense elements of the precision's type.
-func (r *runner) encodeTensor(t *tensor, base uint64) ([]byte, error) {
-	if len(t.dims) == 0 {
-		return make([]byte, kernels.TensorMap.Bytes()), nil
+// mapTypesOf are the types of tensor maps of stored elements; TF32's are fp32 that
+// was rounded.
+var mapTypesOf = map[kernels.Elem]ptx.Type{kernels.F16: ptx.F16, kernels.BF16: ptx.BF16, kernels.F32: ptx.F32}
+
+// address is where a pointer of a step's launch points.
+func (r *runner) address(s *plan.Step, p kernels.Ptr) uint64 {
+	at := func(span int) uint64 { return uint64(r.span(span)) + uint64(p.Offset) }
+	switch of := p.Ref.(type) {
+	case *gpu.Buffer:
+		i, _ := r.plan.Span(of) // every buffer that a launch names has one
+		return at(i)
+	case *plan.Weight:
+		return uint64(r.d.weights[of.Key].ptr)
+	case plan.Place:
+		return at([...]int{plan.Workspace: s.ScratchSpan, plan.Constants: s.TableSpan, plan.LossScale: r.plan.ScaleSpan}[of])
 	}
-	m := tensormap.Tiled{Type: r.l.precision.mapType(), Base: base, Dims: t.dims, Box: t.box, Swizzle: tensormap.Swizzle128}
-	m.Strides = tensormap.DenseStrides(m.Type, t.dims)
-	return encodeMap(&m, nil)
+	return 0 // null
 }
 
 // LaunchError says which launch the driver refused.
@@ -276,21 +287,13 @@ func (e *LaunchError) Error() string {
 // Unwrap returns the driver's answer.
 func (e *LaunchError) Unwrap() error { return e.Err }
 
-// encode turns a buffer's values into what the device stores.
-func (r *runner) encode(b *gpu.Buffer, v []float32, by float32) []byte {
-	if r.l.stored[b] {
-		return r.l.precision.pack(v, by)
-	}
-	return floats(v)
-}
-
 // lossScale reads the scale that gradients carry now.
 func (r *runner) lossScale(b *gpu.Buffer) (float32, error) {
-	if !r.l.scaled[b] {
+	if !r.plan.Scaled(b) {
 		return 1, nil
 	}
 	var s [4]byte
-	err := r.d.staging.download(s[:], r.span(r.l.scale))
+	err := r.d.staging.download(s[:], r.span(r.plan.ScaleSpan))
 	return math.Float32frombits(binary.LittleEndian.Uint32(s[:])), err
 }
 
@@ -304,8 +307,8 @@ func (r *runner) Write(b *gpu.Buffer, data []float32) error {
 		if err != nil {
 			return err
 		}
-		bytes := r.encode(b, data, s)
-		return r.d.staging.upload(r.span(r.l.span[b]), bytes)
+		i, _ := r.plan.Span(b) // the host's buffers all have one
+		return r.d.staging.upload(r.span(i), r.plan.Encode(b, data, s))
 	})
 }
 
@@ -319,15 +322,12 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 		if err != nil {
 			return err
 		}
-		bytes := make([]byte, r.l.bytes(b))
-		if err := r.d.staging.download(bytes, r.span(r.l.span[b])); err != nil {
+		bytes := make([]byte, r.plan.Bytes(b))
+		i, _ := r.plan.Span(b)
+		if err := r.d.staging.download(bytes, r.span(i)); err != nil {
 			return err
 		}
-		if r.l.stored[b] {
-			r.l.precision.unpack(dst, bytes, 1/s)
-		} else {
-			FP32.unpack(dst, bytes, 1)
-		}
+		r.plan.Decode(b, dst, bytes, 1/s)
 		return nil
 	})
 }
@@ -375,7 +375,7 @@ func (r *runner) Run(ctx context.Context, n int) (done int, err error) {
 }
 
 // Plan is what Compile took.
-func (r *runner) Plan() *gpu.Plan { return r.l.plan }
+func (r *runner) Plan() *gpu.Plan { return r.plan.Cost }
 
 // Close frees the program's memory.
 func (r *runner) Close() error {

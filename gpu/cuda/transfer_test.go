@@ -11,6 +11,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -104,11 +105,11 @@ func TestTransferSimulated(t *testing.T) {
 	defer cpu.Close()
 	wantGrad, wantLoss, wantImage := loop(t, cpu, w, h, 3)
 	for _, c := range []struct {
-		p    Precision
+		p    plan.Precision
 		grad float64 // relative L2 of the first gradient
 		loss float64 // of each loss
 		mode sim.Mode
-	}{{FP32, 1e-5, 1e-4, sim.Eager}, {TF32, 2e-3, 5e-3, sim.Lazy}, {FP16, 2e-3, 5e-3, sim.Random(1)}, {BF16, 2e-2, 5e-2, sim.Eager}} {
+	}{{plan.FP32, 1e-5, 1e-4, sim.Eager}, {plan.TF32, 2e-3, 5e-3, sim.Lazy}, {plan.FP16, 2e-3, 5e-3, sim.Random(1)}, {plan.BF16, 2e-2, 5e-2, sim.Eager}} {
 		t.Run(c.p.String(), func(t *testing.T) {
 			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, 3)
 			bits(t, c.p).Same(t, "transfer 32x32", "sm90a", kerneltest.Hash(kerneltest.Hash(0, grad), image))
@@ -130,7 +131,7 @@ func TestTransferSimulated(t *testing.T) {
 
 // The same run with the portable kernels gives the bits that were recorded.
 func TestTransferBits(t *testing.T) {
-	for _, p := range []Precision{FP32, TF32, FP16, BF16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
 			grad, _, image := loop(t, openSim(t, sim.Config{NoChecks: true}, Options{Precision: p, Kernels: "sm80"}), 32, 32, 3)
 			bits(t, p).Same(t, "transfer 32x32", "sm80", kerneltest.Hash(kerneltest.Hash(0, grad), image))
@@ -206,20 +207,20 @@ func TestPlan512(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		p      Precision
+		p      plan.Precision
 		hopper bool
 		bytes  int64
-	}{{FP16, true, 500e6}, {FP16, false, 500e6}, {BF16, true, 500e6}, {TF32, true, 1000e6}, {TF32, false, 1000e6}, {FP32, false, 1000e6}} {
-		l, err := layOut(p, target{precision: c.p, hopper: c.hopper, sms: 132})
+	}{{plan.FP16, true, 500e6}, {plan.FP16, false, 500e6}, {plan.BF16, true, 500e6}, {plan.TF32, true, 1000e6}, {plan.TF32, false, 1000e6}, {plan.FP32, false, 1000e6}} {
+		l, err := plan.New(p, plan.Target{Precision: c.p, Hopper: c.hopper, SMs: 132})
 		if err != nil {
 			t.Fatal(err)
 		}
 		launches := 0
-		for _, s := range l.steps {
-			launches += len(s.launches)
+		for _, s := range l.Steps {
+			launches += len(s.Launches)
 		}
-		t.Logf("%v, hopper %v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, c.hopper, launches, float64(l.plan.Arena)/1e6, float64(l.plan.Weights)/1e6)
-		if n := l.plan.Total(); n > c.bytes {
+		t.Logf("%v, hopper %v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, c.hopper, launches, float64(l.Cost.Arena)/1e6, float64(l.Cost.Weights)/1e6)
+		if n := l.Cost.Total(); n > c.bytes {
 			t.Errorf("%v: %d bytes, allowed %d", c.p, n, c.bytes)
 		}
 	}
@@ -231,20 +232,20 @@ func TestPlan512(t *testing.T) {
 // Gram matrix in other shares.
 func TestFusedIsUnfused(t *testing.T) {
 	driver := simulated.New(sim.Config{NoChecks: true}) // TestKernelsSimulated runs the same cases with them
-	open := func(p Precision, unfused bool) *Device {
+	open := func(p plan.Precision, unfused bool) *Device {
 		return opened(t, Options{Simulate: driver, Precision: p, Unfused: unfused})
 	}
-	for _, p := range []Precision{FP32, FP16, BF16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.FP16, plan.BF16} {
 		fused, unfused := open(p, false), open(p, true)
 		for _, c := range kerneltest.Cases() {
 			if c.Group == "vgg" && testing.Short() || c.Ints || strings.HasSuffix(c.Name, " style") || strings.HasSuffix(c.Name, " a picture") {
 				continue
 			}
-			if testing.Short() && p != FP16 && c.Group != "tiny" {
+			if testing.Short() && p != plan.FP16 && c.Group != "tiny" {
 				continue
 			}
 			prog, data := c.Program()
-			if l, err := lower(prog, target{precision: p, sms: 132}); err != nil || len(l.steps) == len(prog.Ops) {
+			if l, err := plan.New(prog, plan.Target{Precision: p, SMs: 132}); err != nil || len(l.Steps) == len(prog.Ops) {
 				continue // nothing is fused
 			}
 			got, want := results(t, fused, prog, data), results(t, unfused, prog, data)
@@ -255,14 +256,14 @@ func TestFusedIsUnfused(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range []Precision{FP32, FP16} {
+	for _, p := range []plan.Precision{plan.FP32, plan.FP16} {
 		fg, _, fi := loop(t, open(p, false), 16, 16, 1)
 		ug, _, ui := loop(t, open(p, true), 16, 16, 1)
 		g, i := relL2(fg, ug), relL2(fi, ui)
 		t.Logf("%v: gradient %.2g, picture %.2g", p, g, i)
 		// In fp32 only the mean and deviation are summed in another order. In fp16 each
 		// is within 2e-3 of the CPU (TestTransferSimulated), by roundings of its own.
-		if p == FP32 && (g != 0 || i != 0) || !(g <= 4e-3) {
+		if p == plan.FP32 && (g != 0 || i != 0) || !(g <= 4e-3) {
 			t.Errorf("%v: fused and unfused differ: gradient %.3g, picture %.3g", p, g, i)
 		}
 	}

@@ -29,26 +29,25 @@ func (r *runner) tune() error {
 	}
 	defer watch.close()
 	rounds, launches := r.d.rounds()
-	for i, s := range r.l.steps {
-		v := s.variants
-		if v == nil || len(v.entries) < 2 {
+	for _, s := range r.plan.Steps {
+		v := s.Variants
+		if v == nil || len(v.Launches) < 2 {
 			continue
 		}
-		if !slices.Contains(v.entries, r.d.target.tuned(v.layer)) {
-			times := make([][]float64, len(v.entries))
+		if _, ok := v.Named(r.d.target.Tuned(v.Layer)); !ok {
+			times := make([][]float64, len(v.Launches))
 			for round := range rounds + 1 {
-				for j, entry := range v.entries {
-					la := v.launch(entry)
+				for j := range v.Launches {
 					us, err := watch.time(func() error {
 						for range launches {
-							if err := r.launch(i, &la); err != nil {
+							if err := r.launch(s, &v.Launches[j]); err != nil {
 								return err
 							}
 						}
 						return nil
 					})
 					if err != nil {
-						return fmt.Errorf("tune %s: %w", entry, err)
+						return fmt.Errorf("tune %s: %w", v.Launches[j].Spec.Entry, err)
 					}
 					if round > 0 {
 						times[j] = append(times[j], us)
@@ -62,9 +61,9 @@ func (r *runner) tune() error {
 					best = j
 				}
 			}
-			r.d.opt.Choices.Set(r.d.key, v.layer, v.entries[best])
+			r.d.opt.Choices.Set(r.d.key, v.Layer, v.Launches[best].Spec.Entry)
 		}
-		s.launches[v.at] = v.launch(r.d.target.tuned(v.layer))
+		s.Launches[v.At], _ = v.Named(r.d.target.Tuned(v.Layer))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // fuser groups the operations of a program into steps. A step stands where its
@@ -137,7 +138,7 @@ func (f *fuser) fused(op *gpu.Op) (s step) {
 	case gpu.GramFwd:
 		s = f.styleLoss(op)
 	case gpu.MSEFwd:
-		if t := f.term(op, reduceBlocks(perPicture(op.X()))); t != nil {
+		if t := f.term(op, kernels.ReduceBlocks(perPicture(op.X()))); t != nil {
 			m := &mseFwd{op: op, term: t, taken: taken{at: f.index[op]}}
 			s = f.take(m, &m.taken, op)
 		}
@@ -320,13 +321,13 @@ func (f *fuser) shareGrams(steps []step) {
 		}
 		for _, g := range grams {
 			x := g.op.X().Shape
-			g.shares = gramShares(x.Pixels())
+			g.shares = kernels.Splits(x.Pixels())
 			if first := firsts[g.op.X()]; first != nil && first.gram == nil {
-				first.gram, g.made, g.shares = g, true, firstBlocks(x)
+				first.gram, g.made, g.shares = g, true, kernels.FirstBlocks(x.H, x.W)
 			}
 			g.part = &gpu.Buffer{Name: "sums of " + g.op.Y().Name, Role: gpu.Temp, Shape: gpu.Shape{N: x.N, H: g.shares, W: x.C, C: x.C}}
 			if g.term != nil {
-				g.term.count = x.C * x.C / styleElems(g.shares)
+				g.term.count = kernels.GramStyle{C: x.C, Groups: kernels.StyleGroups(g.shares)}.Blocks(1)
 			}
 		}
 	}
@@ -395,7 +396,7 @@ func (f *fuser) total(op *gpu.Op) step {
 // same picture.
 func (f *fuser) tv(fwd *gpu.Op) step {
 	x := fwd.X()
-	t := f.term(fwd, tvBlocks(x.Shape))
+	t := f.term(fwd, kernels.TVBlocks(x.Shape.H, x.Shape.W, x.Shape.C))
 	if t == nil {
 		return nil
 	}

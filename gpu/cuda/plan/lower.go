@@ -1,11 +1,11 @@
 package plan
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"math"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // lowering turns steps into launches.
@@ -19,15 +19,11 @@ type lowering struct {
 // step lowers one.
 func (l *lowering) step(s step) (*Step, error) {
 	out := &Step{Name: stepName(s.ops()), Ops: s.ops(), FLOPs: flops(s), results: s.results()}
-	if err := s.lower(l, out); err != nil {
-		return nil, err
+	err := s.lower(l, out)
+	if errors.Is(err, kernels.ErrShape) {
+		err = fmt.Errorf("%w: %w", gpu.ErrUnsupported, err)
 	}
-	for i := range out.Launches {
-		if err := out.Launches[i].check(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return out, err
 }
 
 // flops sums the operations of a step, a Gram matrix where it is computed.
@@ -54,173 +50,235 @@ func flops(s step) (n int64) {
 	return n
 }
 
-func (s *single) lower(l *lowering, to *Step) error {
-	op := s.op
-	t := l.target.Precision.storage()
-	switch op.Kind {
-	case gpu.NormalizeFwd:
-		x := op.X().Shape
-		to.Table.Bytes = append(floats(op.Mean), floats(op.Std)...)
-		if x.Elems() >= 1<<32 {
-			return gpu.ErrUnsupported
-		}
-		to.run("normalize_fwd_"+t, linear(x.Elems()), buf(op.Y()), buf(op.X()), table(0), table(4*x.C), u32(x.C), u32(x.Elems()))
-	case gpu.NormalizeBwd:
-		x := op.DY().Shape
-		to.Table.Bytes = floats(op.Std)
-		if x.Elems() >= 1<<32 {
-			return gpu.ErrUnsupported
-		}
-		to.run("normalize_bwd_"+t, linear(x.Elems()), buf(op.DX()), buf(op.DY()), table(0), scale(), u32(x.C), u32(x.Elems()))
-	case gpu.ReLUFwd:
-		n := op.X().Shape.Elems()
-		to.run("relu_fwd_"+t, linear(n), buf(op.Y()), buf(op.X()), u64(n))
-	case gpu.ReLUBwd:
-		n := op.DY().Shape.Elems()
-		to.run("relu_bwd_"+t, linear(n), buf(op.DX()), buf(op.DY()), buf(op.Y()), u64(n))
-	case gpu.AvgPool2x2Fwd:
-		x, y := op.X().Shape, op.Y().Shape
-		to.run("avgpool2x2_fwd_"+t, [3]int{ceil(y.W*y.C, 256), y.H, y.N}, buf(op.Y()), buf(op.X()), u32(x.H), u32(x.W), u32(x.C))
-	case gpu.AvgPool2x2Bwd:
-		x := op.DX().Shape
-		to.run("avgpool2x2_bwd_"+t, [3]int{ceil(x.W*x.C, 256), x.H, x.N}, buf(op.DX()), buf(op.DY()), u32(x.H), u32(x.W), u32(x.C))
-	case gpu.GramFwd:
-		l.gramSIMT(to, op)
-	case gpu.GramBwd:
-		f := op.X().Shape
-		to.run("gram_bwd_"+t+"_64x64x16", [3]int{ceil(f.Pixels(), 64), ceil(f.C, 64), f.N}, buf(op.DX()), buf(op.DY()), buf(op.X()), scale(),
-			f32(gramNorm(f)), u32(f.Pixels()), u32(f.C))
-	case gpu.MSEFwd:
-		blocks := reduceBlocks(perPicture(op.X()))
-		l.mseFwd(to, op, workspace(to, 4*int64(blocks)*int64(op.X().Shape.N)), blocks)
-		l.sum(to, op, blocks)
-	case gpu.MSEBwd:
-		by := scale()
-		if !l.types.scaled[op.DX()] { // of a Gram matrix, in fp32
-			to.Table.Bytes = floats([]float32{1})
-			by = table(0)
-		}
-		n := op.X().Shape.Elems()
-		to.run("mse_bwd_"+l.typeOf(op.X()), linear(n), buf(op.DX()), buf(op.X()), buf(op.Target()), by,
-			f32(2*float64(op.Scale)/float64(perPicture(op.X()))), u64(n), u64(op.Target().Shape.Elems()))
-	case gpu.TVFwd:
-		blocks := tvBlocks(op.X().Shape)
-		l.tvFwd(to, op, workspace(to, 4*int64(blocks)*int64(op.X().Shape.N)), blocks)
-		l.sum(to, op, blocks)
-	case gpu.TVBwd:
-		x := op.X().Shape
-		to.run("tv_bwd_f32", [3]int{ceil(x.W*x.C, 256), x.H, x.N}, buf(op.DX()), buf(op.X()), f32(float64(op.Scale)/float64(perPicture(op.X()))), u32(x.H), u32(x.W), u32(x.C))
-	case gpu.Add:
-		n := op.Y().Shape.Elems()
-		to.run("add_"+l.typeOf(op.Y()), linear(n), buf(op.Y()), buf(op.A()), buf(op.B()), u64(n))
-	case gpu.Adam:
-		n := perPicture(op.Picture())
-		if n >= 1<<32 {
-			return gpu.ErrUnsupported
-		}
-		m, v := op.Moments()
-		to.Table.Bytes = adamTable(op)
-		to.run("adam_f32", [3]int{ceil(n, 256), op.Picture().Shape.N, 1}, buf(op.Picture()), buf(m), buf(v), buf(op.Gradient()), buf(op.Step()), buf(op.Losses()),
-			table(0), u32(int(op.Adam.Clamp)), u32(n))
-	case gpu.Record:
-		x, n := op.Picture().Shape, perPicture(op.Picture())
-		share := ceil(n, reduceBlocks(n))
-		blocks := ceil(n, share)
-		parts := workspace(to, seenBytes*int64(blocks)*int64(x.N))
-		to.run("stats_f32", [3]int{blocks, x.N, 1}, parts, buf(op.Picture()), buf(op.Gradient()), u32(n), u32(share))
-		l.record(to, op, blocks)
-	default:
-		return gpu.ErrUnsupported
+// add takes a launch that kernels has made, or its refusal.
+func (s *Step) add(la kernels.Launch, err error) error {
+	if err == nil {
+		s.Launches = append(s.Launches, la)
 	}
-	return nil
+	return err
 }
+
+// Pointers.
+
+// ptr is where a buffer lies; null where there is none.
+func (l *lowering) ptr(b *gpu.Buffer) kernels.Ptr {
+	switch {
+	case b == nil:
+		return kernels.Ptr{}
+	case l.types.stored[b]:
+		return kernels.Ptr{Ref: b, Elem: l.storage()}
+	}
+	return kernels.Ptr{Ref: b, Elem: kernels.F32}
+}
+
+// made is where a step's result lies that is no plain buffer.
+func made(b *gpu.Buffer, e kernels.Elem) kernels.Ptr {
+	if b == nil {
+		return kernels.Ptr{}
+	}
+	return kernels.Ptr{Ref: b, Elem: e}
+}
+
+// lossScale is the scale that gradients carry.
+func lossScale() kernels.Ptr { return kernels.Ptr{Ref: LossScale, Elem: kernels.F32} }
+
+// workspace takes bytes of the step's workspace.
+func (s *Step) workspace(bytes int64, e kernels.Elem) kernels.Ptr {
+	at := (s.Scratch + gpu.Align - 1) / gpu.Align * gpu.Align
+	s.Scratch = at + bytes
+	return kernels.Ptr{Ref: Workspace, Elem: e, Offset: at}
+}
+
+// constants puts rows into the step's table and returns where they are.
+func (s *Step) constants(t kernels.Table) kernels.Ptr {
+	at := len(s.Table.Bytes)
+	s.Table.Bytes = append(s.Table.Bytes, t.Bytes...)
+	for _, a := range t.Addresses {
+		a.At += at
+		s.Table.Addresses = append(s.Table.Addresses, a)
+	}
+	return kernels.Ptr{Ref: Constants, Elem: t.Elem, Offset: int64(at)}
+}
+
+// numbers puts fp32 values there.
+func (s *Step) numbers(v []float32) kernels.Ptr {
+	return s.constants(kernels.Table{Elem: kernels.F32, Bytes: floats(v)})
+}
+
+// storage is the type of feature maps in memory, element that of operands of the
+// tensor cores.
+func (l *lowering) storage() kernels.Elem { return l.target.Precision.element().Storage() }
+func (l *lowering) element() kernels.Elem { return l.target.Precision.element() }
 
 // perPicture is the number of values of one picture.
 func perPicture(b *gpu.Buffer) int { return b.Shape.Elems() / b.Shape.N }
 
-func (l *lowering) mseFwd(to *Step, op *gpu.Op, parts argument, blocks int) {
-	n := op.X().Shape.N
-	to.run("mse_fwd_"+l.typeOf(op.X()), [3]int{blocks, n, 1}, parts, buf(op.X()), buf(op.Target()), u64(perPicture(op.X())), boolean(op.Target().Shape.N < n))
+// oneForAll reports whether a target holds one picture for all those of x.
+func oneForAll(target, x *gpu.Buffer) bool { return target.Shape.N < x.Shape.N }
+
+// lower picks the kernel of an operation on its own.
+func (s *single) lower(l *lowering, to *Step) error {
+	op, t := s.op, l.storage()
+	switch op.Kind {
+	case gpu.NormalizeFwd:
+		x := op.X().Shape
+		return to.add(kernels.NormalizeFwdArgs{
+			Y: l.ptr(op.Y()), X: l.ptr(op.X()), Mean: to.numbers(op.Mean), Std: to.numbers(op.Std), C: x.C, Elems: x.Elems(),
+		}.Launch(t))
+	case gpu.NormalizeBwd:
+		x := op.DY().Shape
+		return to.add(kernels.NormalizeBwdArgs{
+			DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), Std: to.numbers(op.Std), Scale: lossScale(), C: x.C, Elems: x.Elems(),
+		}.Launch(t))
+	case gpu.ReLUFwd:
+		return to.add(kernels.ReLUFwdArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), Elems: op.X().Shape.Elems()}.Launch(t))
+	case gpu.ReLUBwd:
+		return to.add(kernels.ReLUBwdArgs{DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), Y: l.ptr(op.Y()), Elems: op.DY().Shape.Elems()}.Launch(t))
+	case gpu.AvgPool2x2Fwd:
+		x := op.X().Shape
+		return to.add(kernels.AvgPool2x2FwdArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), H: x.H, W: x.W, C: x.C}.Launch(t, x.N))
+	case gpu.AvgPool2x2Bwd:
+		x := op.DX().Shape
+		return to.add(kernels.AvgPool2x2BwdArgs{DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), H: x.H, W: x.W, C: x.C}.Launch(t, x.N))
+	case gpu.GramFwd:
+		f := op.X().Shape
+		a := kernels.GramFwdArgs{F: l.ptr(op.X()), Pixels: f.Pixels(), C: f.C, Splits: kernels.Splits(f.Pixels()), PPS: kernels.SplitPixels}
+		a.Part = to.workspace(a.Workspace(f.N), kernels.F32)
+		return errors.Join(to.add(a.Launch(t, f.N)), l.gramSum(to, op, a.Part, a.Splits))
+	case gpu.GramBwd:
+		f := op.X().Shape
+		return to.add(kernels.GramBwdArgs{
+			DF: l.ptr(op.DX()), DG: l.ptr(op.DY()), F: l.ptr(op.X()), LossScale: lossScale(), Scale: float32(gramNorm(f)), Pixels: f.Pixels(), C: f.C,
+		}.Launch(t, f.N))
+	case gpu.MSEFwd:
+		blocks := kernels.ReduceBlocks(perPicture(op.X()))
+		parts := to.workspace(partsBytes(op, blocks), kernels.F32)
+		return errors.Join(l.mseFwd(to, op, parts), l.sumParts(to, op, parts, blocks))
+	case gpu.MSEBwd:
+		by, x := lossScale(), op.X()
+		if !l.types.scaled[op.DX()] { // of a Gram matrix, in fp32
+			by = to.numbers([]float32{1})
+		}
+		return to.add(kernels.MSEBwdArgs{
+			DA: l.ptr(op.DX()), A: l.ptr(x), B: l.ptr(op.Target()), Scale: by, K: float32(2 * float64(op.Scale) / float64(perPicture(x))),
+			Elems: x.Shape.Elems(), BElems: op.Target().Shape.Elems(),
+		}.Launch(l.ptr(x).Elem))
+	case gpu.TVFwd:
+		x := op.X().Shape
+		blocks := kernels.TVBlocks(x.H, x.W, x.C)
+		parts := to.workspace(partsBytes(op, blocks), kernels.F32)
+		return errors.Join(l.tvFwd(to, op, parts), l.sumParts(to, op, parts, blocks))
+	case gpu.TVBwd:
+		x := op.X().Shape
+		return to.add(kernels.TVBwdArgs{DX: l.ptr(op.DX()), X: l.ptr(op.X()), K: termScale(op), H: x.H, W: x.W, C: x.C}.Launch(x.N))
+	case gpu.Add:
+		return to.add(kernels.AddArgs{Y: l.ptr(op.Y()), A: l.ptr(op.A()), B: l.ptr(op.B()), Elems: op.Y().Shape.Elems()}.Launch(l.ptr(op.Y()).Elem))
+	case gpu.Adam:
+		constants, err := adamConstants(to, op)
+		if err != nil {
+			return err
+		}
+		m, v := op.Moments()
+		return to.add(kernels.AdamArgs{
+			X: l.ptr(op.Picture()), M: l.ptr(m), V: l.ptr(v), G: l.ptr(op.Gradient()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()),
+			Constants: constants, Clamp: int(op.Adam.Clamp), Elems: perPicture(op.Picture()),
+		}.Launch(op.Picture().Shape.N))
+	case gpu.Record:
+		x, n := op.Picture(), perPicture(op.Picture())
+		a := kernels.StatsArgs{X: l.ptr(x), G: l.ptr(op.Gradient()), Elems: n, Share: kernels.StatsShare(n)}
+		a.Parts = to.workspace(a.Workspace(x.Shape.N), kernels.F32)
+		return errors.Join(to.add(a.Launch(x.Shape.N)), l.record(to, op, a.Parts, a.Blocks()))
+	default:
+		return gpu.ErrUnsupported
+	}
 }
 
-func (l *lowering) tvFwd(to *Step, op *gpu.Op, parts argument, blocks int) {
+// termScale is what the sum of a loss term is multiplied by.
+func termScale(op *gpu.Op) float32 {
+	return float32(float64(op.Scale) / float64(perPicture(op.X())))
+}
+
+func partsBytes(op *gpu.Op, blocks int) int64 { return 4 * int64(blocks) * int64(op.X().Shape.N) }
+
+func (l *lowering) mseFwd(to *Step, op *gpu.Op, parts kernels.Ptr) error {
+	x := op.X()
+	return to.add(kernels.MSEFwdArgs{
+		Parts: parts, A: l.ptr(x), B: l.ptr(op.Target()), Elems: perPicture(x), OneTarget: oneForAll(op.Target(), x),
+	}.Launch(l.ptr(x).Elem, x.Shape.N))
+}
+
+func (l *lowering) tvFwd(to *Step, op *gpu.Op, parts kernels.Ptr) error {
 	x := op.X().Shape
-	to.run("tv_fwd_f32", [3]int{blocks, x.N, 1}, parts, buf(op.X()), u32(x.H), u32(x.W), u32(x.C))
+	return to.add(kernels.TVFwdArgs{Parts: parts, X: l.ptr(op.X()), H: x.H, W: x.W, C: x.C}.Launch(x.N))
 }
 
-// sum adds the parts of a loss term, in the workspace, where no total does.
-func (l *lowering) sum(to *Step, op *gpu.Op, blocks int) {
-	to.run("sum_parts_f32", [3]int{op.X().Shape.N, 1, 1}, buf(op.Y()), scratch(0), f32(float64(op.Scale)/float64(perPicture(op.X()))), u32(blocks))
+// sumParts adds the parts of a loss term where no total does.
+func (l *lowering) sumParts(to *Step, op *gpu.Op, parts kernels.Ptr, blocks int) error {
+	return to.add(kernels.SumPartsArgs{L: l.ptr(op.Y()), Parts: parts, Scale: termScale(op), Blocks: blocks}.Launch(op.X().Shape.N))
 }
 
-func (s *mseFwd) lower(l *lowering, to *Step) error {
-	l.mseFwd(to, s.op, buf(s.op.Y()), s.term.count)
-	return nil
-}
+func (s *mseFwd) lower(l *lowering, to *Step) error { return l.mseFwd(to, s.op, l.ptr(s.op.Y())) }
 
-func (s *tvFwd) lower(l *lowering, to *Step) error {
-	l.tvFwd(to, s.op, buf(s.op.Y()), s.term.count)
-	return nil
-}
+func (s *tvFwd) lower(l *lowering, to *Step) error { return l.tvFwd(to, s.op, l.ptr(s.op.Y())) }
 
-func (s *tvFwdBwd) lower(_ *lowering, to *Step) error {
+func (s *tvFwdBwd) lower(l *lowering, to *Step) error {
 	x := s.fwd.X().Shape
-	to.run("tv_f32", [3]int{s.term.count, x.N, 1}, buf(s.fwd.Y()), buf(s.bwd.DX()), buf(s.fwd.X()),
-		f32(float64(s.bwd.Scale)/float64(perPicture(s.fwd.X()))), u32(x.H), u32(x.W), u32(x.C))
-	return nil
+	return to.add(kernels.TVFwdBwdArgs{
+		Parts: l.ptr(s.fwd.Y()), DX: l.ptr(s.bwd.DX()), X: l.ptr(s.fwd.X()), K: termScale(s.bwd), H: x.H, W: x.W, C: x.C,
+	}.Launch(x.N))
 }
 
-func (s *total) lower(_ *lowering, to *Step) error {
+func (s *total) lower(l *lowering, to *Step) error {
+	var rows []kernels.LossTerm
 	for i, b := range s.op.In {
-		to.Table.Addresses = append(to.Table.Addresses, Address{len(to.Table.Bytes), buf(b)})
-		to.Table.Bytes = binary.LittleEndian.AppendUint64(to.Table.Bytes, 0)
-		to.Table.Bytes = binary.LittleEndian.AppendUint32(to.Table.Bytes, uint32(s.terms[i].count))
-		to.Table.Bytes = binary.LittleEndian.AppendUint32(to.Table.Bytes, math.Float32bits(s.terms[i].scale))
+		rows = append(rows, kernels.LossTerm{Parts: l.ptr(b), Count: s.terms[i].count, Scale: s.terms[i].scale})
 	}
-	to.run("total_f32", [3]int{s.op.Y().Shape.N, 1, 1}, buf(s.op.Y()), table(0), u32(s.op.NContent), u32(s.op.NStyle))
-	return nil
+	table, err := kernels.LossTermTable(rows...)
+	if err != nil {
+		return err
+	}
+	return to.add(kernels.TotalArgs{L: l.ptr(s.op.Y()), Terms: to.constants(table), Contents: s.op.NContent, Styles: s.op.NStyle}.Launch(s.op.Y().Shape.N))
 }
 
-func adamTable(op *gpu.Op) (t []byte) {
-	for _, v := range []float64{op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps} {
-		t = binary.LittleEndian.AppendUint64(t, math.Float64bits(v))
+// adamConstants puts them into the step's table.
+func adamConstants(to *Step, op *gpu.Op) (kernels.Ptr, error) {
+	a := op.Adam
+	table, err := kernels.AdamConstantsTable(kernels.AdamConstants{LR: a.LR, Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps})
+	if err != nil {
+		return kernels.Ptr{}, err
 	}
-	return t
+	return to.constants(table), nil
 }
 
 func (s *update) lower(l *lowering, to *Step) error {
-	x, n := s.adam.Picture(), perPicture(s.adam.Picture())
-	if n >= 1<<31 {
-		return gpu.ErrUnsupported
+	x := s.adam.Picture()
+	constants, err := adamConstants(to, s.adam)
+	if err != nil {
+		return err
 	}
-	sum, dx, dtv := null(), buf(s.adam.Gradient()), null()
-	if s.add != nil {
-		sum, dx, dtv = buf(s.add.Y()), buf(s.add.A()), buf(s.add.B())
-	}
-	blocks := ceil(n, updateElems)
-	parts := workspace(to, seenBytes*int64(blocks)*int64(x.Shape.N))
 	m, v := s.adam.Moments()
-	to.Table.Bytes = adamTable(s.adam)
-	to.run("update_f32", [3]int{blocks, x.Shape.N, 1}, buf(x), buf(m), buf(v), sum, dx, dtv, buf(s.adam.Step()), buf(s.adam.Losses()), table(0), parts,
-		u32(int(s.adam.Adam.Clamp)), u32(n))
-	l.record(to, s.record, blocks)
-	return nil
+	a := kernels.UpdateArgs{
+		X: l.ptr(x), M: l.ptr(m), V: l.ptr(v), DX: l.ptr(s.adam.Gradient()), Step: l.ptr(s.adam.Step()), Total: l.ptr(s.adam.Losses()),
+		Constants: constants, Clamp: int(s.adam.Adam.Clamp), Elems: perPicture(x),
+	}
+	if s.add != nil {
+		a.G, a.DX, a.DTV = l.ptr(s.add.Y()), l.ptr(s.add.A()), l.ptr(s.add.B())
+	}
+	a.Parts = to.workspace(a.Workspace(x.Shape.N), kernels.F32)
+	return errors.Join(to.add(a.Launch(x.Shape.N)), l.record(to, s.record, a.Parts, a.Blocks()))
 }
 
-// record writes a row of losses and statistics, whose parts are in the workspace.
-func (l *lowering) record(to *Step, op *gpu.Op, blocks int) {
-	to.run("record_f32", [3]int{1, 1, 1}, buf(op.Ring()), buf(op.Step()), buf(op.Losses()), scratch(0), u32(op.Picture().Shape.N), u32(blocks),
-		u32(op.Ring().Shape.N), scale(), boolean(l.target.Precision.Scales()))
+// record writes a row of losses and statistics, of which each block left parts.
+func (l *lowering) record(to *Step, op *gpu.Op, parts kernels.Ptr, blocks int) error {
+	return to.add(kernels.RecordArgs{
+		Ring: l.ptr(op.Ring()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()), Parts: parts, Pictures: op.Picture().Shape.N, Blocks: blocks,
+		Rows: op.Ring().Shape.N, Scale: lossScale(), Dynamic: l.target.Precision.Scales(),
+	}.Launch())
 }
 
 func (s *conv) lower(l *lowering, to *Step) error {
 	x, out := s.op.In[0], s.op.Out[0].Shape
-	in := x.Shape
-	pixels := in.N * in.Pixels()
-	if pixels >= 1<<31 {
-		return gpu.ErrUnsupported
-	}
-	dgrad := s.op.Kind == gpu.Conv3x3Dgrad
+	in, dgrad := x.Shape, s.op.Kind == gpu.Conv3x3Dgrad
 	w, err := l.packed(s.op.Weight(), dgrad, s.tensor)
 	if err != nil {
 		return err
@@ -229,36 +287,47 @@ func (s *conv) lower(l *lowering, to *Step) error {
 	if err != nil {
 		return err
 	}
-	if s.tensor {
-		p := product{x: x, c: in.C, w: w, w2: null(), bias: bias}
-		if s.style != nil {
-			p.x2, p.c2, p.w2 = s.style.op.X(), s.style.op.X().Shape.C, l.coefficients(to, s.style)
-		}
-		return l.product(to, out, p, &s.epilogue)
+	if !s.tensor {
+		return to.add(kernels.Conv3x3Args{
+			Y: l.ptr(s.y), X: l.ptr(x), W: w, Bias: bias, Add: l.ptr(s.add), Mask: l.ptr(s.gate),
+			Pixels: in.N * in.Pixels(), Height: in.H, Width: in.W, C: in.C, K: out.C, ReLU: s.relu,
+		}.Launch(l.storage()))
 	}
-	to.run("conv3x3_"+l.target.Precision.storage()+"_nhwc_64x64x16", [3]int{ceil(pixels, 64), ceil(out.C, 64), 1}, buf(s.y), buf(x),
-		w, bias, optional(s.add), optional(s.gate), u32(pixels), u32(in.H), u32(in.W), u32(in.C), u32(out.C), boolean(s.relu))
-	return nil
+	p := l.product(out, &s.epilogue)
+	p.X, p.W, p.C, p.Bias = l.ptr(x), w, in.C, bias
+	if s.style != nil {
+		f := s.style.op.X()
+		p.X2, p.C2 = l.ptr(f), f.Shape.C
+		if p.W2, err = l.coefficients(to, s.style); err != nil {
+			return err
+		}
+	}
+	return l.multiply(to, p, out, &s.epilogue)
 }
 
 func (s *gramBwd) lower(l *lowering, to *Step) error {
 	f := s.op.X()
-	return l.product(to, f.Shape, product{x2: f, c2: f.Shape.C, w: null(), w2: l.coefficients(to, &s.styleGrad), bias: null()}, &s.epilogue)
+	p := l.product(f.Shape, &s.epilogue)
+	p.X2, p.C2 = l.ptr(f), f.Shape.C
+	var err error
+	if p.W2, err = l.coefficients(to, &s.styleGrad); err != nil {
+		return err
+	}
+	return l.multiply(to, p, f.Shape, &s.epilogue)
 }
 
 // coefficients is the matrix of a style gradient.
-func (l *lowering) coefficients(to *Step, s *styleGrad) argument {
+func (l *lowering) coefficients(to *Step, s *styleGrad) (kernels.Ptr, error) {
 	if s.coef {
-		return buf(s.op.DY())
+		return made(s.op.DY(), l.storage()), nil
 	}
 	f := s.op.X().Shape
-	w := workspace(to, int64(f.N)*int64(f.C)*int64(f.C)*int64(l.target.Precision.size()))
-	to.run("gram_coef_"+l.target.Precision.storage(), [3]int{ceil(f.C*f.C, 256), f.N, 1}, w, buf(s.op.DY()), scale(), f32(gramNorm(f)), u32(f.C))
-	return w
+	w := to.workspace(int64(f.N)*int64(f.C)*int64(f.C)*int64(l.storage().Size()), l.storage())
+	return w, to.add(kernels.GramCoefArgs{W: w, DG: l.ptr(s.op.DY()), LossScale: lossScale(), Scale: float32(gramNorm(f)), C: f.C}.Launch(l.storage(), f.N))
 }
 
 func (s *firstConv) lower(l *lowering, to *Step) error {
-	out, c := s.op.Y().Shape, s.norm.X().Shape.C
+	out := s.op.Y().Shape
 	w, err := l.packed(s.op.Weight(), false, true)
 	if err != nil {
 		return err
@@ -267,15 +336,15 @@ func (s *firstConv) lower(l *lowering, to *Step) error {
 	if err != nil {
 		return err
 	}
-	each, part := 1, null()
-	if s.gram != nil {
-		each, part = firstTiles(out), buf(s.gram.part)
+	a := kernels.Conv3x3FirstFpropArgs{
+		X: l.ptr(s.norm.X()), Mean: to.numbers(s.norm.Mean), Std: to.numbers(s.norm.Std), W: w, Bias: bias,
+		Y: l.ptr(s.y), Pooled: l.ptr(s.pooled), Positive: made(s.positive, kernels.U8),
+		Each: 1, Height: out.H, Width: out.W, K: out.C, ReLU: s.relu,
 	}
-	to.Table.Bytes = append(floats(s.norm.Mean), floats(s.norm.Std)...)
-	to.run("conv3x3_first_fprop_"+l.target.Precision.element()+"_nhwc_128x64", [3]int{ceil(tiles(out, tileH, tileW), each), out.C / 64, out.N},
-		buf(s.norm.X()), table(0), table(4*c), w, bias, optional(s.y), optional(s.pooled), optional(s.positive), part,
-		u32(each), u32(out.H), u32(out.W), u32(out.C), boolean(s.relu))
-	return nil
+	if s.gram != nil {
+		a.Each, a.Part = kernels.FirstTiles(out.H, out.W), made(s.gram.part, kernels.F32)
+	}
+	return to.add(a.Launch(l.element(), out.N))
 }
 
 func (s *lastConv) lower(l *lowering, to *Step) error {
@@ -284,105 +353,95 @@ func (s *lastConv) lower(l *lowering, to *Step) error {
 		return err
 	}
 	x := s.op.DY().Shape
-	to.Table.Bytes = floats(s.norm.Std)
-	to.run("conv3x3_first_dgrad_"+l.target.Precision.element()+"_nhwc_128x3", [3]int{tiles(x, 4, 32), 1, x.N}, buf(s.norm.DX()), buf(s.op.DY()), w,
-		table(0), scale(), u32(x.H), u32(x.W), u32(x.C))
-	return nil
-}
-
-// gramSIMT is a Gram matrix on the SIMT kernels.
-func (l *lowering) gramSIMT(to *Step, op *gpu.Op) {
-	x := op.X().Shape
-	shares := gramShares(x.Pixels())
-	parts := workspace(to, 4*int64(x.N)*int64(shares)*int64(x.C)*int64(x.C))
-	to.run("gram_fwd_"+l.target.Precision.storage()+"_64x64x16", [3]int{ceil(x.C, 64), ceil(x.C, 64), x.N * shares}, parts, buf(op.X()), u32(x.Pixels()), u32(x.C), u32(shares), u32(sharePixels))
-	l.gramSum(to, op, parts, shares)
+	return to.add(kernels.Conv3x3FirstDgradArgs{
+		DX: l.ptr(s.norm.DX()), DY: l.ptr(s.op.DY()), W: w, Std: to.numbers(s.norm.Std), Scale: lossScale(), Height: x.H, Width: x.W, C: x.C,
+	}.Launch(l.element(), x.N))
 }
 
 // gramSum adds the shares of a Gram matrix.
-func (l *lowering) gramSum(to *Step, op *gpu.Op, parts argument, shares int) {
-	x := op.X().Shape
-	to.run("gram_sum_f32", [3]int{ceil(x.C*x.C, 256), x.N, 1}, buf(op.Y()), parts, f32(gramNorm(x)), u32(x.C), u32(shares))
+func (l *lowering) gramSum(to *Step, op *gpu.Op, part kernels.Ptr, shares int) error {
+	f := op.X().Shape
+	return to.add(kernels.GramSumArgs{G: l.ptr(op.Y()), Part: part, Scale: float32(gramNorm(f)), C: f.C, Splits: shares}.Launch(f.N))
 }
 
 // gramNorm is what the sums of a Gram matrix are multiplied by.
 func gramNorm(f gpu.Shape) float64 { return 1 / (float64(f.C) * float64(f.Pixels())) }
 
 func (s *gramFwd) lower(l *lowering, to *Step) error {
-	l.sumGrams(to, []*gram{s.gram})
-	l.gramSum(to, s.gram.op, buf(s.gram.part), s.gram.shares)
-	return nil
+	part := made(s.gram.part, kernels.F32)
+	return errors.Join(l.sumGrams(to, []*gram{s.gram}), l.gramSum(to, s.gram.op, part, s.gram.shares))
 }
 
 // sumGrams sums the matrices that no convolution has summed, of all layers in one
-// launch. The table has a row for each: Layer of gram_mma.cu.
-func (l *lowering) sumGrams(to *Step, grams []*gram) {
-	blocks, count := 0, 0
+// launch.
+func (l *lowering) sumGrams(to *Step, grams []*gram) error {
+	var rows []kernels.GramLayer
+	blocks := 0
 	for _, g := range grams {
 		if g.made {
 			continue
 		}
 		f := g.op.X()
-		to.pointers(buf(f), buf(g.part))
-		to.ints(f.Shape.Pixels(), f.Shape.C, g.shares, blocks)
-		side := f.Shape.C / 64
-		blocks += side * (side + 1) / 2 * g.shares * f.Shape.N
-		count++
-	}
-	if count > 0 {
-		to.run("gram_fwd_mma_"+l.target.Precision.element()+"_64x64x32", [3]int{blocks, 1, 1}, table(0), u32(count), u32(sharePixels))
-	}
-}
-
-// lower sums the matrices and makes all losses and coefficients in one launch more,
-// whose rows are Style of gram_mma.cu.
-func (s *styles) lower(l *lowering, to *Step) error {
-	l.sumGrams(to, s.grams)
-	first, blocks := len(to.Table.Bytes), 0
-	for _, g := range s.grams {
-		f, c := g.op.X().Shape, g.op.X().Shape.C
-		per := styleElems(g.shares)
-		to.pointers(buf(g.mse.Y()), buf(g.grad.DX()), buf(g.part), buf(g.mse.Target()))
-		to.Table.Bytes = append(to.Table.Bytes, floats([]float32{float32(gramNorm(f)), float32(2 * float64(g.grad.Scale) / float64(c*c) * gramNorm(f))})...)
-		one := 0
-		if g.mse.Target().Shape.N < f.N {
-			one = 1
+		row := kernels.GramLayer{
+			F: l.ptr(f), Part: made(g.part, kernels.F32), Pixels: f.Shape.Pixels(), C: f.Shape.C, Splits: g.shares, First: blocks,
 		}
-		to.ints(c, g.shares, one, 256/per, blocks, 0)
-		blocks += c * c / per * f.N
+		rows = append(rows, row)
+		blocks += row.Blocks(f.Shape.N)
 	}
-	to.run("gram_style_"+l.target.Precision.storage(), [3]int{blocks, 1, 1}, table(first), u32(len(s.grams)), scale())
-	return nil
+	if len(rows) == 0 {
+		return nil
+	}
+	table, err := kernels.GramLayerTable(l.element(), rows...)
+	if err != nil {
+		return err
+	}
+	return to.add(kernels.GramFwdMMAArgs{Layers: to.constants(table), Count: len(rows), PPS: kernels.SplitPixels}.Launch(l.element(), blocks))
 }
 
-// typeOf is the storage type of a buffer, as entries name it.
-func (l *lowering) typeOf(b *gpu.Buffer) string {
-	if l.types.stored[b] {
-		return l.target.Precision.storage()
+// lower sums the matrices, and makes all losses and coefficients in one launch more.
+func (s *styles) lower(l *lowering, to *Step) error {
+	if err := l.sumGrams(to, s.grams); err != nil {
+		return err
 	}
-	return "f32"
+	var rows []kernels.GramStyle
+	blocks := 0
+	for _, g := range s.grams {
+		f := g.op.X().Shape
+		row := kernels.GramStyle{
+			Loss: l.ptr(g.mse.Y()), W: made(g.grad.DX(), l.storage()), Part: made(g.part, kernels.F32), Target: l.ptr(g.mse.Target()),
+			Norm: float32(gramNorm(f)), Scale: float32(2 * float64(g.grad.Scale) / float64(f.C*f.C) * gramNorm(f)),
+			C: f.C, Splits: g.shares, OneTarget: oneForAll(g.mse.Target(), g.op.X()), Groups: kernels.StyleGroups(g.shares), First: blocks,
+		}
+		rows = append(rows, row)
+		blocks += row.Blocks(f.N)
+	}
+	table, err := kernels.GramStyleTable(l.storage(), rows...)
+	if err != nil {
+		return err
+	}
+	return to.add(kernels.GramStyleArgs{Styles: to.constants(table), Count: len(rows), LossScale: lossScale()}.Launch(l.storage(), blocks))
 }
 
-func (l *lowering) bias(b *gpu.Buffer) (argument, error) {
+func (l *lowering) bias(b *gpu.Buffer) (kernels.Ptr, error) {
 	if b == nil {
-		return null(), nil
+		return kernels.Ptr{}, nil
 	}
 	if b.Role != gpu.Const {
-		return argument{}, fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+		return kernels.Ptr{}, fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
 	}
-	return wt(l.constant(WeightKey{&b.Data[0], "bias"}, b.Name, b.Bytes(), func() []byte { return floats(b.Data) })), nil
+	return l.constant(WeightKey{&b.Data[0], "bias"}, b.Name, kernels.F32, b.Bytes(), func() []byte { return floats(b.Data) }), nil
 }
 
 // packed is a convolution's weights (K,3,3,C) as a kernel wants them. For the SIMT
 // kernel fp32 [tap][in][out]; for the tensor cores [out][tap][in] in their type. For
 // dgrad in and out change places and taps are rotated.
-func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) (argument, error) {
+func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) (kernels.Ptr, error) {
 	if b.Role != gpu.Const {
-		return argument{}, fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
+		return kernels.Ptr{}, fmt.Errorf("weights must be constants: %w", gpu.ErrUnsupported)
 	}
-	precision, form := l.target.Precision, "simt"
+	precision, form, elem := l.target.Precision, "simt", kernels.F32
 	if tensor {
-		form = precision.element()
+		form, elem = string(l.element()), l.storage()
 	}
 	if dgrad {
 		form += " dgrad"
@@ -395,11 +454,11 @@ func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) (argument, error) {
 	encode, size, row := FP32.encode, 4, 9*ins
 	if tensor {
 		encode, size = precision.encode, precision.size()
-		if ins == 3 { // of the first layer: whole products of a tensor core
-			row = 32
+		if ins == kernels.FirstChannels { // of the first layer: whole products of a tensor core
+			row = kernels.FirstWeights
 		}
 	}
-	return wt(l.constant(WeightKey{&b.Data[0], form}, b.Name+" "+form, int64(outs*row*size), func() []byte {
+	return l.constant(WeightKey{&b.Data[0], form}, b.Name+" "+form, elem, int64(outs*row*size), func() []byte {
 		out := make([]byte, outs*row*size)
 		for o := range k {
 			for tap := range 9 {
@@ -417,15 +476,16 @@ func (l *lowering) packed(b *gpu.Buffer, dgrad, tensor bool) (argument, error) {
 			}
 		}
 		return out
-	})), nil
+	}), nil
 }
 
-func (l *lowering) constant(key WeightKey, name string, bytes int64, pack func() []byte) *Weight {
+// constant is a packed one, of which a program has each once.
+func (l *lowering) constant(key WeightKey, name string, e kernels.Elem, bytes int64, pack func() []byte) kernels.Ptr {
 	w := l.weights[key]
 	if w == nil {
 		w = &Weight{Key: key, Name: name, Bytes: bytes, Pack: pack}
 		l.weights[key] = w
 		l.order = append(l.order, w)
 	}
-	return w
+	return kernels.Ptr{Ref: w, Elem: e}
 }

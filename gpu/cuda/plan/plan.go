@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // Plan is what a device executes for one iteration of a program, and where
@@ -31,11 +32,11 @@ type Step struct {
 	Name        string
 	Ops         []*gpu.Op // the first names it
 	FLOPs       int64
-	Launches    []Launch
-	Variants    *Variants // other kernels for one of the launches; nil without
-	Scratch     int64     // bytes of its workspace
-	Table       Table     // constants of its launches
-	ScratchSpan int       // index into Spans, or -1
+	Launches    []kernels.Launch
+	Variants    *Variants     // other kernels for one of the launches; nil without
+	Scratch     int64         // bytes of its workspace
+	Table       kernels.Table // constants of its launches
+	ScratchSpan int           // index into Spans, or -1
 	TableSpan   int
 
 	results []result
@@ -59,11 +60,20 @@ type WeightKey struct {
 // Variants are the kernels that a step may use for its product. All give the same
 // bits: they add in the same order, and differ in tiles.
 type Variants struct {
-	Layer   string   // what a choice holds for
-	Entries []string // the first is the choice before any measurement
-	At      int      // index of the launch in the step
-	Launch  func(entry string) Launch
+	Layer    string           // what a choice holds for
+	Launches []kernels.Launch // the first is the choice before any measurement
+	At       int              // index into the step's launches
 }
+
+// Place is memory of a step, or of all, that is no buffer of the program.
+type Place uint8
+
+// The places that a [kernels.Ptr] may name.
+const (
+	Workspace Place = iota // the step's workspace
+	Constants              // the step's table
+	LossScale              // the scale that gradients carry, of the whole program
+)
 
 // New plans a program for a target.
 func New(p *gpu.Program, target Target) (*Plan, error) {
@@ -116,17 +126,15 @@ func (s *Step) Results() []*gpu.Buffer {
 // and in tables.
 func (s *Step) touches() map[*gpu.Buffer]bool {
 	all := map[*gpu.Buffer]bool{}
-	add := func(a Arg) {
-		if a.Where == InMap {
-			a = a.Tensor.Of
-		}
-		if a.Where == InBuffer {
-			all[a.Buf] = true
+	add := func(p kernels.Ptr) {
+		if b, ok := p.Ref.(*gpu.Buffer); ok {
+			all[b] = true
 		}
 	}
 	for _, la := range s.Launches {
 		for _, a := range la.Args {
-			add(a)
+			add(a.Ptr)
+			add(a.Map.Of)
 		}
 	}
 	for _, a := range s.Table.Addresses {
@@ -175,4 +183,60 @@ func floats(v []float32) []byte {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 	}
 	return b
+}
+
+// Traffic is the bytes of every array of a launch of a step, once; twice for
+// state, which is read and written.
+func (p *Plan) Traffic(s *Step, la *kernels.Launch) (n int64) {
+	written := map[*gpu.Buffer]bool{}
+	for _, r := range s.results {
+		written[r.buf] = true
+	}
+	seen := map[kernels.Ptr]bool{}
+	add := func(ptr kernels.Ptr) {
+		if seen[ptr] {
+			return
+		}
+		seen[ptr] = true
+		switch of := ptr.Ref.(type) {
+		case *gpu.Buffer:
+			bytes := p.Spans[p.span[of]].Bytes
+			n += bytes
+			if written[of] && of.Role == gpu.State {
+				n += bytes
+			}
+		case *Weight:
+			n += of.Bytes
+		case Place:
+			if of == Workspace {
+				n += s.Scratch
+			}
+		}
+	}
+	for _, a := range la.Args {
+		add(a.Ptr)
+		add(a.Map.Of)
+		if a.Ptr.Ref == Constants {
+			end := s.tableEnd(a.Ptr.Offset)
+			for _, row := range s.Table.Addresses {
+				if at := int64(row.At); at >= a.Ptr.Offset && at < end {
+					add(row.Of)
+				}
+			}
+		}
+	}
+	return n
+}
+
+// tableEnd is where the constants end that begin at an offset of the step's table.
+func (s *Step) tableEnd(from int64) int64 {
+	end := int64(len(s.Table.Bytes))
+	for _, la := range s.Launches {
+		for _, a := range la.Args {
+			if a.Ptr.Ref == Constants && a.Ptr.Offset > from {
+				end = min(end, a.Ptr.Offset)
+			}
+		}
+	}
+	return end
 }

@@ -1,6 +1,10 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stylize-gpu/stylize/kernels"
+)
 
 // Precision is how feature maps, their gradients and weights are stored and
 // multiplied. Sums, Gram matrices, losses, the picture and Adam are fp32 in all.
@@ -14,9 +18,10 @@ const (
 	FP32                  // fp32, no tensor cores: the oracle
 )
 
-var precisions = [...]struct{ name, storage, element string }{
-	{"fp16", "f16", "f16"}, {"bf16", "bf16", "bf16"}, {"tf32", "f32", "tf32"}, {"fp32", "f32", ""},
-}
+var precisions = [...]struct {
+	name    string
+	element kernels.Elem // of the operands of products
+}{{"fp16", kernels.F16}, {"bf16", kernels.BF16}, {"tf32", kernels.TF32}, {"fp32", kernels.F32}}
 
 func (p Precision) String() string { return precisions[p].name }
 

@@ -5,19 +5,14 @@ import (
 	"math"
 
 	"github.com/stylize-gpu/stylize/gpu/half"
+	"github.com/stylize-gpu/stylize/kernels"
 )
 
-// storage and element are the types as entries of kernels name them.
-func (p Precision) storage() string { return precisions[p].storage }
-func (p Precision) element() string { return precisions[p].element }
+// element is the type of products' operands, as entries of kernels are named.
+func (p Precision) element() kernels.Elem { return precisions[p].element }
 
 // size is the bytes of a stored element.
-func (p Precision) size() int {
-	if p == FP16 || p == BF16 {
-		return 2
-	}
-	return 4
-}
+func (p Precision) size() int { return p.element().Size() }
 
 // Scales reports whether gradients need a loss scale: fp16 alone has too small
 // an exponent.

@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"strings"
+
+	"github.com/stylize-gpu/stylize/kernels"
 )
 
 // Target is what a program is planned for.
@@ -13,9 +15,9 @@ type Target struct {
 	Unfused   bool // one step for each operation: what fusions are checked against
 	// Tuned, if not nil, is the kernel that timing chose for a layer, or empty.
 	Tuned func(layer string) (entry string)
-	// Only, if not empty, is the kernel for every product that it suits: for tests
-	// and measurements.
-	Only string
+	// Only, if it is one, is the tile of Hopper's kernel for every product that it
+	// suits: for tests.
+	Only kernels.Tile
 }
 
 // GPU is a kind of GPU that a plan can be made for without having one.

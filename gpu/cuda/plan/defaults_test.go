@@ -1,6 +1,4 @@
-//go:build cuda
-
-package cuda
+package plan
 
 import (
 	"flag"
@@ -11,20 +9,17 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
-var update = flag.Bool("update", false, "write the table of kernels/docs/defaults.md again")
+var rewrite = flag.Bool("update", false, "write the golden files and the table of kernels/docs/defaults.md again")
 
 // What a device uses before it has measured anything is the table in the tuning
 // reference.
 func TestDefaults(t *testing.T) {
-	classes := []struct {
-		name string
-		sms  int
-		cc   int
-	}{{"H100, H200", 132, 90}, {"A100", 108, 80}, {"RTX 4090", 128, 89}, {"L4", 58, 89}}
+	classes := []struct{ title, name string }{{"H100, H200", "h100"}, {"A100", "a100"}, {"RTX 4090", "4090"}, {"L4", "l4"}}
 	o, err := transfer.Preset("default")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +28,11 @@ func TestDefaults(t *testing.T) {
 	for _, size := range []int{256, 512, 1024} {
 		fmt.Fprintf(&b, "\n### %d×%d\n\n| layer | tiles of 128×128 |", size, size)
 		for _, c := range classes {
-			fmt.Fprintf(&b, " %s (%d) |", c.name, c.sms)
+			g, err := FindGPU(c.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, " %s (%d) |", c.title, g.SMs)
 		}
 		b.WriteString("\n| --- | --- |" + strings.Repeat(" --- |", len(classes)) + "\n")
 		p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, size, size)
@@ -43,29 +42,33 @@ func TestDefaults(t *testing.T) {
 		rows := map[string][]string{}
 		var order []string
 		for _, c := range classes {
-			l, err := lower(p, target{precision: FP16, hopper: c.cc == 90, sms: c.sms})
+			g, err := FindGPU(c.name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, s := range l.steps {
-				i := slices.IndexFunc(s.launches, func(la launch) bool {
-					return strings.HasPrefix(la.spec.Entry, "conv3x3_mma") || strings.HasPrefix(la.spec.Entry, "conv3x3_wgmma")
+			pl, err := New(p, g.Target(FP16))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range pl.Steps {
+				i := slices.IndexFunc(s.Launches, func(la kernels.Launch) bool {
+					return la.Spec.Source == "conv3x3_mma" || la.Spec.Source == "conv3x3_wgmma"
 				})
 				if i < 0 {
 					continue
 				}
-				name := s.ops[0].Name
-				if s.ops[0].Kind != gpu.Conv3x3Fprop {
+				name := s.Ops[0].Name
+				if s.Ops[0].Kind != gpu.Conv3x3Fprop {
 					name += " back"
 				}
 				if rows[name] == nil {
-					out := s.ops[0].Out[0].Shape
+					out := s.Ops[0].Out[0].Shape
 					order, rows[name] = append(order, name), []string{fmt.Sprint((out.Pixels() + 127) / 128 * out.C / 128)}
 				}
-				entry := s.launches[i].spec.Entry
+				entry := s.Launches[i].Spec.Entry
 				kernel, shared := strings.CutSuffix(entry[strings.Index(entry, "nhwc_")+5:], "_share")
 				if shared {
-					kernel += fmt.Sprintf("_split%d", s.launches[i].grid[2])
+					kernel += fmt.Sprintf("_split%d", s.Launches[i].Grid[2])
 				}
 				rows[name] = append(rows[name], strings.ReplaceAll(kernel, "_", " "))
 			}
@@ -78,7 +81,7 @@ func TestDefaults(t *testing.T) {
 			fmt.Fprintf(&b, "| %s%s | %s |\n", first, last, row)
 		}
 	}
-	const file, mark = "../../kernels/docs/defaults.md", "<!-- go test -tags cuda ./gpu/cuda -run Defaults -update -->\n"
+	const file, mark = "../../../kernels/docs/defaults.md", "<!-- go test ./gpu/cuda/plan -run Defaults -update -->\n"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +90,7 @@ func TestDefaults(t *testing.T) {
 	switch {
 	case !ok:
 		t.Fatalf("%s has no line %s", file, mark)
-	case *update:
+	case *rewrite:
 		if err := os.WriteFile(file, []byte(head+mark+b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
