@@ -33,9 +33,9 @@ func (r *runner) bindConv(s *step, work []float32) (func(), error) {
 		size := max(4, min(32, (g.H+2*threads-1)/(2*threads)))
 		bits := mem(c.ybits)
 		if c.dgrad {
-			return func() { r.dev.pool.FirstBwd(y, x, w.u, g.N, g.H, g.W, size, work) }, nil
+			return func() { r.dev.pool.FirstDgrad(y, x, w.u, g.N, g.H, g.W, size, work) }, nil
 		}
-		return func() { r.dev.pool.FirstFwd(y, bits, x, w.u, w.bias, g.N, g.H, g.W, size, work) }, nil
+		return func() { r.dev.pool.FirstFprop(y, bits, x, w.u, w.bias, g.N, g.H, g.W, size, work) }, nil
 
 	default:
 		// Blocks of rows: enough for the threads to balance, and enough rows each

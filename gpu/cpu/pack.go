@@ -38,7 +38,7 @@ func (d *Device) packedLen(op *gpu.Op, c *conv) int {
 		}
 		return n
 	case first:
-		return loops.FirstFwdLen + loops.FirstBwdLen + 64
+		return loops.FirstFpropLen + loops.FirstDgradLen + 64
 	case direct:
 	}
 	return int(d.loops.PackedBytes(in, out, !c.dgrad) / 4)
@@ -68,7 +68,7 @@ func (d *Device) pack(op *gpu.Op, c *conv) (*packed, error) {
 			return nil, fmt.Errorf("cpu: %s: %.0f MB for its weights: %w", op, float64(n)*4/1e6, gpu.ErrOutOfMemory)
 		}
 		if c.algo == first {
-			fwd, bwd := p.mem[:loops.FirstFwdLen], p.mem[loops.FirstFwdLen:][:loops.FirstBwdLen]
+			fwd, bwd := p.mem[:loops.FirstFpropLen], p.mem[loops.FirstFpropLen:][:loops.FirstDgradLen]
 			d.loops.PackFirst(fwd, bwd, w.Data)
 			p.u, p.bias = fwd, p.mem[len(p.mem)-64:]
 			if c.dgrad {
