@@ -130,7 +130,7 @@ var plain = map[gpu.Kind]*loops.Loop{
 func (r *runner) bind(index int, s *step) (func(), error) {
 	work := r.arena[r.scratch[index]/4:][:s.scratch/4]
 	if s.conv != nil {
-		return r.bindConv(s, work)
+		return r.bindConv(s.conv, work)
 	}
 	op, pool := s.op, r.dev.pool
 	if l, ok := plain[op.Kind]; ok {
