@@ -26,8 +26,7 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 		return nil, err
 	}
 	for _, op := range p.Ops {
-		if op.Kind == gpu.Conv3x3Fprop && (op.In[1].Role != gpu.Const || op.In[2].Role != gpu.Const) ||
-			op.Kind == gpu.Conv3x3Dgrad && op.In[1].Role != gpu.Const {
+		if w, b := op.Weight(), op.Bias(); w != nil && w.Role != gpu.Const || b != nil && b.Role != gpu.Const {
 			return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", op, gpu.ErrUnsupported)
 		}
 	}
@@ -67,12 +66,10 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 			if _, ok := span[b]; ok {
 				continue
 			}
-			if j == 0 && s.inPlace >= 0 {
-				if in := s.in[s.inPlace]; in.Role == gpu.Temp && last[in] == i && in.Shape == b.Shape {
-					span[b] = span[in]
-					l.spans[span[b]].Last = max(last[b], i)
-					continue
-				}
+			if in := s.inPlace; j == 0 && in != nil && in.Role == gpu.Temp && last[in] == i && in.Shape == b.Shape {
+				span[b] = span[in]
+				l.spans[span[b]].Last = max(last[b], i)
+				continue
 			}
 			span[b] = add(b.Name, b.Bytes(), i, max(last[b], i))
 		}
@@ -98,9 +95,9 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 		}
 		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.flops})
 		if s.conv != nil {
-			if key := s.conv.key(s.op); !seen[key] {
+			if key := s.conv.key(); !seen[key] {
 				seen[key] = true
-				l.plan.Weights += 4 * int64(d.packedLen(s.op, s.conv))
+				l.plan.Weights += 4 * int64(d.packedLen(s.conv))
 			}
 		}
 	}

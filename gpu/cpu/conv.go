@@ -6,9 +6,9 @@ import (
 )
 
 // bindConv returns the function that executes a convolution step.
-func (r *runner) bindConv(s *step, work []float32) (func(), error) {
-	c, op, l, threads := s.conv, s.op, r.dev.loops, r.dev.opt.Threads
-	w, err := r.dev.pack(op, c)
+func (r *runner) bindConv(c *conv, work []float32) (func(), error) {
+	l, threads := r.dev.loops, r.dev.opt.Threads
+	w, err := r.dev.pack(c)
 	if err != nil {
 		return nil, err
 	}
@@ -18,29 +18,29 @@ func (r *runner) bindConv(s *step, work []float32) (func(), error) {
 		}
 		return r.mem(b)
 	}
-	x, y, k := mem(c.src), mem(c.y), op.Out[0].Shape.C
-	g := op.In[0].Shape // N, H, W and channels in
+	x, y := mem(c.src), mem(c.y)
+	g, out := c.extents() // N, H, W and channels in; channels out
 
 	switch c.algo {
 	case f4, f6:
 		wino := l.NewWino(c.algo.tile(), loops.WinoArgs{
-			N: g.N, H: g.H, W: g.W, C: g.C, K: k, X: x, XBits: mem(c.xbits), U: w.u, Bias: w.bias, ReLU: c.relu,
-			Y: y, YPool: mem(c.ypool), YBits: mem(c.ybits), Gate: mem(c.gate), Accumulate: c.add != nil,
+			N: g.N, H: g.H, W: g.W, C: g.C, K: out.C, X: x, XBits: mem(c.xbits), U: w.u, Bias: w.bias, ReLU: c.relu != nil,
+			Y: y, YPool: mem(c.ypool), YBits: mem(c.ybits), Gate: mem(c.gateBits), Accumulate: c.sum != nil,
 		})
 		return func() { r.dev.pool.Wino(wino, c.block.size, c.block.shared, work) }, nil
 
 	case first:
 		size := max(4, min(32, (g.H+2*threads-1)/(2*threads)))
 		bits := mem(c.ybits)
-		if c.dgrad {
-			return func() { r.dev.pool.FirstBwd(y, x, w.u, g.N, g.H, g.W, size, work) }, nil
+		if c.dgrad() {
+			return func() { r.dev.pool.FirstDgrad(y, x, w.u, g.N, g.H, g.W, size, work) }, nil
 		}
-		return func() { r.dev.pool.FirstFwd(y, bits, x, w.u, w.bias, g.N, g.H, g.W, size, work) }, nil
+		return func() { r.dev.pool.FirstFprop(y, bits, x, w.u, w.bias, g.N, g.H, g.W, size, work) }, nil
 
 	default:
 		// Blocks of rows: enough for the threads to balance, and enough rows each
 		// that the weights, read once a block, do not dominate.
 		size := min(max(4, (1<<21)/max(1, 18*g.W*g.C)), max(1, (g.H+7)/8))
-		return func() { r.dev.pool.Conv3x3(y, x, w.direct, g.N, g.H, g.W, c.relu, size) }, nil
+		return func() { r.dev.pool.Conv3x3(y, x, w.direct, g.N, g.H, g.W, c.relu != nil, size) }, nil
 	}
 }

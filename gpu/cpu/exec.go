@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -112,143 +113,173 @@ func (r *runner) checkFences(at int) error {
 	return nil
 }
 
+// plain are the operations that one loop executes and nothing else.
+var plain = map[gpu.Kind]*loops.Loop{
+	gpu.NormalizeFwd:  loops.NormalizeFwd,
+	gpu.NormalizeBwd:  loops.NormalizeBwd,
+	gpu.ReLUFwd:       loops.ReLUFwd,
+	gpu.ReLUBwd:       loops.ReLUBwd,
+	gpu.Add:           loops.Add,
+	gpu.AvgPool2x2Fwd: loops.AvgPool2x2Fwd,
+	gpu.AvgPool2x2Bwd: loops.AvgPool2x2Bwd,
+	gpu.MSEBwd:        loops.MSEBwd,
+	gpu.TVBwd:         loops.TVBwd,
+}
+
 // bind returns the function that executes a step on its buffers.
 func (r *runner) bind(index int, s *step) (func(), error) {
 	work := r.arena[r.scratch[index]/4:][:s.scratch/4]
 	if s.conv != nil {
-		return r.bindConv(s, work)
+		return r.bindConv(s.conv, work)
 	}
 	op, pool := s.op, r.dev.pool
-	in := make([][]float32, len(s.in))
-	for i, b := range s.in {
-		in[i] = r.mem(b)
+	if l, ok := plain[op.Kind]; ok {
+		args := r.args(op)
+		return func() { pool.Loop(l, args...) }, nil
 	}
-	out := make([][]float32, len(s.out))
-	for i, b := range s.out {
-		out[i] = r.mem(b)
-	}
-	x, y := s.in[0].Shape, s.out[0].Shape
-	nx, ny := x.Elems()/x.N, y.Elems()/y.N // elements of one picture
-	// pic is picture n of a buffer that holds one for each, or one for all.
-	pic := func(v []float32, n, size int) []float32 {
-		if len(v) == size {
-			return v
-		}
-		return v[n*size : (n+1)*size]
-	}
-
 	switch op.Kind {
-	case gpu.NormalizeFwd, gpu.NormalizeBwd:
-		return func() { pool.Normalize(out[0], in[0], op.Mean, op.Std) }, nil
-	case gpu.ReLUFwd:
-		return func() { pool.ReLU(out[0], in[0]) }, nil
-	case gpu.ReLUBwd:
-		return func() { pool.ReLUGrad(out[0], in[0], in[1]) }, nil
-	case gpu.Add:
-		return func() { pool.Add(out[0], in[0], in[1]) }, nil
-	case gpu.AvgPool2x2Fwd:
-		return func() {
-			for n := range x.N {
-				pool.AvgPool(pic(out[0], n, ny), pic(in[0], n, nx), x.H, x.W, x.C)
-			}
-		}, nil
-	case gpu.AvgPool2x2Bwd:
-		return func() {
-			for n := range x.N {
-				pool.AvgPoolGrad(pic(out[0], n, ny), pic(in[0], n, nx), y.H, y.W, y.C)
-			}
-		}, nil
 	case gpu.GramFwd:
+		f, args := op.X().Shape, r.args(op)
+		slices := gramSlices(f.Pixels())
 		return func() {
-			for n := range x.N {
-				pool.Gram(pic(out[0], n, ny), pic(in[0], n, nx), work, x.C, x.Pixels(), gramSlices(x.Pixels()))
+			for _, a := range args {
+				pool.GramFwd(a.Y, a.X, work, f.C, f.Pixels(), slices)
 			}
 		}, nil
 	case gpu.GramBwd:
+		f, args := op.X().Shape, r.args(op)
 		return func() {
-			for n := range y.N {
-				pool.GramGrad(pic(out[0], n, ny), pic(in[0], n, nx), pic(in[1], n, ny), work, y.C, y.Pixels())
+			for _, a := range args {
+				pool.GramBwd(a.DX, a.DY, a.X, work, f.C, f.Pixels())
 			}
 		}, nil
 	case gpu.MSEFwd:
-		return func() {
-			for n := range x.N {
-				sum := pool.SumSqDiff(pic(in[0], n, nx), pic(in[1], n, nx))
-				out[0][n] = float32(float64(op.Scale) * sum / float64(nx))
-			}
-		}, nil
-	case gpu.MSEBwd:
-		k := float32(2 * float64(op.Scale) / float64(nx))
-		return func() {
-			for n := range x.N {
-				pool.ScaledDiff(pic(out[0], n, nx), pic(in[0], n, nx), pic(in[1], n, nx), k)
-			}
-		}, nil
+		return r.bindLoss(op, loops.MSEFwd), nil
 	case gpu.TVFwd:
-		return func() {
-			for n := range x.N {
-				out[0][n] = float32(float64(op.Scale) * pool.TV(pic(in[0], n, nx), x.H, x.W, x.C) / float64(nx))
-			}
-		}, nil
-	case gpu.TVBwd:
-		k := float32(float64(op.Scale) / float64(nx))
-		return func() {
-			for n := range x.N {
-				pool.TVGrad(pic(out[0], n, nx), pic(in[0], n, nx), x.H, x.W, x.C, k)
-			}
-		}, nil
+		return r.bindLoss(op, loops.TVFwd), nil
 	case gpu.Total:
-		return func() { total(out[0], in, op.NContent, op.NStyle) }, nil
+		return r.bindTotal(op), nil
 	case gpu.Adam:
-		g, image, m, v, step, tot := in[0], in[1], in[2], in[3], in[4], in[5]
-		return func() {
-			a := loops.NewAdamStep(op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps, int(step[0]), int(op.Adam.Clamp))
-			for n := range x.N {
-				if t := tot[4*n+3]; t-t == 0 { // else not finite: keep the picture as it is
-					pool.Adam(pic(image, n, nx), pic(m, n, nx), pic(v, n, nx), pic(g, n, nx), a)
-				}
-			}
-		}, nil
+		return r.bindAdam(op), nil
 	case gpu.Record:
-		image, g, tot, step := in[0], in[1], in[2], in[3]
-		return func() {
-			for n := range x.N {
-				st := pool.Stats(pic(image, n, nx), pic(g, n, nx))
-				record(out[0], st, tot[4*n:4*n+4], n, x.N, nx, int(step[0])%y.N)
-			}
-			step[0]++
-		}, nil
-	case gpu.Conv3x3Fprop, gpu.Conv3x3Dgrad, gpu.NumKinds: // convolutions are bound above
+		return r.bindRecord(op), nil
+	default: // convolutions are bound above
 	}
 	return nil, fmt.Errorf("cpu: %s: %w", op, gpu.ErrUnsupported)
 }
 
-// total adds the terms of each picture: content, style, tv, and their sum.
-func total(out []float32, in [][]float32, contents, styles int) {
-	for n := range in[0] {
-		var c, s float64
-		for _, t := range in[:contents] {
-			c += float64(t[n])
+// args are the operands of each picture of an operation, with what scales the
+// gradient of a loss.
+func (r *runner) args(op *gpu.Op) []loops.Args {
+	x, y, dx := cmp.Or(op.X(), op.Picture()), op.Y(), op.DX()
+	ext := cmp.Or(x, dx, y).Shape
+	m, v := op.Moments()
+	args := make([]loops.Args, ext.N)
+	for n := range args {
+		of := func(b *gpu.Buffer) []float32 {
+			if b == nil {
+				return nil
+			}
+			if b.Shape.N == 1 { // one for all pictures
+				return r.mem(b)
+			}
+			size := b.Shape.Elems() / b.Shape.N
+			return r.mem(b)[n*size:][:size]
 		}
-		for _, t := range in[contents : contents+styles] {
-			s += float64(t[n])
+		args[n] = loops.Args{
+			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()),
+			Gradient: of(op.Gradient()), M: of(m), V: of(v), Mean: op.Mean, Std: op.Std, H: ext.H, W: ext.W, C: ext.C,
 		}
-		tv := in[contents+styles][n]
-		out[4*n], out[4*n+1], out[4*n+2], out[4*n+3] = float32(c), float32(s), tv, float32(c+s+float64(tv))
+		switch elems := float64(ext.H * ext.W * ext.C); op.Kind {
+		case gpu.MSEBwd:
+			args[n].Scale = float32(2 * float64(op.Scale) / elems)
+		case gpu.TVBwd:
+			args[n].Scale = float32(float64(op.Scale) / elems)
+		default:
+		}
+	}
+	return args
+}
+
+// bindLoss returns the function that computes a loss of each picture: the mean of
+// a loop's sum, times the weight.
+func (r *runner) bindLoss(op *gpu.Op, l *loops.Loop) func() {
+	args, y := r.args(op), r.mem(op.Y())
+	elems := op.X().Shape.Elems() / len(args)
+	return func() {
+		for n, sum := range r.dev.pool.Loop(l, args...) {
+			y[n] = float32(float64(op.Scale) * sum / float64(elems))
+		}
 	}
 }
 
-// record writes one row of the ring. st holds the sum of a picture, its squares
-// around the middle of the range, where the variance loses no digits, and
-// whether the gradient was finite.
-func record(ring []float32, st [3]float64, total []float32, n, pictures, elems, slot int) {
-	e := float64(elems)
-	mean := st[0] / e
-	dev := max(st[1]-e*(mean-0.5)*(mean-0.5), 0) / max(e-1, 1)
-	if total[3]-total[3] != 0 {
-		st[2] = 0
+// bindTotal returns the function that adds the terms of each picture: content,
+// style, tv, and their sum.
+func (r *runner) bindTotal(op *gpu.Op) func() {
+	mems := func(bs []*gpu.Buffer) [][]float32 {
+		all := make([][]float32, len(bs))
+		for i, b := range bs {
+			all[i] = r.mem(b)
+		}
+		return all
 	}
-	row := ring[(slot*pictures+n)*gpu.RecColumns:][:gpu.RecColumns]
-	copy(row, total)
-	row[gpu.RecMean], row[gpu.RecStd], row[gpu.RecFinite] = float32(mean), float32(math.Sqrt(dev)), float32(st[2])
+	content, style, smooth := op.Terms()
+	contents, styles, tvs, y := mems(content), mems(style), r.mem(smooth), r.mem(op.Y())
+	return func() {
+		for n, tv := range tvs {
+			var c, s float64
+			for _, t := range contents {
+				c += float64(t[n])
+			}
+			for _, t := range styles {
+				s += float64(t[n])
+			}
+			y[4*n], y[4*n+1], y[4*n+2], y[4*n+3] = float32(c), float32(s), tv, float32(c+s+float64(tv))
+		}
+	}
+}
+
+// bindAdam returns the function that takes a step on every picture whose loss is
+// finite; the others stay as they are.
+func (r *runner) bindAdam(op *gpu.Op) func() {
+	args, step, losses := r.args(op), r.mem(op.Step()), r.mem(op.Losses())
+	finite := make([]loops.Args, 0, len(args))
+	return func() {
+		s := loops.NewAdamStep(op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps, int(step[0]), int(op.Adam.Clamp))
+		finite = finite[:0]
+		for n, a := range args {
+			if t := losses[4*n+3]; t-t == 0 {
+				a.Adam = s
+				finite = append(finite, a)
+			}
+		}
+		r.dev.pool.Loop(loops.Adam, finite...)
+	}
+}
+
+// bindRecord returns the function that writes a row of the ring for each picture
+// and counts the step.
+func (r *runner) bindRecord(op *gpu.Op) func() {
+	args := r.args(op)
+	step, losses, ring := r.mem(op.Step()), r.mem(op.Losses()), r.mem(op.Ring())
+	rows, pictures := op.Ring().Shape.N, len(args)
+	elems := float64(op.Picture().Shape.Elems() / pictures)
+	return func() {
+		slot := int(step[0]) % rows
+		sums := r.dev.pool.Loop(loops.Record, args...)
+		for n := range pictures {
+			total := losses[4*n : 4*n+4]
+			// Squares around the middle of the range: there the variance loses no digits.
+			sum, squares, bad := sums[3*n], sums[3*n+1], sums[3*n+2]
+			mean := sum / elems
+			variance := max(squares-elems*(mean-0.5)*(mean-0.5), 0) / max(elems-1, 1)
+			row := ring[(slot*pictures+n)*gpu.RecColumns:][:gpu.RecColumns]
+			copy(row, total)
+			row[gpu.RecMean], row[gpu.RecStd], row[gpu.RecFinite] = float32(mean), float32(math.Sqrt(variance)), 1
+			if t := total[3]; bad > 0 || t-t != 0 {
+				row[gpu.RecFinite] = 0
+			}
+		}
+		step[0]++
+	}
 }

@@ -7,33 +7,49 @@ import (
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
 )
 
-// step is what the device executes: one operation, or several fused.
+// step is what the device executes: an operation, or a convolution with those
+// that it has taken in.
 type step struct {
 	op      *gpu.Op
-	conv    *conv // what a convolution has taken in; nil for other operations
+	conv    *conv // nil for other operations
 	how     string
 	in, out []*gpu.Buffer
-	scratch int64 // bytes of workspace during the step
-	inPlace int   // index of the input whose memory out[0] may take when it is dead afterwards, or -1
+	scratch int64       // bytes of workspace during the step
+	inPlace *gpu.Buffer // the input whose memory out[0] may take when it is dead afterwards, or nil
 	flops   int64
 }
 
 // conv is a convolution with everything fused into it.
 //
 //	forward    y, ypool, ybits = epilogue(relu(conv(src) + bias))
-//	backward   y = gate(conv^T(src spread over the pool and gated by xbits) + y)
+//	backward   y = gate(conv^T(src spread over the pool and gated by xbits) + addend)
 type conv struct {
+	op    *gpu.Op
 	algo  algo
-	dgrad bool
-	relu  bool
-	src   *gpu.Buffer
-	xbits *gpu.Buffer // backward behind a pool: sign bits of the tensor before it
-	y     *gpu.Buffer // nil when nobody reads the full result
-	ypool *gpu.Buffer
-	ybits *gpu.Buffer // forward: sign bits of y, for the backward pass
-	gate  *gpu.Buffer // backward: sign bits that gate y
-	add   *gpu.Buffer // backward: the gradient that is added; y takes its memory
-	block blocking
+	block blocking // of Winograd
+
+	// The operations that it executes besides its own, nil where it has not taken
+	// one: forward the ReLU and the pool behind it; backward the gradients of a pool
+	// and of the ReLU in front of that, before its own, then a sum and the gradient
+	// of a ReLU.
+	relu, pool             *gpu.Op
+	unpool, unrelu         *gpu.Op // both or none
+	sum, gate              *gpu.Op
+	src, y                 *gpu.Buffer // y is nil when nobody reads the full result
+	xbits, ybits, gateBits *gpu.Buffer // sign bits of ReLUs: those that unrelu reads, of y, those that gate reads
+	ypool                  *gpu.Buffer
+	addend                 *gpu.Buffer // what sum adds; y takes its memory
+}
+
+func (c *conv) dgrad() bool { return c.op.Kind == gpu.Conv3x3Dgrad }
+
+// extents are the tensors between which the convolution itself leads, whatever
+// was fused.
+func (c *conv) extents() (in, out gpu.Shape) {
+	if c.dgrad() {
+		return c.op.DY().Shape, c.op.DX().Shape
+	}
+	return c.op.X().Shape, c.op.Y().Shape
 }
 
 // lowering turns a program into steps.
@@ -45,23 +61,23 @@ type conv struct {
 // the gate of the ReLU in front of it; and behind a pool it spreads and gates
 // the pooled gradient while reading, so that the large gradient never exists.
 type lowering struct {
-	dev      *Device
-	p        *gpu.Program
-	uses     map[*gpu.Buffer][]*gpu.Op
-	def      map[*gpu.Buffer]*gpu.Op
-	at       map[*gpu.Op]int
-	convs    map[*gpu.Op]*conv
-	absorbed map[*gpu.Op]bool            // executed by a convolution
-	bits     map[*gpu.Buffer]*gpu.Buffer // by ReLU output
-	emitted  map[*gpu.Op]bool
-	steps    []*step
+	dev     *Device
+	p       *gpu.Program
+	uses    map[*gpu.Buffer][]*gpu.Op
+	def     map[*gpu.Buffer]*gpu.Op
+	at      map[*gpu.Op]int
+	convs   map[*gpu.Op]*conv
+	taken   map[*gpu.Op]bool            // executed by a convolution
+	bits    map[*gpu.Buffer]*gpu.Buffer // by ReLU output
+	emitted map[*gpu.Op]bool
+	steps   []*step
 }
 
 func (d *Device) lower(p *gpu.Program) []*step {
 	l := &lowering{
 		dev: d, p: p,
 		uses: map[*gpu.Buffer][]*gpu.Op{}, def: map[*gpu.Buffer]*gpu.Op{}, at: map[*gpu.Op]int{},
-		convs: map[*gpu.Op]*conv{}, absorbed: map[*gpu.Op]bool{}, bits: map[*gpu.Buffer]*gpu.Buffer{}, emitted: map[*gpu.Op]bool{},
+		convs: map[*gpu.Op]*conv{}, taken: map[*gpu.Op]bool{}, bits: map[*gpu.Buffer]*gpu.Buffer{}, emitted: map[*gpu.Op]bool{},
 	}
 	for i, op := range p.Ops {
 		l.at[op] = i
@@ -83,7 +99,7 @@ func (d *Device) lower(p *gpu.Program) []*step {
 		}
 	}
 	for _, op := range p.Ops {
-		if c := l.convs[op]; c != nil && !c.dgrad {
+		if c := l.convs[op]; c != nil && !c.dgrad() {
 			l.stores(c)
 		}
 	}
@@ -101,22 +117,32 @@ func (l *lowering) sole(b *gpu.Buffer) *gpu.Op {
 	return nil
 }
 
-func (l *lowering) choose(op *gpu.Op) algo {
-	x, y := op.In[0].Shape, op.Out[0].Shape
-	return choose(x.N, x.H, x.W, x.C, y.C, l.dev.opt.LowMemory)
+// newConv begins a convolution that has taken nothing.
+func (l *lowering) newConv(op *gpu.Op, src, y *gpu.Buffer) *conv {
+	c := &conv{op: op, src: src, y: y}
+	in, out := c.extents()
+	c.algo = choose(in.N, in.H, in.W, in.C, out.C, l.dev.opt.LowMemory)
+	l.convs[op] = c
+	return c
+}
+
+// take marks operations as executed by a convolution.
+func (l *lowering) take(ops ...*gpu.Op) {
+	for _, op := range ops {
+		l.taken[op] = true
+	}
 }
 
 // fprop fuses forward: bias, ReLU, and a pool that reads the result.
 func (l *lowering) fprop(op *gpu.Op) {
-	c := &conv{algo: l.choose(op), src: op.In[0], y: op.Out[0]}
-	l.convs[op] = c
+	c := l.newConv(op, op.X(), op.Y())
 	if r := l.sole(c.y); r != nil && r.Kind == gpu.ReLUFwd {
-		c.relu, c.y = true, r.Out[0]
-		l.absorbed[r] = true
+		c.relu, c.y = r, r.Y()
+		l.take(r)
 	}
 	switch c.algo {
 	case first:
-		if !c.relu || op.In[0].Shape.C != 3 {
+		if c.relu == nil || op.X().Shape.C != 3 {
 			c.algo = direct
 			return
 		}
@@ -124,13 +150,13 @@ func (l *lowering) fprop(op *gpu.Op) {
 		return
 	case f4, f6:
 		for _, u := range l.uses[c.y] {
-			if u.Kind == gpu.AvgPool2x2Fwd && c.ypool == nil {
-				c.ypool = u.Out[0]
-				l.absorbed[u] = true
+			if u.Kind == gpu.AvgPool2x2Fwd && c.pool == nil {
+				c.pool, c.ypool = u, u.Y()
+				l.take(u)
 			}
 		}
 	}
-	if c.relu { // 32 signs in the space of a value
+	if c.relu != nil { // 32 signs in the space of a value
 		s := c.y.Shape
 		s.C /= 32
 		l.bits[c.y] = &gpu.Buffer{Name: "signs of " + c.y.Name, Role: gpu.Temp, Shape: s}
@@ -139,37 +165,37 @@ func (l *lowering) fprop(op *gpu.Op) {
 
 // dgrad fuses backward.
 func (l *lowering) dgrad(op *gpu.Op) {
-	c := &conv{algo: l.choose(op), dgrad: true, src: op.In[0], y: op.Out[0]}
-	l.convs[op] = c
-	if c.algo == first && op.Out[0].Shape.C != 3 {
+	c := l.newConv(op, op.DY(), op.DX())
+	if c.algo == first && op.DX().Shape.C != 3 {
 		c.algo = direct
 	}
 	if c.algo != f4 && c.algo != f6 {
 		return
 	}
-	// Prologue: src = ReLUGrad(AvgPoolGrad(g), r), both for this reader alone.
-	if gate := l.def[c.src]; gate != nil && gate.Kind == gpu.ReLUBwd && l.sole(c.src) == op && l.bits[gate.In[1]] != nil {
-		if spread := l.def[gate.In[0]]; spread != nil && spread.Kind == gpu.AvgPool2x2Bwd && l.sole(gate.In[0]) == gate {
-			c.src, c.xbits = spread.In[0], l.bits[gate.In[1]]
-			l.absorbed[gate], l.absorbed[spread] = true, true
+	// Prologue: src = ReLUBwd(AvgPool2x2Bwd(g), r), both for this reader alone.
+	if unrelu := l.def[c.src]; unrelu != nil && unrelu.Kind == gpu.ReLUBwd && l.sole(c.src) == op && l.bits[unrelu.Y()] != nil {
+		if unpool := l.def[unrelu.DY()]; unpool != nil && unpool.Kind == gpu.AvgPool2x2Bwd && l.sole(unrelu.DY()) == unrelu {
+			c.unpool, c.unrelu = unpool, unrelu
+			c.src, c.xbits = unpool.DY(), l.bits[unrelu.Y()]
+			l.take(unpool, unrelu)
 		}
 	}
 	// Epilogue: + t, where t can be computed before this step and is read here alone.
-	if sum := l.sole(c.y); sum != nil && sum.Kind == gpu.Add && sum.Out[0].Role == gpu.Temp {
-		t := sum.In[0]
+	if sum := l.sole(c.y); sum != nil && sum.Kind == gpu.Add && sum.Y().Role == gpu.Temp {
+		t := sum.A()
 		if t == c.y {
-			t = sum.In[1]
+			t = sum.B()
 		}
 		if term := l.def[t]; term != nil && t.Role == gpu.Temp && l.sole(t) == sum && l.readyBefore(term, op) {
-			c.add, c.y = t, sum.Out[0]
-			l.absorbed[sum] = true
+			c.sum, c.addend, c.y = sum, t, sum.Y()
+			l.take(sum)
 		}
 	}
 	// Epilogue: the gate of the ReLU in front.
-	if gate := l.sole(c.y); gate != nil && gate.Kind == gpu.ReLUBwd && gate.In[0] == c.y && l.bits[gate.In[1]] != nil &&
-		(c.add == nil || gate.Out[0].Role == gpu.Temp) {
-		c.gate, c.y = l.bits[gate.In[1]], gate.Out[0]
-		l.absorbed[gate] = true
+	if gate := l.sole(c.y); gate != nil && gate.Kind == gpu.ReLUBwd && gate.DY() == c.y && l.bits[gate.Y()] != nil &&
+		(c.sum == nil || gate.DX().Role == gpu.Temp) {
+		c.gate, c.gateBits, c.y = gate, l.bits[gate.Y()], gate.DX()
+		l.take(gate)
 	}
 }
 
@@ -196,7 +222,7 @@ func (l *lowering) stores(c *conv) {
 	full, signs := c.y.Role != gpu.Temp, false
 	for _, u := range l.uses[c.y] {
 		switch {
-		case !l.absorbed[u]:
+		case !l.taken[u]:
 			full = true
 		case u.Kind == gpu.ReLUBwd:
 			signs = true
@@ -205,33 +231,37 @@ func (l *lowering) stores(c *conv) {
 	if signs {
 		c.ybits = bits
 	}
-	if !full && c.ypool != nil {
+	if !full && c.pool != nil {
 		c.y = nil
 	}
 }
 
 func (l *lowering) emit(op *gpu.Op) {
-	if l.emitted[op] || l.absorbed[op] {
+	if l.emitted[op] || l.taken[op] {
 		return
 	}
 	l.emitted[op] = true
-	s := &step{op: op, how: op.Kind.String(), in: op.In, out: op.Out, inPlace: -1, flops: op.FLOPs()}
+	s := &step{op: op, how: op.Kind.String(), in: op.In, out: op.Out, flops: op.FLOPs()}
 	set := l.dev.loops.Name
 	switch op.Kind {
 	case gpu.Conv3x3Fprop, gpu.Conv3x3Dgrad:
 		c := l.convs[op]
-		if c.add != nil {
-			l.emit(l.def[c.add])
+		if c.sum != nil {
+			l.emit(l.def[c.addend])
 		}
 		l.emitConv(s, c)
-	case gpu.ReLUFwd, gpu.ReLUBwd, gpu.Add, gpu.NormalizeBwd:
-		s.inPlace = 0
+	case gpu.ReLUFwd:
+		s.inPlace = op.X()
+	case gpu.ReLUBwd, gpu.NormalizeBwd:
+		s.inPlace = op.DY()
+	case gpu.Add:
+		s.inPlace = op.A()
 	case gpu.GramFwd:
-		f := op.In[0].Shape
+		f := op.X().Shape
 		s.scratch = 4 * int64(gramSlices(f.Pixels())*f.C*f.C)
 		s.how = fmt.Sprintf("triangle %s, %d slices", set, gramSlices(f.Pixels()))
 	case gpu.GramBwd:
-		c := op.In[1].Shape.C
+		c := op.X().Shape.C
 		s.scratch = 4 * int64((c+63)/64*64*c) // PackMatrix, any panel width
 		s.how = "gemm " + set
 	default:
@@ -254,25 +284,24 @@ func (l *lowering) emitConv(s *step, c *conv) {
 		}
 	}
 	read(c.xbits, " unpool+gate+")
-	if c.add != nil {
-		s.inPlace = len(s.in)
-		read(c.add, " +add")
-	}
-	read(c.gate, " +gate")
-	if !c.dgrad {
+	read(c.addend, " +add")
+	s.inPlace = c.addend
+	read(c.gateBits, " +gate")
+	if !c.dgrad() {
 		s.how += " +bias"
 	}
-	if c.relu {
+	if c.relu != nil {
 		s.how += " +relu"
 	}
 	write(c.y, "")
 	write(c.ypool, " +pool")
 	write(c.ybits, " +signs")
 
-	x, k, threads := s.op.In[0].Shape, s.op.Out[0].Shape.C, l.dev.opt.Threads
+	x, y := c.extents()
+	threads := l.dev.opt.Threads
 	switch c.algo {
 	case f4, f6:
-		c.block = block(c.algo, x, x.C, k, threads, l.dev.loops.Rows())
+		c.block = block(c.algo, x, x.C, y.C, threads, l.dev.loops.Rows())
 		v, m := l.dev.loops.WinoScratch(c.algo.tile(), x.C, c.block.size)
 		if c.block.shared {
 			s.scratch = 4 * int64(v+threads*m)
@@ -281,7 +310,7 @@ func (l *lowering) emitConv(s *step, c *conv) {
 		}
 	case first:
 		n := loops.FirstStrip(x.W)
-		if c.dgrad {
+		if c.dgrad() {
 			n = loops.FirstRing(x.W)
 		}
 		s.scratch = 4 * int64(threads*n)

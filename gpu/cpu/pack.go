@@ -23,72 +23,72 @@ type packKey struct {
 	behind bool // a pool: the factor 1/4 is in the weights
 }
 
-func (c *conv) key(op *gpu.Op) packKey {
-	return packKey{&op.In[1].Data[0], c.algo, c.dgrad, c.xbits != nil}
+func (c *conv) key() packKey {
+	return packKey{&c.op.Weight().Data[0], c.algo, c.dgrad(), c.unpool != nil}
 }
 
 // packedLen is the number of values of the packed weights.
-func (d *Device) packedLen(op *gpu.Op, c *conv) int {
-	in, out := op.In[0].Shape.C, op.Out[0].Shape.C
+func (d *Device) packedLen(c *conv) int {
+	in, out := c.extents()
 	switch c.algo {
 	case f4, f6:
-		n := loops.WinoWeights(c.algo.tile(), in, out)
-		if !c.dgrad {
-			n += out
+		n := loops.WinoWeights(c.algo.tile(), in.C, out.C)
+		if !c.dgrad() {
+			n += out.C
 		}
 		return n
 	case first:
-		return loops.FirstFwdLen + loops.FirstBwdLen + 64
+		return loops.FirstFpropLen + loops.FirstDgradLen + 64
 	case direct:
 	}
-	return int(d.loops.PackedBytes(in, out, !c.dgrad) / 4)
+	return int(d.loops.PackedBytes(in.C, out.C, !c.dgrad()) / 4)
 }
 
 // pack returns the packed weights of a convolution.
-func (d *Device) pack(op *gpu.Op, c *conv) (*packed, error) {
+func (d *Device) pack(c *conv) (*packed, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.packed == nil {
 		return nil, errClosed
 	}
-	key := c.key(op)
+	key := c.key()
 	if p, ok := d.packed[key]; ok {
 		return p, nil
 	}
-	w := op.In[1]
+	op, dgrad, w := c.op, c.dgrad(), c.op.Weight()
 	p := &packed{}
 	switch {
-	case c.algo == direct && c.dgrad:
+	case c.algo == direct && dgrad:
 		p.direct = d.loops.PackDgrad(w.Data, w.Shape.C, w.Shape.N)
 	case c.algo == direct:
-		p.direct = d.loops.PackFprop(w.Data, op.In[2].Data, w.Shape.C, w.Shape.N)
+		p.direct = d.loops.PackFprop(w.Data, op.Bias().Data, w.Shape.C, w.Shape.N)
 	default:
-		n := d.packedLen(op, c)
+		n := d.packedLen(c)
 		if p.mem = loops.Alloc(n); p.mem == nil {
 			return nil, fmt.Errorf("cpu: %s: %.0f MB for its weights: %w", op, float64(n)*4/1e6, gpu.ErrOutOfMemory)
 		}
 		if c.algo == first {
-			fwd, bwd := p.mem[:loops.FirstFwdLen], p.mem[loops.FirstFwdLen:][:loops.FirstBwdLen]
-			d.loops.PackFirst(fwd, bwd, w.Data)
-			p.u, p.bias = fwd, p.mem[len(p.mem)-64:]
-			if c.dgrad {
-				p.u = bwd
+			fprop, dgradU := p.mem[:loops.FirstFpropLen], p.mem[loops.FirstFpropLen:][:loops.FirstDgradLen]
+			d.loops.PackFirst(fprop, dgradU, w.Data)
+			p.u, p.bias = fprop, p.mem[len(p.mem)-64:]
+			if dgrad {
+				p.u = dgradU
 			} else {
-				copy(p.bias, op.In[2].Data)
+				copy(p.bias, op.Bias().Data)
 			}
 			break
 		}
-		k := op.Out[0].Shape.C
-		p.u = p.mem[:loops.WinoWeights(c.algo.tile(), op.In[0].Shape.C, k)]
-		if !c.dgrad {
+		in, out := c.extents()
+		p.u = p.mem[:loops.WinoWeights(c.algo.tile(), in.C, out.C)]
+		if !dgrad {
 			p.bias = p.mem[len(p.u):]
-			copy(p.bias, op.In[2].Data)
+			copy(p.bias, op.Bias().Data)
 		}
 		scale := 1.0
-		if c.xbits != nil {
+		if c.unpool != nil {
 			scale = 0.25
 		}
-		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, c.dgrad, scale)
+		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, scale)
 	}
 	d.packed[key] = p
 	return p, nil

@@ -53,7 +53,8 @@ func (s *step) executed() int64 {
 		return s.flops
 	}
 	t := int64(s.conv.algo.tile() + 2)
-	return 2 * int64(s.conv.block.tiles) * t * t * int64(s.op.In[0].Shape.C) * int64(s.op.Out[0].Shape.C)
+	in, out := s.conv.extents()
+	return 2 * int64(s.conv.block.tiles) * t * t * int64(in.C) * int64(out.C)
 }
 
 // Peak measures what the processor can do at most, in FLOP/s: independent

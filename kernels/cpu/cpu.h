@@ -30,7 +30,7 @@ typedef struct {
     void (*multiply)(const cpu_wino *J, const float *V, float *M, int t0, int T, int n0, int n1);
 } cpu_wino_fns;
 
-// The loops that do most of the arithmetic exist once per instruction set.
+// The convolutions and products, which do most of the arithmetic, exist once per instruction set.
 typedef struct {
     const char *name;
     int nr;      // width of a weight panel: output channels that one register tile computes
@@ -49,10 +49,10 @@ typedef struct {
     const cpu_wino_fns *f4, *f6;
 
     // conv1_1: rows [row0,row1) of y = relu(conv(x) + bias) and its sign bits (may be NULL); and of dx from dy.
-    void (*first_pack)(const float *w, float *fwd, float *bwd); // 27*64 and 32*64 floats
-    void (*first_fwd)(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W,
+    void (*first_pack)(const float *w, float *fprop, float *dgrad); // 27*64 and 32*64 floats
+    void (*first_fprop)(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W,
                       int row0, int row1, float *strip); // strip: 3*(W+2)*3 floats
-    void (*first_bwd)(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1,
+    void (*first_dgrad)(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1,
                       float *ring); // ring: 3*(W+2)*32 floats
 
     // Independent multiply-adds in registers, `rounds` times `peak` operations: the processor's limit.
@@ -64,8 +64,8 @@ const cpu_isa *cpu_isa_named(const char *name);
 
 static inline long cpu_wino_vsize(const cpu_wino_fns *f, int C, int T) { return f->vsize(C, T); }
 static inline long cpu_wino_msize(const cpu_wino_fns *f, int T) { return f->msize(T); }
-static inline void cpu_first_pack(const cpu_isa *isa, const float *w, float *fwd, float *bwd) {
-    isa->first_pack(w, fwd, bwd);
+static inline void cpu_first_pack(const cpu_isa *isa, const float *w, float *fprop, float *dgrad) {
+    isa->first_pack(w, fprop, dgrad);
 }
 
 // ---- threads, and each heavy step cut for them (pool.c). A pool runs one step at a time.
@@ -83,29 +83,33 @@ void cpu_run_conv3x3(cpu_pool *p, const cpu_isa *isa, const float *x, const floa
 void cpu_run_first(cpu_pool *p, const cpu_isa *isa, int dgrad, const float *x, const float *w, const float *bias,
                     float *y, uint8_t *bits, int N, int H, int W, int size, float *work, long worklen);
 // g = f^T f / (C pixels), in slices of the pixels with a C x C triangle of work each.
-void cpu_run_gram(cpu_pool *p, const cpu_isa *isa, const float *f, float *g, float *work, int C, long pixels,
+void cpu_run_gram_fwd(cpu_pool *p, const cpu_isa *isa, const float *f, float *g, float *work, int C, long pixels,
                    int slices);
 // y = f (g + g^T) / (C pixels); work holds the packed matrix: C rounded up to nr, times C.
-void cpu_run_gram_grad(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
+void cpu_run_gram_bwd(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
                         long pixels);
 
-// A loop of elementwise.c on all threads.
-typedef enum {
-    CPU_NORMALIZE, CPU_RELU, CPU_RELU_GRAD, CPU_ADD, CPU_SCALED_DIFF, CPU_AVGPOOL, CPU_AVGPOOL_GRAD, CPU_TV_GRAD,
-    CPU_SUM_SQDIFF, CPU_TV, CPU_ADAM, CPU_STATS
-} cpu_loop_kind;
+// ---- loops over values, pixels or rows (elementwise.c)
+// One Adam step's constants: step_size = lr/(1-beta1^t), sqrt_c2 = sqrt(1-beta2^t); clamp 0 after, 1 before, 2 never.
 typedef struct {
-    cpu_loop_kind kind;
-    float *y, *m, *v;
-    const float *a, *b, *mean, *std;
-    double *sums; // one a block, three of CPU_STATS
-    long n, size; // elements, pixels or rows; of a block (set by cpu_loop_blocks)
-    int H, W, C;
-    float k, one_minus_b1, b2, one_minus_b2, step_size, sqrt_c2, eps;
+    float one_minus_beta1, beta2, one_minus_beta2, step_size, sqrt_c2, eps;
     int clamp;
-} cpu_loop;
-long cpu_loop_blocks(cpu_loop *a); // how many blocks, and so sums
-void cpu_run_loop(cpu_pool *p, cpu_loop *a);
+} cpu_adam_step;
+// The operands of a loop on one picture, under the names that they have in an operation; NULL where it has none.
+typedef struct {
+    float *x, *y, *dx, *dy;
+    const float *a, *b, *target, *gradient;
+    float *m, *v;
+    const float *mean, *std; // a value a channel
+    int H, W, C;             // of x and dx
+    float scale;
+    cpu_adam_step adam;
+} cpu_args;
+typedef void (*cpu_loop_fn)(const cpu_args *arg, long i0, long i1, double *sums);
+cpu_loop_fn cpu_loop_named(const char *name); // "relu_fwd"; NULL when there is none
+// The loop on n units of each picture, in blocks of `size`; sums: `width` values a block, the blocks of a picture together.
+void cpu_run_loop(cpu_pool *p, cpu_loop_fn fn, const cpu_args *args, long pictures, long n, long size, double *sums,
+                   int width);
 
 // Independent multiply-adds on every thread; returns how many floating-point operations.
 double cpu_run_peak(cpu_pool *p, const cpu_isa *isa, long rounds);
@@ -113,21 +117,4 @@ double cpu_run_peak(cpu_pool *p, const cpu_isa *isa, long rounds);
 // ---- memory outside Go's heap: zeroed, aligned to 2 MB and advised to use huge pages when large; NULL when there is none
 void *cpu_alloc(size_t bytes);
 void cpu_free(void *p, size_t bytes);
-
-// ---- elementwise loops (elementwise.c): memory-bound, one version, the compiler vectorises
-void cpu_normalize(float *y, const float *x, long pixels, int C, const float *mean, const float *std);
-void cpu_relu(float *y, const float *x, long n);
-void cpu_relu_grad(float *dx, const float *dy, const float *y, long n);
-void cpu_add(float *y, const float *a, const float *b, long n);
-void cpu_avgpool(float *y, const float *x, int H, int W, int C, int row0, int row1); // rows of y
-void cpu_avgpool_grad(float *dx, const float *dy, int H, int W, int C, int row0, int row1); // rows of dx, H x W
-double cpu_sum_sqdiff(const float *a, const float *b, long n);
-void cpu_scaled_diff(float *y, const float *a, const float *b, float k, long n);
-double cpu_tv(const float *x, int H, int W, int C, int row0, int row1);
-void cpu_tv_grad(float *dx, const float *x, int H, int W, int C, float k, int row0, int row1);
-// One Adam step on n values. step_size = lr/(1-beta1^t), rsqrt2 = 1/sqrt(1-beta2^t); clamp 0 after, 1 before, 2 never.
-void cpu_adam(float *x, float *m, float *v, const float *g, long n, float one_minus_b1, float b2, float one_minus_b2,
-               float step_size, float sqrt_c2, float eps, int clamp);
-// out[0] += sum, out[1] += sum of squares around center, out[2] = 0 if the square of a value of g is not finite.
-void cpu_stats(const float *x, const float *g, long n, double center, double out[3]);
 #endif

@@ -13,6 +13,18 @@
 //	elementwise.c  loops that move more than they compute
 //	steps.c        how each step is cut for the threads
 //
+// The convolutions and products have functions of their own; every other loop is a
+// [Loop], a row in loops.go that says its name, how its work is cut and how many
+// sums it leaves. To add one:
+//
+//	elementwise.c   the C function, and its line in the table at the end
+//	elementwise.go  its twin in plain Go
+//	loops.go        its row
+//
+// The tests walk the rows: a loop without its C function or without its twin
+// fails, as one whose two functions disagree. A device that executes an operation
+// by the loop alone names it in a line of its table (plain, in gpu/cpu/exec.go).
+//
 // Sums run in an order fixed by the arguments, so results do not depend on the
 // number of threads. The package imports nothing.
 package cpu
@@ -79,7 +91,7 @@ func (l *Loops) panels(p *Weights, at func(tap, in, out int) float32) {
 	wg.Wait()
 }
 
-// MatrixLen is the length of the workspace of [Pool.GramGrad].
+// MatrixLen is the length of the workspace of [Pool.GramBwd].
 func (l *Loops) MatrixLen(c int) int { return (c + l.nr - 1) / l.nr * l.nr * c }
 
 func (l *Loops) newWeights(c, k int) *Weights {

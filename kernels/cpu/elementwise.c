@@ -1,85 +1,137 @@
-// elementwise.c - the loops that move more than they compute. Sums run in double, in an order that depends on the
-// range alone, so a result depends on how the caller cuts the range but not on threads.
+// elementwise.c - the loops that move more than they compute: memory-bound, one version, the compiler vectorises.
+//
+// A loop is a function here and a row in loops.go (doc.go has the recipe). It computes the units [i0,i1) of one picture -
+// values, pixels or rows, as its row says - and stores its sums, if it has any, in sums. They run in double, in an order
+// that depends on i0 and i1 alone. Operands and constants are read from the arguments once: a store to a tensor might
+// otherwise change them, and the compiler would read them again for every value.
 #include "cpu.h"
 #include <math.h>
+#include <string.h>
 
-void cpu_normalize(float *y, const float *x, long pixels, int C, const float *mean, const float *std) {
-    for (long p = 0; p < pixels; p++)
+// y = (x - mean[c]) / std[c]. Pixels.
+static void cpu_normalize_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, *mean = arg->mean, *std = arg->std;
+    float *y = arg->y;
+    const int C = arg->C;
+    (void)sums;
+    for (long p = i0; p < i1; p++)
         for (int c = 0; c < C; c++) y[p * C + c] = (x[p * C + c] - mean[c]) / std[c];
 }
 
-void cpu_relu(float *y, const float *x, long n) {
-    for (long i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+// dx = dy / std[c]. Pixels.
+static void cpu_normalize_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *dy = arg->dy, *std = arg->std;
+    float *dx = arg->dx;
+    const int C = arg->C;
+    (void)sums;
+    for (long p = i0; p < i1; p++)
+        for (int c = 0; c < C; c++) dx[p * C + c] = dy[p * C + c] / std[c];
 }
 
-void cpu_relu_grad(float *dx, const float *dy, const float *y, long n) {
-    for (long i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+// y = max(x, 0). Values.
+static void cpu_relu_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x;
+    float *y = arg->y;
+    (void)sums;
+    for (long i = i0; i < i1; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
 
-void cpu_add(float *y, const float *a, const float *b, long n) {
-    for (long i = 0; i < n; i++) y[i] = a[i] + b[i];
+// dx = dy where y > 0, else 0. Values.
+static void cpu_relu_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *dy = arg->dy, *y = arg->y;
+    float *dx = arg->dx;
+    (void)sums;
+    for (long i = i0; i < i1; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
-void cpu_avgpool(float *y, const float *x, int H, int W, int C, int row0, int row1) {
-    (void)H;
-    const int Q = W / 2;
-    for (int p = row0; p < row1; p++)
+// y = a + b. Values.
+static void cpu_add(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *a = arg->a, *b = arg->b;
+    float *y = arg->y;
+    (void)sums;
+    for (long i = i0; i < i1; i++) y[i] = a[i] + b[i];
+}
+
+// y = the mean of each 2x2 window of x. Pairs of rows of x, an odd last row left over.
+static void cpu_avgpool2x2_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x;
+    float *y = arg->y;
+    const int W = arg->W, C = arg->C, Q = W / 2;
+    (void)sums;
+    for (long p = i0; p < i1; p++)
         for (int q = 0; q < Q; q++) {
-            const float *a = x + ((long)2 * p * W + 2 * q) * C, *b = a + (long)W * C;
-            float *o = y + ((long)p * Q + q) * C;
+            const float *a = x + (2 * p * W + 2 * q) * C, *b = a + (long)W * C;
+            float *o = y + (p * Q + q) * C;
             for (int c = 0; c < C; c++) o[c] = (a[c] + a[c + C] + b[c] + b[c + C]) * 0.25f;
         }
 }
 
-void cpu_avgpool_grad(float *dx, const float *dy, int H, int W, int C, int row0, int row1) {
-    const int P = H / 2, Q = W / 2;
-    for (int h = row0; h < row1; h++)
+// dx = dy / 4 in each window, 0 in an odd last row or column. Rows of dx.
+static void cpu_avgpool2x2_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *dy = arg->dy;
+    float *dx = arg->dx;
+    const int W = arg->W, C = arg->C, P = arg->H / 2, Q = W / 2;
+    (void)sums;
+    for (long h = i0; h < i1; h++)
         for (int w = 0; w < W; w++) {
-            float *o = dx + ((long)h * W + w) * C;
-            const float *g = dy + ((long)(h / 2) * Q + w / 2) * C;
+            float *o = dx + (h * W + w) * C;
+            const float *g = dy + (h / 2 * Q + w / 2) * C;
             const int inside = h / 2 < P && w / 2 < Q;
             for (int c = 0; c < C; c++) o[c] = inside ? g[c] * 0.25f : 0;
         }
 }
 
-double cpu_sum_sqdiff(const float *a, const float *b, long n) {
+// sums[0] = sum (x - target)^2. Values.
+static void cpu_mse_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, *target = arg->target;
     double s[8] = {0};
-    long i = 0;
-    for (; i + 8 <= n; i += 8)
+    long i = i0;
+    for (; i + 8 <= i1; i += 8)
         for (int j = 0; j < 8; j++) {
-            double d = (double)a[i + j] - b[i + j];
+            double d = (double)x[i + j] - target[i + j];
             s[j] += d * d;
         }
-    for (; i < n; i++) {
-        double d = (double)a[i] - b[i];
+    for (; i < i1; i++) {
+        double d = (double)x[i] - target[i];
         s[0] += d * d;
     }
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    sums[0] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-void cpu_scaled_diff(float *y, const float *a, const float *b, float k, long n) {
-    for (long i = 0; i < n; i++) y[i] = k * (a[i] - b[i]);
+// dx = scale (x - target). Values.
+static void cpu_mse_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, *target = arg->target, scale = arg->scale;
+    float *dx = arg->dx;
+    (void)sums;
+    for (long i = i0; i < i1; i++) dx[i] = scale * (x[i] - target[i]);
 }
 
-double cpu_tv(const float *x, int H, int W, int C, int row0, int row1) {
+// sums[0] = sum |x[h,w+1] - x[h,w]| + |x[h+1,w] - x[h,w]|. Rows.
+static void cpu_tv_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const int H = arg->H, C = arg->C;
+    const long row = (long)arg->W * C;
     double sum = 0;
-    const long row = (long)W * C;
-    for (int h = row0; h < row1; h++) {
-        const float *p = x + h * row;
+    for (long h = i0; h < i1; h++) {
+        const float *p = arg->x + h * row;
         double s = 0;
         for (long i = 0; i + C < row; i++) s += fabsf(p[i + C] - p[i]);
         if (h + 1 < H)
             for (long i = 0; i < row; i++) s += fabsf(p[i + row] - p[i]);
         sum += s;
     }
-    return sum;
+    sums[0] = sum;
 }
 
 static inline float sign(float v) { return (v > 0) - (v < 0); }
 
-void cpu_tv_grad(float *dx, const float *x, int H, int W, int C, float k, int row0, int row1) {
-    const long row = (long)W * C;
-    for (int h = row0; h < row1; h++) {
+// dx = scale * the sum of the signs of the differences from the neighbours. Rows.
+static void cpu_tv_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, scale = arg->scale;
+    float *dx = arg->dx;
+    const int H = arg->H, C = arg->C;
+    const long row = (long)arg->W * C;
+    (void)sums;
+    for (long h = i0; h < i1; h++) {
         const float *p = x + h * row;
         float *o = dx + h * row;
         for (long i = 0; i < row; i++) {
@@ -88,34 +140,64 @@ void cpu_tv_grad(float *dx, const float *x, int H, int W, int C, float k, int ro
             if (h + 1 < H) s += sign(p[i] - p[i + row]);
             if (i >= C) s += sign(p[i] - p[i - C]);
             if (i + C < row) s += sign(p[i] - p[i + C]);
-            o[i] = k * s;
+            o[i] = scale * s;
         }
     }
 }
 
-void cpu_adam(float *x, float *m, float *v, const float *g, long n, float one_minus_b1, float b2, float one_minus_b2,
-               float step_size, float sqrt_c2, float eps, int clamp) {
-    for (long i = 0; i < n; i++) {
+// One step on the picture x and its moments m, v (gpu.AdamParams has the formula). Values.
+static void cpu_adam(const cpu_args *arg, long i0, long i1, double *sums) {
+    const cpu_adam_step s = arg->adam;
+    const float *g = arg->gradient;
+    float *x = arg->x, *m = arg->m, *v = arg->v;
+    (void)sums;
+    for (long i = i0; i < i1; i++) {
         float gi = g[i], xi = x[i];
         if (!(gi * gi - gi * gi == 0)) continue; // would make the second moment infinite: leave the value alone
-        if (clamp == 1) xi = xi < 0 ? 0 : xi > 1 ? 1 : xi;
-        float mi = m[i] + (gi - m[i]) * one_minus_b1;
-        float vi = v[i] * b2 + one_minus_b2 * gi * gi;
-        xi -= step_size * mi / (sqrtf(vi) / sqrt_c2 + eps);
-        if (clamp == 0) xi = xi < 0 ? 0 : xi > 1 ? 1 : xi;
+        if (s.clamp == 1) xi = xi < 0 ? 0 : xi > 1 ? 1 : xi;
+        float mi = m[i] + (gi - m[i]) * s.one_minus_beta1;
+        float vi = v[i] * s.beta2 + s.one_minus_beta2 * gi * gi;
+        xi -= s.step_size * mi / (sqrtf(vi) / s.sqrt_c2 + s.eps);
+        if (s.clamp == 0) xi = xi < 0 ? 0 : xi > 1 ? 1 : xi;
         x[i] = xi, m[i] = mi, v[i] = vi;
     }
 }
 
-void cpu_stats(const float *x, const float *g, long n, double center, double out[3]) {
+// sums = sum x, sum (x - 0.5)^2, how many values of the gradient have a square that is not finite. Values.
+static void cpu_record(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, *g = arg->gradient;
     double s = 0, q = 0;
-    int ok = 1;
-    for (long i = 0; i < n; i++) {
-        double d = x[i] - center;
+    int bad = 0;
+    for (long i = i0; i < i1; i++) {
+        double d = x[i] - 0.5;
         s += x[i];
         q += d * d;
-        ok &= g[i] * g[i] - g[i] * g[i] == 0;
+        bad += !(g[i] * g[i] - g[i] * g[i] == 0);
     }
-    out[0] += s, out[1] += q;
-    if (!ok) out[2] = 0;
+    sums[0] = s, sums[1] = q, sums[2] = bad;
+}
+
+static const struct {
+    const char *name;
+    cpu_loop_fn fn;
+} loops[] = {
+    {"normalize_fwd", cpu_normalize_fwd},
+    {"normalize_bwd", cpu_normalize_bwd},
+    {"relu_fwd", cpu_relu_fwd},
+    {"relu_bwd", cpu_relu_bwd},
+    {"add", cpu_add},
+    {"avgpool2x2_fwd", cpu_avgpool2x2_fwd},
+    {"avgpool2x2_bwd", cpu_avgpool2x2_bwd},
+    {"mse_fwd", cpu_mse_fwd},
+    {"mse_bwd", cpu_mse_bwd},
+    {"tv_fwd", cpu_tv_fwd},
+    {"tv_bwd", cpu_tv_bwd},
+    {"adam", cpu_adam},
+    {"record", cpu_record},
+};
+
+cpu_loop_fn cpu_loop_named(const char *name) {
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
+        if (!strcmp(loops[i].name, name)) return loops[i].fn;
+    return 0;
 }

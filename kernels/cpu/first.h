@@ -3,15 +3,15 @@
 #define K1 64 // channels of the layer
 #define PC 32 // columns of the backward product: 27 = 9 taps x 3 channels, padded
 
-// w (64,3,3,3). fwd [tap*3+c][64]; bwd [PC/NR][64][NR], column = tap*3+c with taps turned.
-static void first_pack(const float *w, float *fwd, float *bwd) {
-    memset(bwd, 0, PC * K1 * sizeof *bwd);
+// w (64,3,3,3). fprop [tap*3+c][64]; dgrad [PC/NR][64][NR], column = tap*3+c with taps turned.
+static void first_pack(const float *w, float *fprop, float *dgrad) {
+    memset(dgrad, 0, PC * K1 * sizeof *dgrad);
     for (int k = 0; k < K1; k++)
         for (int s = 0; s < 9; s++)
             for (int c = 0; c < 3; c++) {
                 const int j = s * 3 + c;
-                fwd[j * K1 + k] = w[(k * 9 + s) * 3 + c];
-                bwd[(j / NR * K1 + k) * NR + j % NR] = w[(k * 9 + 8 - s) * 3 + c];
+                fprop[j * K1 + k] = w[(k * 9 + s) * 3 + c];
+                dgrad[(j / NR * K1 + k) * NR + j % NR] = w[(k * 9 + 8 - s) * 3 + c];
             }
 }
 
@@ -56,7 +56,7 @@ INL void first_pixels(const float *const *row, const float *U, const float *bias
 }
 
 // Rows [row0,row1) of y = relu(conv(x) + bias), and its sign bits. strip: 3 rows of (W+2)*3 floats.
-static void first_fwd(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W, int row0,
+static void first_fprop(const float *x, const float *U, const float *bias, float *y, uint8_t *bits, int H, int W, int row0,
                       int row1, float *strip) {
     const long sr = (long)(W + 2) * 3;
     for (int p = row0; p < row1; p++) {
@@ -87,7 +87,7 @@ typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 // Rows [row0,row1) of dx, H x W x 3. First one product of 64 -> 27 a pixel, then nine shifted sums.
 // ring: 3 rows of (W+2)*PC floats.
-static void first_bwd(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1, float *ring) {
+static void first_dgrad(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1, float *ring) {
     const long pr = (long)(W + 2) * PC;
     const int off[1] = {0};
     memset(ring, 0, 3 * pr * sizeof *ring); // the pixels beside the row stay zero

@@ -3,6 +3,7 @@
 package cpu
 
 // #cgo LDFLAGS: -lpthread
+// #include <stdlib.h>
 // #include "cpu.h"
 import "C"
 
@@ -72,132 +73,72 @@ func (p *Pool) Conv3x3(y, x []float32, w *Weights, n, h, width int, relu bool, s
 	})
 }
 
-// FirstFwd computes y = relu(conv(x) + bias), 3 to 64 channels, and its sign
+// FirstFprop computes y = relu(conv(x) + bias), 3 to 64 channels, and its sign
 // bits if bits is not nil. work has FirstStrip values a thread.
-func (p *Pool) FirstFwd(y, bits, x, u, bias []float32, n, h, w, size int, work []float32) {
+func (p *Pool) FirstFprop(y, bits, x, u, bias []float32, n, h, w, size int, work []float32) {
 	p.do(func(c *C.cpu_pool) {
 		C.cpu_run_first(c, p.l.isa, 0, ptr(x), ptr(u), ptr(bias), ptr(y), (*C.uint8_t)(unsafe.Pointer(ptr(bits))), C.int(n), C.int(h), C.int(w), C.int(size), ptr(work), C.long(FirstStrip(w)))
 	})
 }
 
-// FirstBwd computes dx from dy, 64 to 3 channels. work has FirstRing values a thread.
-func (p *Pool) FirstBwd(dx, dy, u []float32, n, h, w, size int, work []float32) {
+// FirstDgrad computes dx from dy, 64 to 3 channels. work has FirstRing values a thread.
+func (p *Pool) FirstDgrad(dx, dy, u []float32, n, h, w, size int, work []float32) {
 	p.do(func(c *C.cpu_pool) {
 		C.cpu_run_first(c, p.l.isa, 1, ptr(dy), ptr(u), nil, ptr(dx), nil, C.int(n), C.int(h), C.int(w), C.int(size), ptr(work), C.long(FirstRing(w)))
 	})
 }
 
-// Gram computes g = f^T f / (c pixels), c x c. work holds c*c values a slice.
-func (p *Pool) Gram(g, f, work []float32, c, pixels, slices int) {
+// GramFwd computes g = f^T f / (c pixels), c x c. work holds c*c values a slice.
+func (p *Pool) GramFwd(g, f, work []float32, c, pixels, slices int) {
 	p.do(func(cp *C.cpu_pool) {
-		C.cpu_run_gram(cp, p.l.isa, ptr(f), ptr(g), ptr(work), C.int(c), C.long(pixels), C.int(slices))
+		C.cpu_run_gram_fwd(cp, p.l.isa, ptr(f), ptr(g), ptr(work), C.int(c), C.long(pixels), C.int(slices))
 	})
 }
 
-// GramGrad computes df = f (dg + dg^T) / (c pixels). work holds MatrixLen(c) values.
-func (p *Pool) GramGrad(df, dg, f, work []float32, c, pixels int) {
+// GramBwd computes df = f (dg + dg^T) / (c pixels). work holds MatrixLen(c) values.
+func (p *Pool) GramBwd(df, dg, f, work []float32, c, pixels int) {
 	p.do(func(cp *C.cpu_pool) {
-		C.cpu_run_gram_grad(cp, p.l.isa, ptr(f), ptr(dg), ptr(df), ptr(work), C.int(c), C.long(pixels))
+		C.cpu_run_gram_bwd(cp, p.l.isa, ptr(f), ptr(dg), ptr(df), ptr(work), C.int(c), C.long(pixels))
 	})
 }
 
-// loop runs a memory-bound loop on all threads. The pointers in it lead to C
-// memory, except mean, std and sums, which are pinned while it runs.
-func (p *Pool) loop(a C.cpu_loop, mean, std []float32, sums []float64) {
+// cLoop is the C function of a loop.
+type cLoop = C.cpu_loop_fn
+
+func cLoopNamed(name string) cLoop {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	return C.cpu_loop_named(c)
+}
+
+// loop runs the C function on blocks of size of the n units of each picture. The
+// pointers in the arguments lead to C memory, except mean and std, which are
+// pinned while it runs.
+func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	if len(mean) > 0 {
-		pin.Pin(&mean[0])
-		pin.Pin(&std[0])
-		a.mean, a.std = ptr(mean), ptr(std)
-	}
-	if len(sums) > 0 {
-		pin.Pin(&sums[0])
-		a.sums = (*C.double)(unsafe.Pointer(&sums[0]))
-	}
-	p.do(func(c *C.cpu_pool) { C.cpu_run_loop(c, &a) })
-}
-
-// sums runs a loop that leaves width values a block, and adds them in order.
-func (p *Pool) sums(a C.cpu_loop, width int) (total [3]float64) {
-	s := make([]float64, width*int(C.cpu_loop_blocks(&a)))
-	p.loop(a, nil, nil, s)
-	for i, v := range s {
-		if width == 3 && i%3 == 2 {
-			if i == 2 || v == 0 {
-				total[2] = v
-			}
-			continue
+	args := make([]C.cpu_args, len(pictures))
+	for i, a := range pictures {
+		if len(a.Mean) > 0 {
+			pin.Pin(&a.Mean[0])
 		}
-		total[i%width] += v
+		if len(a.Std) > 0 {
+			pin.Pin(&a.Std[0])
+		}
+		s := a.Adam
+		args[i] = C.cpu_args{
+			x: ptr(a.X), y: ptr(a.Y), dx: ptr(a.DX), dy: ptr(a.DY), a: ptr(a.A), b: ptr(a.B), target: ptr(a.Target),
+			gradient: ptr(a.Gradient), m: ptr(a.M), v: ptr(a.V), mean: ptr(a.Mean), std: ptr(a.Std),
+			H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), scale: C.float(a.Scale),
+			adam: C.cpu_adam_step{
+				one_minus_beta1: C.float(s.OneMinusBeta1), beta2: C.float(s.Beta2), one_minus_beta2: C.float(s.OneMinusBeta2),
+				step_size: C.float(s.StepSize), sqrt_c2: C.float(s.SqrtC2), eps: C.float(s.Eps), clamp: C.int(s.Clamp),
+			},
+		}
 	}
-	return total
-}
-
-// Normalize is y = (x - mean[c]) / std[c].
-func (p *Pool) Normalize(y, x, mean, std []float32) {
-	c := len(mean)
-	p.loop(C.cpu_loop{kind: C.CPU_NORMALIZE, y: ptr(y), a: ptr(x), n: C.long(len(x) / c), C: C.int(c)}, mean, std, nil)
-}
-
-// ReLU is y = max(x, 0).
-func (p *Pool) ReLU(y, x []float32) {
-	p.loop(C.cpu_loop{kind: C.CPU_RELU, y: ptr(y), a: ptr(x), n: C.long(len(x))}, nil, nil, nil)
-}
-
-// ReLUGrad is dx = dy where y > 0, else 0.
-func (p *Pool) ReLUGrad(dx, dy, y []float32) {
-	p.loop(C.cpu_loop{kind: C.CPU_RELU_GRAD, y: ptr(dx), a: ptr(dy), b: ptr(y), n: C.long(len(y))}, nil, nil, nil)
-}
-
-// Add is y = a + b.
-func (p *Pool) Add(y, a, b []float32) {
-	p.loop(C.cpu_loop{kind: C.CPU_ADD, y: ptr(y), a: ptr(a), b: ptr(b), n: C.long(len(a))}, nil, nil, nil)
-}
-
-// ScaledDiff is y = k (a - b).
-func (p *Pool) ScaledDiff(y, a, b []float32, k float32) {
-	p.loop(C.cpu_loop{kind: C.CPU_SCALED_DIFF, y: ptr(y), a: ptr(a), b: ptr(b), k: C.float(k), n: C.long(len(a))}, nil, nil, nil)
-}
-
-// AvgPool halves one picture x, h x w x c.
-func (p *Pool) AvgPool(y, x []float32, h, w, c int) {
-	p.loop(C.cpu_loop{kind: C.CPU_AVGPOOL, y: ptr(y), a: ptr(x), n: C.long(h / 2), H: C.int(h), W: C.int(w), C: C.int(c)}, nil, nil, nil)
-}
-
-// AvgPoolGrad spreads dy over one picture dx, h x w x c.
-func (p *Pool) AvgPoolGrad(dx, dy []float32, h, w, c int) {
-	p.loop(C.cpu_loop{kind: C.CPU_AVGPOOL_GRAD, y: ptr(dx), a: ptr(dy), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c)}, nil, nil, nil)
-}
-
-// TVGrad is dx = k * (sum of signs of differences) of one picture.
-func (p *Pool) TVGrad(dx, x []float32, h, w, c int, k float32) {
-	p.loop(C.cpu_loop{kind: C.CPU_TV_GRAD, y: ptr(dx), a: ptr(x), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c), k: C.float(k)}, nil, nil, nil)
-}
-
-// SumSqDiff is sum (a-b)^2.
-func (p *Pool) SumSqDiff(a, b []float32) float64 {
-	return p.sums(C.cpu_loop{kind: C.CPU_SUM_SQDIFF, a: ptr(a), b: ptr(b), n: C.long(len(a))}, 1)[0]
-}
-
-// TV sums the absolute differences of neighbours in one picture.
-func (p *Pool) TV(x []float32, h, w, c int) float64 {
-	return p.sums(C.cpu_loop{kind: C.CPU_TV, a: ptr(x), n: C.long(h), H: C.int(h), W: C.int(w), C: C.int(c)}, 1)[0]
-}
-
-// Adam takes one step on a picture; see gpu.AdamParams for the formula.
-func (p *Pool) Adam(x, m, v, g []float32, a AdamStep) {
-	p.loop(C.cpu_loop{
-		kind: C.CPU_ADAM, y: ptr(x), m: ptr(m), v: ptr(v), a: ptr(g), n: C.long(len(x)),
-		one_minus_b1: C.float(a.OneMinusBeta1), b2: C.float(a.Beta2), one_minus_b2: C.float(a.OneMinusBeta2),
-		step_size: C.float(a.StepSize), sqrt_c2: C.float(a.SqrtC2), eps: C.float(a.Eps), clamp: C.int(a.Clamp),
-	}, nil, nil, nil)
-}
-
-// Stats returns sum x, sum (x - 0.5)^2, and 1 if the square of every value of g
-// is finite, else 0.
-func (p *Pool) Stats(x, g []float32) [3]float64 {
-	return p.sums(C.cpu_loop{kind: C.CPU_STATS, a: ptr(x), b: ptr(g), n: C.long(len(x))}, 3)
+	p.do(func(c *C.cpu_pool) {
+		C.cpu_run_loop(c, l.c, &args[0], C.long(len(args)), C.long(n), C.long(size), (*C.double)(unsafe.Pointer(unsafe.SliceData(sums))), C.int(l.sums))
+	})
 }
 
 // Peak runs independent multiply-adds on every thread and returns how many

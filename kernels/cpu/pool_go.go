@@ -29,8 +29,8 @@ func (p *Pool) Conv3x3(y, x []float32, w *Weights, n, h, width int, relu bool, s
 	})
 }
 
-// Gram computes g = f^T f / (c pixels), c x c. work holds c*c values a slice.
-func (p *Pool) Gram(g, f, work []float32, c, pixels, slices int) {
+// GramFwd computes g = f^T f / (c pixels), c x c. work holds c*c values a slice.
+func (p *Pool) GramFwd(g, f, work []float32, c, pixels, slices int) {
 	bands, size := (c+63)/64, (pixels+slices-1)/slices
 	slices = (pixels + size - 1) / size
 	p.each(slices*bands, func(i int) {
@@ -49,8 +49,8 @@ func (p *Pool) Gram(g, f, work []float32, c, pixels, slices int) {
 	})
 }
 
-// GramGrad computes df = f (dg + dg^T) / (c pixels). work holds MatrixLen(c) values.
-func (p *Pool) GramGrad(df, dg, f, work []float32, c, pixels int) {
+// GramBwd computes df = f (dg + dg^T) / (c pixels). work holds MatrixLen(c) values.
+func (p *Pool) GramBwd(df, dg, f, work []float32, c, pixels int) {
 	scale, nr := float32(1/(float64(c)*float64(pixels))), p.l.nr
 	clear(work[:p.l.MatrixLen(c)])
 	for i := range c {
@@ -62,86 +62,18 @@ func (p *Pool) GramGrad(df, dg, f, work []float32, c, pixels int) {
 	p.each((pixels+size-1)/size, func(i int) { p.l.gemm(df, f, work, c, i*size, min((i+1)*size, pixels)) })
 }
 
-const block = 1 << 15 // elements of a block
+// cLoop is the C function of a loop: not in this build.
+type cLoop struct{}
 
-// ranges runs f on blocks of [0,n).
-func (p *Pool) ranges(n, size int, f func(i, lo, hi int)) {
-	size = max(size, 1)
-	p.each((n+size-1)/size, func(i int) { f(i, i*size, min((i+1)*size, n)) })
-}
+func cLoopNamed(string) cLoop { return cLoop{} }
 
-// Normalize is y = (x - mean[c]) / std[c].
-func (p *Pool) Normalize(y, x, mean, std []float32) {
-	c := len(mean)
-	p.ranges(len(x)/c, block/c, func(_, lo, hi int) { p.l.normalize(y[lo*c:hi*c], x[lo*c:hi*c], mean, std) })
-}
-
-// ReLU is y = max(x, 0).
-func (p *Pool) ReLU(y, x []float32) {
-	p.ranges(len(x), block, func(_, lo, hi int) { p.l.relu(y[lo:hi], x[lo:hi]) })
-}
-
-// ReLUGrad is dx = dy where y > 0, else 0.
-func (p *Pool) ReLUGrad(dx, dy, y []float32) {
-	p.ranges(len(y), block, func(_, lo, hi int) { p.l.reluGrad(dx[lo:hi], dy[lo:hi], y[lo:hi]) })
-}
-
-// Add is y = a + b.
-func (p *Pool) Add(y, a, b []float32) {
-	p.ranges(len(a), block, func(_, lo, hi int) { p.l.add(y[lo:hi], a[lo:hi], b[lo:hi]) })
-}
-
-// ScaledDiff is y = k (a - b).
-func (p *Pool) ScaledDiff(y, a, b []float32, k float32) {
-	p.ranges(len(a), block, func(_, lo, hi int) { p.l.scaledDiff(y[lo:hi], a[lo:hi], b[lo:hi], k) })
-}
-
-// AvgPool halves one picture x, h x w x c.
-func (p *Pool) AvgPool(y, x []float32, h, w, c int) {
-	p.ranges(h/2, block/(4*w*c), func(_, lo, hi int) { p.l.avgPool(y, x, h, w, c, lo, hi) })
-}
-
-// AvgPoolGrad spreads dy over one picture dx, h x w x c.
-func (p *Pool) AvgPoolGrad(dx, dy []float32, h, w, c int) {
-	p.ranges(h, block/(w*c), func(_, lo, hi int) { p.l.avgPoolGrad(dx, dy, h, w, c, lo, hi) })
-}
-
-// TVGrad is dx = k * (sum of signs of differences) of one picture.
-func (p *Pool) TVGrad(dx, x []float32, h, w, c int, k float32) {
-	p.ranges(h, block/(w*c), func(_, lo, hi int) { p.l.tvGrad(dx, x, h, w, c, k, lo, hi) })
-}
-
-// sum adds what f returns for each block, in order.
-func (p *Pool) sum(n, size int, f func(lo, hi int) float64) (total float64) {
-	sums := make([]float64, (n+max(size, 1)-1)/max(size, 1))
-	p.ranges(n, size, func(i, lo, hi int) { sums[i] = f(lo, hi) })
-	for _, s := range sums {
-		total += s
-	}
-	return total
-}
-
-// SumSqDiff is sum (a-b)^2.
-func (p *Pool) SumSqDiff(a, b []float32) float64 {
-	return p.sum(len(a), block, func(lo, hi int) float64 { return p.l.sumSqDiff(a[lo:hi], b[lo:hi]) })
-}
-
-// TV sums the absolute differences of neighbours in one picture.
-func (p *Pool) TV(x []float32, h, w, c int) float64 {
-	return p.sum(h, block/(w*c), func(lo, hi int) float64 { return p.l.tv(x, h, w, c, lo, hi) })
-}
-
-// Adam takes one step on a picture; see gpu.AdamParams for the formula.
-func (p *Pool) Adam(x, m, v, g []float32, a AdamStep) {
-	p.ranges(len(x), block, func(_, lo, hi int) { p.l.adam(x[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], a) })
-}
-
-// Stats returns sum x, sum (x - 0.5)^2, and 1 if the square of every value of g
-// is finite, else 0.
-func (p *Pool) Stats(x, g []float32) [3]float64 {
-	s := [3]float64{2: 1}
-	p.l.stats(x, g, 0.5, &s)
-	return s
+// loop runs the twin on blocks of size of the n units of each picture.
+func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
+	blocks := (n + size - 1) / size
+	p.each(len(pictures)*blocks, func(i int) {
+		i0 := i % blocks * size
+		l.twin(&pictures[i/blocks], i0, min(i0+size, n), sums[i*l.sums:][:l.sums])
+	})
 }
 
 // each calls f(0) .. f(n-1), in any order, on as many goroutines as the pool has

@@ -88,25 +88,25 @@ void cpu_run_conv3x3(cpu_pool *p, const cpu_isa *isa, const float *x, const floa
     cpu_run(p, (long)N * a.blocks, conv_rows, &a);
 }
 
-static void first_fwd_rows(void *arg, int worker, long i) {
+static void first_fprop_rows(void *arg, int worker, long i) {
     rows_arg *a = arg;
     const long n = i / a->blocks, px = n * a->H * a->W;
     const int r0 = i % a->blocks * a->size;
-    a->isa->first_fwd(a->x + px * 3, a->w, a->bias, a->y + px * 64, a->bits ? a->bits + px * 8 : 0, a->H, a->W, r0,
+    a->isa->first_fprop(a->x + px * 3, a->w, a->bias, a->y + px * 64, a->bits ? a->bits + px * 8 : 0, a->H, a->W, r0,
                       min_long(r0 + a->size, a->H), a->work + worker * a->worklen);
 }
-static void first_bwd_rows(void *arg, int worker, long i) {
+static void first_dgrad_rows(void *arg, int worker, long i) {
     rows_arg *a = arg;
     const long n = i / a->blocks, px = n * a->H * a->W;
     const int r0 = i % a->blocks * a->size;
-    a->isa->first_bwd(a->x + px * 64, a->w, a->y + px * 3, a->H, a->W, r0, min_long(r0 + a->size, a->H),
+    a->isa->first_dgrad(a->x + px * 64, a->w, a->y + px * 3, a->H, a->W, r0, min_long(r0 + a->size, a->H),
                       a->work + worker * a->worklen);
 }
 void cpu_run_first(cpu_pool *p, const cpu_isa *isa, int dgrad, const float *x, const float *w, const float *bias,
                     float *y, uint8_t *bits, int N, int H, int W, int size, float *work, long worklen) {
     rows_arg a = {.isa = isa, .x = x, .w = w, .bias = bias, .y = y, .bits = bits, .H = H, .W = W, .size = size,
                   .blocks = (H + size - 1) / size, .work = work, .worklen = worklen};
-    cpu_run(p, (long)N * a.blocks, dgrad ? first_bwd_rows : first_fwd_rows, &a);
+    cpu_run(p, (long)N * a.blocks, dgrad ? first_dgrad_rows : first_fprop_rows, &a);
 }
 
 // ---- Gram matrix and its gradient
@@ -139,7 +139,7 @@ static void gram_add(void *arg, int worker, long band) { // the slices' triangle
                 a->y[i * C + j] = a->y[j * C + i] = (float)(sum * a->scale);
             }
 }
-void cpu_run_gram(cpu_pool *p, const cpu_isa *isa, const float *f, float *g, float *work, int C, long pixels,
+void cpu_run_gram_fwd(cpu_pool *p, const cpu_isa *isa, const float *f, float *g, float *work, int C, long pixels,
                    int slices) {
     const long size = (pixels + slices - 1) / slices;
     product_arg a = {.isa = isa, .f = f, .y = g, .work = work, .C = C, .pixels = pixels, .size = size,
@@ -167,7 +167,7 @@ static void gemm_pixels(void *arg, int worker, long i) {
     (void)worker;
     a->isa->gemm(a->f, a->work, a->y, a->C, a->C, i * a->size, min_long((i + 1) * a->size, a->pixels));
 }
-void cpu_run_gram_grad(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
+void cpu_run_gram_bwd(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
                         long pixels) {
     product_arg a = {.isa = isa, .f = f, .g = g, .y = y, .work = work, .C = C, .pixels = pixels,
                      .size = C < 341 ? 32768 / C / 96 * 96 : 96, .scale = 1 / ((double)C * (double)pixels)};
@@ -176,46 +176,25 @@ void cpu_run_gram_grad(cpu_pool *p, const cpu_isa *isa, const float *f, const fl
     cpu_run(p, (pixels + a.size - 1) / a.size, gemm_pixels, &a);
 }
 
-// ---- loops over elements or rows, in blocks that depend on the shape alone; sums leave one value a block
-enum { BLOCK = 1 << 15 };
+// ---- the loops of elementwise.c: the blocks of all pictures at once
+typedef struct {
+    cpu_loop_fn fn;
+    const cpu_args *args;
+    double *sums;
+    long n, size, blocks;
+    int width;
+} loop_arg;
 static void loop_block(void *arg, int worker, long i) {
-    cpu_loop *a = arg;
+    loop_arg *a = arg;
     (void)worker;
-    const long lo = i * a->size, hi = min_long(lo + a->size, a->n), n = hi - lo;
-    float *y = a->y;
-    switch (a->kind) {
-    case CPU_NORMALIZE: cpu_normalize(y + lo * a->C, a->a + lo * a->C, n, a->C, a->mean, a->std); break;
-    case CPU_RELU: cpu_relu(y + lo, a->a + lo, n); break;
-    case CPU_RELU_GRAD: cpu_relu_grad(y + lo, a->a + lo, a->b + lo, n); break;
-    case CPU_ADD: cpu_add(y + lo, a->a + lo, a->b + lo, n); break;
-    case CPU_SCALED_DIFF: cpu_scaled_diff(y + lo, a->a + lo, a->b + lo, a->k, n); break;
-    case CPU_AVGPOOL: cpu_avgpool(y, a->a, a->H, a->W, a->C, lo, hi); break;
-    case CPU_AVGPOOL_GRAD: cpu_avgpool_grad(y, a->a, a->H, a->W, a->C, lo, hi); break;
-    case CPU_TV_GRAD: cpu_tv_grad(y, a->a, a->H, a->W, a->C, a->k, lo, hi); break;
-    case CPU_SUM_SQDIFF: a->sums[i] = cpu_sum_sqdiff(a->a + lo, a->b + lo, n); break;
-    case CPU_TV: a->sums[i] = cpu_tv(a->a, a->H, a->W, a->C, lo, hi); break;
-    case CPU_ADAM:
-        cpu_adam(y + lo, a->m + lo, a->v + lo, a->a + lo, n, a->one_minus_b1, a->b2, a->one_minus_b2, a->step_size,
-                  a->sqrt_c2, a->eps, a->clamp);
-        break;
-    case CPU_STATS:
-        a->sums[3 * i] = a->sums[3 * i + 1] = 0, a->sums[3 * i + 2] = 1;
-        cpu_stats(a->a + lo, a->b + lo, n, 0.5, a->sums + 3 * i);
-        break;
-    }
+    const long i0 = i % a->blocks * a->size;
+    a->fn(a->args + i / a->blocks, i0, min_long(i0 + a->size, a->n), a->width ? a->sums + i * a->width : 0);
 }
-long cpu_loop_blocks(cpu_loop *a) {
-    const long row = (long)a->W * a->C;
-    switch (a->kind) {
-    case CPU_NORMALIZE: a->size = BLOCK / a->C; break;
-    case CPU_AVGPOOL: a->size = BLOCK / (4 * row); break;
-    case CPU_AVGPOOL_GRAD: case CPU_TV: case CPU_TV_GRAD: a->size = BLOCK / row; break;
-    default: a->size = BLOCK;
-    }
-    if (a->size < 1) a->size = 1;
-    return (a->n + a->size - 1) / a->size;
+void cpu_run_loop(cpu_pool *p, cpu_loop_fn fn, const cpu_args *args, long pictures, long n, long size, double *sums,
+                   int width) {
+    loop_arg a = {fn, args, sums, n, size, (n + size - 1) / size, width};
+    cpu_run(p, pictures * a.blocks, loop_block, &a);
 }
-void cpu_run_loop(cpu_pool *p, cpu_loop *a) { cpu_run(p, cpu_loop_blocks(a), loop_block, a); }
 
 // ---- what the processor can do at most
 typedef struct {

@@ -11,12 +11,12 @@ func (l *Loops) Rows() int { return l.mr }
 
 // Sizes of the first layer's packed weights and scratch, in values.
 const (
-	FirstFwdLen = 27 * 64
-	FirstBwdLen = 32 * 64
+	FirstFpropLen = 27 * 64
+	FirstDgradLen = 32 * 64
 )
 
-// FirstStrip is the scratch of FirstFwd for pictures of width w.
+// FirstStrip is the scratch of FirstFprop for pictures of width w.
 func FirstStrip(w int) int { return 3*(w+2)*3 + 16 }
 
-// FirstRing is the scratch of FirstBwd.
+// FirstRing is the scratch of FirstDgrad.
 func FirstRing(w int) int { return 3*(w+2)*32 + 16 }

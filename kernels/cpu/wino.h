@@ -118,7 +118,8 @@ static void W_(pack)(const float *w, int Co, int Ci, int rot, double scale, floa
                 for (int s = 0; s < 9; s++)
                     for (int b = 0; b < B; b++) {
                         const long o = rot ? c + b : n * NR + k, i = rot ? n * NR + k : c + b;
-                        g[0][rot ? 8 - s : s][b] = w[(o * 9 + s) * Ci + i] * scale;
+                        const int at = rot ? 8 - s : s;
+                        g[at / 3][at % 3][b] = w[(o * 9 + s) * Ci + i] * scale;
                     }
                 for (int i = 0; i < TA; i++)
                     for (int j = 0; j < 3; j++)

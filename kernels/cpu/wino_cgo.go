@@ -56,6 +56,6 @@ func (l *Loops) WinoScratch(tile, c, n int) (v, m int) {
 }
 
 // PackFirst packs the weights (64,3,3,3) of the first layer for both passes.
-func (l *Loops) PackFirst(fwd, bwd, w []float32) {
-	C.cpu_first_pack(l.isa, ptr(w), ptr(fwd), ptr(bwd))
+func (l *Loops) PackFirst(fprop, dgrad, w []float32) {
+	C.cpu_first_pack(l.isa, ptr(w), ptr(fprop), ptr(dgrad))
 }

@@ -30,8 +30,8 @@ func (p *Pool) Wino(*Wino, int, bool, []float32) {}
 // PackWino is not in this build.
 func (p *Pool) PackWino(int, []float32, []float32, int, int, bool, float64) {}
 
-// FirstFwd is not in this build.
-func (p *Pool) FirstFwd(_, _, _, _, _ []float32, _, _, _, _ int, _ []float32) {}
+// FirstFprop is not in this build.
+func (p *Pool) FirstFprop(_, _, _, _, _ []float32, _, _, _, _ int, _ []float32) {}
 
-// FirstBwd is not in this build.
-func (p *Pool) FirstBwd(_, _, _ []float32, _, _, _, _ int, _ []float32) {}
+// FirstDgrad is not in this build.
+func (p *Pool) FirstDgrad(_, _, _ []float32, _, _, _, _ int, _ []float32) {}

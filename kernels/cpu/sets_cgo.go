@@ -16,7 +16,7 @@ import (
 	"unsafe"
 )
 
-// Loops is one instruction set's version of every loop.
+// Loops is one instruction set's version of the convolutions and products.
 type Loops struct {
 	Name string // "avx512", "avx2", "base"
 	isa  *C.cpu_isa

@@ -1,0 +1,182 @@
+package cpu
+
+import "math"
+
+// The twins of elementwise.c in plain Go: what a build without C runs, and what
+// the tests of both builds compare with.
+
+func normalizeFwd(a *Args, i0, i1 int, _ []float64) {
+	c := a.C
+	x, y := a.X[i0*c:i1*c], a.Y[i0*c:i1*c]
+	for i, v := range x {
+		y[i] = (v - a.Mean[i%c]) / a.Std[i%c]
+	}
+}
+
+func normalizeBwd(a *Args, i0, i1 int, _ []float64) {
+	c := a.C
+	dy, dx := a.DY[i0*c:i1*c], a.DX[i0*c:i1*c]
+	for i, v := range dy {
+		dx[i] = v / a.Std[i%c]
+	}
+}
+
+func reluFwd(a *Args, i0, i1 int, _ []float64) {
+	x, y := a.X[i0:i1], a.Y[i0:i1]
+	for i, v := range x {
+		if v < 0 {
+			v = 0
+		}
+		y[i] = v
+	}
+}
+
+func reluBwd(a *Args, i0, i1 int, _ []float64) {
+	dy, y, dx := a.DY[i0:i1], a.Y[i0:i1], a.DX[i0:i1]
+	for i, v := range y {
+		g := dy[i]
+		if !(v > 0) {
+			g = 0
+		}
+		dx[i] = g
+	}
+}
+
+func add(a *Args, i0, i1 int, _ []float64) {
+	s, t, y := a.A[i0:i1], a.B[i0:i1], a.Y[i0:i1]
+	for i, v := range s {
+		y[i] = v + t[i]
+	}
+}
+
+func avgPool2x2Fwd(a *Args, i0, i1 int, _ []float64) {
+	x, y, w, c := a.X, a.Y, a.W, a.C
+	q := w / 2
+	for p := i0; p < i1; p++ {
+		for j := range q {
+			up, o := (2*p*w+2*j)*c, (p*q+j)*c
+			down := up + w*c
+			for i := range c {
+				y[o+i] = (x[up+i] + x[up+c+i] + x[down+i] + x[down+c+i]) * 0.25
+			}
+		}
+	}
+}
+
+func avgPool2x2Bwd(a *Args, i0, i1 int, _ []float64) {
+	h, w, c := a.H, a.W, a.C
+	for y := i0; y < i1; y++ {
+		for x := range w {
+			o := a.DX[(y*w+x)*c:][:c]
+			if y/2 >= h/2 || x/2 >= w/2 {
+				clear(o)
+				continue
+			}
+			g := a.DY[(y/2*(w/2)+x/2)*c:][:c]
+			for i, v := range g {
+				o[i] = v * 0.25
+			}
+		}
+	}
+}
+
+func mseFwd(a *Args, i0, i1 int, sums []float64) {
+	x, target := a.X[i0:i1], a.Target[i0:i1]
+	var sum float64
+	for i, v := range x {
+		d := float64(v) - float64(target[i])
+		sum += float64(d * d)
+	}
+	sums[0] = sum
+}
+
+func mseBwd(a *Args, i0, i1 int, _ []float64) {
+	x, target, dx := a.X[i0:i1], a.Target[i0:i1], a.DX[i0:i1]
+	for i, v := range x {
+		dx[i] = a.Scale * (v - target[i])
+	}
+}
+
+func tvFwd(a *Args, i0, i1 int, sums []float64) {
+	c, row := a.C, a.W*a.C
+	var sum float64
+	for y := i0; y < i1; y++ {
+		p := a.X[y*row:]
+		for i := range row {
+			if i+c < row {
+				sum += math.Abs(float64(p[i+c] - p[i]))
+			}
+			if y+1 < a.H {
+				sum += math.Abs(float64(p[i+row] - p[i]))
+			}
+		}
+	}
+	sums[0] = sum
+}
+
+func tvBwd(a *Args, i0, i1 int, _ []float64) {
+	x, c, row := a.X, a.C, a.W*a.C
+	for y := i0; y < i1; y++ {
+		for j := range row {
+			i := y*row + j
+			var s float32
+			if y > 0 {
+				s += sign(x[i] - x[i-row])
+			}
+			if y+1 < a.H {
+				s += sign(x[i] - x[i+row])
+			}
+			if j >= c {
+				s += sign(x[i] - x[i-c])
+			}
+			if j+c < row {
+				s += sign(x[i] - x[i+c])
+			}
+			a.DX[i] = a.Scale * s
+		}
+	}
+}
+
+func sign(v float32) float32 {
+	switch {
+	case v > 0:
+		return 1
+	case v < 0:
+		return -1
+	}
+	return 0
+}
+
+func adam(a *Args, i0, i1 int, _ []float64) {
+	x, m, v, s := a.X[i0:i1], a.M[i0:i1], a.V[i0:i1], a.Adam
+	for i, g := range a.Gradient[i0:i1] {
+		if sq := g * g; sq-sq != 0 { // would make the second moment infinite: leave the value alone
+			continue
+		}
+		xi := x[i]
+		if s.Clamp == 1 {
+			xi = min(max(xi, 0), 1)
+		}
+		mi := m[i] + float32((g-m[i])*s.OneMinusBeta1)
+		vi := float32(v[i]*s.Beta2) + float32(float32(s.OneMinusBeta2*g)*g)
+		xi -= float32(s.StepSize*mi) / (float32(math.Sqrt(float64(vi)))/s.SqrtC2 + s.Eps)
+		if s.Clamp == 0 {
+			xi = min(max(xi, 0), 1)
+		}
+		x[i], m[i], v[i] = xi, mi, vi
+	}
+}
+
+func record(a *Args, i0, i1 int, sums []float64) {
+	x, g := a.X[i0:i1], a.Gradient[i0:i1]
+	var s, q, bad float64
+	for i, v := range x {
+		d := float64(v) - 0.5
+		s += float64(v)
+		q += float64(d * d)
+		if sq := g[i] * g[i]; sq-sq != 0 {
+			bad++
+		}
+	}
+	sums[0], sums[1], sums[2] = s, q, bad
+}
