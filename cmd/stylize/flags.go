@@ -2,103 +2,211 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
+// Each command has a struct of its flags. A flag is bound to its field where it
+// is declared, which is also the only place that knows its name: what is below
+// gets the struct, or the part of it that it needs.
+//
+// A field that is a pointer is nil when the flag was left out, where that is
+// more than a default value.
+
+// paintFlags are those of stylize itself.
+type paintFlags struct {
+	picture pictureFlags
+	machine machineFlags
+	output  outputFlags
+}
+
+func (f *paintFlags) flags() []cli.Flag {
+	return slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags())
+}
+
+// planFlags are those of stylize plan.
+type planFlags struct {
+	picture pictureFlags
+	machine machineFlags
+	json    bool
+}
+
+func (f *planFlags) flags() []cli.Flag {
+	return slices.Concat(f.picture.flags(), f.machine.flags(), []cli.Flag{jsonFlag(&f.json)})
+}
+
+// rerunFlags are those of stylize rerun: files that have moved, by the names
+// that they have now.
+type rerunFlags struct {
+	content, style, init string
+	machine              machineFlags
+	output               outputFlags
+}
+
+func (f *rerunFlags) flags() []cli.Flag {
+	return slices.Concat([]cli.Flag{
+		&cli.StringFlag{Name: "content", Destination: &f.content, Category: catPicture, Usage: "where the content is now"},
+		&cli.StringFlag{Name: "style", Destination: &f.style, Category: catPicture, Usage: "where the style is now"},
+		&cli.StringFlag{Name: "init", Destination: &f.init, Category: catPicture, Usage: "where the initial picture is now"},
+	}, f.machine.flags(), f.output.flags())
+}
+
+// fetchFlags are those of stylize weights fetch.
+type fetchFlags struct {
+	url, sha256 string
+	force       bool
+}
+
+func (f *fetchFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "url", Destination: &f.url, Usage: "another source of the same file", DefaultText: weights.OfficialURL},
+		&cli.StringFlag{Name: "sha256", Destination: &f.sha256, Usage: "what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
+		&cli.BoolFlag{Name: "force", Destination: &f.force, Usage: "fetch even if the weights are there"},
+	}
+}
+
+// devicesFlags are those of stylize devices.
+type devicesFlags struct{ json bool }
+
+func (f *devicesFlags) flags() []cli.Flag { return []cli.Flag{jsonFlag(&f.json)} }
+
+// Headings of the help.
 const (
 	catPicture = "What to paint:"
 	catMachine = "Where to compute:"
 	catOutput  = "What to write:"
 )
 
-// paintFlags decide the pixels and the device.
-func paintFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "preset", Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
-		&cli.IntFlag{Name: "size", Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
-		&cli.IntFlag{Name: "iterations", Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
-		&cli.Float64Flag{Name: "content-weight", Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
-		&cli.Float64Flag{Name: "style-weight", Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
-		&cli.Float64Flag{Name: "tv-weight", Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
-		&cli.Float64Flag{Name: "lr", Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
-		&cli.StringFlag{Name: "init", Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
-		&cli.Uint64Flag{Name: "seed", Category: catPicture, DefaultText: "0", Usage: "of the noise"},
-		&cli.StringFlag{Name: "output-size", Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
-	}, machineFlags()...)
+// pictureFlags decide the pixels. What was left out is the preset's.
+type pictureFlags struct {
+	preset        string
+	size          *int
+	iterations    *int
+	contentWeight *float64
+	styleWeight   *float64
+	tvWeight      *float64
+	lr            *float64
+	init          *string
+	seed          *uint64
+	outputSize    *string
 }
 
-// machineFlags decide where and from which weights.
-func machineFlags() []cli.Flag {
+func (f *pictureFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "weights", Category: catMachine, Value: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
-		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
-		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
-		&cli.StringFlag{Name: "kernels", Category: catMachine, Value: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
-		&cli.BoolFlag{Name: "no-autotune", Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
-		&cli.IntFlag{Name: "threads", Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
-		&cli.BoolFlag{Name: "low-memory", Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
-		&cli.IntFlag{Name: "max-pixels", Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
+		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
+		&cli.IntFlag{Name: "size", Action: given(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
+		&cli.IntFlag{Name: "iterations", Action: given(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
+		&cli.Float64Flag{Name: "content-weight", Action: given(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
+		&cli.Float64Flag{Name: "style-weight", Action: given(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
+		&cli.Float64Flag{Name: "tv-weight", Action: given(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
+		&cli.Float64Flag{Name: "lr", Action: given(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
+		&cli.StringFlag{Name: "init", Action: given(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
+		&cli.Uint64Flag{Name: "seed", Action: given(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
+		&cli.StringFlag{Name: "output-size", Action: given(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
 	}
 }
 
-// rerunFlags replace files that have moved.
-func rerunFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "content", Category: catPicture, Usage: "where the content is now"},
-		&cli.StringFlag{Name: "style", Category: catPicture, Usage: "where the style is now"},
-		&cli.StringFlag{Name: "init", Category: catPicture, Usage: "where the initial picture is now"},
-	}, machineFlags()...)
-}
-
-// outputFlags decide what is written and shown.
-func outputFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
-		&cli.IntFlag{Name: "bits", Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
-		&cli.IntFlag{Name: "quality", Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
-		&cli.IntFlag{Name: "save-every", Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
-		&cli.StringFlag{Name: "trace", Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
-		jsonFlag(),
-	}
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Category: catOutput, Usage: "print a summary to standard output as JSON"}
-}
-
-// options turns the flags into transfer.Options: the preset, then what was set.
-func options(c *cli.Context) (transfer.Options, error) {
-	o, err := transfer.Preset(c.String("preset"))
+// options are those of the preset with what was given in their place. They are
+// not yet validated.
+func (f *pictureFlags) options() (transfer.Options, error) {
+	o, err := transfer.Preset(f.preset)
 	if err != nil {
 		return o, err
 	}
-	for name, set := range map[string]func(){
-		"size":           func() { o.Size = c.Int("size") },
-		"iterations":     func() { o.Iterations = c.Int("iterations") },
-		"lr":             func() { o.LR = c.Float64("lr") },
-		"content-weight": func() { o.ContentWeight = c.Float64("content-weight") },
-		"style-weight":   func() { o.StyleWeight = c.Float64("style-weight") },
-		"tv-weight":      func() { o.TVWeight = c.Float64("tv-weight") },
-		"init":           func() { o.Init = c.String("init") },
-		"seed":           func() { o.Seed = c.Uint64("seed") },
-		"output-size":    func() { o.OutputSize = c.String("output-size") },
-		"bits":           func() { o.Bits = c.Int("bits") },
-	} {
-		if c.IsSet(name) {
-			set()
-		}
-	}
+	override(&o.Size, f.size)
+	override(&o.Iterations, f.iterations)
+	override(&o.ContentWeight, f.contentWeight)
+	override(&o.StyleWeight, f.styleWeight)
+	override(&o.TVWeight, f.tvWeight)
+	override(&o.LR, f.lr)
+	override(&o.Init, f.init)
+	override(&o.Seed, f.seed)
+	override(&o.OutputSize, f.outputSize)
 	// A flag without effect is a mistake that the user would like to hear of.
 	switch {
-	case c.IsSet("seed") && o.Init != "noise":
+	case f.seed != nil && o.Init != "noise":
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
-	case c.IsSet("tv-weight") && o.TVOfStyle:
+	case f.tvWeight != nil && o.TVOfStyle:
 		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
 	}
-	return o, o.Validate()
+	return o, nil
+}
+
+// machineFlags decide where to compute, and from which weights.
+type machineFlags struct {
+	weights    *string
+	device     string
+	precision  string // the device's own if empty
+	kernels    *string
+	noAutotune bool
+	threads    *int
+	lowMemory  bool
+	maxPixels  int
+}
+
+func (f *machineFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "weights", Action: given(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
+		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
+		&cli.StringFlag{Name: "kernels", Action: given(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
+		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
+		&cli.IntFlag{Name: "threads", Action: given(&f.threads), Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
+		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
+		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
+	}
+}
+
+// outputFlags decide what is written and shown.
+type outputFlags struct {
+	path      string
+	bits      *int
+	quality   *int
+	saveEvery *int
+	trace     string
+	quiet     bool
+	json      bool
+}
+
+func (f *outputFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
+		&cli.IntFlag{Name: "bits", Action: given(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
+		&cli.IntFlag{Name: "quality", Action: given(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
+		&cli.IntFlag{Name: "save-every", Action: given(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
+		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
+		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
+		jsonFlag(&f.json),
+	}
+}
+
+func jsonFlag(dst *bool) cli.Flag {
+	return &cli.BoolFlag{Name: "json", Destination: dst, Category: catOutput, Usage: "print a summary to standard output as JSON"}
+}
+
+// given binds a flag to a pointer. The cli package takes an action for flags
+// that are there, and only those.
+func given[T any](dst **T) func(*cli.Context, T) error {
+	return func(_ *cli.Context, v T) error {
+		*dst = &v
+		return nil
+	}
+}
+
+// override replaces a value by one that was given.
+func override[T any](dst, given *T) {
+	if given != nil {
+		*dst = *given
+	}
+}
+
+// or is what was given, or else a default.
+func or[T any](given *T, otherwise T) T {
+	override(&otherwise, given)
+	return otherwise
 }

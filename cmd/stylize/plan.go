@@ -1,14 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -49,16 +47,23 @@ func (r runPlans) peak() int64 {
 }
 
 // plan prints what a run would take.
-func plan(c *cli.Context, stdout, stderr io.Writer) error {
-	o, content, style, err := request(c)
+func plan(ctx context.Context, args []string, f planFlags, stdout, stderr io.Writer) error {
+	o, err := f.picture.options()
+	if err == nil {
+		err = o.Validate()
+	}
+	if err != nil {
+		return usage(err)
+	}
+	content, style, err := twoPictures(args)
 	if err != nil {
 		return usage(err)
 	}
 	wk := &work{opts: o}
-	if err := wk.open(c, content, style); err != nil {
+	if err := wk.open(content, style, f.machine.maxPixels); err != nil {
 		return usage(err)
 	}
-	dev, err := openDevice(c)
+	dev, err := f.machine.open(stderr)
 	if err != nil {
 		return err
 	}
@@ -69,16 +74,18 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	low := r // --low-memory is the CPU's
 	if dev.Info().Kind == "cpu" {
-		lean, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: true})
+		m := f.machine
+		m.lowMemory = true
+		lean, err := m.openCPU()
 		if err != nil {
-			return usage(err)
+			return err
 		}
 		defer lean.Close()
 		if low, err = plans(lean, o, wk.content, wk.style); err != nil {
 			return usage(err)
 		}
 	}
-	rate, err := dev.Rate(c.Context)
+	rate, err := dev.Rate(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,7 +124,7 @@ func plan(c *cli.Context, stdout, stderr io.Writer) error {
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
 		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps),
 	}
-	if c.Bool("json") {
+	if f.json {
 		return printJSON(stdout, out)
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
