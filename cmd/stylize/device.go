@@ -60,7 +60,10 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 		}
 	case "cuda":
 		dev, err := f.openCUDA(opt, stderr)
-		if err != nil {
+		switch {
+		case errors.Is(err, gpu.ErrUnsupported):
+			return nil, usage(fmt.Errorf("--device %s: %w; --device cpu does without it", f.device, err))
+		case err != nil:
 			return nil, usage(fmt.Errorf("--device %s: %w", f.device, err))
 		}
 		return dev, nil

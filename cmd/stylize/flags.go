@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -116,7 +118,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 func (f *pictureFlags) options() (transfer.Options, error) {
 	o, err := transfer.Preset(f.preset)
 	if err != nil {
-		return o, err
+		return o, inFlags(err)
 	}
 	override(&o.Size, f.size)
 	override(&o.Iterations, f.iterations)
@@ -209,4 +211,21 @@ func override[T any](dst, given *T) {
 func or[T any](given *T, otherwise T) T {
 	override(&otherwise, given)
 	return otherwise
+}
+
+// inFlags says an error of transfer in the words of the command line. The flag
+// of a field has its name, in small letters with dashes between the words.
+func inFlags(err error) error {
+	var bad *transfer.OptionError
+	switch {
+	case errors.Is(err, transfer.ErrNoLoss):
+		return errors.New("--content-weight, --style-weight and --tv-weight are all 0: nothing would change; give at least one")
+	case errors.As(err, &bad):
+		for _, f := range new(paintFlags).flags() {
+			if name := f.Names()[0]; strings.EqualFold(strings.ReplaceAll(name, "-", ""), bad.Field) {
+				return fmt.Errorf("%s: %s", strings.TrimSpace(fmt.Sprintf("--%s %v", name, bad.Value)), bad.Reason)
+			}
+		}
+	}
+	return err
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,5 +77,46 @@ func TestFlagsArrive(t *testing.T) {
 	}
 	if !reflect.DeepEqual(f.picture, pictureFlags{preset: "default"}) || f.machine.device != "auto" || f.machine.threads != nil || f.output != (outputFlags{}) {
 		t.Errorf("with nothing given: %+v", f)
+	}
+}
+
+// Every option that a user can set has a flag of its name, which errors then carry.
+func TestOptionErrorsNameFlags(t *testing.T) {
+	preset := []string{"Square", "TVOfStyle", "ClampFirst", "Truncate8"}
+	for i := range reflect.TypeFor[transfer.Options]().NumField() {
+		field := reflect.TypeFor[transfer.Options]().Field(i).Name
+		err := inFlags(&transfer.OptionError{Field: field, Value: 1, Reason: "no"})
+		if named := strings.HasPrefix(err.Error(), "--"); named == slices.Contains(preset, field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// A message names flags that exist; the packages below name none.
+func TestMessagesNameFlags(t *testing.T) {
+	names := map[string]bool{"--help": true}
+	for _, f := range allFlags() {
+		for _, n := range f.Names() {
+			names["--"+n] = true
+		}
+	}
+	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	for _, dir := range []string{".", "../../transfer", "../../vgg"} {
+		if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, name := range flag.FindAllString(string(b), -1) {
+				if dir != "." {
+					t.Errorf("%s speaks of a flag, %s", path, name)
+				} else if !names[name] {
+					t.Errorf("%s speaks of %s, which there is not", path, name)
+				}
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

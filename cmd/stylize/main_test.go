@@ -315,7 +315,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"text.png", "style.jpg", "-o", "out.png"}, "text.png: is no picture"},
 		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the png picture is damaged or cut off"},
 		{[]string{"adir.png", "style.jpg", "-o", "out.png"}, "is a folder"},
-		{with("--max-pixels", "1000"), "--max-pixels 1000"},
+		{with("--max-pixels", "1000"), "content.png: the picture has 40x28 = 0.00112 million pixels, more than the 0.001 million allowed; raise --max-pixels 1000 or shrink it"},
 		{with("--max-pixels", "0"), "--max-pixels 0"},
 		{with("-o", "out"), "give the name an extension"},
 		{with("-o", "out.gif"), "written as .png or .jpg"},
@@ -359,7 +359,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--device", "cpu", "--no-autotune"), "--no-autotune"},
 		{with("--threads", "0"), "--threads 0"},
 		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
-		{with("--weights", "nope.pth"), "nope.pth"},
+		{with("--weights", "nope.pth"), "give a .pth or .safetensors file, or random"},
 		{with("--weights", filepath.Join(foreign, "hostile_zip.pth")), "asks to call posix.system"},
 		{with("--weights", filepath.Join(foreign, "hostile_plain.pth")), "asks to call posix.system"},
 		{with("--weights", filepath.Join(foreign, "whole_model.pth")), "save model.state_dict()"},
@@ -374,7 +374,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"version", "x"}, "takes no arguments"},
 		{[]string{"weights"}, "fetch, convert or verify"},
 		{[]string{"weights", "eat"}, "no such command"},
-		{[]string{"weights", "verify"}, "weights"},
+		{[]string{"weights", "verify"}, "run `stylize weights fetch`"},
 		{[]string{"weights", "verify", "a", "b"}, "give one file"},
 		{[]string{"weights", "convert", "bad.pth"}, "got 1"},
 		{[]string{"weights", "convert", "bad.pth", "out.safetensors"}, "not a usable weights file"},
@@ -402,7 +402,7 @@ func TestBadUsage(t *testing.T) {
 func TestDivergence(t *testing.T) {
 	inputs(t)
 	code, stdout, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, "-n", "30", rnd, "--style-weight", "3e38", "--json")
-	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "last good picture") {
+	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "lower the weights or --lr") || !strings.Contains(stderr, "last good picture") {
 		t.Fatalf("exit %d:\n%s", code, stderr)
 	}
 	if _, err := picture.Open("out.png", 0); err != nil {
@@ -574,8 +574,15 @@ func TestWeightsCommands(t *testing.T) {
 	if !strings.Contains(stdout, "is there already") {
 		t.Error(stdout)
 	}
-	code, _, stderr := stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
-	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") {
+	if err := os.WriteFile(path, []byte("damaged"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out2.png", small)
+	if code != exitUsage || !strings.Contains(stderr, "run `stylize weights fetch --force` to replace them") {
+		t.Errorf("damaged weights in the cache: exit %d, %s", code, stderr)
+	}
+	code, _, stderr = stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
+	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") || !strings.Contains(stderr, "pass it with --weights") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
-	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // work is everything that a run needs, checked.
@@ -71,7 +70,7 @@ func twoPictures(args []string) (content, style string, err error) {
 func prepare(o transfer.Options, content, style string, m machineFlags, out outputFlags, stderr io.Writer) (*work, error) {
 	override(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
-		return nil, usage(err)
+		return nil, usage(inFlags(err))
 	}
 	save, err := out.check(o, content, style)
 	if err != nil {
@@ -85,7 +84,7 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		wk.weights, note, errWeights = weights.Resolve(or(m.weights, "auto"))
+		wk.weights, note, errWeights = resolveWeights(or(m.weights, "auto"))
 	}()
 	if err := wk.open(content, style, m.maxPixels); err != nil {
 		return nil, usage(err)
@@ -166,14 +165,14 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 	if maxPixels < 1 {
 		return fmt.Errorf("--max-pixels %d: give 1 or more", maxPixels)
 	}
-	if wk.content, err = picture.Open(content, maxPixels); err != nil {
+	if wk.content, err = openPicture(content, maxPixels); err != nil {
 		return err
 	}
-	if wk.style, err = picture.Open(style, maxPixels); err != nil {
+	if wk.style, err = openPicture(style, maxPixels); err != nil {
 		return err
 	}
 	if i := wk.opts.Init; i != "content" && i != "noise" {
-		if wk.init, err = picture.Open(i, maxPixels); err != nil {
+		if wk.init, err = openPicture(i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
 		}
 	}
@@ -182,6 +181,15 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
 	}
 	return nil
+}
+
+// openPicture reads one, and names the flag that keeps a large one out.
+func openPicture(path string, maxPixels int) (*picture.Source, error) {
+	s, err := picture.Open(path, maxPixels)
+	if errors.As(err, new(*picture.SizeError)) {
+		err = fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, maxPixels)
+	}
+	return s, err
 }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
@@ -309,7 +317,7 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) error {
 	case "interrupted":
 		return codedError{exitInterrupted, fmt.Errorf("interrupted after %d of %d iterations; the picture so far is in %s", s.Done(), wk.opts.Iterations, wk.output.path)}
 	case "diverged":
-		return fmt.Errorf("%w; the last good picture is in %s", runErr, wk.output.path)
+		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, wk.output.path)
 	case "device lost":
 		return fmt.Errorf("%w; the picture after %d of %d iterations is in %s", runErr, s.Done(), wk.opts.Iterations, wk.output.path)
 	}

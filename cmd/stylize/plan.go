@@ -50,7 +50,7 @@ func (r runPlans) peak() int64 {
 func plan(ctx context.Context, args []string, f planFlags, stdout, stderr io.Writer) error {
 	o, err := f.picture.options()
 	if err == nil {
-		err = o.Validate()
+		err = inFlags(o.Validate())
 	}
 	if err != nil {
 		return usage(err)

@@ -94,8 +94,8 @@ func compare(a, b string, maxPixels int, stderr io.Writer) error {
 	if f, err := picture.FormatOf(b); err != nil || f != picture.PNG {
 		return err
 	}
-	pa, e1 := picture.Open(a, maxPixels)
-	pb, e2 := picture.Open(b, maxPixels)
+	pa, e1 := openPicture(a, maxPixels)
+	pb, e2 := openPicture(b, maxPixels)
 	if err := errors.Join(e1, e2); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"text/tabwriter"
@@ -16,6 +17,20 @@ import (
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
+
+// resolveWeights loads what the user named. The note, if any, must be shown.
+func resolveWeights(name string) (w *vgg.Weights, note string, err error) {
+	w, fellBack, err := weights.Resolve(name)
+	switch {
+	case errors.Is(err, weights.ErrCache):
+		err = fmt.Errorf("%w; run `stylize weights fetch --force` to replace them", err)
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w, or random", err)
+	case fellBack:
+		note = "no VGG19 weights are cached: painting with random weights (random:0); `stylize weights fetch` gets the trained ones"
+	}
+	return w, note, err
+}
 
 // weightsFetch downloads the trained weights into the cache.
 func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) error {
@@ -33,7 +48,12 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 		}
 	}
 	got, err := weights.Fetch(ctx, weights.FetchOptions{URL: f.url, SHA256: f.sha256, Path: path, Progress: download(stderr)})
-	if err != nil {
+	switch {
+	case errors.Is(err, weights.ErrNoConnection):
+		return fmt.Errorf("%w; get the file on another machine and pass it with --weights", err)
+	case errors.Is(err, weights.ErrRefused):
+		return fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)
+	case err != nil:
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%s\n", got)
@@ -70,7 +90,7 @@ func weightsConvert(args []string, stdout io.Writer) error {
 	if same(in, out) {
 		return usage(fmt.Errorf("%s: would overwrite itself; choose another name", out))
 	}
-	w, _, err := weights.Resolve(in)
+	w, _, err := resolveWeights(in)
 	if err != nil {
 		return usage(err)
 	}
@@ -99,6 +119,9 @@ func weightsVerify(args []string, stdout io.Writer) error {
 		return usage(errors.New("give one file"))
 	}
 	w, err := weights.Load(path)
+	if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+		return usage(errors.New("weights verify: none are fetched yet; run `stylize weights fetch`, or give a file"))
+	}
 	if err != nil {
 		return usage(err)
 	}
