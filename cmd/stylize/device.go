@@ -11,6 +11,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
@@ -32,7 +33,7 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 	if opt.Precision, err = cuda.ParsePrecision(f.precision); err != nil {
 		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", f.precision))
 	}
-	switch k := or(f.kernels, "auto"); k {
+	switch k := given.Or(f.kernels, "auto"); k {
 	case "auto":
 	case "sm80", "sm90a":
 		opt.Kernels = k
@@ -147,7 +148,7 @@ func (f *machineFlags) openCPU() (gpu.Device, error) {
 	if f.precision != "" && f.precision != "fp32" {
 		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", f.precision))
 	}
-	dev, err := cpu.New(cpu.Options{Threads: or(f.threads, 0), LowMemory: f.lowMemory})
+	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, 0), LowMemory: f.lowMemory})
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -101,15 +102,15 @@ type pictureFlags struct {
 func (f *pictureFlags) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
-		&cli.IntFlag{Name: "size", Action: given(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
-		&cli.IntFlag{Name: "iterations", Action: given(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
-		&cli.Float64Flag{Name: "content-weight", Action: given(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
-		&cli.Float64Flag{Name: "style-weight", Action: given(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
-		&cli.Float64Flag{Name: "tv-weight", Action: given(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
-		&cli.Float64Flag{Name: "lr", Action: given(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
-		&cli.StringFlag{Name: "init", Action: given(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
-		&cli.Uint64Flag{Name: "seed", Action: given(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
-		&cli.StringFlag{Name: "output-size", Action: given(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
+		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
+		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
+		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
+		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
+		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
+		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
+		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
+		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
+		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
 	}
 }
 
@@ -120,15 +121,15 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	if err != nil {
 		return o, inFlags(err)
 	}
-	override(&o.Size, f.size)
-	override(&o.Iterations, f.iterations)
-	override(&o.ContentWeight, f.contentWeight)
-	override(&o.StyleWeight, f.styleWeight)
-	override(&o.TVWeight, f.tvWeight)
-	override(&o.LR, f.lr)
-	override(&o.Init, f.init)
-	override(&o.Seed, f.seed)
-	override(&o.OutputSize, f.outputSize)
+	given.Replace(&o.Size, f.size)
+	given.Replace(&o.Iterations, f.iterations)
+	given.Replace(&o.ContentWeight, f.contentWeight)
+	given.Replace(&o.StyleWeight, f.styleWeight)
+	given.Replace(&o.TVWeight, f.tvWeight)
+	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.Init, f.init)
+	given.Replace(&o.Seed, f.seed)
+	given.Replace(&o.OutputSize, f.outputSize)
 	// A flag without effect is a mistake that the user would like to hear of.
 	switch {
 	case f.seed != nil && o.Init != "noise":
@@ -153,12 +154,12 @@ type machineFlags struct {
 
 func (f *machineFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "weights", Action: given(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
+		&cli.StringFlag{Name: "weights", Action: given.To(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
 		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
 		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
-		&cli.StringFlag{Name: "kernels", Action: given(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
+		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
 		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
-		&cli.IntFlag{Name: "threads", Action: given(&f.threads), Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
+		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
 		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
 	}
@@ -178,9 +179,9 @@ type outputFlags struct {
 func (f *outputFlags) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
-		&cli.IntFlag{Name: "bits", Action: given(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
-		&cli.IntFlag{Name: "quality", Action: given(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
-		&cli.IntFlag{Name: "save-every", Action: given(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
+		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
+		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
+		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
 		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 		jsonFlag(&f.json),
@@ -189,28 +190,6 @@ func (f *outputFlags) flags() []cli.Flag {
 
 func jsonFlag(dst *bool) cli.Flag {
 	return &cli.BoolFlag{Name: "json", Destination: dst, Category: catOutput, Usage: "print a summary to standard output as JSON"}
-}
-
-// given binds a flag to a pointer. The cli package takes an action for flags
-// that are there, and only those.
-func given[T any](dst **T) func(*cli.Context, T) error {
-	return func(_ *cli.Context, v T) error {
-		*dst = &v
-		return nil
-	}
-}
-
-// override replaces a value by one that was given.
-func override[T any](dst, given *T) {
-	if given != nil {
-		*dst = *given
-	}
-}
-
-// or is what was given, or else a default.
-func or[T any](given *T, otherwise T) T {
-	override(&otherwise, given)
-	return otherwise
 }
 
 // inFlags says an error of transfer in the words of the command line. The flag

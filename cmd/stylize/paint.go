@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -68,7 +69,7 @@ func twoPictures(args []string) (content, style string, err error) {
 // prepare opens and checks everything before any work is done, the output first:
 // nothing is more annoying than an hour of painting that cannot be saved.
 func prepare(o transfer.Options, content, style string, m machineFlags, out outputFlags, stderr io.Writer) (*work, error) {
-	override(&o.Bits, out.bits)
+	given.Replace(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))
 	}
@@ -84,7 +85,7 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		wk.weights, note, errWeights = resolveWeights(or(m.weights, "auto"))
+		wk.weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
 	}()
 	if err := wk.open(content, style, m.maxPixels); err != nil {
 		return nil, usage(err)
@@ -113,7 +114,7 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 	if err != nil {
 		return save, err
 	}
-	save = picture.SaveOptions{Bits: o.Bits, Quality: or(f.quality, 0)}
+	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
 	switch {
 	case format == picture.JPEG && o.Bits == 16:
 		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
@@ -279,7 +280,7 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) error {
 		last = rows[0]
 		show.row(rows[0])
 		return trace.row(rows[0])
-	}, or(wk.output.saveEvery, 0), func(it int) error {
+	}, given.Or(wk.output.saveEvery, 0), func(it int) error {
 		return wk.write(s, rec, last, numbered(wk.output.path, it))
 	})
 	show.finish()
