@@ -11,6 +11,7 @@
 package transfer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -18,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/vgg"
 )
 
 // Options are everything that decides the pixels of a result, apart from the
@@ -35,7 +37,7 @@ type Options struct {
 	OutputSize    string  `json:"output_size"`
 	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
 
-	// What a preset decides and no flag does.
+	// What makes the article's preset, and is of no use on its own.
 	Square     bool `json:"square"`      // resize to Size x Size instead of keeping the aspect
 	TVOfStyle  bool `json:"tv_of_style"` // the TV term looks at the style picture, a constant
 	ClampFirst bool `json:"clamp_first"` // clamp before the step instead of after it
@@ -68,44 +70,58 @@ func Presets() []string {
 	return names
 }
 
-// Preset returns the options of a preset.
+// OptionError says which field of [Options] has a value that cannot be used.
+type OptionError struct {
+	Field  string // as in Options: "Iterations"
+	Value  any
+	Reason string // and what would do: "give 1 to 10000000"
+}
+
+func (e *OptionError) Error() string { return fmt.Sprintf("%s %v: %s", e.Field, e.Value, e.Reason) }
+
+// ErrNoLoss says that every term of the loss has weight 0.
+var ErrNoLoss = errors.New("ContentWeight, StyleWeight and TVWeight are all 0: nothing would change")
+
+// Preset returns the options of a preset, or an *[OptionError].
 func Preset(name string) (Options, error) {
 	o, ok := presets[name]
 	if !ok {
-		return o, fmt.Errorf("--preset %s: there is no such preset; choose from %s", name, strings.Join(Presets(), ", "))
+		return o, &OptionError{"Preset", name, "there is no such preset; choose from " + strings.Join(Presets(), ", ")}
 	}
 	return o, nil
 }
 
-// MaxSize bounds --size: beyond it the planner's arithmetic, not only the
+// MaxSize bounds Options.Size: beyond it the planner's arithmetic, not only the
 // memory of any machine, would be in doubt.
 const MaxSize = 32768
 
-// Validate checks each option; the message names the flag and the remedy.
+// Validate checks each option. The error is an *[OptionError] or [ErrNoLoss].
 func (o Options) Validate() error {
-	if o.Size < 16 || o.Size > MaxSize {
-		return fmt.Errorf("--size %d: the network needs 16 to %d pixels", o.Size, MaxSize)
+	if o.Size < vgg.MinSide || o.Size > MaxSize {
+		return &OptionError{"Size", o.Size, fmt.Sprintf("the network needs %d to %d pixels", vgg.MinSide, MaxSize)}
 	}
 	if o.Iterations < 1 || o.Iterations > 10_000_000 {
-		return fmt.Errorf("--iterations %d: give 1 to 10000000", o.Iterations)
+		return &OptionError{"Iterations", o.Iterations, "give 1 to 10000000"}
 	}
-	for _, f := range []struct {
-		flag string
-		v    float64
-		min  float64
-	}{{"--lr", o.LR, math.SmallestNonzeroFloat32}, {"--content-weight", o.ContentWeight, 0}, {"--style-weight", o.StyleWeight, 0}, {"--tv-weight", o.TVWeight, 0}} {
-		if !(f.v >= f.min) || f.v > math.MaxFloat32 {
-			return fmt.Errorf("%s %v: give a finite number, %s", f.flag, f.v, map[bool]string{true: "above 0", false: "0 or more"}[f.min > 0])
+	if !(o.LR >= math.SmallestNonzeroFloat32) || o.LR > math.MaxFloat32 {
+		return &OptionError{"LR", o.LR, "give a finite number, above 0"}
+	}
+	for _, w := range []struct {
+		field string
+		v     float64
+	}{{"ContentWeight", o.ContentWeight}, {"StyleWeight", o.StyleWeight}, {"TVWeight", o.TVWeight}} {
+		if !(w.v >= 0) || w.v > math.MaxFloat32 {
+			return &OptionError{w.field, w.v, "give a finite number, 0 or more"}
 		}
 	}
 	if o.ContentWeight == 0 && o.StyleWeight == 0 && (o.TVWeight == 0 || o.TVOfStyle) {
-		return fmt.Errorf("--content-weight, --style-weight and --tv-weight are all 0: nothing would change; give at least one")
+		return ErrNoLoss
 	}
 	if o.Bits != 8 && o.Bits != 16 {
-		return fmt.Errorf("--bits %d: give 8 or 16", o.Bits)
+		return &OptionError{"Bits", o.Bits, "give 8 or 16"}
 	}
 	if o.Init == "" {
-		return fmt.Errorf("--init: give content, noise or the path of a picture")
+		return &OptionError{"Init", o.Init, "give content, noise or the path of a picture"}
 	}
 	_, _, err := o.outputSize(1, 1, 1, 1)
 	return err
@@ -123,7 +139,7 @@ func (o Options) outputSize(w, h, origW, origH int) (int, int, error) {
 	ow, err1 := strconv.Atoi(ws)
 	oh, err2 := strconv.Atoi(hs)
 	if !ok || err1 != nil || err2 != nil || ow < 1 || oh < 1 || ow > MaxSize || oh > MaxSize {
-		return 0, 0, fmt.Errorf("--output-size %s: give working, original or WIDTHxHEIGHT, as in 1920x1080", o.OutputSize)
+		return 0, 0, &OptionError{"OutputSize", o.OutputSize, "give working, original or WIDTHxHEIGHT, as in 1920x1080"}
 	}
 	return ow, oh, nil
 }

@@ -1,8 +1,6 @@
 package transfer
 
 import (
-	"fmt"
-
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/vgg"
 )
@@ -63,7 +61,7 @@ func ContentProgram(w *vgg.Weights, n, height, width int) (*gpu.Program, error) 
 //	total = cw MSE(relu4_2, target) + sw sum_l MSE(Gram_l, target_l) + tw TV(image)
 //
 // A term of weight 0 is not computed, and the network is built only as deep as
-// the terms reach.
+// the terms reach; without any the error is [ErrNoLoss].
 func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	pic := gpu.Shape{N: n, H: height, W: width, C: 3}
@@ -130,7 +128,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 		d = join("tv", d, p.TVBwd("image", x, float32(o.TVWeight)))
 	}
 	if d == nil {
-		return nil, fmt.Errorf("all weights are 0: there is nothing to optimise")
+		return nil, ErrNoLoss
 	}
 	p.Output(d)
 	d.Name = BufDImage

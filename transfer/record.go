@@ -9,7 +9,7 @@ import (
 )
 
 // Record says how a picture was made: enough to make it again. It is stored in
-// the PNG and printed by --json.
+// the PNG.
 type Record struct {
 	Program string  `json:"program"` // "stylize"
 	Version string  `json:"version"`
@@ -70,5 +70,8 @@ func ParseRecord(text string) (Record, error) {
 	if r.Program != "stylize" {
 		return r, errors.New("the record of how it was made belongs to another program")
 	}
-	return r, r.Options.Validate()
+	if err := r.Options.Validate(); err != nil {
+		return r, fmt.Errorf("the record of how it was made is damaged (%w)", err)
+	}
+	return r, nil
 }

@@ -322,7 +322,7 @@ func (s *Session) rows(from, to int, report func([]Row) error) error {
 		}
 		for _, r := range rows {
 			if !r.Finite {
-				return fmt.Errorf("iteration %d: %w (%s); lower the weights or --lr, or check the weights file", r.Iteration, ErrDiverged, r.worst())
+				return fmt.Errorf("iteration %d: %w (%s)", r.Iteration, ErrDiverged, r.worst())
 			}
 		}
 	}

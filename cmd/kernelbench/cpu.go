@@ -1,47 +1,45 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"text/tabwriter"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
-// benchCPU measures the steps of an iteration on the CPU.
-func benchCPU(c *cli.Context, out io.Writer) error {
-	size, rounds := c.Int("size"), c.Int("rounds")
-	dev, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
+// cpu measures the steps of an iteration on the CPU.
+func (b bench) cpu(ctx context.Context, f cpuFlags, out io.Writer) error {
+	dev, err := cpu.New(cpu.Options{Threads: f.threads, LowMemory: f.lowMemory})
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
 	w := weights.Random(0)
-	if err := verify(c.Context, dev, w, 2e-3); err != nil {
+	if err := verify(ctx, dev, w, 2e-3); err != nil {
 		return err
 	}
-	run, err := loop(dev, w, size)
+	run, err := loop(dev, w, b.size)
 	if err != nil {
 		return err
 	}
 	defer run.Close()
-	if _, err := run.Run(c.Context, 1); err != nil { // warm
+	if _, err := run.Run(ctx, 1); err != nil { // warm
 		return err
 	}
-	steps, err := cpu.Profile(c.Context, run, rounds)
+	steps, err := cpu.Profile(ctx, run, b.rounds)
 	if err != nil {
 		return err
 	}
-	if c.Bool("bench") {
-		return printBench(out, steps, size)
+	if b.lines {
+		return printBench(out, steps, b.size)
 	}
-	return printTable(out, dev, run, steps, size, rounds)
+	return printTable(out, dev, run, steps, b.size, b.rounds)
 }
 
 func median(t []time.Duration) time.Duration {

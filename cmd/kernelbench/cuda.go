@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
@@ -26,26 +25,24 @@ import (
 // and both come to 2.6e-3 on its picture; bf16, with eight, to 1.1e-2.
 var tolerance = map[plan.Precision]float64{plan.FP32: 1e-5, plan.TF32: 4e-3, plan.FP16: 4e-3, plan.BF16: 2e-2}
 
-// benchCUDA measures the launches of an iteration on a GPU, or profiles them on
-// the simulated one.
-func benchCUDA(c *cli.Context, out io.Writer) error {
+// cuda measures the launches of an iteration on a GPU, or profiles them on the
+// simulated one.
+func (b bench) cuda(ctx context.Context, ordinal int, simulate bool, f cudaFlags, out io.Writer) error {
 	// Every array has its own memory, so that each launch can be repeated on its
 	// own data.
-	o := cuda.Options{Check: true, Kernels: c.String("kernels")}
+	o := cuda.Options{Ordinal: ordinal, Check: true, Kernels: f.kernels}
 	var err error
-	if o.Precision, err = plan.ParsePrecision(c.String("precision")); err != nil {
+	if o.Precision, err = plan.ParsePrecision(f.precision); err != nil {
 		return err
 	}
-	kind, ordinal, _ := cuda.ParseDevice(c.String("device"))
-	o.Ordinal = ordinal
-	m := cuda.MeasureOptions{Rounds: c.Int("rounds"), Every: c.Bool("every"), Plan: c.Bool("plan")}
-	if c.IsSet("match") {
-		if m.Match, err = regexp.Compile(c.String("match")); err != nil {
+	m := cuda.MeasureOptions{Rounds: b.rounds, Every: f.every, Plan: f.plan}
+	if f.match != "" {
+		if m.Match, err = regexp.Compile(f.match); err != nil {
 			return fmt.Errorf("--match: %w", err)
 		}
 	}
-	if kind == "sim" {
-		if c.Bool("bench") {
+	if simulate {
+		if b.lines {
 			return fmt.Errorf("--bench: a simulated device has no times; leave it out")
 		}
 		o.Simulate = simulated.New(sim.Config{Profile: true})
@@ -57,39 +54,39 @@ func benchCUDA(c *cli.Context, out io.Writer) error {
 	defer dev.Close()
 	w := weights.Random(0)
 	if !m.Plan {
-		if err := verify(c.Context, dev, w, tolerance[o.Precision]); err != nil {
+		if err := verify(ctx, dev, w, tolerance[o.Precision]); err != nil {
 			return err
 		}
 	}
-	run, err := loop(dev, w, c.Int("size"))
+	run, err := loop(dev, w, b.size)
 	if err != nil {
 		return err
 	}
 	defer run.Close()
 	if !m.Plan {
-		if _, err := run.Run(c.Context, 1); err != nil {
+		if _, err := run.Run(ctx, 1); err != nil {
 			return err
 		}
 	}
-	got, err := cuda.Measure(c.Context, dev, run, m)
+	got, err := cuda.Measure(ctx, dev, run, m)
 	if err != nil {
 		return err
 	}
 	switch {
 	case len(got.Launches) == 0:
-		return fmt.Errorf("--match %s: no layer and no kernel matches", c.String("match"))
-	case c.Bool("json"):
+		return fmt.Errorf("--match %s: no layer and no kernel matches", f.match)
+	case f.json:
 		e := json.NewEncoder(out)
 		e.SetIndent("", " ")
 		return e.Encode(got)
 	case m.Plan:
-		return printPlan(out, got, c.Int("size"))
-	case c.Bool("bench"):
-		return printLaunchBench(out, got, c.Int("size"))
-	case kind == "sim":
-		return printProfiles(out, got, c.Int("size"))
+		return printPlan(out, got, b.size)
+	case b.lines:
+		return printLaunchBench(out, got, b.size)
+	case simulate:
+		return printProfiles(out, got, b.size)
 	}
-	return printLaunches(out, got, c.Int("size"))
+	return printLaunches(out, got, b.size)
 }
 
 // at is the value below which a share of the values lies.
@@ -185,9 +182,9 @@ func printLaunchBench(out io.Writer, m *cuda.Measured, size int) error {
 }
 
 // list prints the kernels.
-func list(c *cli.Context, out io.Writer) error {
-	if c.NArg() > 0 {
-		return fmt.Errorf("list: takes no arguments, got %q", c.Args().First())
+func list(args []string, out io.Writer) error {
+	if len(args) > 0 {
+		return fmt.Errorf("list: takes no arguments, got %q", args[0])
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "KERNEL\tSOURCE\tFOR\tTHREADS\tCLUSTER\tDYNAMIC SHARED\tCOMPILED TO")
@@ -195,9 +192,13 @@ func list(c *cli.Context, out io.Writer) error {
 	archs := slices.Sorted(maps.Keys(figures))
 	for _, entry := range slices.Sorted(maps.Keys(kernels.All)) {
 		s := kernels.All[entry]
+		source := s.Module
+		if s.Tile != (kernels.Tile{}) { // compiled for each type
+			source = "conv3x3_wgmma"
+		}
 		for _, arch := range archs {
 			if f, ok := figures[arch][entry]; ok {
-				fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", entry, s.Source, arch, s.Threads, max(s.Cluster, 1), s.Shared, f)
+				fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", entry, source, arch, s.Threads, max(s.Cluster, 1), s.Shared, f)
 			}
 		}
 	}
@@ -205,18 +206,18 @@ func list(c *cli.Context, out io.Writer) error {
 }
 
 // compare prints two measurements side by side.
-func compare(c *cli.Context, out io.Writer) error {
-	if c.NArg() != 2 {
-		return fmt.Errorf("compare: give two outputs of --json, got %d", c.NArg())
+func compare(args []string, out io.Writer) error {
+	if len(args) != 2 {
+		return fmt.Errorf("compare: give two outputs of --json, got %d", len(args))
 	}
 	var runs [2]cuda.Measured
 	for i := range runs {
-		b, err := os.ReadFile(c.Args().Get(i))
+		b, err := os.ReadFile(args[i])
 		if err != nil {
 			return err
 		}
 		if err := json.Unmarshal(b, &runs[i]); err != nil || len(runs[i].Launches) == 0 {
-			return fmt.Errorf("%s: is no output of kernelbench --json", c.Args().Get(i))
+			return fmt.Errorf("%s: is no output of kernelbench --json", args[i])
 		}
 	}
 	for _, r := range runs {

@@ -15,13 +15,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
@@ -40,83 +41,122 @@ func main() {
 }
 
 func newApp() *cli.App {
-	flags := []cli.Flag{
-		&cli.IntFlag{Name: "size", DefaultText: "512; of sim: 32", Usage: "height and width of the picture"},
-		&cli.IntFlag{Name: "rounds", Value: 7, Usage: "how often everything is timed"},
-		&cli.StringFlag{Name: "device", Value: "cpu", Usage: "cpu, cuda, cuda:N, or sim: profiles of the CUDA kernels on a simulated GPU"},
-		&cli.StringFlag{Name: "precision", DefaultText: "fp16", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
-		&cli.StringFlag{Name: "kernels", DefaultText: "auto", Usage: "of CUDA: sm80 or sm90a"},
-		&cli.StringFlag{Name: "match", Usage: "of CUDA: only layers and kernels that match a regular expression"},
-		&cli.BoolFlag{Name: "plan", Usage: "of CUDA: run nothing, print what would be launched, its FLOPs and bytes"},
-		&cli.BoolFlag{Name: "every", Usage: "of CUDA: every kernel that suits a layer, not only the one in use"},
-		&cli.IntFlag{Name: "threads", DefaultText: "all", Usage: "threads of the CPU"},
-		&cli.BoolFlag{Name: "low-memory", Usage: "of the CPU: as stylize --low-memory"},
-		&cli.BoolFlag{Name: "bench", Usage: "print Go's benchmark format"},
-		&cli.BoolFlag{Name: "json", Usage: "of CUDA: print everything as JSON"},
-	}
-	run := func(c *cli.Context) error { return bench(c, c.App.Writer) }
+	// Two sets of flags: those before a command are not the command's.
+	flags, run := measuring()
+	runFlags, runRun := measuring()
 	return &cli.App{
 		Name: "kernelbench", Usage: "measure every kernel of an iteration", HideHelpCommand: true,
 		Flags: flags, Action: run,
 		Commands: []*cli.Command{
-			{Name: "run", Usage: "measure (what kernelbench does without a command)", Flags: flags, Action: run, HideHelpCommand: true},
+			{Name: "run", Usage: "measure (what kernelbench does without a command)", Flags: runFlags, Action: runRun, HideHelpCommand: true},
 			{
 				Name: "list", Usage: "list the CUDA kernels, with what the compiler made of them", HideHelpCommand: true,
-				Action: func(c *cli.Context) error { return list(c, c.App.Writer) },
+				Action: func(c *cli.Context) error { return list(c.Args().Slice(), c.App.Writer) },
 			},
 			{
 				Name: "compare", Usage: "compare two outputs of --json", ArgsUsage: "OLD.json NEW.json", HideHelpCommand: true,
-				Action: func(c *cli.Context) error { return compare(c, c.App.Writer) },
+				Action: func(c *cli.Context) error { return compare(c.Args().Slice(), c.App.Writer) },
 			},
 		},
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 }
 
-func bench(c *cli.Context, out io.Writer) error {
-	device, _, ok := cuda.ParseDevice(c.String("device"))
-	if !ok {
-		device = "" // none
-	}
-	if !c.IsSet("size") {
-		size := "512"
-		if device == "sim" {
-			size = "32"
+// measuring makes flags, and the action that measures what they say.
+func measuring() ([]cli.Flag, cli.ActionFunc) {
+	var f benchFlags
+	common, ofCUDA, ofCPU := f.flags(), f.cuda.flags(), f.cpu.flags()
+	return slices.Concat(common, ofCUDA, ofCPU), func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return fmt.Errorf("takes no arguments, got %q", c.Args().First())
 		}
-		if err := c.Set("size", size); err != nil {
-			return err
+		kind, ordinal, ok := cuda.ParseDevice(f.device)
+		if !ok || !slices.Contains([]string{"cpu", "cuda", "sim"}, kind) {
+			return fmt.Errorf("--device %s: give cpu, cuda, cuda:N or sim", f.device)
 		}
-	}
-	size := c.Int("size")
-	switch {
-	case c.NArg() > 0:
-		return fmt.Errorf("takes no arguments, got %q", c.Args().First())
-	case size < vgg.MinSide || size > transfer.MaxSize:
-		return fmt.Errorf("--size %d: give %d to %d", size, vgg.MinSide, transfer.MaxSize)
-	case c.Int("rounds") < 1:
-		return fmt.Errorf("--rounds %d: give 1 or more", c.Int("rounds"))
-	}
-	only := func(of string, flags ...string) error {
-		for _, f := range flags {
-			if c.IsSet(f) {
-				return fmt.Errorf("--%s: it is of %s; with --device %s leave it out", f, of, c.String("device"))
+		of, others := "CUDA", ofCUDA
+		if kind != "cpu" {
+			of, others = "the CPU", ofCPU
+		}
+		for _, other := range others {
+			if name := other.Names()[0]; c.IsSet(name) {
+				return fmt.Errorf("--%s: it is of %s; with --device %s leave it out", name, of, f.device)
 			}
 		}
-		return nil
-	}
-	switch device {
-	case "cpu":
-		if err := only("CUDA", "precision", "kernels", "match", "plan", "every", "json"); err != nil {
-			return err
+		size := 512
+		if kind == "sim" {
+			size = 32
 		}
-		return benchCPU(c, out)
-	case "cuda", "sim":
-		if err := only("the CPU", "threads", "low-memory"); err != nil {
-			return err
+		b := bench{size: given.Or(f.size, size), rounds: f.rounds, lines: f.bench}
+		switch {
+		case b.size < vgg.MinSide || b.size > transfer.MaxSize:
+			return fmt.Errorf("--size %d: give %d to %d", b.size, vgg.MinSide, transfer.MaxSize)
+		case b.rounds < 1:
+			return fmt.Errorf("--rounds %d: give 1 or more", b.rounds)
+		case kind == "cpu":
+			return b.cpu(c.Context, f.cpu, c.App.Writer)
 		}
-		return benchCUDA(c, out)
+		return b.cuda(c.Context, ordinal, kind == "sim", f.cuda, c.App.Writer)
 	}
-	return fmt.Errorf("--device %s: give cpu, cuda, cuda:N or sim", c.String("device"))
+}
+
+// benchFlags are those of a measurement. Each is bound to its field where it is
+// declared.
+type benchFlags struct {
+	size   *int // nil: as the device can bear
+	rounds int
+	device string
+	bench  bool
+	cuda   cudaFlags
+	cpu    cpuFlags
+}
+
+func (f *benchFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "size", Action: given.To(&f.size), DefaultText: "512; of sim: 32", Usage: "height and width of the picture"},
+		&cli.IntFlag{Name: "rounds", Destination: &f.rounds, Value: 7, Usage: "how often everything is timed"},
+		&cli.StringFlag{Name: "device", Destination: &f.device, Value: "cpu", Usage: "cpu, cuda, cuda:N, or sim: profiles of the CUDA kernels on a simulated GPU"},
+		&cli.BoolFlag{Name: "bench", Destination: &f.bench, Usage: "print Go's benchmark format"},
+	}
+}
+
+// cudaFlags are those of a GPU, real or simulated.
+type cudaFlags struct {
+	precision, kernels string // the device's own if empty
+	match              string
+	plan, every, json  bool
+}
+
+func (f *cudaFlags) flags() []cli.Flag {
+	const category = "Of CUDA:"
+	return []cli.Flag{
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: category, DefaultText: "fp16", Usage: "fp16, bf16, tf32 or fp32"},
+		&cli.StringFlag{Name: "kernels", Destination: &f.kernels, Category: category, DefaultText: "auto", Usage: "sm80 or sm90a"},
+		&cli.StringFlag{Name: "match", Destination: &f.match, Category: category, Usage: "only layers and kernels that match a regular expression"},
+		&cli.BoolFlag{Name: "plan", Destination: &f.plan, Category: category, Usage: "run nothing, print what would be launched, its FLOPs and bytes"},
+		&cli.BoolFlag{Name: "every", Destination: &f.every, Category: category, Usage: "every kernel that suits a layer, not only the one in use"},
+		&cli.BoolFlag{Name: "json", Destination: &f.json, Category: category, Usage: "print everything as JSON"},
+	}
+}
+
+// cpuFlags are those of the CPU.
+type cpuFlags struct {
+	threads   int // all if 0
+	lowMemory bool
+}
+
+func (f *cpuFlags) flags() []cli.Flag {
+	const category = "Of the CPU:"
+	return []cli.Flag{
+		&cli.IntFlag{Name: "threads", Destination: &f.threads, Category: category, DefaultText: "all", Usage: "how many threads compute"},
+		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: category, Usage: "as stylize --low-memory"},
+	}
+}
+
+// bench is a measurement on any device.
+type bench struct {
+	size, rounds int
+	lines        bool // Go's benchmark format instead of a table
 }
 
 // loop compiles one iteration at a size and gives it a picture and targets that

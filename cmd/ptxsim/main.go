@@ -83,16 +83,18 @@ s8 … s64.
 Exit code: 0 clean, 1 a check reports, 2 bad usage or PTX that cannot be run.`
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	arch := &cli.StringFlag{Name: "arch", Value: "sm_90a", Usage: "device to simulate: sm_80, sm_86, sm_89, sm_90, sm_90a"}
-	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	var (
+		forList listFlags
+		forRun  runFlags
+	)
 	return &cli.App{
 		Name: "ptxsim", Usage: "run PTX without a GPU, under checks that a GPU does not make",
 		UsageText: "ptxsim list FILE.ptx\nptxsim run [flags] FILE.ptx KERNEL [ARGUMENT…]",
 		Writer:    stdout, ErrWriter: stderr, HideHelpCommand: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return err },
-		CommandNotFound: func(c *cli.Context, name string) {
-			fmt.Fprintf(c.App.ErrWriter, "ptxsim: no command %s; there are list and run\n", name)
+		CommandNotFound: func(_ *cli.Context, name string) {
+			fmt.Fprintf(stderr, "ptxsim: no command %s; there are list and run\n", name)
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
@@ -103,34 +105,65 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			{
 				Name: "list", Usage: "the kernels of a file, with their parameters", ArgsUsage: "FILE.ptx",
-				Flags: []cli.Flag{arch, asJSON}, HideHelpCommand: true, Action: list,
+				Flags: forList.flags(), HideHelpCommand: true,
+				Action: func(c *cli.Context) error { return list(c.Args().Slice(), forList, stdout) },
 			},
 			{
 				Name: "run", Usage: "run one kernel", ArgsUsage: "FILE.ptx KERNEL [ARGUMENT…]", Description: runHelp, HideHelpCommand: true,
-				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "grid", Aliases: []string{"g"}, Value: "1", Usage: "blocks, X or XxYxZ"},
-					&cli.StringFlag{Name: "block", Aliases: []string{"b"}, Value: "32", Usage: "threads of a block, X or XxYxZ"},
-					&cli.StringFlag{Name: "cluster", Usage: "blocks of a cluster, where the kernel does not say"},
-					&cli.IntFlag{Name: "shared", Usage: "bytes of dynamic shared memory"},
-					&cli.StringSliceFlag{Name: "buffer", Usage: "NAME=BUFFER: a buffer that is not an argument"},
-					&cli.StringSliceFlag{Name: "out", Aliases: []string{"o"}, Usage: "NAME=FILE.npy: write a buffer when the kernel is done"},
-					&cli.StringFlag{Name: "mode", Aliases: []string{"m"}, Value: "eager", Usage: "when asynchronous work completes: eager, lazy, random:SEED, or all"},
-					&cli.BoolFlag{Name: "no-checks", Usage: "only bounds and alignment"},
-					&cli.IntFlag{Name: "registers", Usage: "registers of a thread, from ptxas, for the occupancy"},
-					&cli.Int64Flag{Name: "max-steps", Value: 1 << 32, Usage: "warp instructions of a cluster before it counts as endless"},
-					&cli.BoolFlag{Name: "dependent", Usage: "as a programmatic dependent launch"},
-					&cli.BoolFlag{Name: "no-profile", Usage: "say only what the checks found"},
-					arch, asJSON,
-				},
-				Action: launch,
+				Flags:  forRun.flags(),
+				Action: func(c *cli.Context) error { return launch(c.Context, c.Args().Slice(), forRun, stdout) },
 			},
 		},
 	}
 }
 
+// listFlags are those of ptxsim list. Each is bound to its field where it is
+// declared.
+type listFlags struct {
+	arch string
+	json bool
+}
+
+func (f *listFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "arch", Destination: &f.arch, Value: "sm_90a", Usage: "device to simulate: sm_80, sm_86, sm_89, sm_90, sm_90a"},
+		&cli.BoolFlag{Name: "json", Destination: &f.json, Usage: "print JSON"},
+	}
+}
+
+// runFlags are those of ptxsim run.
+type runFlags struct {
+	grid, block, cluster string
+	shared               int // bytes
+	buffers, outs        cli.StringSlice
+	mode                 string
+	noChecks             bool
+	registers            int
+	maxSteps             int64
+	dependent            bool
+	noProfile            bool
+	listFlags
+}
+
+func (f *runFlags) flags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "grid", Destination: &f.grid, Aliases: []string{"g"}, Value: "1", Usage: "blocks, X or XxYxZ"},
+		&cli.StringFlag{Name: "block", Destination: &f.block, Aliases: []string{"b"}, Value: "32", Usage: "threads of a block, X or XxYxZ"},
+		&cli.StringFlag{Name: "cluster", Destination: &f.cluster, Usage: "blocks of a cluster, where the kernel does not say"},
+		&cli.IntFlag{Name: "shared", Destination: &f.shared, Usage: "bytes of dynamic shared memory"},
+		&cli.StringSliceFlag{Name: "buffer", Destination: &f.buffers, Usage: "NAME=BUFFER: a buffer that is not an argument"},
+		&cli.StringSliceFlag{Name: "out", Destination: &f.outs, Aliases: []string{"o"}, Usage: "NAME=FILE.npy: write a buffer when the kernel is done"},
+		&cli.StringFlag{Name: "mode", Destination: &f.mode, Aliases: []string{"m"}, Value: "eager", Usage: "when asynchronous work completes: eager, lazy, random:SEED, or all"},
+		&cli.BoolFlag{Name: "no-checks", Destination: &f.noChecks, Usage: "only bounds and alignment"},
+		&cli.IntFlag{Name: "registers", Destination: &f.registers, Usage: "registers of a thread, from ptxas, for the occupancy"},
+		&cli.Int64Flag{Name: "max-steps", Destination: &f.maxSteps, Value: 1 << 32, Usage: "warp instructions of a cluster before it counts as endless"},
+		&cli.BoolFlag{Name: "dependent", Destination: &f.dependent, Usage: "as a programmatic dependent launch"},
+		&cli.BoolFlag{Name: "no-profile", Destination: &f.noProfile, Usage: "say only what the checks found"},
+	}, f.listFlags.flags()...)
+}
+
 // load reads and decodes a file.
-func load(c *cli.Context, cfg sim.Config) (*sim.Device, *sim.Module, error) {
-	file := c.Args().First()
+func load(file string, cfg sim.Config) (*sim.Device, *sim.Module, error) {
 	src, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
@@ -151,11 +184,11 @@ type kernelInfo struct {
 	MaxThreads    int         `json:"max_threads"`
 }
 
-func list(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return fmt.Errorf("list takes one file, got %d arguments", c.NArg())
+func list(args []string, f listFlags, stdout io.Writer) error {
+	if len(args) != 1 {
+		return fmt.Errorf("list takes one file, got %d arguments", len(args))
 	}
-	_, mod, err := load(c, sim.Config{Arch: c.String("arch")})
+	_, mod, err := load(args[0], sim.Config{Arch: f.arch})
 	if err != nil {
 		return err
 	}
@@ -167,16 +200,16 @@ func list(c *cli.Context) error {
 		}
 		infos = append(infos, kernelInfo{k.Name, k.Params(), n, k.StaticShared(), k.DynamicShared(), k.LocalBytes(), k.MaxThreads()})
 	}
-	if c.Bool("json") {
-		return printJSON(c.App.Writer, infos)
+	if f.json {
+		return printJSON(stdout, infos)
 	}
 	for _, k := range infos {
 		shared := fmt.Sprintf("%d bytes shared", k.StaticShared)
 		if k.DynamicShared {
 			shared += " and dynamic"
 		}
-		fmt.Fprintf(c.App.Writer, "%s: %d instructions, %s, at most %d threads\n", k.Name, k.Instructions, shared, k.MaxThreads)
-		t := tabwriter.NewWriter(c.App.Writer, 2, 0, 2, ' ', 0)
+		fmt.Fprintf(stdout, "%s: %d instructions, %s, at most %d threads\n", k.Name, k.Instructions, shared, k.MaxThreads)
+		t := tabwriter.NewWriter(stdout, 2, 0, 2, ' ', 0)
 		for _, p := range k.Params {
 			fmt.Fprintf(t, "  %d\t%s\t%s\n", p.Offset, p.Type, p.Name)
 		}
@@ -185,7 +218,7 @@ func list(c *cli.Context) error {
 		}
 	}
 	if len(infos) == 0 {
-		fmt.Fprintf(c.App.Writer, "%s has no kernels\n", mod.File)
+		fmt.Fprintf(stdout, "%s has no kernels\n", mod.File)
 	}
 	return nil
 }
@@ -226,33 +259,34 @@ type result struct {
 	Profile *sim.Profile `json:"profile,omitempty"`
 }
 
-func launch(c *cli.Context) error {
-	if c.NArg() < 2 {
+func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) error {
+	if len(args) < 2 {
 		return errors.New("run takes a file, a kernel and its arguments: ptxsim run FILE.ptx KERNEL [ARGUMENT…]; ptxsim list FILE.ptx shows the kernels")
 	}
-	ms, err := modes(c.String("mode"))
+	ms, err := modes(f.mode)
 	if err != nil {
 		return err
 	}
+	f.noProfile = f.noProfile || len(ms) > 1 // what the modes have in common
 	var results []result
 	var failed bool
 	for _, m := range ms {
-		r, err := launchOnce(c, m, len(ms) == 1)
+		r, err := launchOnce(ctx, args[0], args[1], args[2:], m, f)
 		if err != nil {
 			return err
 		}
 		failed = failed || r.Report != nil
 		results = append(results, r)
-		if !c.Bool("json") {
-			printResult(c, r, len(ms) > 1)
+		if !f.json {
+			r.print(stdout, f, len(ms) > 1)
 		}
 	}
-	if c.Bool("json") {
+	if f.json {
 		var v any = results
 		if len(results) == 1 {
 			v = results[0]
 		}
-		if err := printJSON(c.App.Writer, v); err != nil {
+		if err := printJSON(stdout, v); err != nil {
 			return err
 		}
 	}
@@ -262,51 +296,49 @@ func launch(c *cli.Context) error {
 	return nil
 }
 
-func printResult(c *cli.Context, r result, short bool) {
+func (r *result) print(w io.Writer, f runFlags, short bool) {
 	switch {
 	case r.Report != nil:
-		fmt.Fprintf(c.App.Writer, "%s: %v\n", r.Mode, r.Report)
+		fmt.Fprintf(w, "%s: %v\n", r.Mode, r.Report)
 	case short:
-		fmt.Fprintf(c.App.Writer, "%s: clean\n", r.Mode)
+		fmt.Fprintf(w, "%s: clean\n", r.Mode)
 	default:
 		checks := "clean under every check"
-		if c.Bool("no-checks") {
+		if f.noChecks {
 			checks = "done (bounds and alignment checked)"
 		}
-		fmt.Fprintf(c.App.Writer, "%s: %s\n", r.Mode, checks)
-		if !c.Bool("no-profile") {
-			r.Profile.Print(c.App.Writer)
+		fmt.Fprintf(w, "%s: %s\n", r.Mode, checks)
+		if !f.noProfile {
+			r.Profile.Print(w)
 		}
 	}
 }
 
 // launchOnce runs the kernel on a fresh device and writes its buffers out.
-func launchOnce(c *cli.Context, mode sim.Mode, profile bool) (result, error) {
+func launchOnce(ctx context.Context, file, kernel string, specs []string, mode sim.Mode, f runFlags) (result, error) {
 	res := result{Mode: mode.String()}
-	dev, mod, err := load(c, sim.Config{
-		Arch: c.String("arch"), Mode: mode, NoChecks: c.Bool("no-checks"), Profile: profile && !c.Bool("no-profile"), MaxSteps: c.Int64("max-steps"),
-	})
+	dev, mod, err := load(file, sim.Config{Arch: f.arch, Mode: mode, NoChecks: f.noChecks, Profile: !f.noProfile, MaxSteps: f.maxSteps})
 	if err != nil {
 		return res, err
 	}
-	k, err := mod.Kernel(c.Args().Get(1))
+	k, err := mod.Kernel(kernel)
 	if err != nil {
 		return res, err
 	}
-	l := sim.Launch{Kernel: k, SharedBytes: c.Int("shared"), Registers: c.Int("registers"), Dependent: c.Bool("dependent")}
-	if l.Grid, err = dim("grid", c.String("grid")); err != nil {
+	l := sim.Launch{Kernel: k, SharedBytes: f.shared, Registers: f.registers, Dependent: f.dependent}
+	if l.Grid, err = dim("grid", f.grid); err != nil {
 		return res, err
 	}
-	if l.Block, err = dim("block", c.String("block")); err != nil {
+	if l.Block, err = dim("block", f.block); err != nil {
 		return res, err
 	}
-	if s := c.String("cluster"); s != "" {
-		if l.Cluster, err = dim("cluster", s); err != nil {
+	if f.cluster != "" {
+		if l.Cluster, err = dim("cluster", f.cluster); err != nil {
 			return res, err
 		}
 	}
 	bufs := &buffers{dev: dev, byName: map[string]*buffer{}}
-	for _, b := range c.StringSlice("buffer") {
+	for _, b := range f.buffers.Value() {
 		name, spec, ok := strings.Cut(b, "=")
 		if !ok {
 			return res, fmt.Errorf("--buffer %s: want NAME=BUFFER", b)
@@ -315,18 +347,18 @@ func launchOnce(c *cli.Context, mode sim.Mode, profile bool) (result, error) {
 			return res, err
 		}
 	}
-	args, err := bufs.arguments(k, c.Args().Slice()[2:])
+	params, err := bufs.arguments(k, specs)
 	if err != nil {
 		return res, err
 	}
-	if l.Params, err = k.Pack(args...); err != nil {
+	if l.Params, err = k.Pack(params...); err != nil {
 		return res, err
 	}
-	outs, err := bufs.outputs(c.StringSlice("out"))
+	outs, err := bufs.outputs(f.outs.Value())
 	if err != nil {
 		return res, err
 	}
-	res.Profile, err = dev.Launch(c.Context, l)
+	res.Profile, err = dev.Launch(ctx, l)
 	switch {
 	case errors.As(err, &res.Report):
 		return res, nil // outputs of a wrong kernel are not written

@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
@@ -21,56 +21,52 @@ import (
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
-// openDevice opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
+// open opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
 // simulated one; auto, the first GPU that can run, else the CPU. A device that
 // was asked for and is missing is an error.
-func openDevice(c *cli.Context) (gpu.Device, error) {
-	name := c.String("device")
-	if c.IsSet("threads") && c.Int("threads") < 1 {
-		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", c.Int("threads")))
+func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
+	if f.threads != nil && *f.threads < 1 {
+		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", *f.threads))
 	}
-	kind, ordinal, ok := cuda.ParseDevice(name)
+	kind, ordinal, ok := cuda.ParseDevice(f.device)
 	opt := cuda.Options{Ordinal: ordinal}
 	var err error
-	if opt.Precision, err = plan.ParsePrecision(c.String("precision")); err != nil {
-		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", c.String("precision")))
+	if opt.Precision, err = plan.ParsePrecision(f.precision); err != nil {
+		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", f.precision))
 	}
-	switch k := c.String("kernels"); k {
+	switch k := given.Or(f.kernels, "auto"); k {
 	case "auto":
 	case "sm80", "sm90a":
 		opt.Kernels = k
 	default:
 		return nil, usage(fmt.Errorf("--kernels %s: give auto, sm80 or sm90a", k))
 	}
-	if kind == "cpu" {
-		for _, f := range []string{"kernels", "no-autotune"} {
-			if c.IsSet(f) {
-				return nil, usage(fmt.Errorf("--%s: it is of CUDA; with --device cpu leave it out", f))
-			}
-		}
-	}
-	if !ok {
-		return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
-	}
-	if c.Bool("low-memory") && (kind == "cuda" || kind == "sim") {
-		return nil, usage(fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", name))
+	switch {
+	case !ok || !slices.Contains([]string{"auto", "cpu", "cuda", "sim"}, kind):
+		return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", f.device))
+	case kind == "cpu" && f.kernels != nil:
+		return nil, usage(fmt.Errorf("--kernels: it is of CUDA; with --device cpu leave it out"))
+	case kind == "cpu" && f.noAutotune:
+		return nil, usage(fmt.Errorf("--no-autotune: it is of CUDA; with --device cpu leave it out"))
+	case (kind == "cuda" || kind == "sim") && f.lowMemory:
+		return nil, usage(fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", f.device))
 	}
 	switch kind {
-	case "cpu":
-		return openCPU(c)
 	case "auto":
-		dev, err := openCUDA(c, opt)
+		dev, err := f.openCUDA(opt, stderr)
 		if err == nil {
 			return dev, nil
 		}
 		if !errors.Is(err, gpu.ErrNoDevice) { // there is one, and it cannot be used: say why
-			fmt.Fprintf(c.App.ErrWriter, "stylize: using the CPU: %v\n", err)
+			fmt.Fprintf(stderr, "stylize: using the CPU: %v\n", err)
 		}
-		return openCPU(c)
 	case "cuda":
-		dev, err := openCUDA(c, opt)
-		if err != nil {
-			return nil, usage(fmt.Errorf("--device %s: %w", name, err))
+		dev, err := f.openCUDA(opt, stderr)
+		switch {
+		case errors.Is(err, gpu.ErrUnsupported):
+			return nil, usage(fmt.Errorf("--device %s: %w; --device cpu does without it", f.device, err))
+		case err != nil:
+			return nil, usage(fmt.Errorf("--device %s: %w", f.device, err))
 		}
 		return dev, nil
 	case "sim":
@@ -81,12 +77,12 @@ func openDevice(c *cli.Context) (gpu.Device, error) {
 		}
 		return dev, nil
 	}
-	return nil, usage(fmt.Errorf("--device %s: give auto, cpu, cuda, cuda:N or sim", name))
+	return f.openCPU()
 }
 
 // openCUDA opens a GPU with the choices of kernels that earlier runs have made.
-func openCUDA(c *cli.Context, opt cuda.Options) (gpu.Device, error) {
-	if c.Bool("no-autotune") {
+func (f *machineFlags) openCUDA(opt cuda.Options, stderr io.Writer) (gpu.Device, error) {
+	if f.noAutotune {
 		return cuda.Open(opt)
 	}
 	path, err := choicesPath()
@@ -94,14 +90,14 @@ func openCUDA(c *cli.Context, opt cuda.Options) (gpu.Device, error) {
 		opt.Choices, err = readChoices(path)
 	}
 	if err != nil { // a cache: without it everything is only slower to start
-		fmt.Fprintf(c.App.ErrWriter, "stylize: kernels are timed again: %v\n", err)
+		fmt.Fprintf(stderr, "stylize: kernels are timed again: %v\n", err)
 		opt.Choices = &plan.Choices{}
 	}
 	dev, err := cuda.Open(opt)
 	if err != nil {
 		return nil, err
 	}
-	return &choosing{dev, opt.Choices, path, c.App.ErrWriter}, nil
+	return &choosing{dev, opt.Choices, path, stderr}, nil
 }
 
 // choosing is a device that keeps its choices of kernels when it is closed.
@@ -149,28 +145,28 @@ func readChoices(path string) (*plan.Choices, error) {
 	return choices, nil
 }
 
-func openCPU(c *cli.Context) (gpu.Device, error) {
-	if p := c.String("precision"); p != "" && p != "fp32" {
-		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", p))
+func (f *machineFlags) openCPU() (gpu.Device, error) {
+	if f.precision != "" && f.precision != "fp32" {
+		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", f.precision))
 	}
-	dev, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: c.Bool("low-memory")})
-	return dev, usage(err)
+	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, 0), LowMemory: f.lowMemory})
+	if err != nil {
+		return nil, usage(err)
+	}
+	return dev, nil
 }
 
 // devices lists what --device can name here.
-func devices(c *cli.Context, stdout io.Writer) error {
-	if err := noArgs(c); err != nil {
-		return err
-	}
+func devices(f devicesFlags, stdout, stderr io.Writer) error {
 	var infos []gpu.Info
 	n, err := cuda.Count()
 	if err != nil {
-		fmt.Fprintf(c.App.ErrWriter, "stylize: %v\n", err)
+		fmt.Fprintf(stderr, "stylize: %v\n", err)
 	}
 	for i := range n {
 		dev, err := cuda.Open(cuda.Options{Ordinal: i})
 		if err != nil {
-			fmt.Fprintf(c.App.ErrWriter, "stylize: cuda:%d: %v\n", i, err)
+			fmt.Fprintf(stderr, "stylize: cuda:%d: %v\n", i, err)
 			continue
 		}
 		info := dev.Info()
@@ -189,7 +185,7 @@ func devices(c *cli.Context, stdout io.Writer) error {
 	if cuda.Built {
 		infos = append(infos, gpu.Info{Kind: "sim", Name: "a CUDA device in Go", Detail: "runs the same kernels under every check, slowly", Memory: sim.DefaultMemory})
 	}
-	if c.Bool("json") {
+	if f.json {
 		return printJSON(stdout, infos)
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)

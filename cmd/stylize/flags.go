@@ -1,104 +1,217 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
+	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
+// Each command has a struct of its flags. A flag is bound to its field where it
+// is declared, which is also the only place that knows its name: what is below
+// gets the struct, or the part of it that it needs.
+//
+// A field that is a pointer is nil when the flag was left out, where that is
+// more than a default value.
+
+// paintFlags are those of stylize itself.
+type paintFlags struct {
+	picture pictureFlags
+	machine machineFlags
+	output  outputFlags
+}
+
+func (f *paintFlags) flags() []cli.Flag {
+	return slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags())
+}
+
+// planFlags are those of stylize plan.
+type planFlags struct {
+	picture  pictureFlags
+	machine  machineFlags
+	like     *string // a GPU that is not here
+	launches bool
+	json     bool
+}
+
+func (f *planFlags) flags() []cli.Flag {
+	return slices.Concat(f.picture.flags(), f.machine.flags(), []cli.Flag{
+		&cli.StringFlag{Name: "like", Action: given.To(&f.like), Category: catMachine, Usage: "with --device cuda: plan for this GPU, which need not be here: " + strings.Join(cudaplan.GPUNames(), ", ")},
+		&cli.BoolFlag{Name: "launches", Destination: &f.launches, Category: catOutput, Usage: "with --device cuda: print every launch of an iteration instead"},
+		jsonFlag(&f.json),
+	})
+}
+
+// rerunFlags are those of stylize rerun: files that have moved, by the names
+// that they have now.
+type rerunFlags struct {
+	content, style, init string
+	machine              machineFlags
+	output               outputFlags
+}
+
+func (f *rerunFlags) flags() []cli.Flag {
+	return slices.Concat([]cli.Flag{
+		&cli.StringFlag{Name: "content", Destination: &f.content, Category: catPicture, Usage: "where the content is now"},
+		&cli.StringFlag{Name: "style", Destination: &f.style, Category: catPicture, Usage: "where the style is now"},
+		&cli.StringFlag{Name: "init", Destination: &f.init, Category: catPicture, Usage: "where the initial picture is now"},
+	}, f.machine.flags(), f.output.flags())
+}
+
+// fetchFlags are those of stylize weights fetch.
+type fetchFlags struct {
+	url, sha256 string
+	force       bool
+}
+
+func (f *fetchFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "url", Destination: &f.url, Usage: "another source of the same file", DefaultText: weights.OfficialURL},
+		&cli.StringFlag{Name: "sha256", Destination: &f.sha256, Usage: "what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
+		&cli.BoolFlag{Name: "force", Destination: &f.force, Usage: "fetch even if the weights are there"},
+	}
+}
+
+// devicesFlags are those of stylize devices.
+type devicesFlags struct{ json bool }
+
+func (f *devicesFlags) flags() []cli.Flag { return []cli.Flag{jsonFlag(&f.json)} }
+
+// Headings of the help.
 const (
 	catPicture = "What to paint:"
 	catMachine = "Where to compute:"
 	catOutput  = "What to write:"
 )
 
-// paintFlags decide the pixels and the device.
-func paintFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "preset", Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
-		&cli.IntFlag{Name: "size", Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
-		&cli.IntFlag{Name: "iterations", Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
-		&cli.Float64Flag{Name: "content-weight", Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
-		&cli.Float64Flag{Name: "style-weight", Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
-		&cli.Float64Flag{Name: "tv-weight", Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
-		&cli.Float64Flag{Name: "lr", Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
-		&cli.StringFlag{Name: "init", Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
-		&cli.Uint64Flag{Name: "seed", Category: catPicture, DefaultText: "0", Usage: "of the noise"},
-		&cli.StringFlag{Name: "output-size", Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
-	}, machineFlags()...)
+// pictureFlags decide the pixels. What was left out is the preset's.
+type pictureFlags struct {
+	preset        string
+	size          *int
+	iterations    *int
+	contentWeight *float64
+	styleWeight   *float64
+	tvWeight      *float64
+	lr            *float64
+	init          *string
+	seed          *uint64
+	outputSize    *string
 }
 
-// machineFlags decide where and from which weights.
-func machineFlags() []cli.Flag {
+func (f *pictureFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "weights", Category: catMachine, Value: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
-		&cli.StringFlag{Name: "device", Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
-		&cli.StringFlag{Name: "precision", Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
-		&cli.StringFlag{Name: "kernels", Category: catMachine, Value: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
-		&cli.BoolFlag{Name: "no-autotune", Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
-		&cli.IntFlag{Name: "threads", Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
-		&cli.BoolFlag{Name: "low-memory", Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
-		&cli.IntFlag{Name: "max-pixels", Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
+		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
+		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
+		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
+		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
+		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
+		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
+		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
+		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
+		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
+		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
 	}
 }
 
-// rerunFlags replace files that have moved.
-func rerunFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "content", Category: catPicture, Usage: "where the content is now"},
-		&cli.StringFlag{Name: "style", Category: catPicture, Usage: "where the style is now"},
-		&cli.StringFlag{Name: "init", Category: catPicture, Usage: "where the initial picture is now"},
-	}, machineFlags()...)
+// options are those of the preset with what was given in their place. They are
+// not yet validated.
+func (f *pictureFlags) options() (transfer.Options, error) {
+	o, err := transfer.Preset(f.preset)
+	if err != nil {
+		return o, inFlags(err)
+	}
+	given.Replace(&o.Size, f.size)
+	given.Replace(&o.Iterations, f.iterations)
+	given.Replace(&o.ContentWeight, f.contentWeight)
+	given.Replace(&o.StyleWeight, f.styleWeight)
+	given.Replace(&o.TVWeight, f.tvWeight)
+	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.Init, f.init)
+	given.Replace(&o.Seed, f.seed)
+	given.Replace(&o.OutputSize, f.outputSize)
+	// A flag without effect is a mistake that the user would like to hear of.
+	switch {
+	case f.seed != nil && o.Init != "noise":
+		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
+	case f.tvWeight != nil && o.TVOfStyle:
+		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
+	}
+	return o, nil
+}
+
+// machineFlags decide where to compute, and from which weights.
+type machineFlags struct {
+	weights    *string
+	device     string
+	precision  string // the device's own if empty
+	kernels    *string
+	noAutotune bool
+	threads    *int
+	lowMemory  bool
+	maxPixels  int
+}
+
+func (f *machineFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "weights", Action: given.To(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
+		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
+		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
+		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
+		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
+		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
+		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
+	}
 }
 
 // outputFlags decide what is written and shown.
-func outputFlags() []cli.Flag {
+type outputFlags struct {
+	path      string
+	bits      *int
+	quality   *int
+	saveEvery *int
+	trace     string
+	quiet     bool
+	json      bool
+}
+
+func (f *outputFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
-		&cli.IntFlag{Name: "bits", Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
-		&cli.IntFlag{Name: "quality", Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
-		&cli.IntFlag{Name: "save-every", Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
-		&cli.StringFlag{Name: "trace", Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
-		jsonFlag(),
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
+		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
+		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
+		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
+		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
+		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
+		jsonFlag(&f.json),
 	}
 }
 
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Category: catOutput, Usage: "print a summary to standard output as JSON"}
+func jsonFlag(dst *bool) cli.Flag {
+	return &cli.BoolFlag{Name: "json", Destination: dst, Category: catOutput, Usage: "print a summary to standard output as JSON"}
 }
 
-// options turns the flags into transfer.Options: the preset, then what was set.
-func options(c *cli.Context) (transfer.Options, error) {
-	o, err := transfer.Preset(c.String("preset"))
-	if err != nil {
-		return o, err
-	}
-	for name, set := range map[string]func(){
-		"size":           func() { o.Size = c.Int("size") },
-		"iterations":     func() { o.Iterations = c.Int("iterations") },
-		"lr":             func() { o.LR = c.Float64("lr") },
-		"content-weight": func() { o.ContentWeight = c.Float64("content-weight") },
-		"style-weight":   func() { o.StyleWeight = c.Float64("style-weight") },
-		"tv-weight":      func() { o.TVWeight = c.Float64("tv-weight") },
-		"init":           func() { o.Init = c.String("init") },
-		"seed":           func() { o.Seed = c.Uint64("seed") },
-		"output-size":    func() { o.OutputSize = c.String("output-size") },
-		"bits":           func() { o.Bits = c.Int("bits") },
-	} {
-		if c.IsSet(name) {
-			set()
+// inFlags says an error of transfer in the words of the command line. The flag
+// of a field has its name, in small letters with dashes between the words.
+func inFlags(err error) error {
+	var bad *transfer.OptionError
+	switch {
+	case errors.Is(err, transfer.ErrNoLoss):
+		return errors.New("--content-weight, --style-weight and --tv-weight are all 0: nothing would change; give at least one")
+	case errors.As(err, &bad):
+		for _, f := range new(paintFlags).flags() {
+			if name := f.Names()[0]; strings.EqualFold(strings.ReplaceAll(name, "-", ""), bad.Field) {
+				return fmt.Errorf("%s: %s", strings.TrimSpace(fmt.Sprintf("--%s %v", name, bad.Value)), bad.Reason)
+			}
 		}
 	}
-	// A flag without effect is a mistake that the user would like to hear of.
-	switch {
-	case c.IsSet("seed") && o.Init != "noise":
-		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
-	case c.IsSet("tv-weight") && o.TVOfStyle:
-		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
-	}
-	return o, o.Validate()
+	return err
 }

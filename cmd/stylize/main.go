@@ -76,6 +76,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
+	var (
+		forPaint   paintFlags
+		forPlan    planFlags
+		forRerun   rerunFlags
+		forFetch   fetchFlags
+		forDevices devicesFlags
+	)
 	app := &cli.App{
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
@@ -88,20 +95,30 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ErrWriter:       stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err) },
-		Flags:           append(paintFlags(), outputFlags()...),
-		Action:          func(c *cli.Context) error { return paint(c, stdout, stderr) },
+		Flags:           forPaint.flags(),
+		Action: func(c *cli.Context) error {
+			return paint(c.Context, c.Args().Slice(), forPaint, stdout, stderr)
+		},
 	}
-	sub := func(name, use, args string, flags []cli.Flag, f func(*cli.Context) error) *cli.Command {
+	// Here the cli package ends: a command gets a context, its arguments and, by
+	// its closure, its flags.
+	sub := func(name, use, args string, flags []cli.Flag, f func(ctx context.Context, args []string) error) *cli.Command {
 		return &cli.Command{
-			Name: name, Usage: use, ArgsUsage: args, Flags: flags, Action: f, HideHelpCommand: true,
+			Name: name, Usage: use, ArgsUsage: args, Flags: flags, HideHelpCommand: true,
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+			Action: func(c *cli.Context) error {
+				if args == "" && c.NArg() > 0 {
+					return usage(fmt.Errorf("%s takes no arguments, got %q", name, c.Args().First()))
+				}
+				return f(c.Context, c.Args().Slice())
+			},
 		}
 	}
 	app.Commands = []*cli.Command{
-		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", append(paintFlags(), jsonFlag()),
-			func(c *cli.Context) error { return printPlan(c, stdout, stderr) }),
-		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", append(rerunFlags(), outputFlags()...),
-			func(c *cli.Context) error { return rerun(c, stdout, stderr) }),
+		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", forPlan.flags(),
+			func(ctx context.Context, args []string) error { return printPlan(ctx, args, forPlan, stdout, stderr) }),
+		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", forRerun.flags(),
+			func(ctx context.Context, args []string) error { return rerun(ctx, args, forRerun, stdout, stderr) }),
 		{
 			Name: "weights", Usage: "fetch, convert and verify the weights of VGG19", HideHelpCommand: true,
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
@@ -112,29 +129,20 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				return usage(fmt.Errorf("weights %s: there is no such command; use fetch, convert or verify", c.Args().First()))
 			},
 			Subcommands: []*cli.Command{
-				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", fetchFlags(),
-					func(c *cli.Context) error { return weightsFetch(c, stdout, stderr) }),
+				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", forFetch.flags(),
+					func(ctx context.Context, _ []string) error { return weightsFetch(ctx, forFetch, stdout, stderr) }),
 				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", nil,
-					func(c *cli.Context) error { return weightsConvert(c, stdout) }),
+					func(_ context.Context, args []string) error { return weightsConvert(args, stdout) }),
 				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[FILE]", nil,
-					func(c *cli.Context) error { return weightsVerify(c, stdout) }),
+					func(_ context.Context, args []string) error { return weightsVerify(args, stdout) }),
 			},
 		},
-		sub("devices", "list the devices of this machine", "", []cli.Flag{jsonFlag()}, func(c *cli.Context) error { return devices(c, stdout) }),
-		sub("version", "print the version", "", nil, func(c *cli.Context) error {
-			if err := noArgs(c); err != nil {
-				return err
-			}
+		sub("devices", "list the devices of this machine", "", forDevices.flags(),
+			func(context.Context, []string) error { return devices(forDevices, stdout, stderr) }),
+		sub("version", "print the version", "", nil, func(context.Context, []string) error {
 			_, err := fmt.Fprintf(stdout, "stylize %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		}),
 	}
 	return app
-}
-
-func noArgs(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return usage(fmt.Errorf("%s takes no arguments, got %q", c.Command.Name, c.Args().First()))
-	}
-	return nil
 }

@@ -315,7 +315,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"text.png", "style.jpg", "-o", "out.png"}, "text.png: is no picture"},
 		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the png picture is damaged or cut off"},
 		{[]string{"adir.png", "style.jpg", "-o", "out.png"}, "is a folder"},
-		{with("--max-pixels", "1000"), "--max-pixels 1000"},
+		{with("--max-pixels", "1000"), "content.png: the picture has 40x28 = 0.00112 million pixels, more than the 0.001 million allowed; raise --max-pixels 1000 or shrink it"},
 		{with("--max-pixels", "0"), "--max-pixels 0"},
 		{with("-o", "out"), "give the name an extension"},
 		{with("-o", "out.gif"), "written as .png or .jpg"},
@@ -359,7 +359,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--device", "cpu", "--no-autotune"), "--no-autotune"},
 		{with("--threads", "0"), "--threads 0"},
 		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
-		{with("--weights", "nope.pth"), "nope.pth"},
+		{with("--weights", "nope.pth"), "give a .pth or .safetensors file, or random"},
 		{with("--weights", filepath.Join(foreign, "hostile_zip.pth")), "asks to call posix.system"},
 		{with("--weights", filepath.Join(foreign, "hostile_plain.pth")), "asks to call posix.system"},
 		{with("--weights", filepath.Join(foreign, "whole_model.pth")), "save model.state_dict()"},
@@ -374,7 +374,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"version", "x"}, "takes no arguments"},
 		{[]string{"weights"}, "fetch, convert or verify"},
 		{[]string{"weights", "eat"}, "no such command"},
-		{[]string{"weights", "verify"}, "weights"},
+		{[]string{"weights", "verify"}, "run `stylize weights fetch`"},
 		{[]string{"weights", "verify", "a", "b"}, "give one file"},
 		{[]string{"weights", "convert", "bad.pth"}, "got 1"},
 		{[]string{"weights", "convert", "bad.pth", "out.safetensors"}, "not a usable weights file"},
@@ -402,7 +402,7 @@ func TestBadUsage(t *testing.T) {
 func TestDivergence(t *testing.T) {
 	inputs(t)
 	code, stdout, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, "-n", "30", rnd, "--style-weight", "3e38", "--json")
-	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "last good picture") {
+	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "lower the weights or --lr") || !strings.Contains(stderr, "last good picture") {
 		t.Fatalf("exit %d:\n%s", code, stderr)
 	}
 	if _, err := picture.Open("out.png", 0); err != nil {
@@ -524,6 +524,39 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A plan for a GPU needs none.
+func TestPlanElsewhere(t *testing.T) {
+	inputs(t)
+	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "64", "--device", "cuda", "--like", "A100")
+	for _, want := range []string{"NVIDIA A100", "not here", "memory", "time", "unknown"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	stdout, _ = mustRun(t, "plan", "content.png", "style.jpg", "--size", "64", "--device", "cuda", "--like", "4090", "--launches", "--precision", "bf16")
+	for _, want := range []string{"bf16", "128 multiprocessors", "conv3x3_first_fprop_bf16", "update_f32"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--like", "h100"}, "add --device cuda"},
+		{[]string{"--launches"}, "add --device cuda"},
+		{[]string{"--device", "cuda", "--like", "voodoo2"}, "h100, h200, a100, 4090, l4"},
+		{[]string{"--device", "cuda", "--like", "a100", "--kernels", "sm90a"}, "Hopper"},
+		{[]string{"--device", "cuda", "--like", "a100", "--precision", "int4"}, "fp16, bf16, tf32 or fp32"},
+		{[]string{"--device", "cuda", "--like", "a100", "--low-memory"}, "CPU's"},
+	} {
+		code, _, stderr := run(t, append([]string{"plan", "content.png", "style.jpg"}, c.args...)...)
+		if code != 2 || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit %d, %q, want %q", c.args, code, stderr, c.want)
+		}
+	}
+}
+
 func TestDevicesVersionHelp(t *testing.T) {
 	stdout, _ := mustRun(t, "devices")
 	if !strings.Contains(stdout, "cpu") || !strings.Contains(stdout, "thread") {
@@ -574,8 +607,15 @@ func TestWeightsCommands(t *testing.T) {
 	if !strings.Contains(stdout, "is there already") {
 		t.Error(stdout)
 	}
-	code, _, stderr := stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
-	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") {
+	if err := os.WriteFile(path, []byte("damaged"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out2.png", small)
+	if code != exitUsage || !strings.Contains(stderr, "run `stylize weights fetch --force` to replace them") {
+		t.Errorf("damaged weights in the cache: exit %d, %s", code, stderr)
+	}
+	code, _, stderr = stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
+	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") || !strings.Contains(stderr, "pass it with --weights") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

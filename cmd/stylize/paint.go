@@ -10,14 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
-	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // work is everything that a run needs, checked.
@@ -27,58 +25,59 @@ type work struct {
 	init           *picture.Source // nil unless Options.Init is a path
 	weights        *vgg.Weights
 	device         gpu.Device
-	out            string
+	output         outputFlags
 	save           picture.SaveOptions
-	saveEvery      int
-	trace          string
-	quiet, json    bool
 	started        time.Time
 
 	w, h, styleW, styleH int // working extents
 }
 
 // paint is the main command.
-func paint(c *cli.Context, stdout, stderr io.Writer) error {
+func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.Writer) error {
 	started := time.Now()
-	if c.NArg() == 0 && c.NumFlags() == 0 {
+	if len(args) == 0 {
 		return usage(errors.New("give a content and a style picture: stylize CONTENT STYLE -o OUT.png (stylize --help says more)"))
 	}
-	o, content, style, err := request(c)
+	o, err := f.picture.options()
 	if err != nil {
 		return usage(err)
 	}
-	wk, err := prepare(c, o, content, style, stderr)
+	content, style, err := twoPictures(args)
+	if err != nil {
+		return usage(err)
+	}
+	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
 	if err != nil {
 		return err
 	}
 	defer wk.device.Close()
 	wk.started = started
-	_, err = wk.run(c.Context, stdout, stderr)
-	return err
+	return wk.run(ctx, stdout, stderr)
 }
 
-// request reads what both paint and plan are given: options and two pictures.
-func request(c *cli.Context) (o transfer.Options, content, style string, err error) {
-	if o, err = options(c); err != nil {
-		return o, "", "", err
-	}
-	switch a := c.Args().Slice(); len(a) {
+// twoPictures reads what both paint and plan are given.
+func twoPictures(args []string) (content, style string, err error) {
+	switch len(args) {
 	case 2:
-		return o, a[0], a[1], nil
+		return args[0], args[1], nil
 	case 0, 1:
-		return o, "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(a))
-	default:
-		return o, "", "", fmt.Errorf("give two pictures, the content and the style; got %d: %s (quote names with spaces)", len(a), strings.Join(a, " "))
+		return "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(args))
 	}
+	return "", "", fmt.Errorf("give two pictures, the content and the style; got %d: %s (quote names with spaces)", len(args), strings.Join(args, " "))
 }
 
 // prepare opens and checks everything before any work is done, the output first:
 // nothing is more annoying than an hour of painting that cannot be saved.
-func prepare(c *cli.Context, o transfer.Options, content, style string, stderr io.Writer) (*work, error) {
-	wk := &work{opts: o, out: c.String("output"), saveEvery: c.Int("save-every"), trace: c.String("trace"), quiet: c.Bool("quiet"), json: c.Bool("json")}
-	if err := wk.checkOutput(c, content, style); err != nil {
+func prepare(o transfer.Options, content, style string, m machineFlags, out outputFlags, stderr io.Writer) (*work, error) {
+	given.Replace(&o.Bits, out.bits)
+	if err := o.Validate(); err != nil {
+		return nil, usage(inFlags(err))
+	}
+	save, err := out.check(o, content, style)
+	if err != nil {
 		return nil, usage(err)
 	}
+	wk := &work{opts: o, output: out, save: save}
 	// Weights are read and unpacked, pictures decoded and the device opened (a
 	// driver takes a while) at the same time.
 	var note string
@@ -86,13 +85,12 @@ func prepare(c *cli.Context, o transfer.Options, content, style string, stderr i
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		wk.weights, note, errWeights = weights.Resolve(c.String("weights"))
+		wk.weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
 	}()
-	if err := wk.open(c, content, style); err != nil {
+	if err := wk.open(content, style, m.maxPixels); err != nil {
 		return nil, usage(err)
 	}
-	var err error
-	if wk.device, err = openDevice(c); err != nil {
+	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
 	if err := wk.checkMemory(); err != nil {
@@ -107,48 +105,48 @@ func prepare(c *cli.Context, o transfer.Options, content, style string, stderr i
 	return wk, nil
 }
 
-// checkOutput verifies the names of what will be written.
-func (wk *work) checkOutput(c *cli.Context, inputs ...string) error {
-	if wk.out == "" {
-		return errors.New("say where the result goes: -o OUT.png")
+// check verifies what will be written, and that no input is among it.
+func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.SaveOptions, err error) {
+	if f.path == "" {
+		return save, errors.New("say where the result goes: -o OUT.png")
 	}
-	format, err := picture.FormatOf(wk.out)
+	format, err := picture.FormatOf(f.path)
 	if err != nil {
-		return err
+		return save, err
 	}
-	wk.save = picture.SaveOptions{Bits: wk.opts.Bits, Quality: c.Int("quality")}
+	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
 	switch {
-	case format == picture.JPEG && wk.opts.Bits == 16:
-		return fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
-	case format == picture.PNG && c.IsSet("quality"):
-		return fmt.Errorf("--quality has no effect on a PNG, which loses nothing; write a .jpg, or leave the flag out")
-	case c.IsSet("quality") && (wk.save.Quality < 1 || wk.save.Quality > 100):
-		return fmt.Errorf("--quality %d: give 1 to 100", wk.save.Quality)
-	case c.IsSet("save-every") && wk.saveEvery < 1:
-		return fmt.Errorf("--save-every %d: give 1 or more", wk.saveEvery)
-	case wk.saveEvery >= wk.opts.Iterations && wk.saveEvery > 0:
-		return fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", wk.saveEvery, wk.opts.Iterations)
+	case format == picture.JPEG && o.Bits == 16:
+		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
+	case format == picture.PNG && f.quality != nil:
+		return save, fmt.Errorf("--quality has no effect on a PNG, which loses nothing; write a .jpg, or leave the flag out")
+	case f.quality != nil && (*f.quality < 1 || *f.quality > 100):
+		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
+	case f.saveEvery != nil && *f.saveEvery < 1:
+		return save, fmt.Errorf("--save-every %d: give 1 or more", *f.saveEvery)
+	case f.saveEvery != nil && *f.saveEvery >= o.Iterations:
+		return save, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Iterations)
 	}
 	for _, in := range inputs {
-		if same(in, wk.out) {
-			return fmt.Errorf("%s: the result would overwrite its own input; choose another name", wk.out)
+		if same(in, f.path) {
+			return save, fmt.Errorf("%s: the result would overwrite its own input; choose another name", f.path)
 		}
-		if wk.trace != "" && same(in, wk.trace) {
-			return fmt.Errorf("--trace %s: would overwrite an input picture; choose another name", wk.trace)
-		}
-	}
-	if wk.trace != "" && same(wk.out, wk.trace) {
-		return fmt.Errorf("--trace %s: is also the result's name; choose another", wk.trace)
-	}
-	if err := atomicfile.Check(wk.out); err != nil {
-		return err
-	}
-	if wk.trace != "" {
-		if err := atomicfile.Check(wk.trace); err != nil {
-			return fmt.Errorf("--trace: %w", err)
+		if f.trace != "" && same(in, f.trace) {
+			return save, fmt.Errorf("--trace %s: would overwrite an input picture; choose another name", f.trace)
 		}
 	}
-	return nil
+	if f.trace != "" && same(f.path, f.trace) {
+		return save, fmt.Errorf("--trace %s: is also the result's name; choose another", f.trace)
+	}
+	if err := atomicfile.Check(f.path); err != nil {
+		return save, err
+	}
+	if f.trace != "" {
+		if err := atomicfile.Check(f.trace); err != nil {
+			return save, fmt.Errorf("--trace: %w", err)
+		}
+	}
+	return save, nil
 }
 
 // same reports whether two names are one file, existing or not.
@@ -164,19 +162,18 @@ func same(a, b string) bool {
 }
 
 // open reads the pictures.
-func (wk *work) open(c *cli.Context, content, style string) (err error) {
-	limit := c.Int("max-pixels")
-	if limit < 1 {
-		return fmt.Errorf("--max-pixels %d: give 1 or more", limit)
+func (wk *work) open(content, style string, maxPixels int) (err error) {
+	if maxPixels < 1 {
+		return fmt.Errorf("--max-pixels %d: give 1 or more", maxPixels)
 	}
-	if wk.content, err = picture.Open(content, limit); err != nil {
+	if wk.content, err = openPicture(content, maxPixels); err != nil {
 		return err
 	}
-	if wk.style, err = picture.Open(style, limit); err != nil {
+	if wk.style, err = openPicture(style, maxPixels); err != nil {
 		return err
 	}
 	if i := wk.opts.Init; i != "content" && i != "noise" {
-		if wk.init, err = picture.Open(i, limit); err != nil {
+		if wk.init, err = openPicture(i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
 		}
 	}
@@ -185,6 +182,15 @@ func (wk *work) open(c *cli.Context, content, style string) (err error) {
 		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
 	}
 	return nil
+}
+
+// openPicture reads one, and names the flag that keeps a large one out.
+func openPicture(path string, maxPixels int) (*picture.Source, error) {
+	s, err := picture.Open(path, maxPixels)
+	if errors.As(err, new(*picture.SizeError)) {
+		err = fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, maxPixels)
+	}
+	return s, err
 }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
@@ -229,11 +235,11 @@ func (wk *work) need(size int) (int64, error) {
 	return ps.peak(), nil
 }
 
-// run paints and saves. It returns the record of what was made.
-func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Record, error) {
+// run paints and saves.
+func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) error {
 	info := wk.device.Info()
 	say := func(format string, args ...any) {
-		if !wk.quiet {
+		if !wk.output.quiet {
 			fmt.Fprintf(stderr, format+"\n", args...)
 		}
 	}
@@ -253,29 +259,29 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 	}
 	s, err := transfer.NewSession(ctx, wk.device, job)
 	if errors.Is(err, context.Canceled) {
-		return nil, codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
+		return codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.Close()
-	trace, err := openTrace(wk.trace)
+	trace, err := openTrace(wk.output.trace)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer trace.Close()
 
 	rec.Result.SetupSeconds = time.Since(wk.started).Seconds()
 	rec.Result.MemoryBytes = s.Plan().Total()
-	show := newProgress(stderr, wk.opts.Iterations, wk.quiet)
+	show := newProgress(stderr, wk.opts.Iterations, wk.output.quiet)
 	begin := time.Now()
 	var last transfer.Row
 	runErr := s.Run(ctx, func(rows []transfer.Row) error {
 		last = rows[0]
 		show.row(rows[0])
 		return trace.row(rows[0])
-	}, wk.saveEvery, func(it int) error {
-		return wk.write(s, rec, last, numbered(wk.out, it))
+	}, given.Or(wk.output.saveEvery, 0), func(it int) error {
+		return wk.write(s, rec, last, numbered(wk.output.path, it))
 	})
 	show.finish()
 	rec.Result.RunSeconds = time.Since(begin).Seconds()
@@ -292,33 +298,33 @@ func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) (*transfer.Re
 	case errors.As(runErr, &lost) && s.Done() > 0:
 		rec.Result.Stopped, last = "device lost", lost.At
 	case runErr != nil:
-		return nil, runErr
+		return runErr
 	}
 	if err := trace.Close(); err != nil {
-		return nil, err
+		return err
 	}
 	if s.Done() == 0 {
-		return nil, codedError{exitInterrupted, errors.New("interrupted before the first iteration was complete; nothing was saved")}
+		return codedError{exitInterrupted, errors.New("interrupted before the first iteration was complete; nothing was saved")}
 	}
-	if err := wk.write(s, rec, last, wk.out); err != nil {
-		return nil, err
+	if err := wk.write(s, rec, last, wk.output.path); err != nil {
+		return err
 	}
-	if wk.json {
+	if wk.output.json {
 		if err := printJSON(stdout, rec); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	switch rec.Result.Stopped {
 	case "interrupted":
-		return nil, codedError{exitInterrupted, fmt.Errorf("interrupted after %d of %d iterations; the picture so far is in %s", s.Done(), wk.opts.Iterations, wk.out)}
+		return codedError{exitInterrupted, fmt.Errorf("interrupted after %d of %d iterations; the picture so far is in %s", s.Done(), wk.opts.Iterations, wk.output.path)}
 	case "diverged":
-		return nil, fmt.Errorf("%w; the last good picture is in %s", runErr, wk.out)
+		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, wk.output.path)
 	case "device lost":
-		return nil, fmt.Errorf("%w; the picture after %d of %d iterations is in %s", runErr, s.Done(), wk.opts.Iterations, wk.out)
+		return fmt.Errorf("%w; the picture after %d of %d iterations is in %s", runErr, s.Done(), wk.opts.Iterations, wk.output.path)
 	}
-	say("%s: %dx%d, %d iterations in %s, %.2f iterations/s", wk.out, rec.Result.Width, rec.Result.Height, s.Done(),
+	say("%s: %dx%d, %d iterations in %s, %.2f iterations/s", wk.output.path, rec.Result.Width, rec.Result.Height, s.Done(),
 		duration(rec.Result.RunSeconds), rec.Result.PerSecond)
-	return rec, nil
+	return nil
 }
 
 // record is what is known before the run.

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda"
+	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -20,8 +22,79 @@ type runPlans struct {
 	style, content, loop *gpu.Plan
 }
 
+// planner is a device as far as a plan goes: one that is here, or one that is not.
+type planner interface {
+	Info() gpu.Info
+	Plan(p *gpu.Program) (*gpu.Plan, error)
+}
+
+// elsewhere is a GPU that is not here.
+type elsewhere struct {
+	gpu    cudaplan.GPU
+	target cudaplan.Target
+}
+
+func (e elsewhere) Info() gpu.Info {
+	detail := fmt.Sprintf("sm_%d, %d multiprocessors, %v; not here", e.gpu.Capability, e.gpu.SMs, e.target.Precision)
+	return gpu.Info{Kind: "cuda", Name: e.gpu.Title, Detail: detail, Memory: e.gpu.Memory}
+}
+
+func (e elsewhere) Plan(p *gpu.Program) (*gpu.Plan, error) {
+	pl, err := cudaplan.New(p, e.target)
+	if err != nil {
+		return nil, err
+	}
+	return pl.Cost, nil
+}
+
+// elsewhere is the GPU that --like names; with --device cuda on a machine that has
+// none, the first of which anything is known. nil means the device that is here.
+func (f *planFlags) elsewhere(stderr io.Writer) (*elsewhere, error) {
+	kind, _, _ := cuda.ParseDevice(f.machine.device)
+	switch {
+	case kind != "cuda" && f.like != nil:
+		return nil, fmt.Errorf("--like %s: it is about a GPU; add --device cuda", *f.like)
+	case kind != "cuda" && f.launches:
+		return nil, fmt.Errorf("--launches: they are those of a GPU; add --device cuda")
+	case kind != "cuda":
+		return nil, nil
+	}
+	name := cudaplan.GPUs[0].Name
+	if f.like != nil {
+		name = *f.like
+	} else if n, err := cuda.Count(); err == nil && n > 0 && !f.launches {
+		return nil, nil
+	} else if n == 0 {
+		fmt.Fprintf(stderr, "stylize: no GPU here: planned for %s; --like names another (%s)\n", cudaplan.GPUs[0].Title, strings.Join(cudaplan.GPUNames(), ", "))
+	}
+	g, err := cudaplan.FindGPU(name)
+	if err != nil {
+		return nil, fmt.Errorf("--like: %w", err)
+	}
+	p, err := cudaplan.ParsePrecision(f.machine.precision)
+	if err != nil {
+		return nil, fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", f.machine.precision)
+	}
+	t := g.Target(p)
+	switch given.Or(f.machine.kernels, "auto") {
+	case "auto":
+	case "sm80":
+		t.Hopper = false
+	case "sm90a":
+		if !t.Hopper {
+			return nil, fmt.Errorf("--kernels sm90a: they need a Hopper GPU, and not fp32; leave the flag out")
+		}
+	default:
+		return nil, fmt.Errorf("--kernels %s: give auto, sm80 or sm90a", *f.machine.kernels)
+	}
+	if f.machine.lowMemory {
+		return nil, fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", f.machine.device)
+	}
+	return &elsewhere{g, t}, nil
+}
+
 // plans lays the programs out without any weights at hand: shapes are enough.
-func plans(dev gpu.Device, o transfer.Options, content, style *picture.Source) (r runPlans, err error) {
+func plans(dev planner, o transfer.Options, content, style *picture.Source) (r runPlans, err error) {
 	w, h, sw, sh := o.Extent(content, style)
 	shapes := vgg.Shapes()
 	for _, p := range []struct {
@@ -49,46 +122,69 @@ func (r runPlans) peak() int64 {
 }
 
 // printPlan prints what a run would take.
-func printPlan(c *cli.Context, stdout, stderr io.Writer) error {
-	o, content, style, err := request(c)
+func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr io.Writer) error {
+	o, err := f.picture.options()
+	if err == nil {
+		err = inFlags(o.Validate())
+	}
+	if err != nil {
+		return usage(err)
+	}
+	content, style, err := twoPictures(args)
 	if err != nil {
 		return usage(err)
 	}
 	wk := &work{opts: o}
-	if err := wk.open(c, content, style); err != nil {
+	if err := wk.open(content, style, f.machine.maxPixels); err != nil {
 		return usage(err)
 	}
-	dev, err := openDevice(c)
+	away, err := f.elsewhere(stderr)
 	if err != nil {
-		return err
+		return usage(err)
 	}
-	defer dev.Close()
+	if f.launches {
+		return printLaunches(stdout, away.target, o, wk)
+	}
+	var dev planner = away
+	rate := 0.0 // of a GPU that is not here, nobody knows
+	if away == nil {
+		here, err := f.machine.open(stderr)
+		if err != nil {
+			return err
+		}
+		defer here.Close()
+		if rate, err = here.Rate(ctx); err != nil {
+			return err
+		}
+		dev = here
+	}
 	r, err := plans(dev, o, wk.content, wk.style)
 	if err != nil {
 		return usage(err)
 	}
 	low := r // --low-memory is the CPU's
 	if dev.Info().Kind == "cpu" {
-		lean, err := cpu.New(cpu.Options{Threads: c.Int("threads"), LowMemory: true})
+		m := f.machine
+		m.lowMemory = true
+		lean, err := m.openCPU()
 		if err != nil {
-			return usage(err)
+			return err
 		}
 		defer lean.Close()
 		if low, err = plans(lean, o, wk.content, wk.style); err != nil {
 			return usage(err)
 		}
 	}
-	rate, err := dev.Rate(c.Context)
-	if err != nil {
-		return err
-	}
 	var peakName string
 	if s := r.loop.Steps; len(s) > 0 {
 		peakName = s[r.loop.PeakStep].How + " " + s[r.loop.PeakStep].Name
 	}
 	info := dev.Info()
-	perIter := float64(r.loop.FLOPs) / rate
-	setup := float64(r.style.FLOPs+r.content.FLOPs) / rate
+	perIter, setup := 0.0, 0.0
+	if rate > 0 {
+		perIter = float64(r.loop.FLOPs) / rate
+		setup = float64(r.style.FLOPs+r.content.FLOPs) / rate
+	}
 	out := struct {
 		Device       gpu.Info `json:"device"`
 		Width        int      `json:"width"`
@@ -99,10 +195,10 @@ func printPlan(c *cli.Context, stdout, stderr io.Writer) error {
 		PeakBytes    int64    `json:"peak_bytes"`
 		LowMemory    int64    `json:"low_memory_peak_bytes"`
 		FLOPs        int64    `json:"flops_per_iteration"`
-		Rate         float64  `json:"flops_per_second"`
-		SecondsSetup float64  `json:"seconds_setup"`
-		SecondsPerIt float64  `json:"seconds_per_iteration"`
-		SecondsInAll float64  `json:"seconds"`
+		Rate         float64  `json:"flops_per_second,omitempty"`
+		SecondsSetup float64  `json:"seconds_setup,omitempty"`
+		SecondsPerIt float64  `json:"seconds_per_iteration,omitempty"`
+		SecondsInAll float64  `json:"seconds,omitempty"`
 		FullestStep  string   `json:"fullest_step"`
 		MemoryInAll  int64    `json:"device_memory_bytes"`
 		FitsInMemory bool     `json:"fits"`
@@ -117,7 +213,7 @@ func printPlan(c *cli.Context, stdout, stderr io.Writer) error {
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
 		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps),
 	}
-	if c.Bool("json") {
+	if f.json {
 		return printJSON(stdout, out)
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
@@ -129,10 +225,27 @@ func printPlan(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
 	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
-	fmt.Fprintf(t, "speed\t%.0f GFLOP/s, just measured\n", rate/1e9)
-	fmt.Fprintf(t, "time\tabout %s: %s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), duration(setup), o.Iterations, duration(perIter))
+	if rate > 0 {
+		fmt.Fprintf(t, "speed\t%.0f GFLOP/s, just measured\n", rate/1e9)
+		fmt.Fprintf(t, "time\tabout %s: %s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), duration(setup), o.Iterations, duration(perIter))
+	} else {
+		fmt.Fprintf(t, "time\tunknown: it takes a measurement on the GPU itself\n")
+	}
 	if !out.FitsInMemory {
 		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, bytesText(info.Memory))
 	}
 	return t.Flush()
+}
+
+// printLaunches prints what a GPU executes in an iteration.
+func printLaunches(stdout io.Writer, t cudaplan.Target, o transfer.Options, wk *work) error {
+	p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, wk.h, wk.w)
+	if err != nil {
+		return usage(err)
+	}
+	pl, err := cudaplan.New(p, t)
+	if err != nil {
+		return usage(err)
+	}
+	return pl.Text(stdout, p)
 }

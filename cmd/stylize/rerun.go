@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,20 +11,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
 // rerun makes a picture again from the record in its PNG. Inputs are looked for
 // where they were, then beside the picture, and must have the same content.
-func rerun(c *cli.Context, stdout, stderr io.Writer) error {
+func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.Writer) error {
 	started := time.Now()
-	if c.NArg() != 1 {
-		return usage(fmt.Errorf("give one PNG that stylize wrote; got %d arguments", c.NArg()))
+	if len(args) != 1 {
+		return usage(fmt.Errorf("give one PNG that stylize wrote; got %d arguments", len(args)))
 	}
-	from := c.Args().First()
+	from := args[0]
 	text, err := picture.ReadText(from)
 	if err != nil {
 		return usage(err)
@@ -36,43 +35,32 @@ func rerun(c *cli.Context, stdout, stderr io.Writer) error {
 	if rec.Result.Stopped != "" { // repeat what there is, not what was planned
 		o.Iterations = rec.Result.Iterations
 	}
-	if c.IsSet("bits") {
-		o.Bits = c.Int("bits")
-	}
-	content := locate(c.String("content"), rec.Content.Path, from)
-	style := locate(c.String("style"), rec.Style.Path, from)
+	content := locate(f.content, rec.Content.Path, from)
+	style := locate(f.style, rec.Style.Path, from)
 	if rec.Init != nil {
-		o.Init = locate(c.String("init"), rec.Init.Path, from)
-	} else if c.IsSet("init") {
+		o.Init = locate(f.init, rec.Init.Path, from)
+	} else if f.init != "" {
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
-	if err := o.Validate(); err != nil {
-		return usage(err)
-	}
-	if !c.IsSet("weights") && strings.HasPrefix(rec.Weights.Source, "random") {
-		if err := c.Set("weights", rec.Weights.Source); err != nil {
-			return err
-		}
-	} else if !c.IsSet("weights") {
-		if _, err := os.Stat(rec.Weights.Source); err == nil {
-			if err := c.Set("weights", rec.Weights.Source); err != nil {
-				return err
-			}
+	if f.machine.weights == nil { // random ones, or a file that is still there
+		_, err := os.Stat(rec.Weights.Source)
+		if err == nil || strings.HasPrefix(rec.Weights.Source, "random") {
+			f.machine.weights = &rec.Weights.Source
 		}
 	}
-	wk, err := prepare(c, o, content, style, stderr)
+	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
 	if err != nil {
 		return err
 	}
 	defer wk.device.Close()
 	wk.started = started
-	for _, in := range []struct{ what, flag, path, got, want string }{
-		{"content", "--content", content, wk.content.SHA256, rec.Content.SHA256},
-		{"style", "--style", style, wk.style.SHA256, rec.Style.SHA256},
-		{"weights", "--weights", wk.weights.Source, wk.weights.SHA256, rec.Weights.SHA256},
+	for _, in := range []struct{ what, path, got, want string }{
+		{"content", content, wk.content.SHA256, rec.Content.SHA256},
+		{"style", style, wk.style.SHA256, rec.Style.SHA256},
+		{"weights", wk.weights.Source, wk.weights.SHA256, rec.Weights.SHA256},
 	} {
 		if in.got != in.want {
-			return usage(fmt.Errorf("%s: not the %s that %s was made with (its hash differs); name the right one with %s", in.path, in.what, from, in.flag))
+			return usage(fmt.Errorf("%s: not the %s that %s was made with (its hash differs); name the right one with --%s", in.path, in.what, from, in.what))
 		}
 	}
 	if rec.Init != nil && wk.init.SHA256 != rec.Init.SHA256 {
@@ -80,10 +68,10 @@ func rerun(c *cli.Context, stdout, stderr io.Writer) error {
 	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
 	wk.content.Path, wk.style.Path, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Options.Init
-	if _, err := wk.run(c.Context, stdout, stderr); err != nil {
+	if err := wk.run(ctx, stdout, stderr); err != nil || f.output.quiet {
 		return err
 	}
-	return compare(from, wk.out, c.Int("max-pixels"), wk.quiet, stderr)
+	return compare(from, f.output.path, f.machine.maxPixels, stderr)
 }
 
 // locate finds an input: where the user says, where it was, or beside the result.
@@ -102,12 +90,12 @@ func locate(flag, recorded, from string) string {
 }
 
 // compare says whether two results are the same picture.
-func compare(a, b string, limit int, quiet bool, stderr io.Writer) error {
+func compare(a, b string, maxPixels int, stderr io.Writer) error {
 	if f, err := picture.FormatOf(b); err != nil || f != picture.PNG {
 		return err
 	}
-	pa, e1 := picture.Open(a, limit)
-	pb, e2 := picture.Open(b, limit)
+	pa, e1 := openPicture(a, maxPixels)
+	pb, e2 := openPicture(b, maxPixels)
 	if err := errors.Join(e1, e2); err != nil {
 		return err
 	}
@@ -116,8 +104,6 @@ func compare(a, b string, limit int, quiet bool, stderr io.Writer) error {
 	if pa.W != pb.W || pa.H != pb.H || !slices.Equal(x.RGB, y.RGB) || !slices.Equal(x.Alpha, y.Alpha) {
 		verdict = "not the same picture to the bit (another device or version computes with other roundings)"
 	}
-	if !quiet {
-		fmt.Fprintf(stderr, "%s and %s: %s\n", a, b, verdict)
-	}
-	return nil
+	_, err := fmt.Fprintf(stderr, "%s and %s: %s\n", a, b, verdict)
+	return err
 }

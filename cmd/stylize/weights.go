@@ -1,40 +1,44 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
-func fetchFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "url", Usage: "another source of the same file", DefaultText: weights.OfficialURL},
-		&cli.StringFlag{Name: "sha256", Usage: "what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
-		&cli.BoolFlag{Name: "force", Usage: "fetch even if the weights are there"},
+// resolveWeights loads what the user named. The note, if any, must be shown.
+func resolveWeights(name string) (w *vgg.Weights, note string, err error) {
+	w, fellBack, err := weights.Resolve(name)
+	switch {
+	case errors.Is(err, weights.ErrCache):
+		err = fmt.Errorf("%w; run `stylize weights fetch --force` to replace them", err)
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w, or random", err)
+	case fellBack:
+		note = "no VGG19 weights are cached: painting with random weights (random:0); `stylize weights fetch` gets the trained ones"
 	}
+	return w, note, err
 }
 
 // weightsFetch downloads the trained weights into the cache.
-func weightsFetch(c *cli.Context, stdout, stderr io.Writer) error {
-	if err := noArgs(c); err != nil {
-		return err
-	}
+func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) error {
 	path, err := weights.CachePath()
 	if err != nil {
 		return usage(err)
 	}
-	if !c.Bool("force") {
+	if !f.force {
 		if _, err := os.Stat(path); err == nil {
 			if _, err := weights.Load(path); err == nil {
 				_, err := fmt.Fprintf(stdout, "%s is there already (--force fetches it again)\n", path)
@@ -43,8 +47,13 @@ func weightsFetch(c *cli.Context, stdout, stderr io.Writer) error {
 			fmt.Fprintf(stderr, "stylize: %s is damaged, fetching it again\n", path)
 		}
 	}
-	got, err := weights.Fetch(c.Context, weights.FetchOptions{URL: c.String("url"), SHA256: c.String("sha256"), Path: path, Progress: download(stderr)})
-	if err != nil {
+	got, err := weights.Fetch(ctx, weights.FetchOptions{URL: f.url, SHA256: f.sha256, Path: path, Progress: download(stderr)})
+	switch {
+	case errors.Is(err, weights.ErrNoConnection):
+		return fmt.Errorf("%w; get the file on another machine and pass it with --weights", err)
+	case errors.Is(err, weights.ErrRefused):
+		return fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)
+	case err != nil:
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%s\n", got)
@@ -73,15 +82,15 @@ func download(stderr io.Writer) func(done, total int64) {
 }
 
 // weightsConvert writes the 13 convolutions of any readable file.
-func weightsConvert(c *cli.Context, stdout io.Writer) error {
-	if c.NArg() != 2 {
-		return usage(fmt.Errorf("give the file to read and the file to write; got %d names", c.NArg()))
+func weightsConvert(args []string, stdout io.Writer) error {
+	if len(args) != 2 {
+		return usage(fmt.Errorf("give the file to read and the file to write; got %d names", len(args)))
 	}
-	in, out := c.Args().Get(0), c.Args().Get(1)
+	in, out := args[0], args[1]
 	if same(in, out) {
 		return usage(fmt.Errorf("%s: would overwrite itself; choose another name", out))
 	}
-	w, _, err := weights.Resolve(in)
+	w, _, err := resolveWeights(in)
 	if err != nil {
 		return usage(err)
 	}
@@ -97,18 +106,22 @@ func weightsConvert(c *cli.Context, stdout io.Writer) error {
 }
 
 // weightsVerify reads everything and prints what is there.
-func weightsVerify(c *cli.Context, stdout io.Writer) error {
-	path := c.Args().First()
-	if c.NArg() > 1 {
-		return usage(errors.New("give one file"))
-	}
-	if path == "" {
-		var err error
-		if path, err = weights.CachePath(); err != nil {
+func weightsVerify(args []string, stdout io.Writer) error {
+	path, err := weights.CachePath()
+	switch len(args) {
+	case 0:
+		if err != nil {
 			return usage(err)
 		}
+	case 1:
+		path = args[0]
+	default:
+		return usage(errors.New("give one file"))
 	}
 	w, err := weights.Load(path)
+	if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+		return usage(errors.New("weights verify: none are fetched yet; run `stylize weights fetch`, or give a file"))
+	}
 	if err != nil {
 		return usage(err)
 	}

@@ -34,6 +34,14 @@ const DefaultMaxPixels = 150_000_000
 
 const maxFile = 1 << 30 // bytes
 
+// SizeError refuses a picture of more pixels than the caller allows, before it
+// is decoded.
+type SizeError struct{ W, H, MaxPixels int }
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("the picture has %dx%d = %g million pixels, more than the %g million allowed", e.W, e.H, float64(e.W)*float64(e.H)/1e6, float64(e.MaxPixels)/1e6)
+}
+
 // Source is a decoded file, upright, not yet converted.
 type Source struct {
 	Path     string
@@ -47,7 +55,8 @@ type Source struct {
 	bounds image.Rectangle
 }
 
-// Open reads and decodes a file of at most maxPixels pixels.
+// Open reads and decodes a file of at most maxPixels pixels, or of any number
+// when that is 0. A larger one is a *[SizeError].
 func Open(path string, maxPixels int) (*Source, error) {
 	st, err := os.Stat(path)
 	switch {
@@ -93,8 +102,7 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 		return nil, fmt.Errorf("the %s picture has %dx%d pixels", format, cfg.Width, cfg.Height)
 	}
 	if maxPixels > 0 && int64(cfg.Width)*int64(cfg.Height) > int64(maxPixels) {
-		return nil, fmt.Errorf("the picture has %dx%d = %.0f million pixels, more than --max-pixels %d; raise that or shrink it",
-			cfg.Width, cfg.Height, float64(cfg.Width)*float64(cfg.Height)/1e6, maxPixels)
+		return nil, &SizeError{cfg.Width, cfg.Height, maxPixels}
 	}
 	img, _, err := image.Decode(bytes.NewReader(b))
 	if err != nil {

@@ -21,6 +21,12 @@ import (
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
+// Errors of [Fetch] that another source of the file cures, for errors.Is.
+var (
+	ErrNoConnection = errors.New("no connection")
+	ErrRefused      = errors.New("the server does not hand it out") // and trying again would not help
+)
+
 // FetchOptions configures [Fetch]; the zero value fetches the official weights.
 type FetchOptions struct {
 	URL      string                  // OfficialURL if empty
@@ -108,6 +114,8 @@ var hashInName = regexp.MustCompile(`-([0-9a-f]{8,64})\.[a-z]+$`)
 // permanent is an error that another try cannot cure.
 type permanent struct{ error }
 
+func (p permanent) Unwrap() error { return p.error }
+
 // download brings part to completion over one connection and checks its hash.
 func download(ctx context.Context, o FetchOptions, part string) (err error) {
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o666)
@@ -135,7 +143,7 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 	resp, err := http.DefaultClient.Do(req)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		return permanent{fmt.Errorf("no connection (%w); get the file on another machine and pass it with --weights", dial.Err)}
+		return permanent{fmt.Errorf("%w (%w)", ErrNoConnection, dial.Err)}
 	}
 	if err != nil {
 		return cause(ctx, err)
@@ -166,11 +174,10 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 		}
 		return discard(f, errors.New("the part on disk does not belong to this file"))
 	default:
-		err := fmt.Errorf("the server answered %s", resp.Status)
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
-			return err
+			return fmt.Errorf("the server answered %s", resp.Status)
 		}
-		return permanent{fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)}
+		return permanent{fmt.Errorf("%w: it answered %s", ErrRefused, resp.Status)}
 	}
 
 	// A body shorter than announced is an error of Read, net/http sees to that.

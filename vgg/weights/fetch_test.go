@@ -156,6 +156,9 @@ func TestFetchFailures(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.file) {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
+			if got := errors.Is(err, ErrRefused); got != (name == "404") {
+				t.Errorf("%v counts as refused: %v", err, got)
+			}
 			if _, err := os.Stat(filepath.Join(dir, "cache", "w.safetensors.zst")); err == nil {
 				t.Error("a file was kept")
 			}
@@ -164,6 +167,13 @@ func TestFetchFailures(t *testing.T) {
 				t.Errorf("part kept: %v, want %v", err == nil, c.keepsPart)
 			}
 		})
+	}
+}
+
+func TestFetchWithoutConnection(t *testing.T) {
+	_, err := Fetch(t.Context(), FetchOptions{URL: "http://127.0.0.1:1/vgg19.pth", Path: filepath.Join(t.TempDir(), "w.safetensors")})
+	if !errors.Is(err, ErrNoConnection) || !strings.Contains(err.Error(), "127.0.0.1:1/vgg19.pth") {
+		t.Errorf("a closed port: %v", err)
 	}
 }
 

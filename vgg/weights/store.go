@@ -39,7 +39,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(d, "stylize"), nil
 }
 
-// CachePath is where `weights fetch` puts the official weights.
+// CachePath is where [Fetch] puts the official weights.
 func CachePath() (string, error) {
 	d, err := CacheDir()
 	if err != nil {
@@ -48,35 +48,37 @@ func CachePath() (string, error) {
 	return filepath.Join(d, cacheName), nil
 }
 
-// Resolve loads what the user named: a path, "random", "random:SEED" or "auto".
-// auto takes the fetched weights, and random:0 where there are none; note then
-// says so in one line that must be shown.
-func Resolve(name string) (w *vgg.Weights, note string, err error) {
+// ErrCache marks fetched weights that are there and cannot be used; [Fetch]
+// replaces them.
+var ErrCache = errors.New("the fetched weights cannot be used")
+
+// Resolve loads weights by a name: a path, "random", "random:SEED", or "auto"
+// (also ""), which is the fetched weights, and random:0 where there are none.
+// fellBack reports the latter: a user wants to know.
+func Resolve(name string) (w *vgg.Weights, fellBack bool, err error) {
 	switch {
 	case name == "" || name == "auto":
 		path, err := CachePath()
-		if err == nil {
-			if _, err = os.Stat(path); err == nil {
-				w, err := Load(path)
-				if err != nil {
-					return nil, "", fmt.Errorf("%w; run `stylize weights fetch --force` to replace it", err)
-				}
-				return w, "", nil
-			}
+		if err != nil {
+			return nil, false, err
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, "", fmt.Errorf("weights: %w", err)
+		w, err := Load(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return Random(0), true, nil
+		case err != nil:
+			return nil, false, fmt.Errorf("%w: %w", ErrCache, err)
 		}
-		return Random(0), "no VGG19 weights are cached: painting with random weights (random:0); `stylize weights fetch` gets the trained ones", nil
+		return w, false, nil
 	case name == "random" || strings.HasPrefix(name, "random:"):
 		seed, err := ParseRandom(name)
 		if err != nil {
-			return nil, "", err
+			return nil, false, err
 		}
-		return Random(seed), "", nil
+		return Random(seed), false, nil
 	}
 	w, err = Load(name)
-	return w, "", err
+	return w, false, err
 }
 
 // ParseRandom reads the seed of "random" or "random:SEED".

@@ -57,7 +57,7 @@ type file struct {
 func Load(path string) (*vgg.Weights, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("weights: %w; give a .pth or .safetensors file, or --weights random", err)
+		return nil, fmt.Errorf("weights: %w; give a .pth or .safetensors file", err)
 	}
 	defer f.Close()
 	st, err := f.Stat()

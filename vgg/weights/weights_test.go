@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -179,16 +180,19 @@ func TestSaveLoadAndDamage(t *testing.T) {
 	if _, err := Load(tmp); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Errorf("a folder: %v", err)
 	}
-	if _, err := Load(filepath.Join(tmp, "nothing")); err == nil || !strings.Contains(err.Error(), "--weights") {
+	if _, err := Load(filepath.Join(tmp, "nothing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "give a .pth or .safetensors file") {
 		t.Errorf("no file: %v", err)
 	}
 }
 
 func TestResolve(t *testing.T) {
 	t.Setenv(EnvCache, t.TempDir())
-	w, note, err := Resolve("auto")
-	if err != nil || w.Source != "random:0" || !strings.Contains(note, "random weights") {
-		t.Errorf("auto without a cache: %v, %q, %v", w.Source, note, err)
+	w, fellBack, err := Resolve("auto")
+	if err != nil || w.Source != "random:0" || !fellBack {
+		t.Errorf("auto without a cache: %v, %v, %v", w.Source, fellBack, err)
+	}
+	if _, fellBack, err := Resolve("random"); err != nil || fellBack {
+		t.Errorf("random, as asked: %v, %v", fellBack, err)
 	}
 	for _, bad := range []string{"random:", "random:x", "random:-1", "random:4294967296", "no/such/file.pth"} {
 		if _, _, err := Resolve(bad); err == nil {
@@ -202,7 +206,7 @@ func TestResolve(t *testing.T) {
 	if err := os.WriteFile(path, []byte("damaged cache"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Resolve("auto"); err == nil || !strings.Contains(err.Error(), "fetch --force") {
+	if _, _, err := Resolve("auto"); !errors.Is(err, ErrCache) || !errors.Is(err, ErrFormat) {
 		t.Errorf("a damaged cache: %v", err)
 	}
 }

@@ -39,19 +39,26 @@ var GPUs = []GPU{
 	{"l4", "NVIDIA L4", 89, 58, 24e9},
 }
 
+// GPUNames are the names of GPUs.
+func GPUNames() []string {
+	var names []string
+	for _, g := range GPUs {
+		names = append(names, g.Name)
+	}
+	return names
+}
+
 // FindGPU is the one of a name.
 func FindGPU(name string) (GPU, error) {
-	var names []string
 	for _, g := range GPUs {
 		if strings.EqualFold(g.Name, name) {
 			return g, nil
 		}
-		names = append(names, g.Name)
 	}
-	return GPU{}, fmt.Errorf("no figures of a GPU %q; there are those of %s", name, strings.Join(names, ", "))
+	return GPU{}, fmt.Errorf("no figures of a GPU %q: there are those of %s", name, strings.Join(GPUNames(), ", "))
 }
 
 // Target is the target of a precision on such a GPU.
 func (g GPU) Target(p Precision) Target {
-	return Target{Precision: p, Hopper: g.Capability == 90, SMs: g.SMs}
+	return Target{Precision: p, Hopper: g.Capability == 90 && p != FP32, SMs: g.SMs}
 }

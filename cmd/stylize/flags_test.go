@@ -1,0 +1,122 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/stylize-gpu/stylize/transfer"
+)
+
+// allFlags are those of every command.
+func allFlags() []cli.Flag {
+	app := newApp(nil, nil)
+	flags := slices.Clone(app.Flags)
+	var walk func([]*cli.Command)
+	walk = func(commands []*cli.Command) {
+		for _, c := range commands {
+			flags = append(flags, c.Flags...)
+			walk(c.Subcommands)
+		}
+	}
+	walk(app.Commands)
+	return flags
+}
+
+// A flag that is declared goes somewhere.
+func TestEveryFlagIsBound(t *testing.T) {
+	for _, f := range allFlags() {
+		v := reflect.ValueOf(f).Elem()
+		if v.FieldByName("Destination").IsNil() && v.FieldByName("Action").IsNil() {
+			t.Errorf("--%s is parsed and forgotten", f.Names()[0])
+		}
+	}
+}
+
+// What is given arrives in its field, and what is not stays nil.
+func TestFlagsArrive(t *testing.T) {
+	var f paintFlags
+	app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
+	if err := app.Run(strings.Fields("stylize --size 64 -n 3 --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
+		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t -q --json")); err != nil {
+		t.Fatal(err)
+	}
+	o, err := f.picture.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := transfer.Preset("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Size, want.Iterations, want.ContentWeight, want.StyleWeight, want.TVWeight, want.LR = 64, 3, 1, 2, 0, 0.5
+	want.Init, want.OutputSize = "noise", "8x9"
+	if o != want {
+		t.Errorf("options\n%+v, want\n%+v", o, want)
+	}
+	weights, kernels, threads := "w", "sm80", 5
+	if m := (machineFlags{&weights, "cpu", "fp32", &kernels, true, &threads, true, 6}); !reflect.DeepEqual(f.machine, m) {
+		t.Errorf("machine %+v", f.machine)
+	}
+	bits, quality, every := 16, 7, 8
+	if out := (outputFlags{"out", &bits, &quality, &every, "t", true, true}); !reflect.DeepEqual(f.output, out) {
+		t.Errorf("output %+v", f.output)
+	}
+
+	f = paintFlags{}
+	app.Flags = f.flags()
+	if err := app.Run([]string{"stylize"}); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f.picture, pictureFlags{preset: "default"}) || f.machine.device != "auto" || f.machine.threads != nil || f.output != (outputFlags{}) {
+		t.Errorf("with nothing given: %+v", f)
+	}
+}
+
+// Every option that a user can set has a flag of its name, which errors then carry.
+func TestOptionErrorsNameFlags(t *testing.T) {
+	preset := []string{"Square", "TVOfStyle", "ClampFirst", "Truncate8"}
+	for i := range reflect.TypeFor[transfer.Options]().NumField() {
+		field := reflect.TypeFor[transfer.Options]().Field(i).Name
+		err := inFlags(&transfer.OptionError{Field: field, Value: 1, Reason: "no"})
+		if named := strings.HasPrefix(err.Error(), "--"); named == slices.Contains(preset, field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// A message names flags that exist; the packages below name none.
+func TestMessagesNameFlags(t *testing.T) {
+	names := map[string]bool{"--help": true}
+	for _, f := range allFlags() {
+		for _, n := range f.Names() {
+			names["--"+n] = true
+		}
+	}
+	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	for _, dir := range []string{".", "../../transfer", "../../vgg"} {
+		if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, name := range flag.FindAllString(string(b), -1) {
+				if dir != "." {
+					t.Errorf("%s speaks of a flag, %s", path, name)
+				} else if !names[name] {
+					t.Errorf("%s speaks of %s, which there is not", path, name)
+				}
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
