@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/tensormap"
@@ -427,6 +428,13 @@ func TestRefusals(t *testing.T) {
 		if _, err := c.encode(); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
+	}
+}
+
+// A step's Clamp is passed to adam.cu as it is.
+func TestClamp(t *testing.T) {
+	if gpu.ClampAfter != kernels.ClampAfter || gpu.ClampBefore != kernels.ClampBefore || gpu.ClampNone != kernels.ClampNone {
+		t.Error("gpu.Clamp and the enumeration of adam.cu differ")
 	}
 }
 
