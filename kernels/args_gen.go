@@ -17,7 +17,7 @@ const (
 const (
 	firstIn             = 3   // kIn
 	firstK              = 27  // kK
-	firstPadded = 32 // kPadded
+	firstPadded         = 32  // kPadded
 	firstFpropThreads   = 256 // fprop::kThreads
 	firstFpropTH        = 8   // fprop::TH
 	firstFpropTW        = 16  // fprop::TW
@@ -144,7 +144,7 @@ type AdamConstants struct {
 	LR, Beta1, Beta2, Eps float64 // double
 }
 
-// AdamConstantsElem is the type of what a pointer to such a table points to.
+// AdamConstantsElem is what a pointer to such a table points to.
 const AdamConstantsElem Elem = "AdamConstants"
 
 func (a AdamConstants) list() []Arg {
@@ -170,7 +170,7 @@ type GramLayer struct {
 	Pixels, C, Splits, First int // int
 }
 
-// GramLayerElem is the type of what a pointer to such a table points to.
+// GramLayerElem is what a pointer to such a table points to.
 const GramLayerElem Elem = "GramLayer"
 
 func (a GramLayer) list() []Arg {
@@ -202,7 +202,7 @@ type GramStyle struct {
 	Groups, First int     // int
 }
 
-// GramStyleElem is the type of what a pointer to such a table points to.
+// GramStyleElem is what a pointer to such a table points to.
 const GramStyleElem Elem = "GramStyle"
 
 func (a GramStyle) list() []Arg {
@@ -235,7 +235,7 @@ type LossTerm struct {
 	Scale float32 // float
 }
 
-// LossTermElem is the type of what a pointer to such a table points to.
+// LossTermElem is what a pointer to such a table points to.
 const LossTermElem Elem = "LossTerm"
 
 func (a LossTerm) list() []Arg {
@@ -262,7 +262,7 @@ type AdamArgs struct {
 	Elems          int // unsigned
 }
 
-// adamThreads are a block's.
+// adamThreads is the threads of a block.
 const adamThreads = 256
 
 func (a AdamArgs) arguments() (*family, []Arg) {
@@ -294,7 +294,7 @@ type StatsArgs struct {
 	Elems, Share int // unsigned
 }
 
-// statsThreads are a block's.
+// statsThreads is the threads of a block.
 const statsThreads = 256
 
 func (a StatsArgs) arguments() (*family, []Arg) {
@@ -328,7 +328,7 @@ type UpdateArgs struct {
 	Elems       int // unsigned
 }
 
-// updateThreads are a block's.
+// updateThreads is the threads of a block.
 const updateThreads = 256
 
 func (a UpdateArgs) arguments() (*family, []Arg) {
@@ -367,7 +367,7 @@ type RecordArgs struct {
 	Dynamic          bool // flag
 }
 
-// recordThreads are a block's.
+// recordThreads is the threads of a block.
 const recordThreads = 256
 
 func (a RecordArgs) arguments() (*family, []Arg) {
@@ -400,7 +400,7 @@ type AvgPool2x2FwdArgs struct {
 	H, W, C int // int
 }
 
-// avgpool2x2FwdThreads are a block's.
+// avgpool2x2FwdThreads is the threads of a block.
 const avgpool2x2FwdThreads = 256
 
 func (a AvgPool2x2FwdArgs) arguments() (*family, []Arg) {
@@ -430,7 +430,7 @@ type AvgPool2x2BwdArgs struct {
 	H, W, C int // int
 }
 
-// avgpool2x2BwdThreads are a block's.
+// avgpool2x2BwdThreads is the threads of a block.
 const avgpool2x2BwdThreads = 256
 
 func (a AvgPool2x2BwdArgs) arguments() (*family, []Arg) {
@@ -465,7 +465,7 @@ type Conv3x3FirstFpropArgs struct {
 	ReLU                   bool // flag
 }
 
-// conv3x3FirstFpropThreads are a block's.
+// conv3x3FirstFpropThreads is the threads of a block.
 const conv3x3FirstFpropThreads = 256
 
 func (a Conv3x3FirstFpropArgs) arguments() (*family, []Arg) {
@@ -506,7 +506,7 @@ type Conv3x3FirstDgradArgs struct {
 	Height, Width, C int // int
 }
 
-// conv3x3FirstDgradThreads are a block's.
+// conv3x3FirstDgradThreads is the threads of a block.
 const conv3x3FirstDgradThreads = 128
 
 func (a Conv3x3FirstDgradArgs) arguments() (*family, []Arg) {
@@ -540,7 +540,7 @@ type Conv3x3MMAArgs struct {
 	EpilogueArgs
 }
 
-// conv3x3MMAThreads are a block's.
+// conv3x3MMAThreads is the threads of a block.
 const conv3x3MMAThreads = 128
 
 func (a Conv3x3MMAArgs) arguments() (*family, []Arg) {
@@ -578,7 +578,7 @@ type Conv3x3MMAShareArgs struct {
 	Height, Width, C, C2, K int // int
 }
 
-// conv3x3MMAShareThreads are a block's.
+// conv3x3MMAShareThreads is the threads of a block.
 const conv3x3MMAShareThreads = 128
 
 func (a Conv3x3MMAShareArgs) arguments() (*family, []Arg) {
@@ -614,7 +614,7 @@ type Conv3x3MMASumArgs struct {
 	EpilogueArgs
 }
 
-// conv3x3MMASumThreads are a block's.
+// conv3x3MMASumThreads is the threads of a block.
 const conv3x3MMASumThreads = 128
 
 func (a Conv3x3MMASumArgs) arguments() (*family, []Arg) {
@@ -648,7 +648,7 @@ type Conv3x3Args struct {
 	ReLU                        bool // flag
 }
 
-// conv3x3Threads are a block's.
+// conv3x3Threads is the threads of a block.
 const conv3x3Threads = 256
 
 func (a Conv3x3Args) arguments() (*family, []Arg) {
@@ -685,7 +685,7 @@ type Conv3x3WGMMAArgs struct {
 	EpilogueArgs
 }
 
-// conv3x3WGMMAThreads are a block's.
+// conv3x3WGMMAThreads is the threads of a block.
 const conv3x3WGMMAThreads = 384
 
 func (a Conv3x3WGMMAArgs) arguments() (*family, []Arg) {
@@ -739,7 +739,7 @@ type ReLUFwdArgs struct {
 	Elems int // unsigned long long
 }
 
-// reluFwdThreads are a block's.
+// reluFwdThreads is the threads of a block.
 const reluFwdThreads = 256
 
 func (a ReLUFwdArgs) arguments() (*family, []Arg) {
@@ -767,7 +767,7 @@ type ReLUBwdArgs struct {
 	Elems int // unsigned long long
 }
 
-// reluBwdThreads are a block's.
+// reluBwdThreads is the threads of a block.
 const reluBwdThreads = 256
 
 func (a ReLUBwdArgs) arguments() (*family, []Arg) {
@@ -796,7 +796,7 @@ type AddArgs struct {
 	Elems int // unsigned long long
 }
 
-// addThreads are a block's.
+// addThreads is the threads of a block.
 const addThreads = 256
 
 func (a AddArgs) arguments() (*family, []Arg) {
@@ -827,7 +827,7 @@ type MSEBwdArgs struct {
 	Elems, BElems int     // unsigned long long
 }
 
-// mseBwdThreads are a block's.
+// mseBwdThreads is the threads of a block.
 const mseBwdThreads = 256
 
 func (a MSEBwdArgs) arguments() (*family, []Arg) {
@@ -860,7 +860,7 @@ type GramSumArgs struct {
 	C, Splits int     // int
 }
 
-// gramSumThreads are a block's.
+// gramSumThreads is the threads of a block.
 const gramSumThreads = 256
 
 func (a GramSumArgs) arguments() (*family, []Arg) {
@@ -888,7 +888,7 @@ type GramFwdArgs struct {
 	Pixels, C, Splits, PPS int // int
 }
 
-// gramFwdThreads are a block's.
+// gramFwdThreads is the threads of a block.
 const gramFwdThreads = 256
 
 func (a GramFwdArgs) arguments() (*family, []Arg) {
@@ -922,7 +922,7 @@ type GramBwdArgs struct {
 	Pixels, C int     // int
 }
 
-// gramBwdThreads are a block's.
+// gramBwdThreads is the threads of a block.
 const gramBwdThreads = 256
 
 func (a GramBwdArgs) arguments() (*family, []Arg) {
@@ -949,11 +949,11 @@ var gramBwdFamily = family{
 
 // GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_64x64x32, gram_fwd_mma_bf16_64x64x32 and gram_fwd_mma_tf32_64x64x32 (gram_mma.cu).
 type GramFwdMMAArgs struct {
-	Layers     Ptr // const Layer*
+	Layers     Ptr // const GramLayer*
 	Count, PPS int // int
 }
 
-// gramFwdMMAThreads are a block's.
+// gramFwdMMAThreads is the threads of a block.
 const gramFwdMMAThreads = 128
 
 func (a GramFwdMMAArgs) arguments() (*family, []Arg) {
@@ -983,7 +983,7 @@ type GramCoefArgs struct {
 	C             int     // int
 }
 
-// gramCoefThreads are a block's.
+// gramCoefThreads is the threads of a block.
 const gramCoefThreads = 256
 
 func (a GramCoefArgs) arguments() (*family, []Arg) {
@@ -1008,12 +1008,12 @@ var gramCoefFamily = family{
 
 // GramStyleArgs are the parameters of gram_style_f32, gram_style_f16 and gram_style_bf16 (gram_mma.cu).
 type GramStyleArgs struct {
-	Styles    Ptr // const Style*
+	Styles    Ptr // const GramStyle*
 	Count     int // int
 	LossScale Ptr // const float*
 }
 
-// gramStyleThreads are a block's.
+// gramStyleThreads is the threads of a block.
 const gramStyleThreads = 256
 
 func (a GramStyleArgs) arguments() (*family, []Arg) {
@@ -1043,7 +1043,7 @@ type MSEFwdArgs struct {
 	OneTarget bool // flag
 }
 
-// mseFwdThreads are a block's.
+// mseFwdThreads is the threads of a block.
 const mseFwdThreads = 256
 
 func (a MSEFwdArgs) arguments() (*family, []Arg) {
@@ -1074,7 +1074,7 @@ type TVFwdArgs struct {
 	H, W, C int // int
 }
 
-// tvFwdThreads are a block's.
+// tvFwdThreads is the threads of a block.
 const tvFwdThreads = 256
 
 func (a TVFwdArgs) arguments() (*family, []Arg) {
@@ -1103,7 +1103,7 @@ type SumPartsArgs struct {
 	Blocks int     // int
 }
 
-// sumPartsThreads are a block's.
+// sumPartsThreads is the threads of a block.
 const sumPartsThreads = 256
 
 func (a SumPartsArgs) arguments() (*family, []Arg) {
@@ -1131,7 +1131,7 @@ type TVBwdArgs struct {
 	H, W, C int     // int
 }
 
-// tvBwdThreads are a block's.
+// tvBwdThreads is the threads of a block.
 const tvBwdThreads = 256
 
 func (a TVBwdArgs) arguments() (*family, []Arg) {
@@ -1161,7 +1161,7 @@ type TVFwdBwdArgs struct {
 	H, W, C   int     // int
 }
 
-// tvFwdBwdThreads are a block's.
+// tvFwdBwdThreads is the threads of a block.
 const tvFwdBwdThreads = 256
 
 func (a TVFwdBwdArgs) arguments() (*family, []Arg) {
@@ -1192,7 +1192,7 @@ type TotalArgs struct {
 	Contents, Styles int // int
 }
 
-// totalThreads are a block's.
+// totalThreads is the threads of a block.
 const totalThreads = 256
 
 func (a TotalArgs) arguments() (*family, []Arg) {
@@ -1220,7 +1220,7 @@ type NormalizeFwdArgs struct {
 	C, Elems     int // unsigned
 }
 
-// normalizeFwdThreads are a block's.
+// normalizeFwdThreads is the threads of a block.
 const normalizeFwdThreads = 256
 
 func (a NormalizeFwdArgs) arguments() (*family, []Arg) {
@@ -1252,7 +1252,7 @@ type NormalizeBwdArgs struct {
 	C, Elems   int // unsigned
 }
 
-// normalizeBwdThreads are a block's.
+// normalizeBwdThreads is the threads of a block.
 const normalizeBwdThreads = 256
 
 func (a NormalizeBwdArgs) arguments() (*family, []Arg) {
@@ -1283,7 +1283,7 @@ type ProbeCopyArgs struct {
 	Elems int // unsigned long long
 }
 
-// probeCopyThreads are a block's.
+// probeCopyThreads is the threads of a block.
 const probeCopyThreads = 256
 
 func (a ProbeCopyArgs) arguments() (*family, []Arg) {
@@ -1310,7 +1310,7 @@ type ProbeMMAArgs struct {
 	Rounds   int // int
 }
 
-// probeMMAThreads are a block's.
+// probeMMAThreads is the threads of a block.
 const probeMMAThreads = 128
 
 func (a ProbeMMAArgs) arguments() (*family, []Arg) {
@@ -1337,7 +1337,7 @@ type ProbeWGMMAArgs struct {
 	Rounds   int // int
 }
 
-// probeWGMMAThreads are a block's.
+// probeWGMMAThreads is the threads of a block.
 const probeWGMMAThreads = 256
 
 func (a ProbeWGMMAArgs) arguments() (*family, []Arg) {

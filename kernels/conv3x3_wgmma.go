@@ -5,18 +5,6 @@ import "fmt"
 // Tiles lists those that conv3x3_wgmma is compiled for.
 var Tiles = conv3x3WGMMAFamily.tiles()
 
-// Wgmma is the entry of conv3x3_wgmma with this tile, for an element type.
-func (t Tile) Wgmma(element string) string {
-	s := fmt.Sprintf("conv3x3_wgmma_%s_nhwc_%dx%d", element, t.Channels, t.Pixels)
-	if t.Multicast > 1 {
-		s += fmt.Sprintf("_multicast%d", t.Multicast)
-	}
-	if t.Split > 1 {
-		s += fmt.Sprintf("_split%d", t.Split)
-	}
-	return s
-}
-
 // Count is how many tiles k channels of pictures have.
 func (t Tile) Count(height, width, k, pictures int) int {
 	return pictures * tilesOf(height, width, t.Pixels/wgmmaTW, wgmmaTW) * (k / t.Channels)

@@ -1,23 +1,10 @@
 package kernels
 
-import (
-	"errors"
-	"fmt"
-)
-
-// Supports says why the tensor cores do not take the Gram matrix of C channels.
-func (l GramLayer) Supports(t Elem) error {
-	if _, err := gramFwdMMAFamily.find(t, Tile{}); err != nil {
-		return err
-	}
-	if l.C%gramMMABT != 0 {
-		return fmt.Errorf("%d channels are no multiple of %d: %w", l.C, gramMMABT, ErrShape)
-	}
-	return nil
-}
+import "errors"
 
 // Blocks is how many blocks a layer has: one for each picture, split and tile on or
-// above the diagonal. The First of the next layer is so many further on.
+// above the diagonal, C being a multiple of 64. The First of the next layer is so
+// many further on.
 func (l GramLayer) Blocks(pictures int) int {
 	side := l.C / gramMMABT
 	return side * (side + 1) / 2 * l.Splits * pictures

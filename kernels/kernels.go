@@ -87,6 +87,7 @@ func Figures() map[string]map[string]string {
 type Spec struct {
 	Module  string
 	Source  string // its file, without .cu
+	Family  string // of the entries that differ in element type and tile only: "conv3x3_mma_share"
 	Entry   string
 	Arch    string // the oldest architecture whose Modules have it
 	Elem    Elem
@@ -115,8 +116,8 @@ var All = func() map[string]*Spec {
 	for _, f := range families {
 		for _, e := range f.entries {
 			m[e.name] = &Spec{
-				Module: e.module, Source: f.source, Entry: e.name, Arch: f.arch, Elem: e.elem, Params: of(f.params, e.elem),
-				Threads: f.threads, Shared: e.shared, Cluster: e.cluster, Overlaps: f.overlaps, Tile: e.tile, Stages: e.stages,
+				Module: e.module, Source: f.source, Family: f.name, Entry: e.name, Arch: f.arch, Elem: e.elem,
+				Params: of(f.params, e.elem), Threads: f.threads, Shared: e.shared, Cluster: e.cluster, Overlaps: f.overlaps, Tile: e.tile, Stages: e.stages,
 			}
 		}
 	}

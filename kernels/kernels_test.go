@@ -3,10 +3,13 @@ package kernels_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/gpu/tensormap"
@@ -38,7 +41,13 @@ func load(t *testing.T, dev *sim.Device, archs ...string) map[string]*sim.Kernel
 	return ks
 }
 
-// What All says of an entry is what was compiled: parameters, their sizes, threads.
+// inPTX is how PTX declares a parameter of each kind.
+var inPTX = map[kernels.Kind]string{
+	kernels.Pointer: "u64", kernels.Int32: "u32", kernels.Flag: "u32", kernels.Uint32: "u32", kernels.Uint64: "u64",
+	kernels.Float32: "f32", kernels.TensorMap: "b8[128]",
+}
+
+// What All says of an entry is what was compiled: parameters in their order, threads.
 func TestSpecs(t *testing.T) {
 	dev := sim.New(sim.Config{})
 	ks, newer := load(t, dev, "sm80", "sm90a"), load(t, dev, "sm90")
@@ -56,8 +65,8 @@ func TestSpecs(t *testing.T) {
 				continue
 			}
 			for i, p := range ps {
-				if p.Bytes != s.Params[i].Kind.Bytes() {
-					t.Errorf("%s: parameter %d has %d bytes, its Spec %d", s.Entry, i, p.Bytes, s.Params[i].Kind.Bytes())
+				if want := s.Params[i]; p.Type != inPTX[want.Kind] || p.Bytes != want.Kind.Bytes() {
+					t.Errorf("%s: parameter %d is %s of %d bytes, its Spec has %s of %d", s.Entry, i, p.Type, p.Bytes, inPTX[want.Kind], want.Kind.Bytes())
 				}
 			}
 			if k.MaxThreads() != s.Threads {
@@ -99,12 +108,11 @@ func TestMachineCode(t *testing.T) {
 	for _, s := range kernels.All {
 		var want []string
 		switch {
-		case strings.HasPrefix(s.Entry, "conv3x3_wgmma"):
+		case s.Family == "conv3x3_wgmma":
 			want = []string{"HGMMA", "UTMALDG"}
-		case strings.HasSuffix(s.Entry, "_sum"): // of what has been multiplied
-		case strings.HasPrefix(s.Entry, "conv3x3_mma"), strings.HasPrefix(s.Entry, "gram_fwd_mma"):
+		case s.Family == "conv3x3_mma", s.Family == "conv3x3_mma_share", s.Family == "gram_fwd_mma":
 			want = []string{"HMMA", "LDGSTS"}
-		case strings.HasPrefix(s.Entry, "conv3x3_first"):
+		case s.Source == "conv3x3_first":
 			want = []string{"HMMA"}
 		}
 		versions := []string{figures[s.Arch][s.Entry]}
@@ -121,166 +129,364 @@ func TestMachineCode(t *testing.T) {
 	}
 }
 
-// The layouts in shared memory that the headers draw keep the tensor cores' loads
-// free of bank conflicts. Values do not show it: a swizzle that is only a
-// permutation computes the same.
-func TestBanks(t *testing.T) {
-	const pixels, c, k = uint32(512), uint32(64), uint32(128)
-	dev := sim.New(sim.Config{Profile: true})
-	buffer := func(bytes uint32) sim.Ptr {
-		p, err := dev.Alloc("buffer", int64(bytes))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := dev.Set(p, 0, 1, int(bytes)); err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	for name, kernel := range load(t, dev, "sm80", "sm90a") {
-		spec := kernels.All[name]
-		if !strings.Contains(name, "mma") && !strings.Contains(name, "first") || strings.HasPrefix(name, "probe") {
-			continue
-		}
-		size := uint32(2)
-		if strings.Contains(name, "tf32") {
-			size = 4
-		}
-		const height, width = uint32(16), uint32(32)
-		picture, feature := buffer(pixels*3*4), buffer(pixels*max(c, k)*size)
-		weights, few, bits := buffer(k*(9*c+c)*size), buffer(k*4), buffer(pixels*k/8)
-		end := []any{ // everything at once, as no layer has it
-			buffer(pixels * k * size), buffer(pixels / 4 * k * size), bits, few, feature, feature, feature, bits, few, float32(1), uint32(1), uint32(0), uint32(0), uint32(0),
-		}
-		grid, allowed := sim.Dim{X: int(pixels / 128), Y: 1, Z: 1}, 1.05
-		var args []any
-		switch {
-		case strings.HasSuffix(name, "_share"):
-			grid.Z = 2
-			args = []any{buffer(2 * pixels * k * 4), uint32(2), feature, weights, feature, weights, height, width, c, c, k}
-		case strings.HasSuffix(name, "_sum"):
-			args = append([]any{buffer(2 * pixels * k * 4), uint32(2), height, width, k}, end...)
-			if size == 4 { // nothing but the epilogue, whose fp32 pairs take two wavefronts
-				allowed = 1.34
-			}
-		case strings.HasPrefix(name, "conv3x3_mma"):
-			args = append([]any{feature, weights, feature, weights, height, width, c, c, k}, end...)
-		case strings.HasPrefix(name, "conv3x3_first_fprop"):
-			// Pixels of three channels are gathered in words or halves from two rows of the
-			// patch at a time; no pitch keeps those apart. The kernel waits for memory.
-			// Two tiles a block, and the Gram matrix of them.
-			grid.X, allowed = int(pixels/256), 1.19
-			args = []any{picture, few, few, weights, few, end[0], end[1], bits, feature, uint32(2), height, width, uint32(64), uint32(1)}
-		case strings.HasPrefix(name, "conv3x3_first_dgrad"):
-			args = []any{picture, feature, weights, few, few, height, width, c}
-		case strings.HasPrefix(name, "gram_fwd_mma"):
-			layer := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(feature)), uint64(buffer(c*c*4)))
-			for _, v := range []uint32{pixels, c, 1, 0} { // one split, from block 0 on
-				layer = binary.LittleEndian.AppendUint32(layer, v)
-			}
-			table := buffer(uint32(len(layer)))
-			if err := dev.Write(table, layer); err != nil {
-				t.Fatal(err)
-			}
-			grid.X = 1
-			args = []any{table, uint32(1), pixels}
-		case strings.HasPrefix(name, "conv3x3_wgmma"):
-			if grid.X = spec.Cluster; spec.Tile.Split > 1 { // a cluster takes one tile, else all
-				grid.X *= int(pixels*k) / (spec.Tile.Pixels * spec.Tile.Channels)
-			}
-			bk, rows := 128/size, uint32(spec.Tile.Channels/spec.Tile.Multicast)
-			box := tensor(t, size, name, feature, []uint64{uint64(c), uint64(width), uint64(height), 1}, []uint32{bk, 16, uint32(spec.Tile.Pixels/16 + 2), 1})
-			args = append([]any{
-				box, tensor(t, size, name, weights, []uint64{uint64(9 * c), uint64(k)}, []uint32{bk, rows}),
-				box, tensor(t, size, name, weights, []uint64{uint64(c), uint64(k)}, []uint32{bk, rows}), height, width, c, c, k, uint32(1),
-			}, end...)
-		default:
-			t.Fatalf("%s: how is it launched?", name)
-		}
-		params, err := kernel.Pack(args...)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		prof, err := dev.Launch(t.Context(), sim.Launch{Kernel: kernel, Grid: grid, Block: sim.Dim{X: spec.Threads}, SharedBytes: spec.Shared, Params: params})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(prof.Shared) == 0 || prof.Conflicts > allowed {
-			t.Errorf("%s: %d loads from shared memory, %.3g wavefronts over ideal, allowed %.2f", name, len(prof.Shared), prof.Conflicts, allowed)
-		}
-		t.Logf("%-40s %.3f", name, prof.Conflicts)
-	}
+// device is a simulated one that knows all kernels.
+type device struct {
+	*sim.Device
+	kernels map[string]*sim.Kernel
 }
 
-// tensor is a map of dense elements in boxes of 128-byte rows.
-func tensor(t *testing.T, size uint32, name string, base sim.Ptr, dims []uint64, box []uint32) []byte {
+func newDevice(t *testing.T, config sim.Config) *device {
 	t.Helper()
-	m := tensormap.Tiled{Type: ptx.F16, Base: uint64(base), Dims: dims, Box: box, Swizzle: tensormap.Swizzle128}
-	switch {
-	case size == 4:
-		m.Type = ptx.F32
-	case strings.Contains(name, "bf16"):
-		m.Type = ptx.BF16
+	dev := sim.New(config)
+	return &device{dev, load(t, dev, "sm80", "sm90a")}
+}
+
+// buffer allocates b.
+func (d *device) buffer(t *testing.T, b []byte, elem kernels.Elem) kernels.Ptr {
+	t.Helper()
+	p, err := d.Alloc("buffer", int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
 	}
-	m.Strides = tensormap.DenseStrides(m.Type, dims)
-	b, err := sim.EncodeTiled(m)
+	if err := d.Write(p, b); err != nil {
+		t.Fatal(err)
+	}
+	return kernels.Ptr{Ref: p, Elem: elem}
+}
+
+func (d *device) read(t *testing.T, p kernels.Ptr, n int) []byte {
+	t.Helper()
+	b := make([]byte, n)
+	if err := d.Read(address(p), b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func address(p kernels.Ptr) sim.Ptr {
+	at, _ := p.Ref.(sim.Ptr)
+	return at + sim.Ptr(p.Offset)
+}
+
+// run executes a launch whose pointers are sim.Ptrs.
+func (d *device) run(t *testing.T, l kernels.Launch, err error) *sim.Profile {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var args []any
+	for i, p := range l.Spec.Params {
+		switch a := l.Args[i]; p.Kind {
+		case kernels.Pointer:
+			args = append(args, address(a.Ptr))
+		case kernels.Int32, kernels.Uint32, kernels.Flag:
+			args = append(args, uint32(a.Bits))
+		case kernels.Float32:
+			args = append(args, math.Float32frombits(uint32(a.Bits)))
+		case kernels.TensorMap:
+			args = append(args, tensor(t, a.Map))
+		default:
+			args = append(args, a.Bits)
+		}
+	}
+	k := d.kernels[l.Spec.Entry]
+	params, err := k.Pack(args...)
+	if err != nil {
+		t.Fatalf("%s: %v", l.Spec.Entry, err)
+	}
+	prof, err := d.Launch(t.Context(), sim.Launch{
+		Kernel: k, Grid: sim.Dim{X: l.Grid[0], Y: l.Grid[1], Z: l.Grid[2]}, Block: sim.Dim{X: l.Spec.Threads}, SharedBytes: l.Spec.Shared, Params: params,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return prof
+}
+
+// tensor encodes a map.
+func tensor(t *testing.T, m kernels.Map) []byte {
+	t.Helper()
+	if m.Of.Ref == nil {
+		return make([]byte, kernels.TensorMap.Bytes())
+	}
+	types := map[kernels.Elem]ptx.Type{kernels.F32: ptx.F32, kernels.F16: ptx.F16, kernels.BF16: ptx.BF16}
+	tiled := tensormap.Tiled{Type: types[m.Of.Elem], Base: uint64(address(m.Of)), Dims: m.Dims, Box: m.Box, Swizzle: tensormap.Swizzle128}
+	tiled.Strides = tensormap.DenseStrides(tiled.Type, m.Dims)
+	b, err := sim.EncodeTiled(tiled)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b[:]
 }
 
+// table puts one into memory.
+func (d *device) table(t *testing.T, table kernels.Table, err error) kernels.Ptr {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range table.Addresses {
+		binary.LittleEndian.PutUint64(table.Bytes[a.At:], uint64(address(a.Of)))
+	}
+	return d.buffer(t, table.Bytes, table.Elem)
+}
+
+// The layouts in shared memory that the headers draw keep the tensor cores' loads
+// free of bank conflicts. Values do not show it: a swizzle that is only a
+// permutation computes the same.
+func TestBanks(t *testing.T) {
+	const height, width, pixels, c, k = 16, 32, 16 * 32, 64, 128
+	dev := newDevice(t, sim.Config{Profile: true})
+	ran := map[string]bool{}
+	check := func(allowed float64, l kernels.Launch, err error) {
+		t.Helper()
+		prof := dev.run(t, l, err)
+		ran[l.Spec.Entry] = true
+		if len(prof.Shared) == 0 || prof.Conflicts > allowed {
+			t.Errorf("%s: %d loads from shared memory, %.3g wavefronts over ideal, allowed %.2f", l.Spec.Entry, len(prof.Shared), prof.Conflicts, allowed)
+		}
+		t.Logf("%-40s %.3f", l.Spec.Entry, prof.Conflicts)
+	}
+	for _, e := range []kernels.Elem{kernels.F16, kernels.BF16, kernels.TF32} {
+		size := e.Size()
+		buffer := func(bytes int, elem kernels.Elem) kernels.Ptr {
+			return dev.buffer(t, filled(bytes), elem)
+		}
+		picture, few := buffer(pixels*3*4, kernels.F32), buffer(k*4, kernels.F32)
+		feature, weights := buffer(pixels*k*size, e.Storage()), buffer(k*(9*c+c)*size, e.Storage())
+		bits, part := buffer(pixels*k/8, kernels.U8), buffer(2*pixels*k*4, kernels.F32)
+		out, pooled := buffer(pixels*k*size, e.Storage()), buffer(pixels/4*k*size, e.Storage())
+		product := kernels.Conv3x3MMAArgs{
+			X: feature, W: weights, X2: feature, W2: weights, Height: height, Width: width, C: c, C2: c, K: k,
+			EpilogueArgs: kernels.EpilogueArgs{ // everything at once, as no layer has it
+				Y: out, Pooled: pooled, Positive: bits, Bias: few, Add: feature, Target: feature, Gate: feature, Bits: bits, Scale: few, TargetK: 1, ReLU: true,
+			},
+		}
+		for _, tile := range kernels.MMATiles {
+			l, err := product.Launch(e, tile, 1)
+			check(1.05, l, err)
+		}
+		share, sum := product.Share(part, 2)
+		l, err := share.Launch(e, 1)
+		check(1.05, l, err)
+		l, err = sum.Launch(e, 1)
+		if e == kernels.TF32 { // nothing but the epilogue, whose fp32 pairs take two wavefronts
+			check(1.34, l, err)
+		} else {
+			check(1.05, l, err)
+		}
+		for _, tile := range kernels.Tiles {
+			l, err := product.WGMMA(e, tile, 1).Launch(e, tile, 1)
+			check(1.05, l, err)
+		}
+		// Pixels of three channels are gathered in words or halves from two rows of the
+		// patch at a time; no pitch keeps those apart. The kernel waits for memory.
+		// Two tiles a block, and the Gram matrix of them.
+		l, err = kernels.Conv3x3FirstFpropArgs{
+			X: picture, Mean: few, Std: few, W: weights, Bias: few, Y: out, Pooled: pooled, Positive: bits, Part: part,
+			Each: 2, Height: height, Width: width, K: 64, ReLU: true,
+		}.Launch(e, 1)
+		check(1.19, l, err)
+		l, err = kernels.Conv3x3FirstDgradArgs{DX: picture, DY: feature, W: weights, Std: few, Scale: few, Height: height, Width: width, C: c}.Launch(e, 1)
+		check(1.05, l, err)
+		layer := kernels.GramLayer{F: feature, Part: part, Pixels: pixels, C: c, Splits: 1}
+		rows, err := kernels.GramLayerTable(e, layer)
+		l, err = kernels.GramFwdMMAArgs{Layers: dev.table(t, rows, err), Count: 1, PPS: pixels}.Launch(e, layer.Blocks(1))
+		check(1.05, l, err)
+	}
+	for _, s := range kernels.All { // on tensor cores
+		if slices.Contains([]string{"conv3x3_mma", "conv3x3_wgmma", "conv3x3_first"}, s.Source) || s.Family == "gram_fwd_mma" {
+			if !ran[s.Entry] {
+				t.Errorf("%s has not been launched", s.Entry)
+			}
+		}
+	}
+}
+
+// filled is n bytes of 1.
+func filled(n int) []byte { return bytes.Repeat([]byte{1}, n) }
+
 // The probes do what they are measured for.
 func TestProbes(t *testing.T) {
-	dev := sim.New(sim.Config{})
-	ks := load(t, dev, "sm80", "sm90a")
-	alloc := func(b []byte) sim.Ptr {
-		p, err := dev.Alloc("buffer", int64(len(b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := dev.Write(p, b); err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	launch := func(entry string, blocks int, args ...any) {
-		params, err := ks[entry].Pack(args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		spec := kernels.All[entry]
-		l := sim.Launch{Kernel: ks[entry], Grid: sim.Dim{X: blocks, Y: 1, Z: 1}, Block: sim.Dim{X: spec.Threads}, SharedBytes: spec.Shared, Params: params}
-		if _, err := dev.Launch(t.Context(), l); err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func(p sim.Ptr, n int) []byte {
-		b := make([]byte, n)
-		if err := dev.Read(p, b); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
+	dev := newDevice(t, sim.Config{})
 	want := make([]byte, 4*5000)
 	for i := range want {
 		want[i] = byte(i * 7)
 	}
-	y := alloc(make([]byte, len(want)))
-	launch("probe_copy_f32", 2, y, alloc(want), uint64(5000))
-	if !bytes.Equal(read(y, len(want)), want) {
+	y := dev.buffer(t, make([]byte, len(want)), kernels.F32)
+	l, err := kernels.ProbeCopyArgs{Y: y, X: dev.buffer(t, want, kernels.F32), Elems: 5000}.Launch()
+	dev.run(t, l, err)
+	if !bytes.Equal(dev.read(t, y, len(want)), want) {
 		t.Error("probe_copy_f32 does not copy")
 	}
+	value := func(p kernels.Ptr, i int) float32 {
+		p.Offset = int64(4 * i)
+		return math.Float32frombits(binary.LittleEndian.Uint32(dev.read(t, p, 4)))
+	}
 	ones := bytes.Repeat([]byte{0x00, 0x3c}, 24<<10) // 1 in fp16
-	y = alloc(make([]byte, 4*256))
-	launch("probe_mma_f16", 1, y, alloc(ones), alloc(make([]byte, 16)), uint32(3))
-	if got := math.Float32frombits(binary.LittleEndian.Uint32(read(y, 4))); got != 3*8*4*16 {
+	y = dev.buffer(t, make([]byte, 4*256), kernels.F32)
+	l, err = kernels.ProbeMMAArgs{Y: y, Operands: dev.buffer(t, ones, kernels.U32), Clocks: dev.buffer(t, make([]byte, 16), kernels.U64), Rounds: 3}.Launch(1)
+	dev.run(t, l, err)
+	if got := value(y, 0); got != 3*8*4*16 {
 		t.Errorf("probe_mma_f16 sums to %v", got)
 	}
-	launch("probe_wgmma_f16", 1, y, alloc(ones), uint32(3))
+	l, err = kernels.ProbeWGMMAArgs{Y: y, Operands: dev.buffer(t, ones, kernels.U32x4), Rounds: 3}.Launch(1)
+	dev.run(t, l, err)
 	for i := range 256 {
-		if got := math.Float32frombits(binary.LittleEndian.Uint32(read(y+sim.Ptr(4*i), 4))); got != 3*128*64 {
+		if got := value(y, i); got != 3*128*64 {
 			t.Fatalf("probe_wgmma_f16 sums to %v in thread %d", got, i)
+		}
+	}
+}
+
+// at is a pointer to elements.
+func at(e kernels.Elem) kernels.Ptr { return kernels.Ptr{Ref: "somewhere", Elem: e} }
+
+// A launch that cannot be right is refused, and the error says where.
+func TestRefusals(t *testing.T) {
+	add := kernels.AddArgs{Y: at(kernels.F16), A: at(kernels.F16), B: at(kernels.F16), Elems: 300}
+	if l, err := add.Launch(kernels.F16); err != nil || l.Spec.Entry != "add_f16" || l.Grid != [3]int{2, 1, 1} || len(l.Args) != 4 || l.Args[3].Bits != 300 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	product := kernels.Conv3x3MMAArgs{X: at(kernels.F16), W: at(kernels.F16), Height: 8, Width: 16, C: 64, K: 64}
+	narrow, hopper := kernels.MMATiles[0], kernels.Tiles[0]
+	tv := kernels.TVFwdBwdArgs{Parts: at(kernels.F32), DX: at(kernels.F32), X: at(kernels.F32), H: 4, W: 4, C: 3}
+	with := func(change func(a *kernels.Conv3x3MMAArgs)) kernels.Conv3x3MMAArgs {
+		a := product
+		change(&a)
+		return a
+	}
+	for _, c := range []struct {
+		launch func() (kernels.Launch, error)
+		is     error
+		want   string
+	}{
+		{func() (kernels.Launch, error) { a := add; a.B = kernels.Ptr{}; return a.Launch(kernels.F16) }, nil, "add_f16: b is null"},
+		{func() (kernels.Launch, error) { return add.Launch(kernels.BF16) }, nil, "add_bf16: y points to f16, and must to bf16"},
+		{func() (kernels.Launch, error) { return add.Launch(kernels.TF32) }, nil, "add_f32: y points to f16"},
+		{func() (kernels.Launch, error) { return add.Launch(kernels.U8) }, kernels.ErrElem, "add of u8"},
+		{func() (kernels.Launch, error) { a := add; a.Elems = -1; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: elems is -1"},
+		{func() (kernels.Launch, error) { a := add; a.Elems = 0; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of [0 1 1]"},
+		{func() (kernels.Launch, error) { a := add; a.Elems = 1 << 40; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of"},
+		{func() (kernels.Launch, error) { return tv.Launch(1 << 16) }, kernels.ErrShape, "tv_fwd_bwd_f32: a grid of [1 65536 1]"},
+		{func() (kernels.Launch, error) { a := tv; a.H = 1 << 31; return a.Launch(1) }, kernels.ErrShape, "tv_fwd_bwd_f32: h is 2147483648"},
+		{func() (kernels.Launch, error) { a := tv; a.DX.Elem = kernels.F64; return a.Launch(1) }, nil, "tv_fwd_bwd_f32: dx points to f64"},
+		{func() (kernels.Launch, error) {
+			return kernels.UpdateArgs{Elems: 1 << 31}.Launch(1)
+		}, kernels.ErrShape, "update_f32: elems is [2147483648]"},
+		{func() (kernels.Launch, error) { return product.Launch(kernels.F32, narrow, 1) }, kernels.ErrElem, "conv3x3_mma of f32"},
+		{func() (kernels.Launch, error) { return product.Launch(kernels.F16, hopper, 1) }, kernels.ErrElem, "conv3x3_mma of f16 in tiles of"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.C = 24 }).Launch(kernels.F16, narrow, 1)
+		}, kernels.ErrShape, "conv3x3_mma_f16_nhwc_128x64: 24 channels of f16 are no multiple of 64 bytes"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.K = 96 }).Launch(kernels.F16, narrow, 1)
+		}, kernels.ErrShape, "conv3x3_mma_f16_nhwc_128x64: 96 output channels"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.C2 = 64 }).Launch(kernels.F16, narrow, 1)
+		}, nil, "conv3x3_mma_f16_nhwc_128x64: x2 or w2 is null"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.Target = at(kernels.F16) }).Launch(kernels.F16, narrow, 1)
+		}, nil, "conv3x3_mma_f16_nhwc_128x64: target needs gate and scale"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.UnpoolH, a.UnpoolW = 16, 32 }).Launch(kernels.F16, narrow, 1)
+		}, nil, "conv3x3_mma_f16_nhwc_128x64: y is null"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.Bits = at(kernels.F16) }).Launch(kernels.F16, narrow, 1)
+		}, nil, "conv3x3_mma_f16_nhwc_128x64: bits points to f16, and must to u8"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.C = 32 }).WGMMA(kernels.F16, hopper, 1).Launch(kernels.F16, hopper, 100)
+		}, kernels.ErrShape, "conv3x3_wgmma: 32 channels of f16 are no multiple of 128 bytes"},
+		{func() (kernels.Launch, error) {
+			return product.WGMMA(kernels.BF16, hopper, 1).Launch(kernels.BF16, hopper, 100)
+		}, nil, "conv3x3_wgmma_bf16_nhwc_64x512: x points to f16, and must to bf16"},
+		{func() (kernels.Launch, error) {
+			return kernels.Conv3x3FirstFpropArgs{Each: 1, Height: 8, Width: 16, K: 128, Part: at(kernels.F32)}.Launch(kernels.F16, 1)
+		}, kernels.ErrShape, "conv3x3_first_fprop_f16_nhwc_128x64: part is given, and k is 128"},
+		{func() (kernels.Launch, error) {
+			return kernels.TotalArgs{L: at(kernels.F32), Terms: at(kernels.F32)}.Launch(1)
+		}, nil, "total_f32: terms points to f32, and must to LossTerm"},
+		{func() (kernels.Launch, error) {
+			return kernels.GramFwdArgs{Part: at(kernels.F32), F: at(kernels.F32), Pixels: 2049, C: 3, Splits: 2, PPS: 1024}.Launch(kernels.F32, 1)
+		}, nil, "gram_fwd_f32_64x64x16: the splits do not cover the pixels"},
+	} {
+		if _, err := c.launch(); err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		encode func() (kernels.Table, error)
+		want   string
+	}{
+		{func() (kernels.Table, error) {
+			return kernels.GramLayerTable(kernels.F16, kernels.GramLayer{F: at(kernels.F32), Part: at(kernels.F32)})
+		}, "row 0 of a table of GramLayer: f points to f32, and must to f16"},
+		{func() (kernels.Table, error) {
+			return kernels.LossTermTable(kernels.LossTerm{Parts: at(kernels.F32)}, kernels.LossTerm{})
+		}, "row 1 of a table of LossTerm: parts is null"},
+	} {
+		if _, err := c.encode(); err == nil || err.Error() != c.want {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// A step's Clamp is passed to adam.cu as it is.
+func TestClamp(t *testing.T) {
+	if gpu.ClampAfter != kernels.ClampAfter || gpu.ClampBefore != kernels.ClampBefore || gpu.ClampNone != kernels.ClampNone {
+		t.Error("gpu.Clamp and the enumeration of adam.cu differ")
+	}
+}
+
+// A table is laid out as the source's struct is; that its offsets are nvcc's is for
+// tools/ptx, which asks it.
+func TestTables(t *testing.T) {
+	style := kernels.GramStyle{
+		Loss: at(kernels.F32), W: at(kernels.F16), Part: at(kernels.F32), Target: at(kernels.F32),
+		Norm: 1, Scale: 2, C: 3, Splits: 4, OneTarget: true, Groups: 6, First: 7,
+	}
+	table, err := kernels.GramStyleTable(kernels.F16, style, style)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row []byte
+	row = append(row, make([]byte, 4*8)...)
+	for _, v := range []uint32{0x3f800000, 0x40000000, 3, 4, 1, 6, 7, 0} {
+		row = binary.LittleEndian.AppendUint32(row, v)
+	}
+	if want := append(row, row...); !bytes.Equal(table.Bytes, want) {
+		t.Errorf("got % x, want % x", table.Bytes, want)
+	}
+	var places []int
+	var written []bool
+	for _, a := range table.Addresses {
+		places, written = append(places, a.At), append(written, a.Out)
+	}
+	if !slices.Equal(places, []int{0, 8, 16, 24, 64, 72, 80, 88}) || !slices.Equal(written[:4], []bool{true, true, false, false}) {
+		t.Errorf("addresses at %v, written %v", places, written)
+	}
+	table, err = kernels.AdamConstantsTable(kernels.AdamConstants{LR: 1, Beta1: 2, Beta2: 3, Eps: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		if got := math.Float64frombits(binary.LittleEndian.Uint64(table.Bytes[8*i:])); got != float64(i+1) {
+			t.Errorf("constant %d is %v", i, got)
+		}
+	}
+}
+
+// The stages of conv3x3_wgmma fit into a block's shared memory; no more of them do,
+// up to three.
+func TestShared(t *testing.T) {
+	const most = 227 << 10
+	for _, s := range kernels.All {
+		if s.Family != "conv3x3_wgmma" {
+			continue
+		}
+		stage := (s.Tile.Pixels/16+2)*2048 + s.Tile.Channels*384
+		if s.Shared > most || s.Stages < 3 && s.Shared+stage <= most {
+			t.Errorf("%s: %d bytes in %d stages of %d", s.Entry, s.Shared, s.Stages, stage)
 		}
 	}
 }

@@ -112,7 +112,13 @@ func TestHopperSimulated(t *testing.T) {
 
 // wgmma names Hopper's kernel with a tile.
 func wgmma(p plan.Precision, t kernels.Tile) string {
-	return t.Wgmma(map[plan.Precision]string{plan.FP16: "f16", plan.BF16: "bf16", plan.TF32: "tf32"}[p])
+	e := map[plan.Precision]kernels.Elem{plan.FP16: kernels.F16, plan.BF16: kernels.BF16, plan.TF32: kernels.TF32}[p]
+	for _, s := range kernels.All {
+		if s.Family == "conv3x3_wgmma" && s.Elem == e && s.Tile == t {
+			return s.Entry
+		}
+	}
+	return ""
 }
 
 // runHopper runs every case that has a convolution which suits a tile, with it.

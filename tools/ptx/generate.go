@@ -214,7 +214,7 @@ func (a *api) param(v variable, elem string, s *source, file string, values map[
 		if err != nil {
 			return p, err
 		}
-		p.elem = t.name + "Elem"
+		typ, p.elem = t.name, t.name+"Elem"
 	default:
 		return p, fmt.Errorf("%s: no element of type %s", v.name, v.typ)
 	}
@@ -344,7 +344,7 @@ func tableName(name, file string) string {
 	if strings.ToLower(name[1:]) != name[1:] {
 		return name
 	}
-	word, _, _ := strings.Cut(file, "_")
+	word, _, _ := strings.Cut(strings.TrimSuffix(file, ".cu"), "_")
 	return exported(word) + name
 }
 
@@ -426,7 +426,7 @@ func (a *api) writeEpilogue(p *printer) {
 func (t *table) write(p *printer) {
 	p.f("// %s is a row of a table: %s of %s.\ntype %s struct {\n", t.name, t.source, t.file, t.name)
 	writeFields(p, t.fields)
-	p.f("}\n\n// %sElem is the type of what a pointer to such a table points to.\nconst %sElem Elem = %q\n\n", t.name, t.name, t.name)
+	p.f("}\n\n// %sElem is what a pointer to such a table points to.\nconst %sElem Elem = %q\n\n", t.name, t.name, t.name)
 	p.f("func (a %s) list() []Arg {\nreturn []Arg{", t.name)
 	writeList(p, t.fields)
 	name := strings.ToLower(t.name[:1]) + t.name[1:]
@@ -451,7 +451,7 @@ func (f *family) write(p *printer) {
 	if f.epilogue > 0 {
 		p.f("EpilogueArgs\n")
 	}
-	p.f("}\n\n// %sThreads are a block's.\nconst %sThreads = %d\n\n", unexported(f.name), unexported(f.name), f.threads)
+	p.f("}\n\n// %sThreads is the threads of a block.\nconst %sThreads = %d\n\n", unexported(f.name), unexported(f.name), f.threads)
 	p.f("func (a %s) arguments() (*family, []Arg) {\n", name)
 	if f.epilogue > 0 {
 		p.f("return &%sFamily, slices.Concat([]Arg{", unexported(f.name))

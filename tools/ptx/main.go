@@ -1,7 +1,8 @@
 // Command ptx compiles the project's CUDA sources to the PTX that is committed
-// and shipped, and proves that they belong together.
+// and shipped, writes the arguments of their entries as Go, and proves that they
+// belong together.
 //
-//	go run ./tools/ptx           compile everything; write PTX and MANIFESTs
+//	go run ./tools/ptx           compile everything; write PTX, kernels/args_gen.go and MANIFESTs
 //	go run ./tools/ptx -check    compile into memory and compare with what is committed;
 //	                             without a compiler, compare hashes with the MANIFESTs
 //
@@ -13,6 +14,11 @@
 // A kernel that spills registers is an error, and one whose wgmmas ptxas has to
 // serialise or to fence by itself. The MANIFEST counts the instructions that a
 // kernel is about, in the machine code that ptxas makes of it.
+//
+// The Go is made of what the preprocessor leaves of a source (scan.go): names and
+// types of parameters, structs that tables hold, constants. Values, sizes and offsets
+// are the compiler's (read.go), threads and clusters those of the PTX, which has to
+// agree in every parameter (generate.go).
 package main
 
 import (
@@ -202,7 +208,7 @@ func build(bin string, sources []string, f folder, check bool) error {
 		lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(src), sum(sourceBytes(sources[0], all)))})
 	}
 	var m bytes.Buffer
-	m.WriteString("# Written by make ptx: file, sha256 of the PTX, sha256 of its source and headers; then ptxas' figures.\n")
+	m.WriteString("# Written by make ptx: file, its sha256, sha256 of its source and headers; then ptxas' figures.\n")
 	for _, l := range lines {
 		fmt.Fprintln(&m, l.text)
 	}
