@@ -17,7 +17,7 @@ const (
 const (
 	firstIn             = 3   // kIn
 	firstK              = 27  // kK
-	firstPadded = 32 // kPadded
+	firstPadded         = 32  // kPadded
 	firstFpropThreads   = 256 // fprop::kThreads
 	firstFpropTH        = 8   // fprop::TH
 	firstFpropTW        = 16  // fprop::TW
