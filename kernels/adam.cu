@@ -8,17 +8,19 @@
 //                  a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
 // Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 7); parts (N, blocks, 5)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
-//          update: 256 threads, grid (ceil(elems/1024), N), 4 elements a thread. record: 256 threads, 1 block, a warp a picture
+//          update: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread. record: 256 threads, 1 block, a warp for
+//          each picture
 // Hazards  adam, update: thread 0's corrections pass through shared memory, one barrier. record: one before step is written
 // Order    record: a lane merges every 32nd block in order, then the lanes in a tree (Chan, Golub, LeVeque 1979), in fp64
-// Rounding beta^t by repeated squaring in fp64, as the host could: one thread a block
-// Bound    memory: update 32 B an element, 25 MB at 512x512
+// Rounding beta^t by repeated squaring in fp64, as the host could: one thread per block
+// Bound    memory: update 32 B per element, 25 MB at 512x512
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "overlap.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
 
+// b^t by squaring, from the lowest bit of t.
 __device__ __forceinline__ double power(double b, unsigned t) {
     double r = 1.0;
     for (; t; t >>= 1) {
@@ -28,11 +30,13 @@ __device__ __forceinline__ double power(double b, unsigned t) {
     return r;
 }
 
-__device__ __forceinline__ bool finite(float v) { return fabsf(v) <= 3.402823466e38f; }   // false for NaN
+// False for infinities, and for NaN, with which every comparison is false.
+__device__ __forceinline__ bool finite(float v) { return fabsf(v) <= 3.402823466e38f; }
 
 constexpr float kLeastScale = 0x1p-14f, kMostScale = 0x1p40f;
 
 // The largest power of two that is not above v > 0.
+// Keeps the exponent and clears the fraction.
 __device__ __forceinline__ float exp2_floor(float v) { return __uint_as_float(__float_as_uint(v) & 0x7f800000u); }
 
 enum { kClampAfter, kClampBefore, kClampNone };
@@ -50,6 +54,7 @@ struct Rates {
 __device__ __forceinline__ Rates rates(const float* step, const double* constants) {
     __shared__ float s_rate, s_root;
     double beta1 = constants[1], beta2 = constants[2];
+    // One thread does the divisions and the root in fp64; the barrier gives the others its results.
     if (threadIdx.x == 0) {
         unsigned t = (unsigned)step[0] + 1;
         s_rate = (float)(constants[0] / (1.0 - power(beta1, t)));
@@ -66,7 +71,7 @@ __device__ __forceinline__ bool adam(float* x, float* m, float* v, float g, cons
     if (clamp == kClampBefore) xi = fminf(fmaxf(xi, 0.f), 1.f);
     float mi = fmaf(g - *m, r.one_beta1, *m);
     float vi = fmaf(r.one_beta2 * g, g, r.beta2 * *v);
-    xi -= r.rate * mi / fmaf(sqrtf(vi), r.root, r.eps);
+    xi -= r.rate * mi / fmaf(sqrtf(vi), r.root, r.eps);   // x -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     if (clamp == kClampAfter) xi = fminf(fmaxf(xi, 0.f), 1.f);
     *x = xi;
     *m = mi;
@@ -82,7 +87,9 @@ extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x
                                                            unsigned elems) {
     Rates r = rates(step, &constants->lr);
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    // Only now may a thread leave: rates has a barrier.
     if (i >= elems || !finite(total[4 * blockIdx.y + 3])) return;
+    // Neighbouring threads touch neighbours in all four arrays.
     size_t at = (size_t)blockIdx.y * elems + i;
     adam(x + at, m + at, v + at, g[at], r, clamp);
 }
@@ -102,6 +109,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
     size_t n = blockIdx.y;
     x += n * elems;
     g += n * elems;
+    // This block has [from, to) of the picture; neighbouring threads read neighbouring elements.
     unsigned from = blockIdx.x * share, to = min(elems, from + share);
     float sum = 0.f, bad = 0.f, most = 0.f;
     for (unsigned i = from + threadIdx.x; i < to; i += blockDim.x) {
@@ -115,6 +123,8 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
     bad = block_sum(bad);
     most = block_max(most);
     float count = (float)(to - from);
+    // Sums are in thread 0 alone, and all threads need the mean. A second pass over the share is more exact than the
+    // difference of two large sums.
     if (threadIdx.x == 0) s_mean = sum / count;
     __syncthreads();
     float mean = s_mean, dev = 0.f;
@@ -126,7 +136,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
     if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
 }
 
-constexpr int kUpdate = 4;   // elements of a thread
+constexpr int kUpdate = 4;   // elements per thread
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
     float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* MAYBE_NULL RESTRICT g,
@@ -138,6 +148,8 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
     Rates r = rates(step, &constants->lr);
     size_t n = blockIdx.y;
     bool go = finite(total[4 * n + 3]);
+    // Element j of a thread lies kReduceThreads beyond the one before, so that every access of a warp is 128 neighbouring
+    // bytes.
     unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
     float pixel[kUpdate], mi[kUpdate], vi[kUpdate], gi[kUpdate], sum = 0.f, bad = 0.f, most = 0.f;
 #pragma unroll
@@ -165,6 +177,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
     bad = block_sum(bad);
     most = block_max(most);
     float count = (float)min((unsigned)(kUpdate * kReduceThreads), elems - blockIdx.x * (kUpdate * kReduceThreads));
+    // As stats does, but the share is still in registers.
     if (threadIdx.x == 0) s_mean = sum / count;
     __syncthreads();
     float mean = s_mean, dev = 0.f;
@@ -177,7 +190,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
     if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
 }
 
-// Statistics of more and more blocks.
+// Statistics of more and more blocks; add takes in the mean m and the squared deviations d of c further pixels.
 struct Merged {
     double mean, dev, count;
     __device__ void add(double m, double d, double c) {
@@ -189,6 +202,7 @@ struct Merged {
     }
 };
 
+// v of the lane that many further on; a shuffle moves 32 bits, so that a double takes two.
 __device__ __forceinline__ double down(double v, int by) {
     return __hiloint2double(__shfl_down_sync(0xffffffffu, __double2hiint(v), by),
                             __shfl_down_sync(0xffffffffu, __double2loint(v), by));
@@ -200,11 +214,13 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     wait_for_previous();
     start_next();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    // Steps are counted in fp32, exactly up to 2^24; the ring begins again after its last row.
     float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
     unsigned row = (unsigned)done % rows;
     for (int n = warp; n < pictures; n += kReduceThreads / 32) {
         Merged all = {0, 0, 0};
         float bad = 0.f;
+        // Each lane merges every 32nd block, in order, and then the lanes merge in a tree: lane 0 has the whole picture.
         for (int b = lane; b < blocks; b += 32) {
             Seen p = *(const Seen*)(parts + kSeen * ((size_t)n * blocks + b));
             all.add(p.mean, p.dev, p.count);
@@ -225,10 +241,11 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
         r[6] = (bad == 0.f || rescued) && finite(l[3]) ? 1.f : 0.f;
     }
     most = block_max(most);
-    overflows = block_sum(overflows);   // behind its barriers every thread has read step and scale
+    overflows = block_sum(overflows);   // after its barriers every thread has read step and scale
     if (threadIdx.x != 0) return;
     step[0] = done + 1.f;
     if (!dynamic) return;
+    // Quartered where a gradient overflowed; otherwise S times the largest gradient is put between 2^8 and 2^9.
     if (overflows > 0.f)
         *scale = fmaxf(was * 0.25f, kLeastScale);
     else if (most > 0.f)

@@ -5,11 +5,13 @@
 // Shapes   H, N <= 65535; W*C < 2^31
 // Launch   256 threads over a row of the result; grid (ceil(W*C / 256), H, N) of the result
 // Hazards  none: every thread owns its element
-// Bound    memory: 5 sizeof(T) an element of y; neighbouring threads read neighbouring channels
+// Bound    memory: 5 sizeof(T) per element of y; neighbouring threads read neighbouring channels
 // Oracle   ref.AvgPool2x2Fwd, ref.AvgPool2x2Bwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 
+// Thread i has element (q, ch) of row p of y: a window is two neighbouring pixels of row 2p of x, at a, and those below,
+// at b. Threads walk along channels, so that each of the four loads coalesces.
 #define AVGPOOL2X2_FWD(T)                                                                                        \
     extern "C" __global__ __launch_bounds__(256) void avgpool2x2_fwd_##T(T* __restrict__ y,                      \
                                                                          const T* __restrict__ x, int h, int w,  \
@@ -24,6 +26,8 @@
     }
 FOR_EACH_TYPE(AVGPOOL2X2_FWD)
 
+// Thread i has element (i / c, ch) of row y of dx. Four threads read the same element of dy, from the caches; in a
+// dropped row or column there is none, and the gradient is 0.
 #define AVGPOOL2X2_BWD(T)                                                                                        \
     extern "C" __global__ __launch_bounds__(256) void avgpool2x2_bwd_##T(T* __restrict__ dx,                     \
                                                                          const T* __restrict__ dy, int h, int w, \

@@ -13,7 +13,7 @@
 // Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 26 KiB, dy and then z
 // Banks    dgrad: z is column by column, 204 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
 //          Gram in tf32: the four pixels of a fragment are two apart in the staged tile, which keeps them apart in banks
-// Hazards  a barrier behind every copy, and before z takes the place of dy; the barrier behind a patch is also the one before
+// Hazards  a barrier after every copy, and before z takes the place of dy; the barrier after a patch is also the one before
 //          the staged tile is written again
 // Order    a sum is two products of the tensor core, four in tf32; dgrad: taps ascending; tiles of a block ascending, at most
 //          16, so that a sum of squares has no more than 2048 terms
@@ -30,7 +30,7 @@ namespace fprop {
 constexpr int kThreads = 256, TH = 8, TW = 16, kPatchW = TW + 2, kPatch = (TH + 2) * kPatchW * kIn;
 }
 
-// Where product j of an output lies from the first value of its patch; behind the last, where the first does: its weight is 0.
+// Where product j of an output lies, counted from the first value of its patch; the padding reads the first: its weight is 0.
 __device__ __forceinline__ int gather(int j) {
     int tap = j < kK ? j / kIn : 0, i = j < kK ? j - tap * kIn : 0;
     return (tap / 3 * fprop::kPatchW + tap % 3) * kIn + i;
@@ -60,6 +60,8 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
         int ty = tile / across, y0 = ty * TH, x0 = (tile - ty * across) * TW;
 #pragma unroll 2
         for (int i = t; i < kPatch; i += kThreads) {
+            // Value i is channel ch of pixel q of the patch: neighbouring threads read a line of it, 54 values, one after
+            // another.
             int q = i / kIn, ch = i - q * kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
             float v = 0.f;
             if ((unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
@@ -73,6 +75,8 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
         for (int s = 0; s < kSteps; s++)
 #pragma unroll
             for (int r = 0; r < 4; r++) {
+                // Register r of mma s: pixel lane/4, or the one 8 beyond for odd r; a thread's eight products go to the
+                // mmas in their order.
                 const T* pixel = s_patch + (warp * kPatchW + (lane >> 2) + (r & 1) * 8) * kIn;
                 int i = (s * 2 + (r >> 1)) * kPair;
                 if constexpr (kPair == 2)
@@ -82,6 +86,8 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
             }
 #pragma unroll
         for (int j = 0; j < 8; j++) {
+            // Eight output channels at a time; a thread has the weights of channel 8 j + lane/4, straight from the
+            // caches.
             const uint4* mine = (const uint4*)(w + (size_t)(n0 + j * 8 + (lane >> 2)) * kPadded + (lane & 3) * 8);
             float acc[4] = {};
 #pragma unroll
@@ -95,6 +101,8 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
             if (e.bias) u = e.bias[n0 + col], v = e.bias[n0 + col + 1];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
+                // Sums are two channels of pixel lane/4, and of the one 8 beyond. A pixel outside must not count in the
+                // Gram matrix.
                 int column = (lane >> 2) + h * 8;
                 float p = acc[h * 2] + u, q = acc[h * 2 + 1] + v;
                 if (e.relu) p = p < 0.f ? 0.f : p, q = q < 0.f ? 0.f : q;
@@ -104,6 +112,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
         }
         __syncthreads();   // the tile is staged
         finish<E, TH * TW, TW, kThreads>(e, s_tile, t, n, y0, x0, n0, height, width, k);
+        // Gram: pixels are gemm_k, in any order; in tf32 fragments take them as 0 2 4 6 1 3 5 7.
         if (!part) continue;
 #pragma unroll 2
         for (int kk = 0; kk < TH * TW; kk += kStep)
@@ -140,6 +149,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     float acc[kMine][4][4] = {};
     for (int c0 = 0; c0 < c; c0 += BK) {
         for (int i = t; i < kFragments * 16 * 8; i += kThreads) {
+            // Chunk ch of pixel q of the halo, at ch ^ (q % 8): eight threads read 128 neighbouring bytes, and ldmatrix
+            // hits no bank twice.
             int q = i >> 3, ch = i & 7, yy = y0 + q / kHaloW - 1, xx = x0 + q % kHaloW - 1;
             bool in = q < kHalo && (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width;
             copy16(s + q * kRow + ((ch ^ (q & 7)) << 4),
@@ -150,6 +161,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         __syncthreads();   // these channels are there
 #pragma unroll
         for (int kk = 0; kk < 4; kk++) {
+            // Weights from the caches: column 9 i + tap of z is row 9 i + tap of w, and columns from 27 on are zeros.
             uint32_t b[4][2];
 #pragma unroll
             for (int j = 0; j < 4; j++)
@@ -160,6 +172,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
                 }
 #pragma unroll
             for (int m = 0; m < kMine; m++) {
+                // Lane l gives the address of row l%16, chunk l/16, of 16 pixels of the halo.
                 int q = (warp + 4 * m) * 16 + (lane & 15);
                 if (warp + 4 * m >= kFragments) continue;
                 uint32_t a[4];
@@ -177,10 +190,13 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         for (int j = 0; j < 4; j++)
 #pragma unroll
             for (int r = 0; r < 4; r++) {
+                // A fragment is rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next.
                 int q = (warp + 4 * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
                 if (q < kHalo && col < kK) s_z[col * kHalo + q] = acc[m][j][r];
             }
     __syncthreads();   // z is there
+    // Each thread has a pixel, each warp a line of the tile. Pixel (py, px) finds tap (r, s) at (py + r, px + s) of the
+    // halo; threads of a warp read neighbours in every column of z.
     int py = t / TW, px = t % TW;
     if (y0 + py >= height || x0 + px >= width) return;
     float by = *scale;

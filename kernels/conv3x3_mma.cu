@@ -7,11 +7,11 @@
 // Launch   128 threads = 4 warps as 2x2; grid (ceil(H/8) ceil(W/16), K / BN, N). Where those blocks are few, share: grid z
 //          N * splits, each sums its part of the steps, and sum: the first grid, adds them in order and does the epilogue
 // Tile     8x16 pixels (BM 128) by BN 64 or 128, BK 64 bytes (32 halves, 16 tf32); warp 64 by BN/2; mma m16n8 by 32 bytes;
-//          3 stages. BN 128 reads 2/3 of the shared memory an FMA that BN 64 does; BN 64 for 64 channels and few tiles
-// Budget   shared 3 * (128 + BN) * 64 B = 36 or 48 KiB; BN 64: <= 128 registers, 4 blocks a multiprocessor; BN 128: 2
+//          3 stages. BN 128 reads 2/3 of the shared memory per FMA that BN 64 does; BN 64 for 64 channels and few tiles
+// Budget   shared 3 * (128 + BN) * 64 B = 36 or 48 KiB; BN 64: <= 128 registers, 4 blocks per multiprocessor; BN 128: 2
 // Banks    16-byte chunk ch of row r stands at ch ^ (r/2 % 4): ldmatrix and cp.async both touch every bank once
 // Hazards  a stage is refilled one barrier after every warp has read it; a stage is read after wait_group and a barrier;
-//          the staged tile of the epilogue takes the stages' place behind one more
+//          the staged tile of the epilogue takes the stages' place after one more
 // Order    taps, then channels ascending inside the tensor core's own order; splits ascending
 // Bound    compute: conv3_2 at 512x512 is 19.3 GFLOP
 // Oracle   ref.Conv3x3Fprop, ref.Conv3x3Dgrad, ref.GramBwd and those of the epilogue   Suite kerneltest
@@ -35,23 +35,26 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
     static_assert(BM * kRow / 16 == 4 * kThreads && BN * kRow / 16 % kThreads == 0, "4 copies of pixels a thread");
     static_assert(BM * kChannels * sizeof(T) <= kStages * kStageBytes, "the staged tile must fit");
     __shared__ __align__(128) unsigned char s_tiles[kStages * kStageBytes];
+    // A warp has 64 pixels from wm on, which are four lines of the tile, and BN/2 channels from wn on.
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 1) * 64, wn = (warp & 1) * (BN / 2);
     int across = (width + TW - 1) / TW, ty = blockIdx.x / across;
     int y0 = ty * TH, x0 = (blockIdx.x - ty * across) * TW, n0 = blockIdx.y * BN;
     int n = PART == kShare ? blockIdx.z / splits : blockIdx.z, split = PART == kShare ? blockIdx.z - n * splits : 0;
+    // Value v of thread t of a block and split: threads of a warp write, and read back, 128 neighbouring bytes.
     size_t block = ((size_t)n * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     float* mine = part + (block * splits + split) * BM * BN + t;
     uint32_t s_x = shared_address(s_tiles), s_w = s_x + BM * kRow;
     size_t picture = (size_t)n * height * width;
     w2 += (size_t)n * k * c2;
 
-    // Copies: thread t brings chunk t%4 of pixels t/4 + 32 i and of weight rows t/4 + 32 i.
+    // Copies: thread t brings chunk t%4 of pixels t/4 + 32 i and of weight rows t/4 + 32 i; four threads read 64 bytes.
     int ch = t & 3, row = t >> 2, py = y0 + row / TW, px = x0 + row % TW;   // pixel i is 2 i rows below
     int main_slabs = c / BK, main_steps = 9 * main_slabs, steps = main_steps + c2 / BK, first = 0;
     if (PART == kShare) {
         first = steps * split / splits;
         steps = steps * (split + 1) / splits - first;
     }
+    // A step is a tap and BK of its channels, taps first; the steps of the second product come last, at the centre.
     auto fill = [&](int stage, int step) {
         step += first;
         int tap = step < main_steps ? step / main_slabs : 4;   // 4: the centre
@@ -62,6 +65,7 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
         size_t pitch = step < main_steps ? 9 * (size_t)c : c2;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
+            // Outside the picture nothing is read and zeros are written; the address stays a valid one.
             int yy = py + 2 * i + dy, xx = px + dx;
             bool in = (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width;
             const T* src = from + (in ? (picture + (size_t)yy * width + xx) * channels + c0 : 0);
@@ -71,6 +75,8 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
         for (int i = 0; i < BN / 32; i++)
             copy16(s_w + stage * kStageBytes + chunk(row + 32 * i, ch), weights + (n0 + row + 32 * i) * pitch, 16);
     };
+    // All stages but one are on their way before the first is needed. Where there is nothing to fill an empty group is
+    // committed, so that the number of groups tells which stage has come.
     for (int s = 0; s < kStages - 1; s++) {
         if (s < steps) fill(s, s);
         copy_commit();
@@ -85,6 +91,8 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
         uint32_t a0 = s_x + step % kStages * kStageBytes, b0 = s_w + step % kStages * kStageBytes;
 #pragma unroll
         for (int kk = 0; kk < 2; kk++) {
+            // Half of a stage, 32 bytes of k, from shared memory to registers: lane l gives the address of row l%16 and
+            // chunk l/16 of 16 pixels, and row l%8 + 8 (l/16) and chunk l/8%2 of 16 channels.
             uint32_t a[4][4], b[NJ / 2][4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -105,6 +113,7 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
         for (int v = 0; v < 16 * NJ; v++) mine[v * kThreads] = acc[v / (4 * NJ)][v / 4 % NJ][v % 4];
         return;
     }
+    // The sum of splits: every thread reads what its counterparts left; the first is taken as it is, not added to 0.
     if (PART == kSum)
         for (int p = 0; p < splits; p++, mine += BM * BN)
 #pragma unroll
@@ -112,11 +121,14 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
                 float& a = acc[v / (4 * NJ)][v / 4 % NJ][v % 4];
                 a = p ? a + mine[v * kThreads] : mine[v * kThreads];
             }
+    // 64 channels at a time go through the staged tile, from the warps that have them to all threads.
     for (int half = 0; half < BN / kChannels; half++) {
         __syncthreads();   // the stages, or the half before, are done with
         if (wn / kChannels == half) {
 #pragma unroll
             for (int j = 0; j < NJ; j++) {
+                // A fragment is rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next: a thread has two
+                // neighbouring channels of a pixel.
                 int col = wn % kChannels + j * 8 + (lane & 3) * 2;
                 float u = 0.f, v = 0.f;
                 if (e.bias) u = e.bias[n0 + half * kChannels + col], v = e.bias[n0 + half * kChannels + col + 1];

@@ -5,11 +5,11 @@
 // Layout   x, y NHWC in T; w packed RSCK (k innermost), bias: fp32. As GEMM: gemm_m = N*H*W pixels, gemm_n = K, gemm_k = 9*C
 // Use      fp32 always; 16-bit types where channels do not suit the tensor cores
 // Shapes   any N, H, W, C, K >= 1; N*H*W < 2^31. Residue: predicated loads give 0, predicated stores
-// Launch   256 threads; grid (ceil(N*H*W / BM), ceil(K / BN)); one output tile a block
+// Launch   256 threads; grid (ceil(N*H*W / BM), ceil(K / BN)); one output tile per block
 // Tile     BM 64 pixels, BN 64 channels, BK 16; thread 4x4
 // Budget   shared 2 * 16 * (64 + 4) * 4 B = 8.5 KiB
-// Hazards  two barriers a step: the tile is refilled only after every thread has read it
-// Order    taps, then channels ascending; one fma chain an output, bias added last: results do not depend on the grid
+// Hazards  two barriers per step: the tile is refilled only after every thread has read it
+// Order    taps, then channels ascending; one fma chain per output, bias added last: results do not depend on the grid
 // Bound    compute from C = 32 on: conv3_2 at 512x512 is 19.3 GFLOP, floor 0.29 ms at 67 TFLOP/s
 // Oracle   ref.Conv3x3Fprop, ref.Conv3x3Dgrad   Suite kerneltest
 // ptx: sm_80
@@ -47,6 +47,7 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
 
     float acc[TM][TN] = {};
     for (int tap = 0; tap < 9; tap++) {
+        // The pixel of this tap; a thread whose pixel is outside reads nothing, from a valid address.
         int yy = p + tap / 3 - 1, xx = q + tap % 3 - 1;
         bool inside = (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width;
         const T* xs = x + (((size_t)n * height + (inside ? yy : 0)) * width + (inside ? xx : 0)) * c;
@@ -62,6 +63,8 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
             __syncthreads();   // the tile is there
 #pragma unroll
             for (int kk = 0; kk < BK; kk++) {
+                // A column of pixels by a row of output channels: 16 threads read the same a, and 16 neighbours their
+                // vectors of b.
                 float4 a = *(const float4*)&s_x[kk][ty * 4], b = *(const float4*)&s_w[kk][tx * 4];
                 float av[TM] = {a.x, a.y, a.z, a.w}, bv[TN] = {b.x, b.y, b.z, b.w};
 #pragma unroll
@@ -80,6 +83,8 @@ __device__ __forceinline__ void conv3x3(T* __restrict__ y, const T* __restrict__
             int ko = n0 + tx * 4 + j;
             if (m >= pixels || ko >= k) continue;
             float v = acc[i][j] + (bias ? bias[ko] : 0.f);
+            // A thread stores four neighbouring channels of four pixels, one by one: 16 threads cover 64 channels of a
+            // pixel.
             size_t at = (size_t)m * k + ko;
             if (add) {   // rounded in between, as an addition of its own would find it
                 T sum;

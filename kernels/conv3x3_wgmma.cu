@@ -2,28 +2,28 @@
 // Maths    as conv3x3_mma: a = w (*) x + w2 x2, then the epilogue; tf32 operands are truncated by the tensor core, and were
 //          rounded when they were stored
 // Layout   x, x2, y NHWC, w (K,9,C), w2 (N,K,C2), in E's storage type, read through tensor maps with 128-byte swizzle.
-//          gemm_m K: channels are the rows of wgmma and pixels its columns, so that 64 channels fill it
+//          gemm_m is K: channels are the rows of wgmma and pixels its columns, so that 64 channels fill it
 // Shapes   C and C2 multiples of 128 bytes, K of CH; any H, W, N: boxes end in zeros, stores are predicated
-// Launch   384 threads = producer, two consumer warpgroups; clusters of CLUSTER blocks; persistent: grid any multiple of
-//          CLUSTER, every cluster takes every (grid/CLUSTER)-th tile; with SPLIT one tile each
+// Launch   384 threads = a producer warpgroup and two consumer warpgroups; clusters of CLUSTER blocks; persistent: the grid is
+//          any multiple of CLUSTER, a cluster takes every (grid/CLUSTER)-th tile; with SPLIT one tile per cluster
 // Tile     CH channels by PX/16 x 16 pixels. CH 128: a warpgroup has 64 channels, both have all pixels; CH 64: all channels,
 //          half of the pixels. A warpgroup's product is m64 n{PX or PX/2}, 128 or 256 wide
 // Stage    one column of taps, dx: a box of (PX/16 + 2) x 16 pixels by 128 bytes of channels serves all three dy, since a
-//          row of 16 pixels is 2048 bytes and so keeps the swizzle; with it three tiles of weights. Pixels are fetched 3 times
-//          and a little instead of 9. The style gradient's stages have the same box and one tile of weights
-// Cluster  multicast: two blocks, neighbouring tiles of pixels, each fetches half of every tile of weights for both.
-//          split: SPLIT blocks share a tile, each sums its part of the stages; each then adds the others' sums of its share
-//          of the pixels, read through distributed shared memory in the order of ranks
+//          line of 16 pixels is 2048 bytes and so keeps the swizzle; with it three tiles of weights. Pixels are fetched a little
+//          more than 3 times instead of 9. The style gradient's stages have the same box and one tile of weights
+// Cluster  multicast: two blocks with neighbouring tiles of pixels; each fetches half of every tile of weights for both.
+//          split: SPLIT blocks share a tile and each sums its part of the stages; each then finishes its share of the pixels,
+//          adding the sums of all blocks, read through distributed shared memory, in the order of ranks
 // Budget   a stage is (PX/16 + 2) * 2 KiB + CH * 384 B: 64x512 92 KiB, 2 stages; 128x256 84 KiB, 2; 128x128 68 KiB, 3;
-//          64x256 60 KiB, 3; staged tiles 32 pixels a warpgroup, 8 or 16 KiB in all. Registers 40 producer, 232 consumers
+//          64x256 60 KiB, 3; staged tiles 32 pixels per warpgroup, 8 or 16 KiB in all. Registers 40 producer, 232 consumers
 // Banks    wgmma and TMA agree on the swizzle; staged tiles as in epilogue.cuh
 // Hazards  full: the producer's arrival and the bytes. empty: every consumer warp of every block of the cluster, because
 //          each fills the others' stages. A warp arrives when the wgmmas that read the stage have completed. No block ends
-//          while another may still write to it or read from it. What launches before have written is read behind
+//          while another may still write to it or read from it. What earlier launches wrote is touched only after
 //          griddepcontrol.wait, which every warp that touches it executes
 // Order    stages ascending: channels, then dx, then dy, inside the tensor core's own order; splits by rank: results do
 //          not depend on the grid
-// Bound    compute. conv3_2 at 512x512: 19.3 GFLOP, 24.5 us at 790 TFLOP/s; into shared memory 6.7 B a KFLOP for 128x256
+// Bound    compute. conv3_2 at 512x512: 19.3 GFLOP, 24.5 us at 790 TFLOP/s; into shared memory 6.7 B per KFLOP for 128x256
 //          (11.4 with a box for each tap), 4.7 with multicast
 // Oracle   as conv3x3_mma   Suite kerneltest
 // ptx: sm_90a
@@ -35,6 +35,17 @@ constexpr int kPass = 32;                               // pixels staged at a ti
 constexpr int kThreads = 384, kConsumers = 2;
 constexpr int kAlign = 1024;   // of the first stage, as the swizzle wants it
 
+// The operands of both products, and how many channels each sums over.
+struct Operands {
+    const CUtensorMap &x, &w, &x2, &w2;
+    int c, c2;
+};
+
+// Extents of the result.
+struct Extents {
+    int n, h, w, k;
+};
+
 template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT>
 struct Conv {
     using T = typename Element<E>::Store;
@@ -42,23 +53,28 @@ struct Conv {
     static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
     static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass;
     static constexpr int kShared = STAGES * kStage + kConsumers * kStaged + kAlign;
+    static constexpr int kStagedTile = 1, kSums = 3;   // named barriers: kStagedTile + warpgroup; both warpgroups
     static_assert(N == 128 || N == 256, "a warpgroup's product");
     static_assert(MULTICAST == 1 || SPLIT == 1, "a cluster does one or the other");
     static_assert(kPasses % SPLIT == 0, "every block of a split finishes as many pixels");
     static_assert(SPLIT == 1 || STAGES * kStage >= kConsumers * 128 * N / 2 * 4, "the sums of a split must fit into the stages");
 
-    // A tile: its picture, its place, its channels.
+    // What a block computes at a time: its picture, its first pixel, its first channel.
     struct Tile {
         int n, y0, x0, ch0;
     };
-    struct Tiles {
-        int channels, across, pairs, pictures;   // how many; pairs are MULTICAST tiles of pixels of one picture
-        __device__ Tiles(int k, int height, int width, int n)
-            : channels(k / CH), across((width + TW - 1) / TW), pictures(n) {
-            pairs = (across * ((height + TH - 1) / TH) + MULTICAST - 1) / MULTICAST;
+
+    // The walk over all tiles. A group is what a cluster computes at a time: MULTICAST neighbours in a picture, or one tile.
+    // Consecutive groups, which run at the same time, have the same pixels and other channels.
+    struct Walk {
+        int channels, across, pairs, groups;   // tiles across K, across a line; groups of a picture for CH channels; in all
+        __device__ Walk(const Extents& out) : channels(out.k / CH), across((out.w + TW - 1) / TW) {
+            pairs = (across * ((out.h + TH - 1) / TH) + MULTICAST - 1) / MULTICAST;
+            groups = pairs * out.n * channels;
         }
-        __device__ int groups() const { return pairs * pictures * channels; }
-        // The last tile of a picture's last pair may lie below it.
+        static __device__ int first() { return blockIdx.x / CLUSTER; }
+        static __device__ int step() { return gridDim.x / CLUSTER; }
+        // The last tile of a picture's last pair may lie below it: then its loads are zeros and its stores none.
         __device__ Tile at(int group, int rank) const {
             int pair = group / channels, n = pair / pairs;
             int p = (pair - n * pairs) * MULTICAST + (MULTICAST > 1 ? rank : 0), line = p / across;
@@ -66,182 +82,249 @@ struct Conv {
         }
     };
 
-    // Stages of a tile: three for each 128 bytes of C, one for each of C2; with SPLIT a part of them.
+    // The stages of a tile: main of them, three for each 128 bytes of C, and then one for each 128 bytes of C2. This block
+    // has [from, to) of them: all, or with SPLIT its part, which may be empty.
     struct Span {
         int main, from, to;
-        __device__ Span(int c, int c2, int rank) {
-            main = c / BK * 3;
-            int all = main + c2 / BK;
+        __device__ Span(const Operands& in, int rank) {
+            main = in.c / BK * 3;
+            int all = main + in.c2 / BK;
             from = SPLIT > 1 ? all * rank / SPLIT : 0;
             to = SPLIT > 1 ? all * (rank + 1) / SPLIT : all;
         }
     };
 
-    static __device__ __forceinline__ void run(const CUtensorMap& x, const CUtensorMap& w, const CUtensorMap& x2,
-                                               const CUtensorMap& w2, int height, int width, int c, int c2, int k,
-                                               int pictures, const Epilogue<T>& e) {
-        extern __shared__ unsigned char s_dynamic[];
-        __shared__ __align__(8) uint64_t s_full[STAGES], s_empty[STAGES];
-        uint32_t base = (shared_address(s_dynamic) + kAlign - 1) & ~(kAlign - 1);
-        unsigned char* s_stages = s_dynamic + (base - shared_address(s_dynamic));
-        uint32_t full = shared_address(s_full), empty = shared_address(s_empty);
-        int wg = threadIdx.x >> 7, rank = CLUSTER > 1 ? cluster_rank() : 0;
-        if (threadIdx.x == 0) {
+    // The ring of stages between producer and consumers. Each counts for itself the stages that it has gone through: the next
+    // is slot count % STAGES in lap count / STAGES, and the phase of its barriers has the parity of the lap.
+    struct Ring {
+        uint32_t stages, full, empty;   // in shared memory; a barrier of each kind for each stage
+        int count = 0;
+        __device__ Ring(const unsigned char* s_stages, const uint64_t* s_full, const uint64_t* s_empty)
+            : stages(shared_address(s_stages)), full(shared_address(s_full)), empty(shared_address(s_empty)) {}
+        __device__ void init() const {
             for (int i = 0; i < STAGES; i++) {
-                barrier_init(full + 8 * i, 1);
-                barrier_init(empty + 8 * i, kConsumers * 4 * MULTICAST);
+                barrier_init(full + 8 * i, 1);                             // the producer; its bytes are counted apart
+                barrier_init(empty + 8 * i, kConsumers * 4 * MULTICAST);   // the consumer warps of all blocks that it fills
             }
             barrier_init_done();
-            if (c) prefetch_map(x), prefetch_map(w);
-            if (c2) prefetch_map(x2), prefetch_map(w2);
         }
+        __device__ int slot() const { return count % STAGES; }
+        __device__ uint32_t stage() const { return stages + slot() * kStage; }
+        __device__ uint32_t filled() const { return full + 8 * slot(); }   // the barrier that counts a stage's bytes
+        // In the first lap nothing is to be waited for: the phase before a barrier's first counts as complete.
+        __device__ void wait_empty() const { barrier_wait(empty + 8 * slot(), (count / STAGES & 1) ^ 1); }
+        __device__ void wait_full() const { barrier_wait(filled(), count / STAGES & 1); }
+        // A warp is done with the stage before this one, and says so to every block that fills it.
+        __device__ void release_previous() const {
+            int lane = threadIdx.x & 31;
+            uint32_t bar = empty + 8 * ((count - 1) % STAGES);
+            if (MULTICAST == 1) {
+                if (lane == 0) barrier_arrive(bar);
+            } else if (lane < MULTICAST) {
+                barrier_arrive_in(bar, lane);
+            }
+        }
+    };
+
+    // A consumer warpgroup, and its part of a tile: 64 channels from ch on, N pixels from a line on.
+    struct Warpgroup {
+        int index, t, ch, line;    // 0 or 1; thread; the part's place in the tile
+        unsigned char* s_staged;   // after the stages: 64 channels of kPass pixels
+        __device__ Warpgroup(unsigned char* s_stages) : index((threadIdx.x >> 7) - 1), t(threadIdx.x & 127) {
+            ch = CH == 64 ? 0 : index * 64;
+            line = CH == 64 ? index * (TH / 2) : 0;
+            s_staged = s_stages + STAGES * kStage + index * kStaged;
+        }
+    };
+
+    static __device__ __forceinline__ void run(const Operands& in, const Extents& out, const Epilogue<T>& e) {
+        extern __shared__ unsigned char s_dynamic[];
+        __shared__ __align__(8) uint64_t s_full[STAGES], s_empty[STAGES];
+        // The 128-byte swizzle repeats every 1024 bytes of address, and so every stage begins at a multiple of that.
+        unsigned char* s_stages = s_dynamic + (-shared_address(s_dynamic) & (kAlign - 1));
+        Ring ring(s_stages, s_full, s_empty);
+        int rank = CLUSTER > 1 ? cluster_rank() : 0;
+        if (threadIdx.x == 0) {
+            ring.init();
+            if (in.c) prefetch_map(in.x), prefetch_map(in.w);
+            if (in.c2) prefetch_map(in.x2), prefetch_map(in.w2);
+        }
+        // The barriers must exist before anyone arrives at them, from this block or another.
         if (CLUSTER > 1)
             cluster_sync();
         else
             __syncthreads();
         start_next();
-        Tiles tiles(k, height, width, pictures);
-        Span span(c, c2, rank);
-        int first = blockIdx.x / CLUSTER, step = gridDim.x / CLUSTER;
-        if (wg == 0) {
+        Walk walk(out);
+        Span span(in, rank);
+        // setmaxnreg moves registers between whole warpgroups: 128 * (40 + 2 * 232) are the 64512 that the launch took.
+        if (threadIdx.x < 128) {
             give_registers<40>();
-            if (threadIdx.x == 0) {
-                int it = 0;
-                for (int g = first; g < tiles.groups(); g += step) {
-                    Tile t = tiles.at(g, rank);
-                    for (int s = span.from; s < span.to; s++, it++) {
-                        int slot = it % STAGES;
-                        barrier_wait(empty + 8 * slot, (it / STAGES & 1) ^ 1);
-                        fill(base + slot * kStage, full + 8 * slot, s, span.main, t, rank, it == 0, x, w, x2, w2, c, k);
-                    }
-                }
-            }
-            if (SPLIT > 1) cluster_sync();   // the sums are there
+            if (threadIdx.x == 0) produce(in, out, walk, span, ring, rank);
+            if (SPLIT > 1) cluster_sync();   // the one in share, for which all threads of the cluster are counted
         } else {
             take_registers<232>();
-            consume(wg - 1, rank, first, step, tiles, span, base, s_stages, full, empty, height, width, k, e);
+            consume(out, e, walk, span, ring, rank, Warpgroup(s_stages));
         }
         if (CLUSTER > 1) cluster_sync();   // nobody writes to this block or reads from it any more
     }
 
-    // One stage: pixels and weights.
-    static __device__ __forceinline__ void fill(uint32_t stage, uint32_t full, int s, int main, const Tile& t, int rank, bool first,
-                                                const CUtensorMap& x, const CUtensorMap& w, const CUtensorMap& x2,
-                                                const CUtensorMap& w2, int c, int k) {
-        bool second = s >= main;
+    // The producer, one thread: runs ahead of the consumers by as many stages as are empty, from one tile into the next.
+    static __device__ __forceinline__ void produce(const Operands& in, const Extents& out, const Walk& walk, const Span& span,
+                                                   Ring ring, int rank) {
+        for (int g = walk.first(); g < walk.groups; g += walk.step()) {
+            Tile tile = walk.at(g, rank);
+            for (int s = span.from; s < span.to; s++, ring.count++) {
+                ring.wait_empty();
+                load(in, tile, s, span.main, out.k, ring, rank);
+            }
+        }
+    }
+
+    // The consumers: the sums of a tile in registers, then all that follows the convolution.
+    static __device__ __forceinline__ void consume(const Extents& out, const Epilogue<T>& e, const Walk& walk, const Span& span,
+                                                   Ring ring, int rank, const Warpgroup& wg) {
+        wait_for_previous();   // the epilogue reads what earlier launches wrote, and writes what they read
+        for (int g = walk.first(); g < walk.groups; g += walk.step()) {
+            float d[N / 2];
+            multiply(d, span, ring, wg);
+            finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
+        }
+    }
+
+    // Load: copies for one stage, pixels and weights. They complete on the stage's full barrier by the bytes they bring.
+    static __device__ __forceinline__ void load(const Operands& in, const Tile& tile, int s, int main, int k, const Ring& ring,
+                                                int rank) {
+        // Stage s of the first product has channels from s / 3 * BK on, for column s % 3 of the taps; a stage of the second
+        // has the centre alone.
+        bool second = s >= main, first_of_all = ring.count == 0;
         int dx = second ? 1 : s % 3, c0 = (second ? s - main : s / 3) * BK, taps = second ? 1 : 3;
+        uint32_t stage = ring.stage(), full = ring.filled();
         barrier_expect(full, kPixels + taps * kWeights);
-        if (first && second) wait_for_previous();   // w2 is computed, w is not
+        // Earlier launches compute x, x2 and w2, which have to wait for them; w is constant and may be fetched at once.
+        if (first_of_all && second) wait_for_previous();
         for (int dy = 0; dy < taps; dy++) {
+            // A tile of weights is CH rows of 128 bytes: w is K rows of (tap, channel), w2 is N K rows of channels.
             uint32_t dst = stage + kPixels + dy * kWeights;
-            int column = second ? c0 : (dy * 3 + dx) * c + c0, row = second ? t.n * k + t.ch0 : t.ch0;
-            const CUtensorMap& map = second ? w2 : w;
+            int column = second ? c0 : (dy * 3 + dx) * in.c + c0, row = second ? tile.n * k + tile.ch0 : tile.ch0;
+            const CUtensorMap& map = second ? in.w2 : in.w;
             if (MULTICAST == 1) {
                 copy_rows(dst, map, full, column, row);
             } else {
+                // The blocks have the same channels: each fetches its part of the rows for all, and waits for all rows.
                 constexpr int kPart = CH / MULTICAST;
                 copy_rows_to(dst + rank * kPart * kRow, map, full, column, row + rank * kPart, (1 << MULTICAST) - 1);
             }
         }
-        if (first && !second) wait_for_previous();
-        copy_box(stage, second ? x2 : x, full, c0, t.x0 + dx - 1, t.y0 - 1, t.n);
+        if (first_of_all && !second) wait_for_previous();
+        // The box begins one line above the tile, for all three dy, and dx - 1 columns beside it; zeros outside the picture.
+        copy_box(stage, second ? in.x2 : in.x, full, c0, tile.x0 + dx - 1, tile.y0 - 1, tile.n);
     }
 
-    static __device__ __forceinline__ void consume(int wg, int rank, int first, int step, const Tiles& tiles, const Span& span,
-                                                   uint32_t base, unsigned char* s_stages, uint32_t full, uint32_t empty,
-                                                   int height, int width, int k, const Epilogue<T>& e) {
-        int t = threadIdx.x & 127, lane = t & 31, warp = t >> 5;
-        unsigned char* s_staged = s_stages + STAGES * kStage + wg * kStaged;
-        uint32_t staging = base + STAGES * kStage + wg * kStaged;
-        int ch_of_wg = CH == 64 ? 0 : wg * 64, line_of_wg = CH == 64 ? wg * (TH / 2) : 0;
-        auto release = [&](int slot) {   // to every block that fills it
-            if (MULTICAST == 1) {
-                if (lane == 0) barrier_arrive(empty + 8 * slot);
-            } else if (lane < MULTICAST) {
-                barrier_arrive_in(empty + 8 * slot, lane);
-            }
-        };
-        wait_for_previous();
-        int it = 0;
-        for (int g = first; g < tiles.groups(); g += step) {
-            Tile tile = tiles.at(g, rank);
-            float d[N / 2];
-            // One stage: taps() rows of taps, the first down() lines down. The stage before is released once this one is under way.
-            auto multiply = [&](int s, auto taps, auto down) {
-                int slot = it % STAGES;
-                barrier_wait(full + 8 * slot, it / STAGES & 1);
-                uint32_t stage = base + slot * kStage;
-                uint64_t a = descriptor(stage + kPixels + ch_of_wg * kRow), b = descriptor(stage + (line_of_wg + down()) * kLine);
-                wgmma_fence();
-#pragma unroll
-                for (int dy = 0; dy < taps(); dy++)
-#pragma unroll
-                    for (int kk = 0; kk < 4; kk++)
-                        wgmma(E{}, d, a + (dy * kWeights + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), s > span.from || dy + kk);
-                wgmma_commit();
-                wgmma_wait<1>();
-                if (s > span.from) release((it - 1) % STAGES);
-                it++;
-            };
-            for (int s = span.from; s < min(span.to, span.main); s++) multiply(s, [] { return 3; }, [] { return 0; });
-            for (int s = max(span.from, span.main); s < span.to; s++) multiply(s, [] { return 1; }, [] { return 1; });
-            wgmma_wait<0>();
-            if (span.to > span.from) release((it - 1) % STAGES);
+    // Multiply: a warpgroup's sums of a tile over this block's stages. Value 4 j + i of a thread is channel
+    // 16 warp + lane/4 + 8 (i/2), pixel 8 j + 2 (lane%4) + i%2.
+    static __device__ __forceinline__ void multiply(float (&d)[N / 2], const Span& span, Ring& ring, const Warpgroup& wg) {
+        for (int s = span.from; s < min(span.to, span.main); s++) multiply_stage<3, 0>(d, s > span.from, ring, wg);
+        for (int s = max(span.from, span.main); s < span.to; s++) multiply_stage<1, 1>(d, s > span.from, ring, wg);
+        wgmma_wait<0>();
+        if (span.to > span.from) ring.release_previous();
+    }
 
-            int row = warp * 16 + (lane >> 2), ch0 = tile.ch0 + ch_of_wg;
-            float u = 0.f, v = 0.f;
-            if (e.bias) u = e.bias[ch0 + row], v = e.bias[ch0 + row + 8];
-            uint32_t sums = base + (wg * (N / 2) * 128 + t) * 4;   // (warpgroup, value, thread), in place of the stages
-            if (SPLIT > 1) {
-                named_barrier(3, kConsumers * 128);   // both warpgroups are done with the stages
+    // One stage: TAPS lines of taps, the first of them DOWN lines below the top of the box. more: d holds sums to add to.
+    template <int TAPS, int DOWN>
+    static __device__ __forceinline__ void multiply_stage(float (&d)[N / 2], bool more, Ring& ring, const Warpgroup& wg) {
+        ring.wait_full();
+        // Tap dy is the next tile of weights, and the same box one line further down.
+        uint64_t a = descriptor(ring.stage() + kPixels + wg.ch * kRow), b = descriptor(ring.stage() + (wg.line + DOWN) * kLine);
+        wgmma_fence();
 #pragma unroll
-                for (int i = 0; i < N / 2; i++) {
-                    float sum = span.to > span.from ? d[i] : 0.f;
-                    asm volatile("st.shared.f32 [%0], %1;" ::"r"(sums + i * 512), "f"(sum) : "memory");
-                }
-                cluster_sync();   // the sums are there
+        for (int dy = 0; dy < TAPS; dy++)
+#pragma unroll
+            for (int kk = 0; kk < 4; kk++)   // 32 of the 128 bytes of channels; descriptors count in units of 16 bytes
+                wgmma(E{}, d, a + (dy * kWeights + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), more || dy + kk);
+        wgmma_commit();
+        // At most this stage's products are still under way, so those of the stage before are complete and it can be refilled.
+        wgmma_wait<1>();
+        if (more) ring.release_previous();
+        ring.count++;
+    }
+
+    // Finish: bias, ReLU, rounding and the epilogue, kPass pixels at a time. With SPLIT the blocks exchange their sums first, and
+    // then each finishes its share of the passes.
+    static __device__ __forceinline__ void finish(const float (&d)[N / 2], const Epilogue<T>& e, const Extents& out,
+                                                  const Tile& tile, const Span& span, const Ring& ring, int rank,
+                                                  const Warpgroup& wg) {
+        int lane = wg.t & 31, warp = wg.t >> 5, ch0 = tile.ch0 + wg.ch, row = ch0 + warp * 16 + (lane >> 2);
+        float u = 0.f, v = 0.f;   // a thread has two channels
+        if (e.bias) u = e.bias[row], v = e.bias[row + 8];
+        // Sums to share are (warpgroup, value, thread), in place of the stages.
+        uint32_t sums = ring.stages + (wg.index * (N / 2) * 128 + wg.t) * 4;
+        if (SPLIT > 1) share(d, sums, span.to > span.from);
+        int first = kPasses / SPLIT * (SPLIT > 1 ? rank : 0);
+        for (int pass = first; pass < first + kPasses / SPLIT; pass++) {
+            float r[16];
+            if (SPLIT > 1)
+                gather(r, sums, pass);
+            else
+                take(r, d, pass);
+#pragma unroll
+            for (int i = 0; i < 16; i++) {
+                r[i] += i & 2 ? v : u;
+                if (e.relu) r[i] = r[i] < 0.f ? 0.f : r[i];
             }
-            for (int pass = kPasses / SPLIT * (SPLIT > 1 ? rank : 0), end = pass + kPasses / SPLIT; pass < end; pass++) {
-                float r[16];
-                if (SPLIT > 1) {
-#pragma unroll
-                    for (int i = 0; i < 16; i++) {
-                        r[i] = load_from(sums + (pass * 16 + i) * 512, 0);
-#pragma unroll
-                        for (int p = 1; p < SPLIT; p++) r[i] += load_from(sums + (pass * 16 + i) * 512, p);
-                    }
-                } else {
-#pragma unroll
-                    for (int q = 0; q < kPasses; q++)
-                        if (q == pass)
-#pragma unroll
-                            for (int i = 0; i < 16; i++) r[i] = d[q * 16 + i];
-                }
-#pragma unroll
-                for (int i = 0; i < 16; i++) {
-                    r[i] += i & 2 ? v : u;
-                    if (e.relu) r[i] = r[i] < 0.f ? 0.f : r[i];
-                }
-                named_barrier(1 + wg, 128);   // the pass before is finished
-                stage(s_staged, staging, r, warp, lane);
-                named_barrier(1 + wg, 128);   // the tile is staged
-                int y0 = tile.y0 + line_of_wg + pass * (kPass / TW);
-                finish<E, kPass, TW, 128>(e, s_staged, t, tile.n, y0, tile.x0, ch0, height, width, k);
-            }
+            named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
+            stage(wg.s_staged, r, warp, lane);
+            named_barrier(kStagedTile + wg.index, 128);   // the tile is staged
+            int y0 = tile.y0 + wg.line + pass * (kPass / TW);
+            ::finish<E, kPass, TW, 128>(e, wg.s_staged, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
         }
     }
 
-    // 64 channels of 32 pixels: value 4 j + i of a thread is channel lane/4 + 8 (i/2), pixel 8 j + 2 (lane%4) + i%2.
-    static __device__ __forceinline__ void stage(unsigned char* s_staged, uint32_t staging, const float (&r)[16], int warp, int lane) {
+    // The values of one pass. Registers have no index: the code of every pass is there, and one is executed.
+    static __device__ __forceinline__ void take(float (&r)[16], const float (&d)[N / 2], int pass) {
+#pragma unroll
+        for (int q = 0; q < kPasses; q++)
+            if (q == pass)
+#pragma unroll
+                for (int i = 0; i < 16; i++) r[i] = d[q * 16 + i];
+    }
+
+    // Puts this block's sums where the others can read them; a block whose span is empty has summed nothing. Threads of a warp
+    // are neighbours: no two share a bank.
+    static __device__ __forceinline__ void share(const float (&d)[N / 2], uint32_t sums, bool any) {
+        named_barrier(kSums, kConsumers * 128);   // both warpgroups are done with the stages
+#pragma unroll
+        for (int i = 0; i < N / 2; i++) {
+            float sum = any ? d[i] : 0.f;
+            asm volatile("st.shared.f32 [%0], %1;" ::"r"(sums + i * 512), "f"(sum) : "memory");
+        }
+        cluster_sync();   // the sums of all blocks are there
+    }
+
+    // The values of one pass, each the sum of all blocks' sums in the order of ranks.
+    static __device__ __forceinline__ void gather(float (&r)[16], uint32_t sums, int pass) {
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+            r[i] = load_from(sums + (pass * 16 + i) * 512, 0);
+#pragma unroll
+            for (int p = 1; p < SPLIT; p++) r[i] += load_from(sums + (pass * 16 + i) * 512, p);
+        }
+    }
+
+    // Stages 64 channels of 32 pixels, pixel by pixel, as finish reads them; the index map is that of multiply.
+    static __device__ __forceinline__ void stage(unsigned char* s_staged, const float (&r)[16], int warp, int lane) {
         if constexpr (sizeof(T) == 2) {
+            // Two matrices of eight channels by two of eight pixels at a time; lane l gives the place of pixel l % 8 of matrix
+            // l / 8, which are (pixels 0, channels 0), (0, 8), (8, 0), (8, 8).
 #pragma unroll
             for (int j = 0; j < 4; j += 2) {
                 uint32_t m[4] = {pack2(E{}, r[4 * j], r[4 * j + 1]), pack2(E{}, r[4 * j + 2], r[4 * j + 3]),
                                  pack2(E{}, r[4 * j + 4], r[4 * j + 5]), pack2(E{}, r[4 * j + 6], r[4 * j + 7])};
                 int pixel = (j + (lane >> 4)) * 8 + (lane & 7), ch8 = warp * 2 + (lane >> 3 & 1);
-                store_matrices_trans(staging + staged<T>(pixel, ch8, 0), m);
+                store_matrices_trans(shared_address(s_staged) + staged<T>(pixel, ch8, 0), m);
             }
         } else {
+            // stmatrix moves 16-bit elements only: one by one.
 #pragma unroll
             for (int i = 0; i < 16; i++) {
                 int pixel = i / 4 * 8 + (lane & 3) * 2 + (i & 1), ch8 = warp * 2 + (i >> 1 & 1);
@@ -258,7 +341,7 @@ struct Conv {
             const __grid_constant__ CUtensorMap MAYBE_NULL x, const __grid_constant__ CUtensorMap MAYBE_NULL w,  \
             const __grid_constant__ CUtensorMap MAYBE_NULL x2, const __grid_constant__ CUtensorMap MAYBE_NULL w2,\
             int height, int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {   \
-        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT>::run(x, w, x2, w2, height, width, c, c2, k, pictures,          \
+        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT>::run({x, w, x2, w2, c, c2}, {pictures, height, width, k},      \
                                                        EPILOGUE(Element<E>::Store));                             \
     }
 CONV3X3_WGMMA(EACH, 64, 512, 2, 1, 1, )

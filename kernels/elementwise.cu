@@ -1,19 +1,21 @@
-// relu_fwd, relu_bwd, add, mse_bwd: one element a thread, any shape.                          streaming
+// relu_fwd, relu_bwd, add, mse_bwd: one element per thread, any shape.                         streaming
 // Maths    relu_fwd  y = x < 0 ? 0 : x (a NaN stays one)      relu_bwd  dx = y > 0 ? dy : 0
 //          add       y = a + b                               mse_bwd   da[n] = k S (a[n] - b[n]), k = 2 scale / elements
 // Layout   dense, T in {fp32, fp16, bf16}; mse_bwd: b holds as many pictures as a (b_elems = elems) or one (a picture);
 //          S is the loss scale, one value on the device
 // Launch   256 threads; grid ceil(elems / 256)
 // Hazards  none: every thread owns its element
-// Bound    memory: 2 to 3 sizeof(T) an element
+// Bound    memory: 2 to 3 sizeof(T) per element
 // Oracle   ref.ReLUFwd, ref.ReLUBwd, ref.Add, ref.MSEBwd   Suite kerneltest
 // ptx: sm_80
 #include "types.cuh"
 
+// Neighbouring threads have neighbouring elements: every access coalesces. A batch of feature maps may pass 2^32.
 __device__ __forceinline__ unsigned long long element() {
     return (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
+// A NaN is not below 0, and stays.
 #define RELU_FWD(T)                                                                                              \
     extern "C" __global__ __launch_bounds__(256) void relu_fwd_##T(T* __restrict__ y, const T* __restrict__ x,   \
                                                                    unsigned long long elems) {                   \
@@ -41,6 +43,7 @@ FOR_EACH_TYPE(RELU_BWD)
     }
 FOR_EACH_TYPE(ADD)
 
+// One target for all pictures is read again for each: j wraps.
 #define MSE_BWD(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(256) void mse_bwd_##T(                                               \
         T* __restrict__ da, const T* __restrict__ a, const T* __restrict__ b, const float* __restrict__ scale,   \

@@ -27,8 +27,8 @@ struct Epilogue {
     int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows, a quarter each
 };
 
-// The parameters of a kernel that make one. R is __restrict__, or nothing where launches overlap: what is restricted may be
-// read through the non-coherent cache, which must not be while the launch ahead still writes it.
+// The parameters of a kernel that make one. R is __restrict__, or nothing where launches overlap: see RESTRICT in
+// overlap.cuh.
 #define EPILOGUE_PARAMS(T, R)                                                                                    \
     T *MAYBE_NULL R y, T *MAYBE_NULL R pooled, uint8_t *MAYBE_NULL R positive, const float *MAYBE_NULL R bias,   \
         const T *MAYBE_NULL R add, const T *MAYBE_NULL R target, const T *MAYBE_NULL R gate,                     \
@@ -108,7 +108,7 @@ __device__ __forceinline__ void read_staged(float (&v)[8], const unsigned char* 
     }
 }
 
-// 0 where the ReLU behind this gradient was.
+// 0 where the ReLU that this gradient passes through was 0.
 template <class T>
 __device__ __forceinline__ void gate8(float (&v)[8], const Epilogue<T>& e, size_t at) {
     if (e.bits) {
@@ -131,6 +131,8 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
     using T = typename Element<E>::Store;
     float target_k = e.target ? e.target_k * *e.scale : 0.f;
     for (int i = t; i < PIXELS * 8; i += THREADS) {
+        // Eight threads have the 64 channels of a pixel, 128 or 256 bytes in a row. at: where y, add, gate and target
+        // have this value.
         int ch8 = i & 7, pixel = i >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
         if (py >= h || px >= w) continue;
         float v[8], f[8];
@@ -143,12 +145,14 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
             for (int j = 0; j < 8; j++) v[j] += f[j];
         }
         if (e.target) {
+            // gate is the output of the layer, which the content loss compares with its target.
             float g[8];
             load8(f, e.gate + at);
             load8(g, e.target + (e.one_target ? in_picture : at));
 #pragma unroll
             for (int j = 0; j < 8; j++) v[j] += rounded(E{}, target_k * (f[j] - g[j]));
         }
+        // Unless pooling is undone the value ends here: gated, stored, and a bit for each above 0.
         if (e.unpool_h == 0) {
             gate8(v, e, at);
             if (e.y) store8(E{}, e.y + at, v);
@@ -160,7 +164,7 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
             }
             continue;
         }
-        // A window, and behind the last one the row and column that pooling dropped.
+        // Pooling undone: a quarter of the value for each pixel of its window; the last windows also zero what pooling dropped.
         int rows = py == h - 1 ? e.unpool_h - 2 * py : 2, cols = px == w - 1 ? e.unpool_w - 2 * px : 2;
         for (int q = 0; q < rows * cols; q++) {
             int r = q / cols, yy = 2 * py + r, xx = 2 * px + q - r * cols;
@@ -174,6 +178,8 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
     }
     if (!e.pooled) return;
     for (int i = t; i < PIXELS * 2; i += THREADS) {
+        // Pooling reads the staged tile again, rounded as y is: windows of four pixels, eight threads to each. Tiles
+        // begin at even rows and columns, so that no window is shared.
         int ch8 = i & 7, window = i >> 3, wy = window / (WIDTH / 2), wx = window % (WIDTH / 2);
         int py = y0 / 2 + wy, px = x0 / 2 + wx, pixel = 2 * wy * WIDTH + 2 * wx;
         if (py >= h / 2 || px >= w / 2) continue;

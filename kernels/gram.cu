@@ -8,7 +8,7 @@
 //          splits in order, mirrored where they are missing: grid (ceil(C*C/256), N).
 //          bwd: grid (ceil(P/64), ceil(C/64), N)
 // Tile     64 x 64 outputs, 16 deep; thread 4x4
-// Hazards  two barriers a step
+// Hazards  two barriers per step
 // Order    pixels ascending within a split, splits ascending: deterministic; splits of 1024 pixels keep long sums exact
 // Bound    fwd relu1_1 at 512x512: 2.1 GFLOP, 67 MB: memory. Later layers: compute
 // Oracle   ref.GramFwd, ref.GramBwd   Suite kerneltest
@@ -18,6 +18,8 @@
 constexpr int BT = 64, BK = 16, kThreads = 256, kPad = 4;
 
 // One step of the 64x64 tile: acc += a^T b over BK rows.
+// Thread (ty, tx) has rows 4 ty to + 3 and columns 4 tx to + 3: a warp reads two vectors of a, each for 16 threads, and
+// 16 of b.
 __device__ __forceinline__ void multiply(float (&acc)[4][4], const float (&s_a)[BK][BT + kPad],
                                          const float (&s_b)[BK][BT + kPad], int ty, int tx) {
 #pragma unroll
@@ -36,6 +38,7 @@ __device__ __forceinline__ void gram_fwd(float* __restrict__ part, const T* __re
                                          int splits, int pps) {
     __shared__ __align__(16) float s_a[BK][BT + kPad], s_b[BK][BT + kPad];   // (pixel, channel)
     int t = threadIdx.x, ty = t >> 4, tx = t & 15;
+    // A tile of one picture: rows from i0, columns from j0, summed over the pixels of one split.
     int i0 = blockIdx.y * BT, j0 = blockIdx.x * BT, n = blockIdx.z / splits, split = blockIdx.z % splits;
     if (j0 < i0) return;   // symmetric
     int p0 = split * pps, p1 = min(pixels, p0 + pps);
@@ -45,14 +48,15 @@ __device__ __forceinline__ void gram_fwd(float* __restrict__ part, const T* __re
     for (int p = p0; p < p1; p += BK) {
 #pragma unroll
         for (int e = 0; e < 4; e++) {
+            // 16 threads read 64 neighbouring channels of a pixel; zeros where the split or the channels end.
             bool in = p + row < p1;
             const T* src = fn + (size_t)(in ? p + row : p0) * c;
             s_a[row][col + e] = in && i0 + col + e < c ? load(src + i0 + col + e) : 0.f;
             s_b[row][col + e] = in && j0 + col + e < c ? load(src + j0 + col + e) : 0.f;
         }
-        __syncthreads();
+        __syncthreads();   // 16 pixels are there
         multiply(acc, s_a, s_b, ty, tx);
-        __syncthreads();
+        __syncthreads();   // and are done with
     }
     float* out = part + (size_t)blockIdx.z * c * c;
 #pragma unroll
@@ -69,6 +73,7 @@ extern "C" __global__ __launch_bounds__(256) void gram_sum_f32(float* __restrict
     int e = blockIdx.x * blockDim.x + threadIdx.x, i = e / c, j = e - i * c;
     size_t cc = (size_t)c * c;
     if (e >= cc) return;
+    // Tiles below the diagonal were never written: their elements are those mirrored, whose threads read a column.
     const float* p = part + blockIdx.y * splits * cc + (j / BT < i / BT ? j * c + i : e);
     float s = 0.f;
     for (int k = 0; k < splits; k++) s += p[k * cc];
@@ -83,6 +88,7 @@ __device__ __forceinline__ void gram_bwd(T* __restrict__ df, const float* __rest
     int t = threadIdx.x, ty = t >> 4, tx = t & 15;
     int p0 = blockIdx.x * BT, i0 = blockIdx.y * BT;
     size_t n = blockIdx.z;
+    // A tile of the result: pixels from p0, channels from i0; gemm_k is the channel j.
     const T* fn = f + n * pixels * c;
     const float* gn = dg + n * c * c;
     int fp = t >> 2, fj = (t & 3) * 4;    // loads of f: channels fj … +3 of pixel fp
@@ -92,13 +98,15 @@ __device__ __forceinline__ void gram_bwd(T* __restrict__ df, const float* __rest
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             int j = j0 + fj + e, i = i0 + gi + e;
+            // Four threads read 16 neighbouring channels of a pixel. dg is made symmetric on its way: of its two elements
+            // one is read along a row, by 16 threads, and one down a column.
             s_f[fj + e][fp] = p0 + fp < pixels && j < c ? load(fn + (size_t)(p0 + fp) * c + j) : 0.f;
             bool in = j0 + gj < c && i < c;
             s_g[gj][gi + e] = in ? gn[(size_t)i * c + j0 + gj] + gn[(size_t)(j0 + gj) * c + i] : 0.f;
         }
-        __syncthreads();
+        __syncthreads();   // 16 channels j are there
         multiply(acc, s_f, s_g, ty, tx);
-        __syncthreads();
+        __syncthreads();   // and are done with
     }
 #pragma unroll
     for (int a = 0; a < 4; a++)

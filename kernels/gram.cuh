@@ -11,6 +11,8 @@ __device__ __forceinline__ void gram_products(E e, float (&acc)[2][NJ][4], const
     int lane = threadIdx.x & 31;
     uint32_t a[2][4], b[NJ / 2][4];
     if constexpr (sizeof(typename Element<E>::Store) == 2) {
+        // Lane l gives the address of eight channels: pixel l%8 + 8 (l/16) and channels from 8 (l/8%2) on for a; for b
+        // pixel l%16 and channels from 8 (l/16) on.
 #pragma unroll
         for (int i = 0; i < 2; i++)
             load_matrices_trans(a[i], shared_address(s_a) + at(kk + (lane & 7) + (lane >> 4) * 8, wm + i * 16 + (lane >> 3 & 1) * 8));
@@ -20,6 +22,8 @@ __device__ __forceinline__ void gram_products(E e, float (&acc)[2][NJ][4], const
         auto load = [&](const unsigned char* s_tile, int pixel, int ch) {
             return *(const uint32_t*)(s_tile + at(pixel, ch & ~3) + (ch & 3) * 4);
         };
+        // Register r of a: channel lane/4 + 8 (r%2), pixel lane%4 + 4 (r/2); of b, two groups of eight channels: pixel by
+        // r%2, group by r/2.
 #pragma unroll
         for (int r = 0; r < 4; r++) {
 #pragma unroll
@@ -50,6 +54,7 @@ __device__ __forceinline__ void gram_store(float* out, const float (&acc)[2][NJ]
         for (int j = 0; j < NJ; j++)
 #pragma unroll
             for (int h = 0; h < 2; h++)
+                // Rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next: four threads write 32 neighbouring bytes.
                 *(float2*)&out[(size_t)(i * 16 + (lane >> 2) + h * 8) * c + j * 8 + (lane & 3) * 2] =
                     make_float2(acc[i][j][h * 2], acc[i][j][h * 2 + 1]);
 }

@@ -8,13 +8,14 @@
 // Shapes   C a multiple of 64
 // Launch   fwd and style take the layers of a network together, so that they fill a GPU and wait once; a block looks its layer
 //          up in a table. fwd: 128 threads = 4 warps as 2x2; a block for each picture, split and 64x64 tile on or above the
-//          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; C*C*G/256 blocks a picture:
-//          256/G elements, G threads for each, which add a share of the splits. coef: 256 threads; grid (ceil(C*C/256), N)
+//          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; C*C*G/256 blocks per
+//          picture: 256/G elements, G threads for each, which add a share of the splits. coef: 256 threads; grid
+//          (ceil(C*C/256), N)
 // Tile     64x64 outputs, 32 pixels deep; warp 32x32; 4 stages, 3 in tf32; on the diagonal both operands are one tile
 // Budget   shared 4 * 2 * 32 * 128 B = 32 KiB, 3 * 2 * 32 * 256 B = 48 KiB in tf32
 // Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
 //          pixels by eight channels are read, at ch ^ 2 (p % 4)
-// Hazards  one barrier a step: behind it the stage is there, and the one that is filled next was read a step ago; tables are
+// Hazards  one barrier per step: after it the stage is there, and the one that is filled next was read a step ago; tables are
 //          constants and may be read while the launch before still runs
 // Order    splits of at most 1024 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
 // Oracle   ref.GramFwd, ref.GramBwd   Suite kerneltest
@@ -63,11 +64,13 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     __shared__ __align__(128) unsigned char s_tiles[kStages * 2 * kTile];   // (stage, a or b, pixel, channel)
     int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 32;
     const Layer& l = layer_of_block(layers, count);
+    // Blocks of a layer: pictures, in each its splits, in each its tiles on or above the diagonal.
     int pixels = l.pixels, c = l.c, side = c / BT, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
     int share = block / tiles, tile = block - share * tiles, n = share / l.splits, split = share - n * l.splits, i0 = 0;
     for (; tile >= side - i0; i0++) tile -= side - i0;   // row by row, from the diagonal on
     int j0 = (i0 + tile) * BT;
     i0 *= BT;
+    // Pixels [p0, p1), BP to a step.
     int p0 = split * pps, p1 = min(pixels, p0 + pps), steps = (p1 - p0 + BP - 1) / BP;
     const T* fn = (const T*)l.f + (size_t)n * pixels * c;
     uint32_t s = shared_address(s_tiles);
@@ -79,6 +82,8 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
 #pragma unroll
             for (int r = row; r < BP; r += kRows) {
                 int p = p0 + step * BP + r;
+                // kChunks threads read the 64 channels of a pixel in a row; after the last pixel zeros are written, and
+                // nothing is read.
                 int bytes = p < p1 ? 16 : 0;
                 const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
                 copy16(tile + chunk<T>(r, ch), src + i0, bytes);
@@ -89,6 +94,8 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     };
     wait_for_previous();
     start_next();
+    // All stages but one are on their way before the first is needed; fill commits a group even where there is nothing to
+    // fill, so that the number of groups tells which stage has come.
 #pragma unroll
     for (int step = 0; step < kStages - 1; step++) fill(step);
     float acc[2][4][4] = {};
@@ -97,11 +104,13 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
         __syncthreads();   // the stage is there for all, and the one before is done with
         fill(step + kStages - 1);
         const unsigned char* s_a = s_tiles + step % kStages * 2 * kTile;
+        // 32 bytes of pixels at a time.
 #pragma unroll
         for (int kk = 0; kk < BP; kk += 32 / sizeof(T))
             gram_products(E{}, acc, s_a, diagonal ? s_a : s_a + kTile, wm, wn, kk,
                           [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
     }
+    // Every split has its matrix: the order in which they are added is not that in which they finish.
     gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
 }
 
@@ -119,6 +128,7 @@ __device__ __forceinline__ void store_operand(f16* p, float v) { store(p, v); }
 __device__ __forceinline__ void store_operand(bf16* p, float v) { store(p, v); }
 __device__ __forceinline__ void store_operand(f32* p, float v) { *p = rounded(tf32{}, v); }
 
+// Thread e has element (i, j); of the two that it adds one is read along a row, the other down a column.
 #define GRAM_COEF(T)                                                                                             \
     extern "C" __global__ __launch_bounds__(256) void gram_coef_##T(                                             \
         T* __restrict__ w, const float* __restrict__ dg, const float* __restrict__ loss_scale, float scale,      \
@@ -149,12 +159,15 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     const Style& l = layer_of_block(styles, count);
     int c = l.c, splits = l.splits, groups = l.groups, per = kReduceThreads / groups, blocks = c * c / per;
     int n = (blockIdx.x - l.first) / blocks, block = blockIdx.x - l.first - n * blocks;
+    // A block has per elements, and groups threads for each: thread (group, element) adds a share of the splits.
     int group = threadIdx.x / per, element = threadIdx.x - group * per;
     int e = block * per + element, i = e / c, j = e - i * c;
     int mirrored = j * c + i;
     size_t cc = (size_t)c * c;
+    // Tiles below the diagonal were never written: their elements are those mirrored.
     const float* p = global(l.part) + n * splits * cc + (j / BT < i / BT ? mirrored : e);
     const float* a = global(l.target) + (l.one_target ? 0 : n * cc);
+    // The table may be read before the launch ahead has ended, what it points to only after.
     int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
     wait_for_previous();
     start_next();
@@ -164,6 +177,7 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     s_sum[threadIdx.x] = s;
     __syncthreads();
     float square = 0.f;
+    // The shares in order, by the first group; it has the element's whole sum then, and makes loss and coefficient of it.
     if (group == 0) {
         for (int k = 1; k < groups; k++) s += s_sum[k * per + element];
         float g = l.norm * s;

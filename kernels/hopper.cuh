@@ -1,5 +1,5 @@
-// What sm_90a adds: mbarriers, bulk copies by tensor map (TMA), wgmma, clusters, registers that move between warps, and
-// launches that overlap. Thin wrappers, one instruction each.
+// What sm_90a adds: mbarriers, bulk copies by tensor map (TMA), wgmma, clusters, and registers that move between warpgroups.
+// Thin wrappers, an instruction or two each. Addresses and barriers are given as addresses in shared memory.
 #pragma once
 #include <cstdint>
 #include <cuda.h>
@@ -7,13 +7,14 @@
 #include "epilogue.cuh"
 #include "overlap.cuh"
 
+// An mbarrier's phase is complete when its arrivals have come and all bytes it was told to expect; the next begins at once.
 __device__ __forceinline__ void barrier_init(uint32_t bar, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(arrivals) : "memory");
 }
 __device__ __forceinline__ void barrier_init_done() {   // visible to the cluster and to copies
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-// One arrival, and that many more bytes to come.
+// One arrival, and so many bytes more that this phase waits for.
 __device__ __forceinline__ void barrier_expect(uint32_t bar, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
@@ -27,6 +28,7 @@ __device__ __forceinline__ void barrier_arrive_in(uint32_t bar, int rank) {   //
         "r"(rank)
         : "memory");
 }
+// Until the phase of this parity is complete. Phases count from 0; the one before the first passes for complete.
 __device__ __forceinline__ void barrier_wait(uint32_t bar, int parity) {
     asm volatile(
         "{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
@@ -35,20 +37,23 @@ __device__ __forceinline__ void barrier_wait(uint32_t bar, int parity) {
         : "memory");
 }
 
-// Boxes of a tensor: (channel, x, y, picture), zeros outside; and rows of a matrix (column, row).
+// Copies by tensor map, issued by one thread; the bytes count towards bar when they are there. The map says how large a box is,
+// and a box that reaches outside the tensor is filled with zeros there: it always brings all its bytes.
+// A box of a feature map, whose first element is (channel, x, y, picture).
 __device__ __forceinline__ void copy_box(uint32_t dst, const CUtensorMap& map, uint32_t bar, int c, int x, int y, int n) {
     asm volatile(
         "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
         "l"(&map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n)
         : "memory");
 }
+// Rows of a matrix, from (column, row) on.
 __device__ __forceinline__ void copy_rows(uint32_t dst, const CUtensorMap& map, uint32_t bar, int column, int row) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(dst),
         "l"(&map), "r"(bar), "r"(column), "r"(row)
         : "memory");
 }
-// To the same place, and the same barrier, of every block in mask.
+// The same, to the same place and the same barrier of every block of the cluster whose rank's bit is in mask.
 __device__ __forceinline__ void copy_rows_to(uint32_t dst, const CUtensorMap& map, uint32_t bar, int column, int row, int mask) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(
@@ -60,11 +65,15 @@ __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
-// A K-major operand in shared memory: rows of 128 bytes in groups of eight, 1024 bytes apart, swizzled as TMA does it.
+// A K-major operand in shared memory: rows of 128 bytes in groups of eight, 1024 bytes apart, swizzled as TMA does it. Fields in
+// units of 16 bytes: the address (bits 0 to 13), the distance of columns, which this swizzle ignores (16 on), the distance of
+// groups, 64 (32 on); then 1 for the swizzle of 128 bytes (62 on). Adding n to a descriptor moves its operand by 16 n bytes.
 __device__ __forceinline__ uint64_t descriptor(uint32_t address) {
     return (uint64_t)((address & 0x3FFFF) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
+// Products run while the program goes on. fence: products that follow see what the registers of d hold; commit: the products since
+// the last commit are a group; wait: until at most N groups are under way, and only then may d or their operands be touched.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N>
@@ -95,7 +104,8 @@ __device__ __forceinline__ void wgmma_wait() {
                  : F16(0), F16(16), F16(32), F16(48), F16(64), F16(80), F16(96), F16(112)                        \
                  : "l"(a), "l"(b), "r"(accumulate))
 
-// d = a b, or d += a b: 64 rows of a by 128 or 256 rows of b, 32 bytes of k, both K-major; d is n/2 values a thread.
+// d = a b, or with accumulate d += a b: 64 rows of a by n = 128 or 256 rows of b, 32 bytes of k, both K-major; d is n/2 values
+// per thread of the warpgroup: value 4 j + i is row 16 warp + lane/4 + 8 (i/2), column 8 j + 2 (lane%4) + i%2.
 __device__ __forceinline__ void wgmma(f16, float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
     WGMMA_N128("m64n128k16", "f16", ", 0, 0");
 }
@@ -126,6 +136,7 @@ __device__ __forceinline__ void store_matrices_trans(uint32_t address, const uin
                  : "memory");
 }
 
+// A barrier of some of a block's warps; id 0 is __syncthreads.
 __device__ __forceinline__ void named_barrier(int id, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
@@ -134,10 +145,11 @@ __device__ __forceinline__ uint32_t cluster_rank() {
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
     return r;
 }
+// All threads of all blocks of the cluster; what they wrote to shared memory before it, all of them can read after it.
 __device__ __forceinline__ void cluster_sync() {
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-// A value of another block's shared memory.
+// The value at this address in the shared memory of the block with this rank.
 __device__ __forceinline__ float load_from(uint32_t address, int rank) {
     float v;
     asm volatile(
@@ -147,6 +159,7 @@ __device__ __forceinline__ float load_from(uint32_t address, int rank) {
         : "memory");
     return v;
 }
+// Every warp of a warpgroup gives registers back until it has N per thread, or waits until it can have N.
 template <int N>
 __device__ __forceinline__ void give_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));

@@ -1,22 +1,24 @@
-// Programmatic dependent launch, on sm_90: a launch may begin before the one ahead has ended. On sm_80 launches follow one
-// another, and both do nothing.
+// Programmatic dependent launch, on sm_90: a launch may begin before the one ahead of it has ended. On sm_80 it may not, and
+// both functions do nothing.
 #pragma once
 
-// What the launches before wrote is there; nothing that they touch may be touched ahead of it, tables and weights excepted.
+// Waits until the launches ahead have ended and what they wrote can be read. Nothing that they write may be read before it, and
+// nothing that they read may be written; tables and weights are constant and may be read at once.
 __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-// The launch behind may begin, once every block has said so.
+// Allows the next launch to begin, once every block has said so or ended.
 __device__ __forceinline__ void start_next() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
-// What is restricted may be read through the non-coherent cache, which must not be while the launch ahead still writes it.
+// __restrict__ lets the compiler read through the non-coherent cache, which does not see what a launch that still runs writes:
+// RESTRICT is that only where launches do not overlap.
 #if __CUDA_ARCH__ >= 900
 #define RESTRICT
 #else

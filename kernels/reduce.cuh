@@ -24,6 +24,7 @@ template <float (*Warp)(float)>
 __device__ __forceinline__ float block_reduce(float v) {
     __shared__ float s_part[kReduceThreads / 32];   // (warp)
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    // Every warp leaves its result, and the first reduces those; its lanes beyond them, and the other warps, have 0.
     v = Warp(v);
     __syncthreads();
     if (lane == 0) s_part[warp] = v;

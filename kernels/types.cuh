@@ -16,5 +16,5 @@ __device__ __forceinline__ void store(f32* p, float v) { *p = v; }
 __device__ __forceinline__ void store(f16* p, float v) { *p = __float2half_rn(v); }
 __device__ __forceinline__ void store(bf16* p, float v) { *p = __float2bfloat16_rn(v); }
 
-// One entry for each storage type: KERNEL(T) defines it.
+// One entry for each storage type, as KERNEL(T) defines it.
 #define FOR_EACH_TYPE(KERNEL) KERNEL(f32) KERNEL(f16) KERNEL(bf16)
