@@ -10,13 +10,14 @@ FUZZTIME ?= 30s
 # flag comes before its own include path, so another toolkit does no harm.
 CUDA_H   := .cuda12/nvidia/cuda_runtime/include/cuda.h
 CUDA     := CGO_CFLAGS="-I$(CURDIR)/$(dir $(CUDA_H))"
+TAGGED   := ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench # what has files behind the tag cuda
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-cuda test-gpu cross lint fmt check fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build demo test test-cuda test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA where its headers can be had
 	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
@@ -65,19 +66,31 @@ cross: ## build for every platform without a C compiler
 	@for p in $(PLATFORMS); do \
 	  echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/... || exit 1; done
 
-lint: headers ## run the linters (downloads and builds golangci-lint the first time)
+lint: headers ## run the linters, with and without the tag cuda (builds golangci-lint the first time)
 	$(GO) run $(LINT) run ./...
-	$(CUDA) $(GO) run $(LINT) run --build-tags cuda ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) run $(LINT) run --build-tags cuda $(TAGGED); \
+	else echo "LEFT OUT: linters behind the tag cuda, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
-fmt: ## format Go and C sources
-	gofmt -w $$(git ls-files '*.go')
+fmt: ## format Go as the linters want it, and C where clang-format is installed
+	$(GO) run $(LINT) fmt
 	@command -v clang-format >/dev/null && clang-format -i $$(git ls-files '*.c' '*.h') || echo "clang-format is not installed; C sources left alone"
 
-check: lint ## what must hold before a commit: format, lint, vet, tidy, a clean tree
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
-	$(GO) vet ./...
+check: check-quick lint ## what must hold before a commit, beside the tests
+
+check-quick: headers ## the part of it that takes seconds: format, tidy, vet, import arrows
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted" >&2; exit 1; }
 	$(GO) mod tidy -diff
-	git diff --exit-code
+	$(GO) vet ./...
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) vet -tags cuda $(TAGGED); fi
+	$(GO) test ./tools/arrows
+
+hooks: ## have git run check-quick before a commit, and look at its message
+	git config core.hooksPath .githooks
+
+# The CPU device's threads are C's, which the race detector does not see.
+race: headers ## run the packages that have goroutines under the race detector
+	$(GO) test -race -short ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/picture ./vgg/...
+	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
 
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)

@@ -1,6 +1,5 @@
 // Package atomicfile writes files that are either whole or not there: a
-// temporary beside the target, renamed when complete. It imports nothing and
-// may be used by every package.
+// temporary beside the target, renamed when complete.
 package atomicfile
 
 import (
