@@ -14,12 +14,11 @@
 //	steps.c        how each step is cut for the threads
 //
 // The convolutions and products have functions of their own; every other loop is a
-// [Loop], a row in loops.go that says its name, how its work is cut and how many
+// [Loop], a row in elementwise.go that says its name, how its work is cut and how many
 // sums it leaves. To add one:
 //
 //	elementwise.c   the C function, and its line in the table at the end
-//	elementwise.go  its twin in plain Go
-//	loops.go        its row
+//	elementwise.go  its row, and its twin in plain Go
 //
 // The tests walk the rows: a loop without its C function or without its twin
 // fails, as one whose two functions disagree. A device that executes an operation

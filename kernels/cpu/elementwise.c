@@ -1,6 +1,6 @@
 // elementwise.c - the loops that move more than they compute: memory-bound, one version, the compiler vectorises.
 //
-// A loop is a function here and a row in loops.go (doc.go has the recipe). It computes the units [i0,i1) of one picture -
+// A loop is a function here and a row in elementwise.go (doc.go has the recipe). It computes the units [i0,i1) of one picture -
 // values, pixels or rows, as its row says - and stores its sums, if it has any, in sums. They run in double, in an order
 // that depends on i0 and i1 alone. Operands and constants are read from the arguments once: a store to a tensor might
 // otherwise change them, and the compiler would read them again for every value.

@@ -15,23 +15,6 @@ type Loop struct {
 // the loop's sums, which are zero before.
 type loopFunc func(a *Args, i0, i1 int, sums []float64)
 
-// The loops: one row each.
-var (
-	NormalizeFwd  = newLoop("normalize_fwd", pixels, 0, normalizeFwd)     // y = (x - mean[c]) / std[c]
-	NormalizeBwd  = newLoop("normalize_bwd", pixels, 0, normalizeBwd)     // dx = dy / std[c]
-	ReLUFwd       = newLoop("relu_fwd", values, 0, reluFwd)               // y = max(x, 0)
-	ReLUBwd       = newLoop("relu_bwd", values, 0, reluBwd)               // dx = dy where y > 0, else 0
-	Add           = newLoop("add", values, 0, add)                        // y = a + b
-	AvgPool2x2Fwd = newLoop("avgpool2x2_fwd", rowPairs, 0, avgPool2x2Fwd) // y = mean of 2x2 windows of x, an odd last row and column dropped
-	AvgPool2x2Bwd = newLoop("avgpool2x2_bwd", rows, 0, avgPool2x2Bwd)     // dx = dy/4 in the window, 0 in a dropped row or column
-	MSEFwd        = newLoop("mse_fwd", values, 1, mseFwd)                 // sum (x - target)^2
-	MSEBwd        = newLoop("mse_bwd", values, 0, mseBwd)                 // dx = scale (x - target)
-	TVFwd         = newLoop("tv_fwd", rows, 1, tvFwd)                     // sum of the absolute differences of neighbours in x
-	TVBwd         = newLoop("tv_bwd", rows, 0, tvBwd)                     // dx = scale * (sum of signs of differences)
-	Adam          = newLoop("adam", values, 0, adam)                      // a step on x, m, v by gradient; see gpu.AdamParams for the formula
-	Record        = newLoop("record", values, 3, record)                  // sum x, sum (x - 0.5)^2, how many squares of gradient are not finite
-)
-
 // table lists the loops in the order of their rows.
 var table []*Loop
 

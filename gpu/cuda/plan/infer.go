@@ -28,12 +28,16 @@ func infer(p *gpu.Program, precision Precision) *types {
 func (t *types) mark(op *gpu.Op) {
 	features := func(bs ...*gpu.Buffer) {
 		for _, b := range bs {
-			t.stored[b] = true
+			if b != nil {
+				t.stored[b] = true
+			}
 		}
 	}
 	gradients := func(bs ...*gpu.Buffer) {
 		for _, b := range bs {
-			t.stored[b], t.scaled[b] = true, true
+			if b != nil {
+				t.stored[b], t.scaled[b] = true, true
+			}
 		}
 	}
 	switch op.Kind {
@@ -41,13 +45,6 @@ func (t *types) mark(op *gpu.Op) {
 		features(op.Y())
 	case gpu.NormalizeBwd:
 		gradients(op.DY())
-	case gpu.Conv3x3Fprop, gpu.ReLUFwd, gpu.AvgPool2x2Fwd:
-		features(op.X(), op.Y())
-	case gpu.Conv3x3Dgrad, gpu.AvgPool2x2Bwd:
-		gradients(op.DY(), op.DX())
-	case gpu.ReLUBwd:
-		gradients(op.DY(), op.DX())
-		features(op.Y())
 	case gpu.GramFwd:
 		features(op.X())
 	case gpu.GramBwd:
@@ -68,7 +65,10 @@ func (t *types) mark(op *gpu.Op) {
 		} else if t.stored[op.A()] || t.stored[op.B()] {
 			features(op.A(), op.B(), op.Y())
 		}
-	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds:
+	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds: // of pictures and losses
+	default: // between layers
+		features(op.X(), op.Y())
+		gradients(op.DY(), op.DX())
 	}
 }
 
