@@ -326,6 +326,12 @@ func (o *Op) check() error {
 			return fmt.Errorf("an argument is nil")
 		}
 	}
+	if o.Kind >= NumKinds {
+		return errors.New("not an operation")
+	}
+	if parts := operands[o.Kind]; len(o.Out) != len(parts.out) || len(o.In) != len(parts.in) && o.Kind != Total {
+		return fmt.Errorf("%d inputs and %d outputs, and names for %d and %d", len(o.In), len(o.Out), len(parts.in), len(parts.out))
+	}
 	want := func(what string, got, want Shape) error {
 		if got != want {
 			return fmt.Errorf("%s is %v, want %v", what, got, want)
@@ -383,9 +389,7 @@ func (o *Op) check() error {
 	case Record:
 		ring := o.Out[0].Shape
 		return want("ring", ring, Shape{ring.N, 1, x.N, RecColumns})
-	case ReLUFwd, GramFwd, TVFwd, TVBwd: // any shape
-	case NumKinds:
-		return errors.New("not an operation")
+	default: // any shape
 	}
 	return nil
 }

@@ -310,16 +310,18 @@ func (a *api) compiled(arch string, text []byte) error {
 
 var initialisms = map[string]string{
 	"relu": "ReLU", "mse": "MSE", "tv": "TV", "mma": "MMA", "wgmma": "WGMMA", "dtv": "DTV", "pps": "PPS",
-	"avgpool2x2": "AvgPool2x2",
 }
 
 // exported is a name of C in Go: "dx" becomes DX, "one_target" OneTarget.
 func exported(name string) string {
 	var b strings.Builder
 	for _, w := range strings.Split(name, "_") {
+		kind, pooling := strings.CutSuffix(w, "pool2x2")
 		switch up := initialisms[w]; {
 		case up != "":
 			b.WriteString(up)
+		case pooling: // of any kind
+			b.WriteString(strings.ToUpper(kind[:1]) + kind[1:] + "Pool2x2")
 		case len(w) <= 2 && !strings.Contains(name, "_"):
 			b.WriteString(strings.ToUpper(w))
 		case w != "":
