@@ -20,6 +20,8 @@ const (
 	ReLUBwd                   // dx = dy where y > 0, else 0
 	AvgPool2x2Fwd             // mean of 2x2 windows, stride 2, odd last row and column dropped
 	AvgPool2x2Bwd             // dx = dy/4 in the window, 0 in a dropped row or column
+	MaxPool2x2Fwd             // maximum of 2x2 windows, stride 2, odd last row and column dropped; a NaN wins
+	MaxPool2x2Bwd             // dx = dy at the first maximum of the window, row by row; 0 elsewhere
 	GramFwd                   // g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W)
 	GramBwd                   // df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W)
 	MSEFwd                    // l[n] = scale * mean((a[n]-b[n])^2); b may hold one picture for all
@@ -35,7 +37,7 @@ const (
 
 var kindNames = [NumKinds]string{
 	"normalize", "normalize_grad", "conv3x3_fprop", "conv3x3_dgrad", "relu_fwd", "relu_bwd",
-	"avgpool2x2_fwd", "avgpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
+	"avgpool2x2_fwd", "avgpool2x2_bwd", "maxpool2x2_fwd", "maxpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
 	"add", "total", "adam", "record",
 }
 
@@ -124,6 +126,8 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	ReLUBwd:       {[]operand{asDY, asY}, []operand{asDX}},
 	AvgPool2x2Fwd: {[]operand{asX}, []operand{asY}},
 	AvgPool2x2Bwd: {[]operand{asDY}, []operand{asDX}},
+	MaxPool2x2Fwd: {[]operand{asX}, []operand{asY}},
+	MaxPool2x2Bwd: {[]operand{asDY, asX}, []operand{asDX}},
 	GramFwd:       {[]operand{asX}, []operand{asY}},
 	GramBwd:       {[]operand{asDY, asX}, []operand{asDX}},
 	MSEFwd:        {[]operand{asX, asTarget}, []operand{asY}},
@@ -261,6 +265,18 @@ func (p *Program) AvgPool2x2Bwd(name string, dy *Buffer, h, w int) *Buffer {
 	return p.add(&Op{Kind: AvgPool2x2Bwd, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("d"+name, s)}})
 }
 
+// MaxPool2x2Fwd halves H and W, rounding down, and keeps the largest of four.
+func (p *Program) MaxPool2x2Fwd(name string, x *Buffer) *Buffer {
+	s := x.Shape
+	s.H, s.W = s.H/2, s.W/2
+	return p.add(&Op{Kind: MaxPool2x2Fwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp(name, s)}})
+}
+
+// MaxPool2x2Bwd gives dy to the first maximum of each window of x, the pool's input.
+func (p *Program) MaxPool2x2Bwd(name string, dy, x *Buffer) *Buffer {
+	return p.add(&Op{Kind: MaxPool2x2Bwd, Name: name, In: []*Buffer{dy, x}, Out: []*Buffer{p.temp("d"+name, x.Shape)}})
+}
+
 // GramFwd is F F^T / (C H W) of each picture: (N,H,W,C) -> (N,1,C,C).
 func (p *Program) GramFwd(name string, f *Buffer) *Buffer {
 	s := Shape{N: f.Shape.N, H: 1, W: f.Shape.C, C: f.Shape.C}
@@ -355,11 +371,11 @@ func (o *Op) check() error {
 		return want("w", w, Shape{x.C, 3, 3, w.C})
 	case ReLUBwd, Add:
 		return want("second argument", o.In[1].Shape, x)
-	case AvgPool2x2Fwd:
+	case AvgPool2x2Fwd, MaxPool2x2Fwd:
 		if x.H < 2 || x.W < 2 {
 			return fmt.Errorf("needs at least 2x2 pixels")
 		}
-	case AvgPool2x2Bwd:
+	case AvgPool2x2Bwd, MaxPool2x2Bwd:
 		y := o.Out[0].Shape
 		return want("dy", x, Shape{y.N, y.H / 2, y.W / 2, y.C})
 	case GramBwd:
@@ -422,7 +438,7 @@ func (o *Op) FLOPs() int64 {
 		return 4 * e
 	case Adam:
 		return 12 * e
-	case ReLUFwd, ReLUBwd, Total, NumKinds:
+	case ReLUFwd, ReLUBwd, MaxPool2x2Fwd, MaxPool2x2Bwd, Total, NumKinds:
 		return 0
 	}
 	return 0

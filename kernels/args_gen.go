@@ -1213,6 +1213,67 @@ var totalFamily = family{
 	},
 }
 
+// MaxPool2x2FwdArgs are the parameters of maxpool2x2_fwd_f32, maxpool2x2_fwd_f16 and maxpool2x2_fwd_bf16 (maxpool2x2.cu).
+type MaxPool2x2FwdArgs struct {
+	Y       Ptr // T*
+	X       Ptr // const T*
+	H, W, C int // int
+}
+
+// maxpool2x2FwdThreads is the threads of a block.
+const maxpool2x2FwdThreads = 256
+
+func (a MaxPool2x2FwdArgs) arguments() (*family, []Arg) {
+	return &maxpool2x2FwdFamily, []Arg{pointer(a.Y), pointer(a.X), integer(a.H), integer(a.W), integer(a.C)}
+}
+
+var maxpool2x2FwdFamily = family{
+	name: "maxpool2x2_fwd", source: "maxpool2x2", arch: "sm80", threads: maxpool2x2FwdThreads,
+	params: []Param{
+		{Name: "y", Kind: Pointer, Elem: stored, Out: true},
+		{Name: "x", Kind: Pointer, Elem: stored},
+		{Name: "h", Kind: Int32},
+		{Name: "w", Kind: Int32},
+		{Name: "c", Kind: Int32},
+	},
+	entries: []entry{
+		{name: "maxpool2x2_fwd_f32", module: "maxpool2x2", elem: F32},
+		{name: "maxpool2x2_fwd_f16", module: "maxpool2x2", elem: F16},
+		{name: "maxpool2x2_fwd_bf16", module: "maxpool2x2", elem: BF16},
+	},
+}
+
+// MaxPool2x2BwdArgs are the parameters of maxpool2x2_bwd_f32, maxpool2x2_bwd_f16 and maxpool2x2_bwd_bf16 (maxpool2x2.cu).
+type MaxPool2x2BwdArgs struct {
+	DX      Ptr // T*
+	DY, X   Ptr // const T*
+	H, W, C int // int
+}
+
+// maxpool2x2BwdThreads is the threads of a block.
+const maxpool2x2BwdThreads = 256
+
+func (a MaxPool2x2BwdArgs) arguments() (*family, []Arg) {
+	return &maxpool2x2BwdFamily, []Arg{pointer(a.DX), pointer(a.DY), pointer(a.X), integer(a.H), integer(a.W), integer(a.C)}
+}
+
+var maxpool2x2BwdFamily = family{
+	name: "maxpool2x2_bwd", source: "maxpool2x2", arch: "sm80", threads: maxpool2x2BwdThreads,
+	params: []Param{
+		{Name: "dx", Kind: Pointer, Elem: stored, Out: true},
+		{Name: "dy", Kind: Pointer, Elem: stored},
+		{Name: "x", Kind: Pointer, Elem: stored},
+		{Name: "h", Kind: Int32},
+		{Name: "w", Kind: Int32},
+		{Name: "c", Kind: Int32},
+	},
+	entries: []entry{
+		{name: "maxpool2x2_bwd_f32", module: "maxpool2x2", elem: F32},
+		{name: "maxpool2x2_bwd_f16", module: "maxpool2x2", elem: F16},
+		{name: "maxpool2x2_bwd_bf16", module: "maxpool2x2", elem: BF16},
+	},
+}
+
 // NormalizeFwdArgs are the parameters of normalize_fwd_f32, normalize_fwd_f16 and normalize_fwd_bf16 (normalize.cu).
 type NormalizeFwdArgs struct {
 	Y            Ptr // T*
@@ -1387,6 +1448,8 @@ var families = []*family{
 	&tvBwdFamily,
 	&tvFwdBwdFamily,
 	&totalFamily,
+	&maxpool2x2FwdFamily,
+	&maxpool2x2BwdFamily,
 	&normalizeFwdFamily,
 	&normalizeBwdFamily,
 	&probeCopyFamily,

@@ -122,6 +122,8 @@ var plain = map[gpu.Kind]*loops.Loop{
 	gpu.Add:           loops.Add,
 	gpu.AvgPool2x2Fwd: loops.AvgPool2x2Fwd,
 	gpu.AvgPool2x2Bwd: loops.AvgPool2x2Bwd,
+	gpu.MaxPool2x2Fwd: loops.MaxPool2x2Fwd,
+	gpu.MaxPool2x2Bwd: loops.MaxPool2x2Bwd,
 	gpu.MSEBwd:        loops.MSEBwd,
 	gpu.TVBwd:         loops.TVBwd,
 }

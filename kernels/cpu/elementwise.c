@@ -81,6 +81,49 @@ static void cpu_avgpool2x2_bwd(const cpu_args *arg, long i0, long i1, double *su
         }
 }
 
+// Which value of a 2x2 window is its first maximum, row by row; a NaN is larger than any number.
+static inline int first_max(float a, float b, float c, float d) {
+    int where = 0;
+    float most = a;
+    if (b > most || b != b) where = 1, most = b;
+    if (c > most || c != c) where = 2, most = c;
+    if (d > most || d != d) where = 3;
+    return where;
+}
+
+// y = the maximum of each 2x2 window of x. Pairs of rows of x, an odd last row left over.
+static void cpu_maxpool2x2_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x;
+    float *y = arg->y;
+    const int W = arg->W, C = arg->C, Q = W / 2;
+    (void)sums;
+    for (long p = i0; p < i1; p++)
+        for (int q = 0; q < Q; q++) {
+            const float *a = x + (2 * p * W + 2 * q) * C, *b = a + (long)W * C;
+            float *o = y + (p * Q + q) * C;
+            for (int c = 0; c < C; c++) {
+                const float v[4] = {a[c], a[c + C], b[c], b[c + C]};
+                o[c] = v[first_max(v[0], v[1], v[2], v[3])];
+            }
+        }
+}
+
+// dx = dy at the first maximum of each window of x, 0 elsewhere. Rows of dx.
+static void cpu_maxpool2x2_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *dy = arg->dy, *x = arg->x;
+    float *dx = arg->dx;
+    const int W = arg->W, C = arg->C, P = arg->H / 2, Q = W / 2;
+    (void)sums;
+    for (long h = i0; h < i1; h++)
+        for (int w = 0; w < W; w++) {
+            float *o = dx + (h * W + w) * C;
+            const float *g = dy + (h / 2 * Q + w / 2) * C;
+            const float *a = x + (h / 2 * 2 * W + w / 2 * 2) * C, *b = a + (long)W * C;
+            const int inside = h / 2 < P && w / 2 < Q, here = h % 2 * 2 + w % 2;
+            for (int c = 0; c < C; c++) o[c] = inside && first_max(a[c], a[c + C], b[c], b[c + C]) == here ? g[c] : 0;
+        }
+}
+
 // sums[0] = sum (x - target)^2. Values.
 static void cpu_mse_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
     const float *x = arg->x, *target = arg->target;
@@ -188,6 +231,8 @@ static const struct {
     {"add", cpu_add},
     {"avgpool2x2_fwd", cpu_avgpool2x2_fwd},
     {"avgpool2x2_bwd", cpu_avgpool2x2_bwd},
+    {"maxpool2x2_fwd", cpu_maxpool2x2_fwd},
+    {"maxpool2x2_bwd", cpu_maxpool2x2_bwd},
     {"mse_fwd", cpu_mse_fwd},
     {"mse_bwd", cpu_mse_bwd},
     {"tv_fwd", cpu_tv_fwd},

@@ -11,6 +11,8 @@ var (
 	Add           = newLoop("add", values, 0, add)                        // y = a + b
 	AvgPool2x2Fwd = newLoop("avgpool2x2_fwd", rowPairs, 0, avgPool2x2Fwd) // y = mean of 2x2 windows of x, an odd last row and column dropped
 	AvgPool2x2Bwd = newLoop("avgpool2x2_bwd", rows, 0, avgPool2x2Bwd)     // dx = dy/4 in the window, 0 in a dropped row or column
+	MaxPool2x2Fwd = newLoop("maxpool2x2_fwd", rowPairs, 0, maxPool2x2Fwd) // y = maximum of 2x2 windows of x, an odd last row and column dropped
+	MaxPool2x2Bwd = newLoop("maxpool2x2_bwd", rows, 0, maxPool2x2Bwd)     // dx = dy at the first maximum of the window in x, 0 elsewhere
 	MSEFwd        = newLoop("mse_fwd", values, 1, mseFwd)                 // sum (x - target)^2
 	MSEBwd        = newLoop("mse_bwd", values, 0, mseBwd)                 // dx = scale (x - target)
 	TVFwd         = newLoop("tv_fwd", rows, 1, tvFwd)                     // sum of the absolute differences of neighbours in x
@@ -92,6 +94,54 @@ func avgPool2x2Bwd(a *Args, i0, i1 int, _ []float64) {
 			g := a.DY[(y/2*(w/2)+x/2)*c:][:c]
 			for i, v := range g {
 				o[i] = v * 0.25
+			}
+		}
+	}
+}
+
+// firstMax is which value of a 2x2 window is its first maximum, row by row; a NaN is
+// larger than any number.
+func firstMax(v [4]float32) (where int) {
+	for i, f := range v {
+		if f > v[where] || f != f {
+			where = i
+		}
+	}
+	return where
+}
+
+func maxPool2x2Fwd(a *Args, i0, i1 int, _ []float64) {
+	x, y, w, c := a.X, a.Y, a.W, a.C
+	q := w / 2
+	for p := i0; p < i1; p++ {
+		for j := range q {
+			up, o := (2*p*w+2*j)*c, (p*q+j)*c
+			down := up + w*c
+			for i := range c {
+				v := [4]float32{x[up+i], x[up+c+i], x[down+i], x[down+c+i]}
+				y[o+i] = v[firstMax(v)]
+			}
+		}
+	}
+}
+
+func maxPool2x2Bwd(a *Args, i0, i1 int, _ []float64) {
+	h, w, c := a.H, a.W, a.C
+	for y := i0; y < i1; y++ {
+		for x := range w {
+			o := a.DX[(y*w+x)*c:][:c]
+			if y/2 >= h/2 || x/2 >= w/2 {
+				clear(o)
+				continue
+			}
+			g := a.DY[(y/2*(w/2)+x/2)*c:][:c]
+			up := (y/2*2*w + x/2*2) * c
+			down, here := up+w*c, y%2*2+x%2
+			for i, v := range g {
+				if firstMax([4]float32{a.X[up+i], a.X[up+c+i], a.X[down+i], a.X[down+c+i]}) != here {
+					v = 0
+				}
+				o[i] = v
 			}
 		}
 	}

@@ -141,6 +141,11 @@ func Cases() []Case {
 				half := gpu.Shape{N: s.N, H: s.H / 2, W: s.W / 2, C: s.C}
 				p.Output(p.AvgPool2x2Bwd("x", in(p, "dy", half), s.H, s.W))
 			})
+			add(gpu.MaxPool2x2Fwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MaxPool2x2Fwd("y", in(p, "x", s))) })
+			add(gpu.MaxPool2x2Bwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { // full of ties, which no rounding makes or breaks
+				half := gpu.Shape{N: s.N, H: s.H / 2, W: s.W / 2, C: s.C}
+				p.Output(p.MaxPool2x2Bwd("x", in(p, "dy", half), in(p, "small_ints", s)))
+			})
 		}
 		add(gpu.GramFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.GramFwd("g", in(p, "f", s))) })
 		add(gpu.GramBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {

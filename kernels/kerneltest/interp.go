@@ -74,6 +74,10 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		ref.AvgPool2x2Fwd(out[0], in[0], d)
 	case gpu.AvgPool2x2Bwd:
 		ref.AvgPool2x2Bwd(out[0], in[0], o)
+	case gpu.MaxPool2x2Fwd:
+		ref.MaxPool2x2Fwd(out[0], in[0], d)
+	case gpu.MaxPool2x2Bwd:
+		ref.MaxPool2x2Bwd(out[0], in[0], in[1], o)
 	case gpu.GramFwd:
 		ref.GramFwd(out[0], in[0], d)
 	case gpu.GramBwd:

@@ -149,6 +149,49 @@ func AvgPool2x2Bwd[T Float](dx, dy []T, d Dim) {
 	}
 }
 
+// firstMax is which value of the window of x with upper left (h,w) is its first
+// maximum, counted row by row; a NaN is larger than any number.
+func firstMax[T Float](x []T, d Dim, n, h, w, c int) (where int, most T) {
+	most = x[d.at(n, h, w, c)]
+	for i := 1; i < 4; i++ {
+		if v := x[d.at(n, h+i/2, w+i%2, c)]; v > most || v != v {
+			where, most = i, v
+		}
+	}
+	return where, most
+}
+
+// MaxPool2x2Fwd is the maximum of 2x2 windows; x has extent d, y half of it, rounded down.
+func MaxPool2x2Fwd[T Float](y, x []T, d Dim) {
+	o := Dim{d.N, d.H / 2, d.W / 2, d.C}
+	for n := range o.N {
+		for p := range o.H {
+			for q := range o.W {
+				for c := range o.C {
+					_, y[o.at(n, p, q, c)] = firstMax(x, d, n, 2*p, 2*q, c)
+				}
+			}
+		}
+	}
+}
+
+// MaxPool2x2Bwd is dx = dy at the first maximum of each window of x and 0 elsewhere;
+// x and dx have extent d.
+func MaxPool2x2Bwd[T Float](dx, dy, x []T, d Dim) {
+	o := Dim{d.N, d.H / 2, d.W / 2, d.C}
+	clear(dx)
+	for n := range o.N {
+		for p := range o.H {
+			for q := range o.W {
+				for c := range o.C {
+					where, _ := firstMax(x, d, n, 2*p, 2*q, c)
+					dx[d.at(n, 2*p+where/2, 2*q+where%2, c)] = dy[o.at(n, p, q, c)]
+				}
+			}
+		}
+	}
+}
+
 // GramFwd is g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W).
 func GramFwd[T Float](g, f []T, d Dim) {
 	pix, scale := d.H*d.W, 1/(float64(d.C)*float64(d.H)*float64(d.W))

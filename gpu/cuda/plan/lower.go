@@ -140,6 +140,12 @@ func (s *single) lower(l *lowering, to *Step) error {
 	case gpu.AvgPool2x2Bwd:
 		x := op.DX().Shape
 		return to.add(kernels.AvgPool2x2BwdArgs{DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), H: x.H, W: x.W, C: x.C}.Launch(t, x.N))
+	case gpu.MaxPool2x2Fwd:
+		x := op.X().Shape
+		return to.add(kernels.MaxPool2x2FwdArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), H: x.H, W: x.W, C: x.C}.Launch(t, x.N))
+	case gpu.MaxPool2x2Bwd:
+		x := op.X().Shape
+		return to.add(kernels.MaxPool2x2BwdArgs{DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), X: l.ptr(op.X()), H: x.H, W: x.W, C: x.C}.Launch(t, x.N))
 	case gpu.GramFwd:
 		f := op.X().Shape
 		a := kernels.GramFwdArgs{F: l.ptr(op.X()), Pixels: f.Pixels(), C: f.C, Splits: kernels.Splits(f.Pixels()), PPS: kernels.SplitPixels}
