@@ -192,13 +192,9 @@ func list(args []string, out io.Writer) error {
 	archs := slices.Sorted(maps.Keys(figures))
 	for _, entry := range slices.Sorted(maps.Keys(kernels.All)) {
 		s := kernels.All[entry]
-		source := s.Module
-		if s.Tile != (kernels.Tile{}) { // compiled for each type
-			source = "conv3x3_wgmma"
-		}
 		for _, arch := range archs {
 			if f, ok := figures[arch][entry]; ok {
-				fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", entry, source, arch, s.Threads, max(s.Cluster, 1), s.Shared, f)
+				fmt.Fprintf(t, "%s\t%s.cu\t%s\t%d\t%d\t%d\t%s\n", entry, s.Source, arch, s.Threads, max(s.Cluster, 1), s.Shared, f)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -53,5 +54,8 @@ func TestList(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	if !regexp.MustCompile(`conv3x3_mma_f16_nhwc_128x64 +conv3x3_mma\.cu`).MatchString(out) {
+		t.Errorf("not every kernel has its own source:\n%s", out)
 	}
 }

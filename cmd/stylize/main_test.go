@@ -550,7 +550,7 @@ func TestPlanElsewhere(t *testing.T) {
 		{[]string{"--device", "cuda", "--like", "a100", "--precision", "int4"}, "fp16, bf16, tf32 or fp32"},
 		{[]string{"--device", "cuda", "--like", "a100", "--low-memory"}, "CPU's"},
 	} {
-		code, _, stderr := run(t, append([]string{"plan", "content.png", "style.jpg"}, c.args...)...)
+		code, _, stderr := stylize(t.Context(), append([]string{"plan", "content.png", "style.jpg"}, c.args...)...)
 		if code != 2 || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%v: exit %d, %q, want %q", c.args, code, stderr, c.want)
 		}
