@@ -32,6 +32,7 @@ type Options struct {
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
+	Pooling       string  `json:"pooling,omitempty"` // "avg" or "max"; empty, as in older results, is avg
 	Init          string  `json:"init"` // "content", "noise", or the path of a picture
 	Seed          uint64  `json:"seed"` // of the noise
 	OutputSize    string  `json:"output_size"`
@@ -117,6 +118,9 @@ func (o Options) Validate() error {
 	if o.ContentWeight == 0 && o.StyleWeight == 0 && (o.TVWeight == 0 || o.TVOfStyle) {
 		return ErrNoLoss
 	}
+	if _, err := vgg.ParsePooling(o.Pooling); err != nil {
+		return &OptionError{"Pooling", o.Pooling, "give avg or max"}
+	}
 	if o.Bits != 8 && o.Bits != 16 {
 		return &OptionError{"Bits", o.Bits, "give 8 or 16"}
 	}
@@ -125,6 +129,12 @@ func (o Options) Validate() error {
 	}
 	_, _, err := o.outputSize(1, 1, 1, 1)
 	return err
+}
+
+// pooling is that of valid options.
+func (o Options) pooling() vgg.Pooling {
+	p, _ := vgg.ParsePooling(o.Pooling)
+	return p
 }
 
 // outputSize resolves OutputSize for a working and an original extent.

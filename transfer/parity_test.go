@@ -59,7 +59,7 @@ func parityLayers(t *testing.T, dev gpu.Device, w *vgg.Weights, fix map[string][
 	t.Helper()
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
-	net := vgg.Forward(p, x, w, len(vgg.Layers)-1)
+	net := vgg.Forward(p, x, w, vgg.AvgPool, len(vgg.Layers)-1)
 	for _, b := range net.Out {
 		p.Output(b)
 	}

@@ -37,7 +37,7 @@ func GramTarget(layer int) string { return "gram_target_" + vgg.Layers[layer].Na
 func StyleProgram(o Options, w *vgg.Weights, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
-	net := vgg.Forward(p, x, w, StyleLayers[len(StyleLayers)-1])
+	net := vgg.Forward(p, x, w, o.pooling(), StyleLayers[len(StyleLayers)-1])
 	for _, l := range StyleLayers {
 		p.Output(p.GramFwd(vgg.Layers[l].Name, net.Out[l]))
 	}
@@ -48,10 +48,10 @@ func StyleProgram(o Options, w *vgg.Weights, height, width int) (*gpu.Program, e
 }
 
 // ContentProgram computes relu4_2 of n pictures, an output of that name.
-func ContentProgram(w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
+func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: n, H: height, W: width, C: 3})
-	net := vgg.Forward(p, x, w, ContentLayer)
+	net := vgg.Forward(p, x, w, o.pooling(), ContentLayer)
 	p.Output(net.Out[ContentLayer])
 	return p, p.Err()
 }
@@ -80,7 +80,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 		if o.StyleWeight > 0 {
 			last = StyleLayers[len(StyleLayers)-1]
 		}
-		net = vgg.Forward(p, x, w, last)
+		net = vgg.Forward(p, x, w, o.pooling(), last)
 	}
 	if o.StyleWeight > 0 {
 		for _, l := range StyleLayers {

@@ -170,7 +170,7 @@ func (s *Session) targets(ctx context.Context, dev gpu.Device) (map[string][]flo
 		}
 	}
 	if o.ContentWeight > 0 {
-		p, err := ContentProgram(s.job.Weights, s.n, s.h, s.w)
+		p, err := ContentProgram(s.job.Options, s.job.Weights, s.n, s.h, s.w)
 		if err != nil {
 			return nil, err
 		}

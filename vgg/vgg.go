@@ -85,17 +85,38 @@ type Weights struct {
 // MinSide is the smallest picture side that survives the four pools.
 const MinSide = 16
 
+// Pooling is how layers 4, 9, 18 and 27 halve a picture.
+type Pooling uint8
+
+// The poolings.
+const (
+	AvgPool Pooling = iota // the mean of 2x2 values, as the article has it: gradients reach every pixel
+	MaxPool                // the largest of them, as the network was trained
+)
+
+// ParsePooling reads avg or max; the empty string is avg.
+func ParsePooling(s string) (Pooling, error) {
+	switch s {
+	case "", "avg":
+		return AvgPool, nil
+	case "max":
+		return MaxPool, nil
+	}
+	return 0, fmt.Errorf("pooling %q: want avg or max", s)
+}
+
 // Net is a forward pass in a program: the buffers behind each layer.
 type Net struct {
 	p    *gpu.Program
 	x    *gpu.Buffer
+	pool Pooling
 	Out  []*gpu.Buffer // by layer index, up to the last layer built
 	w, b [Convs]*gpu.Buffer
 }
 
 // Forward adds layers 0 to last (inclusive) on x: pictures (N,H,W,3) in [0,1].
-func Forward(p *gpu.Program, x *gpu.Buffer, w *Weights, last int) *Net {
-	n := &Net{p: p, x: x}
+func Forward(p *gpu.Program, x *gpu.Buffer, w *Weights, pool Pooling, last int) *Net {
+	n := &Net{p: p, x: x, pool: pool}
 	t := p.NormalizeFwd("normalize", x, Mean, Std)
 	conv := 0
 	for i, l := range Layers[:last+1] {
@@ -109,7 +130,11 @@ func Forward(p *gpu.Program, x *gpu.Buffer, w *Weights, last int) *Net {
 		case ReLU:
 			t = p.ReLUFwd(l.Name, t)
 		case Pool:
-			t = p.AvgPool2x2Fwd(l.Name, t)
+			if pool == MaxPool {
+				t = p.MaxPool2x2Fwd(l.Name, t)
+			} else {
+				t = p.AvgPool2x2Fwd(l.Name, t)
+			}
 		}
 		n.Out = append(n.Out[:i], t)
 	}
@@ -147,8 +172,11 @@ func (n *Net) Backward(grad Grad) *gpu.Buffer {
 		case ReLU:
 			d = p.ReLUBwd(l.Name, d, n.Out[i])
 		case Pool:
-			in := n.Out[i-1].Shape
-			d = p.AvgPool2x2Bwd(l.Name, d, in.H, in.W)
+			if in := n.Out[i-1]; n.pool == MaxPool {
+				d = p.MaxPool2x2Bwd(l.Name, d, in)
+			} else {
+				d = p.AvgPool2x2Bwd(l.Name, d, in.Shape.H, in.Shape.W)
+			}
 		}
 	}
 	return p.NormalizeBwd("normalize", d, Std)

@@ -36,7 +36,7 @@ func TestLayerTable(t *testing.T) {
 func TestProgramOfBothPasses(t *testing.T) {
 	p := &gpu.Program{}
 	x := p.NewBuffer("x", gpu.State, gpu.Shape{N: 1, H: 512, W: 512, C: 3})
-	net := Forward(p, x, Shapes(), len(Layers)-1)
+	net := Forward(p, x, Shapes(), AvgPool, len(Layers)-1)
 	if f := float64(p.FLOPs()); f < 189.3e9 || f > 189.4e9 {
 		t.Errorf("forward takes %.2f GFLOP, want 189.35", f/1e9)
 	}
@@ -60,7 +60,7 @@ func TestProgramOfBothPasses(t *testing.T) {
 
 	odd := &gpu.Program{}
 	y := odd.NewBuffer("x", gpu.State, gpu.Shape{N: 2, H: 35, W: 16, C: 3})
-	n := Forward(odd, y, Shapes(), 29)
+	n := Forward(odd, y, Shapes(), AvgPool, 29)
 	if got, want := n.Out[29].Shape, (gpu.Shape{N: 2, H: 2, W: 1, C: 512}); got != want {
 		t.Errorf("relu5_1 of 35x16 is %v, want %v", got, want)
 	}

@@ -101,6 +101,7 @@ type pictureFlags struct {
 	styleWeight   *float64
 	tvWeight      *float64
 	lr            *float64
+	pooling       *string
 	init          *string
 	seed          *uint64
 	outputSize    *string
@@ -115,6 +116,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
+		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "how the network halves its pictures: avg, the mean of 2x2 values, or max, the largest"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
 		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
 		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
@@ -134,6 +136,7 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
 	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.Pooling, f.pooling)
 	given.Replace(&o.Init, f.init)
 	given.Replace(&o.Seed, f.seed)
 	given.Replace(&o.OutputSize, f.outputSize)

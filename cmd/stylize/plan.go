@@ -102,7 +102,7 @@ func plans(dev planner, o transfer.Options, content, style *picture.Source) (r r
 		plan  **gpu.Plan
 	}{
 		{func() (*gpu.Program, error) { return transfer.StyleProgram(o, shapes, sh, sw) }, &r.style},
-		{func() (*gpu.Program, error) { return transfer.ContentProgram(shapes, 1, h, w) }, &r.content},
+		{func() (*gpu.Program, error) { return transfer.ContentProgram(o, shapes, 1, h, w) }, &r.content},
 		{func() (*gpu.Program, error) { return transfer.LoopProgram(o, shapes, 1, h, w) }, &r.loop},
 	} {
 		prog, err := p.build()

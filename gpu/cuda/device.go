@@ -155,7 +155,7 @@ func (d *Device) start() error {
 	}
 	d.cc = 10*major + minor
 	if d.cc < minCapability {
-		return fmt.Errorf("%s has compute capability %d.%d, the kernels need %d.%d (Ampere or later); use --device cpu: %w",
+		return fmt.Errorf("%s has compute capability %d.%d, the kernels need %d.%d (Ampere or later): %w",
 			name, major, minor, minCapability/10, minCapability%10, gpu.ErrUnsupported)
 	}
 	if d.ctx, err = d.dev.MakeContext(cu.SchedAuto); err != nil {
