@@ -107,15 +107,15 @@ const (
 
 // EpilogueArgs are the parameters of every entry that ends in an epilogue (epilogue.cuh).
 type EpilogueArgs struct {
-	Y, Pooled         Ptr     // T*, may be null
-	Positive          Ptr     // uint8_t*, may be null
-	Bias              Ptr     // const float*, may be null
-	Add, Target, Gate Ptr     // const T*, may be null
-	Bits              Ptr     // const uint8_t*, may be null
-	Scale             Ptr     // const float*, may be null
-	TargetK           float32 // float
-	ReLU, OneTarget   bool    // flag
-	UnpoolH, UnpoolW  int     // int
+	Y, Pooled                Ptr     // T*, may be null
+	Positive                 Ptr     // uint8_t*, may be null
+	Bias                     Ptr     // const float*, may be null
+	Add, Target, Gate        Ptr     // const T*, may be null
+	Bits                     Ptr     // const uint8_t*, may be null
+	Scale                    Ptr     // const float*, may be null
+	TargetK                  float32 // float
+	ReLU, OneTarget, MaxPool bool    // flag
+	UnpoolH, UnpoolW         int     // int
 }
 
 var epilogueParams = []Param{
@@ -131,12 +131,13 @@ var epilogueParams = []Param{
 	{Name: "target_k", Kind: Float32},
 	{Name: "relu", Kind: Flag},
 	{Name: "one_target", Kind: Flag},
+	{Name: "max_pool", Kind: Flag},
 	{Name: "unpool_h", Kind: Int32},
 	{Name: "unpool_w", Kind: Int32},
 }
 
 func (a EpilogueArgs) list() []Arg {
-	return []Arg{pointer(a.Y), pointer(a.Pooled), pointer(a.Positive), pointer(a.Bias), pointer(a.Add), pointer(a.Target), pointer(a.Gate), pointer(a.Bits), pointer(a.Scale), float(a.TargetK), flag(a.ReLU), flag(a.OneTarget), integer(a.UnpoolH), integer(a.UnpoolW)}
+	return []Arg{pointer(a.Y), pointer(a.Pooled), pointer(a.Positive), pointer(a.Bias), pointer(a.Add), pointer(a.Target), pointer(a.Gate), pointer(a.Bits), pointer(a.Scale), float(a.TargetK), flag(a.ReLU), flag(a.OneTarget), flag(a.MaxPool), integer(a.UnpoolH), integer(a.UnpoolW)}
 }
 
 // AdamConstants is a row of a table: AdamConstants of adam.cu.

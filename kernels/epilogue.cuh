@@ -13,8 +13,8 @@ constexpr int kChannels = 64;   // of a staged tile
 template <class T>
 struct Epilogue {
     T* y;                 // the result
-    T* pooled;            // its mean over 2x2 windows (n, h/2, w/2, k)
-    uint8_t* positive;    // a bit for each value of it above 0 (n, h, w, k/8)
+    T* pooled;            // its mean over 2x2 windows, or its maximum (n, h/2, w/2, k)
+    uint8_t* positive;    // a bit for each value of it above 0 (n, h, w, k/8); with max_pool only for that which pooled has
     const float* bias;    // (k), added first
     const T* add;         // added
     const T* target;      // target_k * *scale * (gate - target) is added: the gradient of a content loss
@@ -24,7 +24,9 @@ struct Epilogue {
     float target_k;
     flag relu;            // the result is 0 where it would be negative
     flag one_target;      // target holds one picture for all
-    int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows, a quarter each
+    flag max_pool;        // pooling takes the largest
+    int unpool_h, unpool_w;   // not 0: y, gate and bits have these extents, and the result is spread over 2x2 windows: a
+                              // quarter each, or with max_pool all of it where bits has the maximum
 };
 
 // The parameters of a kernel that make one. R is __restrict__, or nothing where launches overlap: see RESTRICT in
@@ -33,10 +35,11 @@ struct Epilogue {
     T *MAYBE_NULL R y, T *MAYBE_NULL R pooled, uint8_t *MAYBE_NULL R positive, const float *MAYBE_NULL R bias,   \
         const T *MAYBE_NULL R add, const T *MAYBE_NULL R target, const T *MAYBE_NULL R gate,                     \
         const uint8_t *MAYBE_NULL R bits, const float *MAYBE_NULL R scale, float target_k, flag relu,            \
-        flag one_target, int unpool_h, int unpool_w
+        flag one_target, flag max_pool, int unpool_h, int unpool_w
 #define EPILOGUE(T)                                                                                              \
     Epilogue<T> {                                                                                                \
-        y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, unpool_h, unpool_w \
+        y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, max_pool,         \
+            unpool_h, unpool_w                                                                                   \
     }
 
 // Eight neighbouring values.
@@ -123,6 +126,25 @@ __device__ __forceinline__ void gate8(float (&v)[8], const Epilogue<T>& e, size_
     }
 }
 
+// Which of eight values of a staged pixel are the first maximum of their 2x2 window, a bit each: larger than those before
+// it, row by row, and not smaller than those behind it. Windows begin at even rows and columns of the tile.
+template <class T, int WIDTH>
+__device__ __forceinline__ uint32_t first_max8(const float (&v)[8], const unsigned char* s_tile, int pixel, int ch8) {
+    int corner = pixel / WIDTH / 2 * 2 * WIDTH + pixel % WIDTH / 2 * 2;
+    uint32_t bits = 0xff;
+#pragma unroll
+    for (int q = 0; q < 4; q++) {
+        int other = corner + (q >> 1) * WIDTH + (q & 1);
+        if (other == pixel) continue;
+        float f[8];
+        read_staged<T>(f, s_tile, other, ch8);
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            if (!(other < pixel ? v[j] > f[j] : v[j] >= f[j])) bits &= ~(1u << j);
+    }
+    return bits;
+}
+
 // finish does the epilogue of a staged tile of PIXELS pixels, WIDTH in a row, whose first is (y0, x0) of picture n and
 // whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution.
 template <class E, int PIXELS, int WIDTH, int THREADS>
@@ -160,16 +182,18 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
                 uint32_t bits = 0;
 #pragma unroll
                 for (int j = 0; j < 8; j++) bits |= (v[j] > 0.f ? 1u : 0u) << j;
+                if (e.max_pool) bits &= py / 2 < h / 2 && px / 2 < w / 2 ? first_max8<T, WIDTH>(v, s_tile, pixel, ch8) : 0u;
                 e.positive[at >> 3] = (uint8_t)bits;
             }
             continue;
         }
-        // Pooling undone: a quarter of the value for each pixel of its window; the last windows also zero what pooling dropped.
+        // Pooling undone: a quarter of the value for each pixel of its window, or all of it for the one whose bit is set; the
+        // last windows also zero what pooling dropped.
         int rows = py == h - 1 ? e.unpool_h - 2 * py : 2, cols = px == w - 1 ? e.unpool_w - 2 * px : 2;
         for (int q = 0; q < rows * cols; q++) {
             int r = q / cols, yy = 2 * py + r, xx = 2 * px + q - r * cols;
             size_t to = (((size_t)n * e.unpool_h + yy) * e.unpool_w + xx) * k + ch;
-            float by = yy < 2 * h && xx < 2 * w ? 0.25f : 0.f;
+            float by = yy < 2 * h && xx < 2 * w ? e.max_pool ? 1.f : 0.25f : 0.f;
 #pragma unroll
             for (int j = 0; j < 8; j++) f[j] = v[j] * by;
             gate8(f, e, to);
@@ -189,10 +213,10 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
         for (int q = 1; q < 4; q++) {
             read_staged<T>(f, s_tile, pixel + (q >> 1) * WIDTH + (q & 1), ch8);
 #pragma unroll
-            for (int j = 0; j < 8; j++) v[j] += f[j];
+            for (int j = 0; j < 8; j++) v[j] = !e.max_pool ? v[j] + f[j] : f[j] > v[j] || f[j] != f[j] ? f[j] : v[j];
         }
 #pragma unroll
-        for (int j = 0; j < 8; j++) v[j] *= 0.25f;
+        for (int j = 0; j < 8; j++) v[j] *= e.max_pool ? 1.f : 0.25f;
         store8(E{}, e.pooled + (((size_t)n * (h / 2) + py) * (w / 2) + px) * k + ch0 + ch8 * 8, v);
     }
 }

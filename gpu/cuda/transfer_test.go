@@ -3,7 +3,9 @@
 package cuda
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -265,6 +267,74 @@ func TestFusedIsUnfused(t *testing.T) {
 		// is within 2e-3 of the CPU (TestTransferSimulated), by roundings of its own.
 		if p == plan.FP32 && (g != 0 || i != 0) || !(g <= 4e-3) {
 			t.Errorf("%v: fused and unfused differ: gradient %.3g, picture %.3g", p, g, i)
+		}
+	}
+}
+
+// A layer before a pooling of maxima, there and back: the fused kernels give the bits
+// of the list, clean under every check. Cases with oracles would not do: where two
+// values of a window are near one another, rounding decides which is the maximum.
+func TestMaxPoolFused(t *testing.T) {
+	build := func(n, h, w, c, k int, kept bool) *gpu.Program {
+		p := &gpu.Program{}
+		r := rand.New(rand.NewPCG(uint64(h), uint64(k)))
+		values := func(n int) []float32 {
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = (r.Float32() - 0.5) / 8
+			}
+			return v
+		}
+		conv := func(k, c int) *gpu.Buffer {
+			return p.NewConst(fmt.Sprintf("w%d", len(p.Buffers)), gpu.Shape{N: k, H: 3, W: 3, C: c}, values(9*k*c))
+		}
+		x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: n, H: h, W: w, C: c})
+		dy := p.NewBuffer("dy", gpu.Input, gpu.Shape{N: n, H: h / 2, W: w / 2, C: k})
+		f := p.ReLUFwd("relu", p.Conv3x3Fprop("y", x, conv(k, c), p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: k}, values(k))))
+		p.Output(p.MaxPool2x2Fwd("pool", f))
+		p.Output(p.ReLUBwd("relu", p.MaxPool2x2Bwd("pool", p.Conv3x3Dgrad("above", dy, conv(k, k)), f), f))
+		if kept {
+			p.Output(f)
+		}
+		return p
+	}
+	for i, pr := range []plan.Precision{plan.FP16, plan.BF16, plan.TF32, plan.FP32} {
+		for j, o := range []Options{{Kernels: "sm80"}, {}} {
+			for k, q := range [][5]int{{1, 2, 3, 64, 64}, {2, 9, 17, 64, 128}, {1, 18, 7, 128, 64}, {1, 33, 35, 64, 64}} {
+				if testing.Short() && (i+j+k)%2 == 1 {
+					continue
+				}
+				t.Run(fmt.Sprintf("%v%s/%v", pr, o.Kernels, q), func(t *testing.T) {
+					p := build(q[0], q[1], q[2], q[3], q[4], k%2 == 0)
+					data := map[*gpu.Buffer][]float32{}
+					r := rand.New(rand.NewPCG(7, uint64(k)))
+					for _, b := range p.Buffers {
+						if b.Role == gpu.Input {
+							for range b.Shape.Elems() {
+								data[b] = append(data[b], float32(r.IntN(33)-16)/16) // many ties
+							}
+						}
+					}
+					o := o
+					o.Precision = pr
+					l, err := plan.New(p, plan.Target{Precision: pr, Hopper: o.Kernels == "" && pr != plan.FP32, SMs: 132})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if want := 2; pr != plan.FP32 && len(l.Steps) != want {
+						t.Fatalf("%d steps, want %d: nothing is fused", len(l.Steps), want)
+					}
+					sms := 1 + 131*(k%2) // which decide how many blocks share a sum
+					fused := openSim(t, sim.Config{Mode: modes[(i+j+k)%len(modes)], SMs: sms}, o)
+					o.Simulate, o.Unfused = simulated.New(sim.Config{NoChecks: true, SMs: sms}), true
+					got, want := results(t, fused, p, data), results(t, opened(t, o), p, data)
+					for b := range want {
+						if !slices.Equal(got[b], want[b]) {
+							t.Errorf("%s differs from the unfused list by %.3g", b.Name, relL2(got[b], want[b]))
+						}
+					}
+				})
+			}
 		}
 	}
 }

@@ -43,6 +43,7 @@ func (l *lowering) product(out gpu.Shape, e *epilogue) kernels.Conv3x3MMAArgs {
 		p.Target, p.OneTarget, p.Scale = l.ptr(target), oneForAll(target, x), lossScale()
 		p.TargetK = float32(2 * float64(e.content.Scale) / float64(perPicture(x)))
 	}
+	p.MaxPool = e.maxPool
 	if e.unpool != nil {
 		u := e.unpool.DX().Shape
 		p.UnpoolH, p.UnpoolW = u.H, u.W

@@ -19,6 +19,7 @@ type fuser struct {
 	writer  map[*gpu.Buffer]*gpu.Op
 	taken   map[*gpu.Op]bool
 	terms   map[*gpu.Buffer]*term // loss terms that their total adds up
+	maxima  map[*gpu.Buffer]bool  // of whose windows a convolution has taken the maximum
 	coefs   map[*gpu.Buffer]bool  // gradients of Gram matrices that a styles step replaces
 }
 
@@ -33,7 +34,7 @@ func fuse(p *gpu.Program, target Target, types *types) []step {
 	f := &fuser{
 		target: target, types: types, prog: p.Ops,
 		index: map[*gpu.Op]int{}, readers: map[*gpu.Buffer][]*gpu.Op{}, writer: map[*gpu.Buffer]*gpu.Op{},
-		taken: map[*gpu.Op]bool{}, terms: map[*gpu.Buffer]*term{}, coefs: map[*gpu.Buffer]bool{},
+		taken: map[*gpu.Op]bool{}, terms: map[*gpu.Buffer]*term{}, maxima: map[*gpu.Buffer]bool{}, coefs: map[*gpu.Buffer]bool{},
 	}
 	for i, op := range f.prog {
 		f.index[op] = i
@@ -184,11 +185,41 @@ func (f *fuser) behind(s step, t *taken, e *epilogue, op *gpu.Op, tensor bool) {
 		return
 	}
 	for _, p := range f.readers[e.y] {
-		if p.Kind == gpu.AvgPool2x2Fwd && e.pooled == nil {
+		max := p.Kind == gpu.MaxPool2x2Fwd && f.maxThereAndBack(s, p)
+		if (p.Kind == gpu.AvgPool2x2Fwd || max) && e.pooled == nil {
 			f.take(s, t, p)
-			e.pooled = p.Y()
+			e.pooled, e.maxPool = p.Y(), max
+			f.maxima[e.y] = max
 		}
 	}
+}
+
+// maxThereAndBack reports whether a maximum over windows can be taken behind a
+// convolution. Bits say where it was, and on the way back they are all that is
+// known of it: so there must be none, or the epilogue of a dgrad must undo the pooling and
+// gate with the ReLU that the windows are of, and nobody else may want those bits.
+func (f *fuser) maxThereAndBack(s step, pool *gpu.Op) bool {
+	if _, ok := s.(*conv); !ok {
+		return false
+	}
+	x := pool.X()
+	for _, r := range f.readers[x] {
+		switch r.Kind {
+		case gpu.MaxPool2x2Bwd:
+			gate := f.next(r.DX(), gpu.ReLUBwd)
+			above := f.writer[r.DY()]
+			if gate == nil || gate.DY() != r.DX() || gate.Y() != x || f.next(r.DY(), gpu.MaxPool2x2Bwd) != r ||
+				above == nil || above.Kind != gpu.Conv3x3Dgrad || !f.onTensorCores(above) {
+				return false
+			}
+		case gpu.ReLUBwd:
+			if w := f.writer[r.DY()]; w == nil || w.Kind != gpu.MaxPool2x2Bwd || w.X() != x {
+				return false
+			}
+		default: // it reads the values
+		}
+	}
+	return true
 }
 
 // lastConv is the first convolution's dgrad with that of the normalisation.
@@ -252,8 +283,8 @@ func (f *fuser) onTheWay(s step, t *taken, e *epilogue, d *gpu.Buffer, tensor bo
 			}
 			f.take(s, t, add)
 			d = add.Y()
-		} else if p := f.next(d, gpu.AvgPool2x2Bwd); p != nil && tensor && e.unpool == nil {
-			e.unpool = p
+		} else if p := f.unpool(d); p != nil && tensor && e.unpool == nil {
+			e.unpool, e.maxPool = p, p.Kind == gpu.MaxPool2x2Bwd
 			f.take(s, t, p)
 			d = p.DX()
 		} else if r := f.next(d, gpu.ReLUBwd); r != nil && r.DY() == d {
@@ -265,6 +296,18 @@ func (f *fuser) onTheWay(s step, t *taken, e *epilogue, d *gpu.Buffer, tensor bo
 		}
 		t.at, e.y = f.index[t.list[len(t.list)-1]], d
 	}
+}
+
+// unpool is the gradient of a pooling that alone reads d: of a mean, or of a maximum
+// that the convolution before it has taken.
+func (f *fuser) unpool(d *gpu.Buffer) *gpu.Op {
+	if p := f.next(d, gpu.AvgPool2x2Bwd); p != nil {
+		return p
+	}
+	if p := f.next(d, gpu.MaxPool2x2Bwd); p != nil && f.maxima[p.X()] {
+		return p
+	}
+	return nil
 }
 
 // gateOf is the ReLU's output at the ReLUBwd that alone reads an addition's result.
@@ -460,6 +503,9 @@ func (f *fuser) keepBits(steps []step) {
 			}
 			b.bits = e.positive
 			others--
+			if b.maxPool { // whose gradient reads the values too, to find the maximum
+				others--
+			}
 		}
 		if e.y.Role == gpu.Temp && others == 0 && (e.pooled != nil || e.positive != nil) {
 			e.y = nil

@@ -54,11 +54,12 @@ type epilogue struct {
 	relu     bool
 	add      *gpu.Buffer // another gradient
 	content  *gpu.Op     // the MSEBwd whose gradient is added
-	unpool   *gpu.Op     // the AvgPool2x2Bwd before the gate
+	unpool   *gpu.Op     // the gradient of a pooling before the gate
 	gate     *gpu.Buffer // the output of the ReLU whose gradient this is
 	bits     *gpu.Buffer // bits of gate, read instead of it
 	y        *gpu.Buffer // the result, or nil where nobody reads it
-	pooled   *gpu.Buffer // its AvgPool2x2Fwd
+	pooled   *gpu.Buffer // its pooling
+	maxPool  bool        // pooling takes the largest, and bits say where that was
 	positive *gpu.Buffer // bits of the result, for the way back
 }
 
