@@ -3,10 +3,12 @@
 package cuda
 
 import (
+	"flag"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
@@ -55,127 +57,249 @@ func bits(t *testing.T, p plan.Precision) *kerneltest.Bits {
 // modes are what every kernel must be clean in.
 var modes = []sim.Mode{sim.Eager, sim.Lazy, sim.Random(1), sim.Random(2), sim.Random(3)}
 
-// Every case of the table in every precision, on the simulated device, clean
-// under every check in every mode.
-func TestKernelsSimulated(t *testing.T) {
-	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
-		for i, m := range modes {
-			if testing.Short() && i > 1 && i != 1+int(p) { // every mode with some precision
-				continue
-			}
-			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
-				// One multiprocessor: no tile is shared, wide ones are used where they suit.
-				d := openSim(t, sim.Config{Mode: m, SMs: 1}, Options{Precision: p, Kernels: "sm80"})
-				kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "sm80"}.Run(t, d)
-			})
-		}
-	}
+var everyCase = flag.Bool("every", false, "run every case of the simulated device in every mode, the network's sizes too: for hours")
+
+// precisions are in the order by which sweeps rotate.
+var precisions = []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16}
+
+// sweep is the case table on one set of kernels, in one precision and one mode.
+type sweep struct {
+	kernels   string // as recordings name them: "sm80", "share", "sm90", "unfused", or "wgmma"
+	precision int    // index into precisions
+	mode      int    // index into modes
+	tile      int    // of wgmma: index into kernels.Tiles
 }
 
-// Every case whose tiles are so few that blocks share their sums.
-func TestSplitSimulated(t *testing.T) {
-	for i, p := range []plan.Precision{plan.TF32, plan.FP16, plan.BF16} {
-		for j, m := range modes {
-			if testing.Short() && i != j {
-				continue
-			}
-			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
-				d := openSim(t, sim.Config{Mode: m}, Options{Precision: p, Kernels: "sm80"})
-				n := kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "share", Which: func(c kerneltest.Case) bool {
-					return uses(t, d, c, func(s *kernels.Spec) bool { return strings.HasSuffix(s.Entry, "_share") })
-				}}.Run(t, d)
-				if n < 50 {
-					t.Errorf("only %d cases come to this kernel", n)
+// sweeps are all of a set of kernels.
+func sweeps(set string) (all []sweep) {
+	tiles := 1
+	if set == "wgmma" {
+		tiles = len(kernels.Tiles)
+	}
+	for p := range precisions {
+		for tile := range tiles {
+			for m := range modes {
+				if precisions[p] != plan.FP32 || set != "share" && set != "wgmma" { // which are for tensor cores
+					all = append(all, sweep{set, p, m, tile})
 				}
-			})
-		}
-	}
-}
-
-// Every case that Hopper's kernels take, with every tile that suits it. In -short
-// each tile meets each precision once, in some mode.
-func TestHopperSimulated(t *testing.T) {
-	for i, p := range []plan.Precision{plan.TF32, plan.FP16, plan.BF16} {
-		for j, tile := range kernels.Tiles {
-			for k, m := range modes {
-				if testing.Short() && k != (i+j)%len(modes) {
-					continue
-				}
-				t.Run(wgmma(p, tile)+"/"+m.String(), func(t *testing.T) {
-					d := openSim(t, sim.Config{Mode: m, SMs: 2}, Options{Precision: p}) // few: blocks take several tiles
-					runHopper(t, d, tile)
-				})
 			}
 		}
 	}
+	return all
 }
 
-// wgmma names Hopper's kernel with a tile.
-func wgmma(p plan.Precision, t kernels.Tile) string {
-	e := map[plan.Precision]kernels.Elem{plan.FP16: kernels.F16, plan.BF16: kernels.BF16, plan.TF32: kernels.TF32}[p]
-	for _, s := range kernels.All {
-		if s.Family == "conv3x3_wgmma" && s.Elem == e && s.Tile == t {
-			return s.Entry
-		}
+// has reports whether a sweep has case i of the table. A run is made for what it
+// can find: each case meets each precision, each kernel and each edge meet every
+// mode, by rotation.
+//
+//	            make test                        make test-long              -every
+//	tiny, edge  in one mode; on wgmma a third    in three modes; on share,   in every mode
+//	            of the cases with each tile      sm90 and wgmma in one
+//	vgg         not at all                       one precision, mode, tile   in every mode
+func (s sweep) has(i int, c kerneltest.Case) bool {
+	turn := (s.mode + len(modes) - (i+s.precision+s.tile)%len(modes)) % len(modes) // 0 is a case's own mode
+	switch {
+	case *everyCase:
+		return true
+	case c.Group == "vgg":
+		return !testing.Short() && turn == 0 && i%len(precisions) == s.precision && (s.kernels != "wgmma" || i/len(precisions)%len(kernels.Tiles) == s.tile)
+	case s.kernels == "wgmma" && testing.Short():
+		return s.mode == (s.precision+s.tile)%len(modes) && (i+s.precision+s.tile)%3 == 0
+	case s.kernels == "sm80" && !testing.Short():
+		return turn < 3
 	}
-	return ""
+	return turn == 0
 }
 
-// runHopper runs every case that has a convolution which suits a tile, with it.
-func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
+// target is what the sweep's programs are planned for.
+func (s sweep) target() plan.Target {
+	t := plan.Target{Precision: precisions[s.precision], SMs: 132}
+	switch s.kernels {
+	case "sm80": // no tile is shared, wide ones are used where they suit
+		t.SMs = 1
+	case "unfused":
+		t.Unfused = true
+	case "wgmma": // few: blocks take several tiles
+		t.SMs, t.Hopper, t.Only = 2, true, kernels.Tiles[s.tile]
+	}
+	return t
+}
+
+// open opens the device.
+func (s sweep) open(t *testing.T) *Device {
 	t.Helper()
-	p := d.opt.Precision
-	d.target.Only = tile
-	s := kerneltest.Suite{Tol: allowed[p], Which: func(c kerneltest.Case) bool {
-		return uses(t, d, c, func(s *kernels.Spec) bool { return s.Tile == tile })
-	}}
-	if d.info.Kind == "sim" { // the sums of a split are those of no other
-		s.Bits, s.Kernels = bits(t, p), fmt.Sprintf("wgmma/%d", tile.Split)
+	cfg := sim.Config{Mode: modes[s.mode], SMs: s.target().SMs}
+	o := Options{Precision: precisions[s.precision], Unfused: s.kernels == "unfused"}
+	switch s.kernels {
+	case "sm90": // a GPU that takes newer PTX and not Hopper's own: a later one, or its driver refuses that
+		cfg.Arch = "sm_90"
+	case "sm80", "share", "unfused":
+		o.Kernels = "sm80"
 	}
-	n := s.Run(t, d)
-	if n < 15 {
-		t.Errorf("only %d cases come to this kernel", n)
-	}
+	d := openSim(t, cfg, o)
+	d.target.Only = s.target().Only
+	return d
 }
 
-// uses reports whether a case is lowered to a kernel of a kind.
-func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) bool) bool {
+// wants reports whether a launch is of the kernels that the sweep is about.
+func (s sweep) wants(spec *kernels.Spec) bool {
+	switch s.kernels {
+	case "share":
+		return strings.HasSuffix(spec.Family, "_share")
+	case "sm90":
+		return spec.Overlaps
+	case "wgmma":
+		return spec.Family == "conv3x3_wgmma"
+	case "unfused": // those that a fused program never has
+		return slices.Contains([]string{"adam", "stats", "tv_fwd", "tv_bwd", "sum_parts"}, spec.Family)
+	}
+	return true
+}
+
+// name is the set of kernels in a recording: those that add in an order of their own.
+func (s sweep) name() string {
+	if s.kernels == "wgmma" {
+		return fmt.Sprintf("wgmma/%d", kernels.Tiles[s.tile].Split)
+	}
+	return s.kernels
+}
+
+// run runs the sweep's cases.
+func (s sweep) run(t *testing.T) {
+	t.Helper()
+	p := precisions[s.precision]
+	name := p.String() + "/" + modes[s.mode].String()
+	if s.kernels == "wgmma" {
+		name = fmt.Sprintf("%s/%v/%s", p, kernels.Tiles[s.tile], modes[s.mode])
+	}
+	index := caseIndex()
+	which := func(c kerneltest.Case) bool {
+		return s.has(index[c.String()], c) && slices.ContainsFunc(specs(t, c, s.target()), s.wants)
+	}
+	if !slices.ContainsFunc(kerneltest.Cases(), which) {
+		return
+	}
+	t.Run(name, func(t *testing.T) {
+		suite := kerneltest.Suite{Tol: allowed[p], Which: which, Kernels: s.name()}
+		if s.kernels != "unfused" {
+			suite.Bits = bits(t, p)
+		}
+		suite.Run(t, s.open(t))
+	})
+}
+
+// caseIndex is the place of each case in the table.
+var caseIndex = sync.OnceValue(func() map[string]int {
+	index := map[string]int{}
+	for i, c := range kerneltest.Cases() {
+		index[c.String()] = i
+	}
+	return index
+})
+
+// specs are the entries that a case is lowered to.
+func specs(t *testing.T, c kerneltest.Case, target plan.Target) (all []*kernels.Spec) {
 	t.Helper()
 	p, _ := c.Program()
-	l, err := plan.New(p, d.target)
+	l, err := plan.New(p, target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range l.Steps {
 		for _, la := range s.Launches {
-			if kind(la.Spec) {
-				return true
-			}
+			all = append(all, la.Spec)
 		}
 	}
-	return false
+	return all
 }
 
-// Every case with a kernel that is compiled for sm_90 as well, on a GPU that takes
-// those and not Hopper's own: because it is a later one, or its driver refuses them.
+// uses reports whether a case is lowered to a kernel of a kind.
+func uses(t *testing.T, d *Device, c kerneltest.Case, kind func(*kernels.Spec) bool) bool {
+	t.Helper()
+	return slices.ContainsFunc(specs(t, c, d.target), kind)
+}
+
+// The case table with the portable kernels, clean under every check.
+func TestKernelsSimulated(t *testing.T) {
+	for _, s := range sweeps("sm80") {
+		s.run(t)
+	}
+}
+
+// The cases whose tiles are so few that blocks share their sums.
+func TestSplitSimulated(t *testing.T) {
+	for _, s := range sweeps("share") {
+		s.run(t)
+	}
+}
+
+// The cases with a kernel that is compiled for sm_90 as well.
 func TestOverlapSimulated(t *testing.T) {
-	for i, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
-		for j, m := range modes {
-			if testing.Short() && i != j {
-				continue
+	for _, s := range sweeps("sm90") {
+		s.run(t)
+	}
+}
+
+// The cases that Hopper's kernels take, with every tile that suits them.
+func TestHopperSimulated(t *testing.T) {
+	for _, s := range sweeps("wgmma") {
+		s.run(t)
+	}
+}
+
+// Kernels that only an unfused list has.
+func TestUnfusedSimulated(t *testing.T) {
+	for _, s := range sweeps("unfused") {
+		s.run(t)
+	}
+}
+
+// What is run reaches every kernel, and each source of them in every mode.
+func TestSweepsReachEverything(t *testing.T) {
+	met, inMode := map[string]bool{}, map[string]map[int]bool{}
+	cases := kerneltest.Cases()
+	for _, set := range []string{"sm80", "share", "sm90", "wgmma", "unfused"} {
+		for _, s := range sweeps(set) {
+			for i, c := range cases {
+				if !s.has(i, c) {
+					continue
+				}
+				all := specs(t, c, s.target())
+				if !slices.ContainsFunc(all, s.wants) {
+					continue
+				}
+				for _, spec := range all {
+					met[spec.Entry] = true
+					if inMode[spec.Source] == nil {
+						inMode[spec.Source] = map[int]bool{}
+					}
+					inMode[spec.Source][s.mode] = true
+				}
 			}
-			t.Run(p.String()+"/"+m.String(), func(t *testing.T) {
-				d := openSim(t, sim.Config{Mode: m, Arch: "sm_90"}, Options{Precision: p})
-				if d.target.Hopper || !strings.Contains(d.Info().Detail, "without kernels for sm90a") {
-					t.Fatalf("a driver that refuses PTX for sm_90a: hopper %v, %q", d.target.Hopper, d.Info().Detail)
-				}
-				n := kerneltest.Suite{Tol: allowed[p], Bits: bits(t, p), Kernels: "sm90", Which: func(c kerneltest.Case) bool { return uses(t, d, c, d.mayOverlap) }}.Run(t, d)
-				if n < 50 {
-					t.Errorf("only %d cases come to these kernels", n)
-				}
-			})
 		}
 	}
+	for _, spec := range kernels.All {
+		if strings.HasPrefix(spec.Source, "probe") { // measures, computes nothing
+			continue
+		}
+		if !met[spec.Entry] {
+			t.Errorf("%s is met by no case", spec.Entry)
+		}
+		for m := range modes {
+			if !inMode[spec.Source][m] {
+				t.Errorf("%s.cu is run in mode %s by no case", spec.Source, modes[m])
+			}
+		}
+	}
+}
+
+// runHopper runs every case that has a convolution which suits a tile, with it.
+func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
+	t.Helper()
+	d.target.Only = tile
+	kerneltest.Suite{Tol: allowed[d.opt.Precision], Which: func(c kerneltest.Case) bool {
+		return uses(t, d, c, func(s *kernels.Spec) bool { return s.Tile == tile })
+	}}.Run(t, d)
 }
 
 // Kernels among which tuning chooses give the same bits, so that a measurement

@@ -88,7 +88,7 @@ func TestHopperGPU(t *testing.T) {
 			for _, sms := range []int{d.target.SMs, 2} { // few: blocks take several tiles
 				d.target.SMs = sms
 				for _, tile := range kernels.Tiles {
-					t.Run(fmt.Sprintf("%s on %d", wgmma(p, tile), sms), func(t *testing.T) { runHopper(t, d, tile) })
+					t.Run(fmt.Sprintf("%v on %d", tile, sms), func(t *testing.T) { runHopper(t, d, tile) })
 				}
 			}
 		})
