@@ -191,7 +191,7 @@ func Shapes() *Weights {
 	conv := 0
 	for i, l := range Layers {
 		if l.Kind == Conv {
-			w.Conv[conv] = ConvWeights{Layer: i, W: zero[conv:][:l.K*9*l.C], B: zero[:l.K]}
+			w.Conv[conv] = ConvWeights{Layer: i, W: zero[conv:][:l.K*9*l.C], B: zero[conv:][:l.K]}
 			conv++
 		}
 	}
