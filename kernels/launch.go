@@ -245,6 +245,8 @@ type Table struct {
 	Elem      Elem // of a pointer to it
 	Bytes     []byte
 	Addresses []Address // that its bytes must hold before a launch
+	Fields    []Param   // of a row; nil where the bytes are plain numbers
+	Rows      [][]Arg   // what the bytes encode
 }
 
 // Address is a place in a table, 8 bytes, for an address.
@@ -263,8 +265,12 @@ type field struct {
 // encode lays rows out as the source's struct, bytes long each.
 func encode[R interface{ list() []Arg }](elem, t Elem, bytes int, fields []field, rows []R) (Table, error) {
 	table := Table{Elem: elem, Bytes: make([]byte, bytes*len(rows))}
+	for _, f := range fields {
+		table.Fields = append(table.Fields, f.Param)
+	}
 	for i, r := range rows {
-		for j, a := range r.list() {
+		table.Rows = append(table.Rows, r.list())
+		for j, a := range table.Rows[i] {
 			f, at := fields[j], i*bytes+fields[j].at
 			if f.Elem == stored {
 				f.Elem = t.Storage()

@@ -18,7 +18,6 @@ import (
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
-	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
@@ -194,36 +193,6 @@ func TestManyInOneGraph(t *testing.T) {
 	for name, want := range one {
 		if got := many[name]; !slices.Equal(got, want) {
 			t.Errorf("%s differs by %.3g", name, relL2(got, want))
-		}
-	}
-}
-
-// What an iteration at 512x512 takes is known without running it.
-func TestPlan512(t *testing.T) {
-	o, err := transfer.Preset("default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, 512, 512)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		p      plan.Precision
-		hopper bool
-		bytes  int64
-	}{{plan.FP16, true, 500e6}, {plan.FP16, false, 500e6}, {plan.BF16, true, 500e6}, {plan.TF32, true, 1000e6}, {plan.TF32, false, 1000e6}, {plan.FP32, false, 1000e6}} {
-		l, err := plan.New(p, plan.Target{Precision: c.p, Hopper: c.hopper, SMs: 132})
-		if err != nil {
-			t.Fatal(err)
-		}
-		launches := 0
-		for _, s := range l.Steps {
-			launches += len(s.Launches)
-		}
-		t.Logf("%v, hopper %v: %d launches, %.0f MB of pictures and features, %.0f MB of weights", c.p, c.hopper, launches, float64(l.Cost.Arena)/1e6, float64(l.Cost.Weights)/1e6)
-		if n := l.Cost.Total(); n > c.bytes {
-			t.Errorf("%v: %d bytes, allowed %d", c.p, n, c.bytes)
 		}
 	}
 }

@@ -92,6 +92,7 @@ func (s *Step) workspace(bytes int64, e kernels.Elem) kernels.Ptr {
 // constants puts rows into the step's table and returns where they are.
 func (s *Step) constants(t kernels.Table) kernels.Ptr {
 	at := len(s.Table.Bytes)
+	s.tables = append(s.tables, tableAt{at, t})
 	s.Table.Bytes = append(s.Table.Bytes, t.Bytes...)
 	for _, a := range t.Addresses {
 		a.At += at

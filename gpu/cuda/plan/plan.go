@@ -40,6 +40,13 @@ type Step struct {
 	TableSpan   int
 
 	results []result
+	tables  []tableAt // that Table is made of
+}
+
+// tableAt is a table at an offset of the step's.
+type tableAt struct {
+	at int
+	kernels.Table
 }
 
 // Weight is a constant as the kernels want it: packed, once for all programs.
