@@ -33,8 +33,8 @@ type Options struct {
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
 	Pooling       string  `json:"pooling,omitempty"` // "avg" or "max"; empty, as in older results, is avg
-	Init          string  `json:"init"` // "content", "noise", or the path of a picture
-	Seed          uint64  `json:"seed"` // of the noise
+	Init          string  `json:"init"`              // "content", "noise", or the path of a picture
+	Seed          uint64  `json:"seed"`              // of the noise
 	OutputSize    string  `json:"output_size"`
 	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
 
