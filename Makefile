@@ -8,32 +8,38 @@ FUZZTIME ?= 30s
 
 # gorgonia.org/cu compiles against the CUDA 12.9 headers and not against 13; the
 # flag comes before its own include path, so another toolkit does no harm.
+# Every build has it, so that those with and without the tag share a cache.
 CUDA_H   := .cuda12/nvidia/cuda_runtime/include/cuda.h
-CUDA     := CGO_CFLAGS="-I$(CURDIR)/$(dir $(CUDA_H))"
+export CGO_CFLAGS := -I$(CURDIR)/$(dir $(CUDA_H))
 TAGGED   := ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench # what has files behind the tag cuda
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-cuda test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build demo test test-long test-cuda test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA where its headers can be had
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
 	else echo "without CUDA, for want of its headers (python3 -m pip could not install them)"; set -x; $(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; fi
 
 demo: build ## paint the sample picture to demo.png (no weights needed)
 	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --iterations 120 --weights random
 
-test: ## run every test, and cross-build without a C compiler
-	$(GO) vet ./...
-	$(GO) test ./...
-	CGO_ENABLED=0 $(GO) test ./gpu ./gpu/cpu ./kernels/...
+# SHORT is -short in make test and nothing in make test-long.
+SHORT    ?= -short
+
+test: ## run the tests, and cross-build without a C compiler
+	$(GO) test $(SHORT) ./...
+	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda cross
 
+test-long: ## run what make test leaves out for its time: the network's sizes, more modes of the simulated GPU
+	@$(MAKE) --no-print-directory test SHORT=
+
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -tags cuda -short -timeout 30m ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench; \
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m $(TAGGED); \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
@@ -41,7 +47,7 @@ test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity
 
 bin/cuda.test: headers FORCE
 	@[ -f $(CUDA_H) ] || { echo "the CUDA 12.9 headers are missing, and python3 -m pip could not install them" >&2; exit 1; }
-	$(CUDA) $(GO) test -c -tags cuda -o $@ ./gpu/cuda
+	$(GO) test -c -tags cuda -o $@ ./gpu/cuda
 FORCE:
 
 headers: ## install the CUDA 12.9 headers into .cuda12
@@ -68,7 +74,7 @@ cross: ## build for every platform without a C compiler
 
 lint: headers ## run the linters, with and without the tag cuda (builds golangci-lint the first time)
 	$(GO) run $(LINT) run ./...
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) run $(LINT) run --build-tags cuda $(TAGGED); \
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) run $(LINT) run --build-tags cuda $(TAGGED); \
 	else echo "LEFT OUT: linters behind the tag cuda, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 fmt: ## format Go as the linters want it, and C where clang-format is installed
@@ -81,7 +87,7 @@ check-quick: headers ## the part of it that takes seconds: format, tidy, vet, im
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted" >&2; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) vet -tags cuda $(TAGGED); fi
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) vet -tags cuda $(TAGGED); fi
 	$(GO) test ./tools/arrows
 
 hooks: ## have git run check-quick before a commit, and look at its message
@@ -90,7 +96,7 @@ hooks: ## have git run check-quick before a commit, and look at its message
 # The CPU device's threads are C's, which the race detector does not see.
 race: headers ## run the packages that have goroutines under the race detector
 	$(GO) test -race -short ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/picture ./vgg/...
-	@if [ -f $(CUDA_H) ]; then set -x; $(CUDA) $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
 
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
