@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	figures           = flag.String("figures", "", "sim or gpu: print the parity table of ARCHITECTURE.md, made on this device")
+	figures           = flag.String("figures", "", "sim or gpu: print the table of kernels/docs/parity.md, made on this device")
 	figuresWidth      = flag.Int("figures-width", 24, "of the picture")
 	figuresHeight     = flag.Int("figures-height", 16, "of the picture")
 	figuresIterations = flag.Int("figures-iterations", 500, "of the run")

@@ -16,7 +16,8 @@
 //
 // # How it executes
 //
-// An instruction is decoded once into an op (decode.go); a warp executes an op
+// ptx.Parse resolves every name. An instruction is decoded once into an op
+// (decode.go), or the module is refused with entry and line; a warp executes an op
 // for all its lanes in one Go call, over register files laid out lane by lane
 // (ops_gen.go holds the simple ones). Lanes that part run as splits, lowest PC
 // first, with a turn for the others after 64 backward branches; at an
@@ -39,12 +40,17 @@
 // time does not order behind an earlier one to the same byte is a race. Copies
 // in flight are agents of their own, so a missing wait is a race too. Generic
 // writes must pass a proxy fence before TMA or wgmma reads them. Between
-// clusters only fences with atomics order anything (global.go).
+// clusters only fences with atomics order anything (global.go). An atomic without a
+// fence orders nothing, which today's GPUs forgive in the usual "last block" idiom
+// and the memory model does not promise; a fence costs nothing there.
 //
 // Launches run one after the other. One that may begin early (Launch.Dependent) is
 // held against every launch that may then still run: until it is behind a
 // griddepcontrol.wait it must not touch what they wrote nor write what they read,
 // and what they wrote it must never read through the non-coherent cache.
+//
+// 29 mistakes put into sample kernels are caught in all five modes that the tests
+// run, and the samples as they should be are clean in all.
 //
 // # Rounding
 //
@@ -52,6 +58,16 @@
 // for bit. Tensor cores sum exactly enough to count as one rounding (fp64),
 // where a GPU truncates: compare those with a tolerance. The .approx functions
 // are the true value rounded, a GPU's are an ulp or two away.
+//
+// No GPU has been recorded yet. What rests on documents alone is the layout of
+// MN-major wgmma operands without swizzle, im2col beyond stride 1, and the bits of
+// NaN payloads.
+//
+// # Speed
+//
+// With all checks on one Zen 4 core (make bench-sim): 330 to 570 million
+// lane-instructions/s elementwise, 1.64 GFLOP/s through mma.sync, 1.84 through TMA
+// and wgmma.
 //
 // # What it does not do
 //
