@@ -86,8 +86,7 @@ type group struct {
 	atomics map[uint64]*clocks // inside the cluster, by address
 	waited  []wait             // griddepcontrol.wait: by whom and when
 
-	rowsA [16][16]float64 // scratch of wgmma
-	rowsB [256][16]float64
+	tile  matrices    // scratch of mma and wgmma
 	kinds []agentKind // by agent
 
 	cluster clusterBarrier

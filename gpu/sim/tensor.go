@@ -200,57 +200,22 @@ func (d *decoder) mma() {
 	}
 	d.o.sync = aligned
 	d.o.fn = func(w *warp, _ *op, _ uint32) {
-		a, b := &w.g.rowsA, (*[8][16]float64)(w.g.rowsB[:8]) // b by column: b[n][k]
+		t := &w.g.tile
 		if K*size < 32 {
-			*a, *b = [16][16]float64{}, [8][16]float64{}
+			t.b = [tileColumns][16]float64{}
 		}
-		for q := range regsA {
-			unpackFragment(a[8*(q&1):8*(q&1)+8], &w.r[A[q]], typ, q>>1)
-		}
+		t.fragmentA(w, A[:regsA], K, typ)
 		for q := range regsA / 2 {
-			unpackFragment(b[:], &w.r[B[q]], typ, q)
+			widen(t.b[:8], 16/size*q, w.r[B[q]][:], typ)
 		}
+		products(t.d[:8], &t.a, t.b[:8])
 		d0, d1, d2, d3 := &w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]
 		c0, c1, c2, c3 := &w.r[C[0]], &w.r[C[1]], &w.r[C[2]], &w.r[C[3]]
 		for i := range 32 {
-			g, t := i>>2, i&3
-			s := dots(&a[g], &a[g+8], &b[2*t], &b[2*t+1])
-			d0[i], d1[i] = b32(float32(s[0]+float64(f32(c0[i])))), b32(float32(s[1]+float64(f32(c1[i]))))
-			d2[i], d3[i] = b32(float32(s[2]+float64(f32(c2[i])))), b32(float32(s[3]+float64(f32(c3[i]))))
+			m, lo, hi := i>>2, &t.d[2*(i&3)], &t.d[2*(i&3)+1]
+			s0, s1 := lo[m]+float64(f32(c0[i])), hi[m]+float64(f32(c1[i]))
+			s2, s3 := lo[m+8]+float64(f32(c2[i])), hi[m+8]+float64(f32(c3[i]))
+			d0[i], d1[i], d2[i], d3[i] = b32(float32(s0)), b32(float32(s1)), b32(float32(s2)), b32(float32(s3))
 		}
 	}
-}
-
-// unpackFragment spreads a fragment register over the eight rows it covers:
-// two elements of 16 bits a lane, or one of tf32; q counts registers along k.
-func unpackFragment(rows [][16]float64, r *[32]uint32, typ ptx.Type, q int) {
-	switch typ {
-	case ptx.F16:
-		for i, v := range r {
-			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
-			row[k], row[k+1] = float64(h2f(uint16(v))), float64(h2f(uint16(v>>16)))
-		}
-	case ptx.BF16:
-		for i, v := range r {
-			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
-			row[k], row[k+1] = float64(f32(v<<16)), float64(f32(v&^0xffff))
-		}
-	default:
-		for i, v := range r {
-			rows[i>>2][(i&3+4*q)&15] = float64(f32(v &^ 0x1fff))
-		}
-	}
-}
-
-// dots is the four sums of 16 products of two rows with two columns.
-func dots(lo, hi, c0, c1 *[16]float64) (s [4]float64) {
-	var s0, s1, s2, s3 float64
-	for k := range lo {
-		a, b, c, d := lo[k], hi[k], c0[k], c1[k]
-		s0 += a * c
-		s1 += a * d
-		s2 += b * c
-		s3 += b * d
-	}
-	return [4]float64{s0, s1, s2, s3}
 }
