@@ -43,55 +43,46 @@ func (d *decoder) ldmatrix() {
 		return
 	}
 	dst := d.matrixRegs(d.in.Args[0], n, d.dst32)
-	x := &access{space: ptx.Shared, bytes: 16}
+	x := &access{space: ptx.Shared, bytes: 16, n: 4}
 	d.address(d.in.Args[1], x)
 	d.o.sync = aligned
 	trans := d.in.Has("trans")
 	d.o.fn = func(w *warp, o *op, _ uint32) {
-		w.profileAccess(o, x, uint32(1)<<(8*n)-1)
-		var rows [32][]byte
-		for i := range 8 * n {
-			rows[i] = w.matrixRow(o, x, i, false)
-		}
+		at, smem := w.matrixRows(o, x, n), w.c.smem
 		for j := range n {
-			R := &w.r[dst[j]]
-			for i := range 32 {
+			R, row := &w.r[dst[j]], at[8*j:8*j+8]
+			for i := range R {
 				if trans {
-					k := i >> 2 * 2
-					R[i] = uint32(le.Uint16(rows[8*j+i&3*2][k:])) | uint32(le.Uint16(rows[8*j+i&3*2+1][k:]))<<16
+					k := uint32(i >> 2 * 2)
+					R[i] = uint32(le.Uint16(smem[row[i&3*2]+k:])) | uint32(le.Uint16(smem[row[i&3*2+1]+k:]))<<16
 				} else {
-					R[i] = le.Uint32(rows[8*j+i>>2][4*(i&3):])
+					R[i] = le.Uint32(smem[row[i>>2]+uint32(4*(i&3)):])
 				}
 			}
 		}
 	}
 }
 
-// matrixRow checks and returns the 16 bytes of a row.
-func (w *warp) matrixRow(o *op, x *access, lane int, write bool) []byte {
-	addr := w.address(o, x, lane)
-	if addr>>rankShift != 0 {
-		w.trap(OutOfBounds, o, lane, "%#x is not an address of this block's shared memory", addr)
-	}
-	c, off := w.c, uint32(addr)
-	w.bounds(o, c, off, 16, lane)
-	if w.vc != nil {
-		h := w.how(o, lane, false)
-		if write {
-			w.noteShared(o, c, off, 16, lane, true, h)
-		} else {
-			for k := off; k < off+16; k += 4 {
-				if le.Uint32(c.init[k:]) != 0x01010101 {
-					w.trap(Uninitialised, o, lane, "%s was never written", c.where(k))
-				}
-				cl := &c.cells[k/4]
-				if t := w.read(cl, h, 15); t != 0 {
-					w.sharedConflict(o, c, k, lane, h, "read", cl, t)
-				}
-			}
+// matrixRows checks the rows of n matrices, 16 bytes each, and returns where they
+// stand in shared memory.
+func (w *warp) matrixRows(o *op, x *access, n int) (at [32]uint32) {
+	lanes := full >> (32 - 8*n)
+	w.profileAccess(o, x, lanes)
+	if !x.store && w.ownShared(o, x, lanes, &at) {
+		if w.vc != nil {
+			w.noteLoads(o, x, lanes, &at)
 		}
+		return at
 	}
-	return c.smem[off : off+16 : off+16]
+	for i := range 8 * n {
+		addr := w.address(o, x, i)
+		if addr>>rankShift != 0 {
+			w.trap(OutOfBounds, o, i, "%#x is not an address of this block's shared memory", addr)
+		}
+		at[i] = uint32(addr)
+		w.touchShared(o, addr, 16, i, x.store, false)
+	}
+	return at
 }
 
 // stmatrix is the inverse of ldmatrix.
@@ -110,20 +101,16 @@ func (d *decoder) stmatrix() {
 	d.o.sync = aligned
 	trans := d.in.Has("trans")
 	d.o.fn = func(w *warp, o *op, _ uint32) {
-		w.profileAccess(o, x, uint32(1)<<(8*n)-1)
-		var rows [32][]byte
-		for i := range 8 * n {
-			rows[i] = w.matrixRow(o, x, i, true)
-		}
+		at, smem := w.matrixRows(o, x, n), w.c.smem
 		for j := range n {
-			R := &w.r[src[j]]
-			for i := range 32 {
+			R, row := &w.r[src[j]], at[8*j:8*j+8]
+			for i := range R {
 				if trans {
-					k := i >> 2 * 2
-					le.PutUint16(rows[8*j+i&3*2][k:], uint16(R[i]))
-					le.PutUint16(rows[8*j+i&3*2+1][k:], uint16(R[i]>>16))
+					k := uint32(i >> 2 * 2)
+					le.PutUint16(smem[row[i&3*2]+k:], uint16(R[i]))
+					le.PutUint16(smem[row[i&3*2+1]+k:], uint16(R[i]>>16))
 				} else {
-					le.PutUint32(rows[8*j+i>>2][4*(i&3):], R[i])
+					le.PutUint32(smem[row[i>>2]+uint32(4*(i&3)):], R[i])
 				}
 			}
 		}
