@@ -357,7 +357,7 @@ func (b *bulkCopy) linear(w *warp, o *op, lane int, gaddr uint64, off uint32, n 
 func (w *warp) noteAsyncRead(o *op, c *cta, off uint32, n, lane int, h how) {
 	for a := off &^ 3; a < off+uint32(n); a += 4 {
 		cl := &c.cells[a/4]
-		if cl.w != splitCell && w.g.kinds[cl.w.agent()] == agentBarrier {
+		if i := cl.w.agent(); i < len(w.g.kinds) && w.g.kinds[i] == agentBarrier {
 			continue // came through the async proxy
 		}
 		w.g.lastWrites(cl, byteMask(a, off, off+uint32(n)), func(t tag) {

@@ -185,6 +185,7 @@ func TestDependentLaunch(t *testing.T) {
 		{[]string{writeA, readA}, "A+0 (1024 bytes"},
 		{[]string{writeA, readA}, "written by a launch before, which may still run: " + must},
 		{[]string{writeA, writeA}, must},
+		{[]string{writeA, "ld.global.u32 %r1, [%a];\n"}, must}, // all lanes at one place
 		{[]string{readA, writeA}, "read by a launch before, which may still run: " + must},
 		{[]string{readA, readA}, ""},
 		{[]string{writeB, readA}, ""},

@@ -85,6 +85,8 @@ type Device struct {
 	mem  memory
 	maps map[[tensorMapBytes]byte]*tensorMap
 
+	scratch scratch
+
 	// For programmatic dependent launch: the last launch, and what those before it
 	// touched on which it depended.
 	last   *globalShadow

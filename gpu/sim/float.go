@@ -37,12 +37,13 @@ func b64(f float64) uint64 {
 
 // fma32 is a*b+c rounded once to fp32. The product is exact in fp64; the fp64
 // sum is right after one more rounding unless it lies halfway between two fp32
-// values, or among their subnormals, whose halfway points are elsewhere.
+// values, or among their subnormals, whose halfway points are elsewhere. A sum of
+// zero, which padding makes often, is exact.
 func fma32(a, b, c float32) float32 {
 	p := float64(a) * float64(b)
 	s := p + float64(c)
 	bits := math.Float64bits(s)
-	if bits&(1<<29-1) != 1<<28 && bits&^(1<<63) >= 0x3810000000000000 {
+	if bits&(1<<29-1) != 1<<28 && bits&^(1<<63) >= 0x3810000000000000 || s == 0 {
 		return float32(s)
 	}
 	return float32(sumOdd(p, float64(c)))

@@ -32,12 +32,12 @@ func (g *group) pageOf(addr uint64) *page {
 	}
 	p := g.pages[key]
 	if p == nil {
-		if n := len(g.spare); n > 0 {
-			p, g.spare = g.spare[n-1], g.spare[:n-1]
-		} else {
-			p = &page{}
+		if len(g.spare) == 0 {
+			g.spare = g.l.dev.scratch.takePages()
 		}
-		p.key = key
+		n := len(g.spare)
+		p, g.spare = g.spare[n-1], g.spare[:n-1]
+		*p = page{key: key}
 		g.pages[key] = p
 	}
 	*slot = p
@@ -130,7 +130,7 @@ type merger struct {
 	found   **Report
 }
 
-// page merges a page and leaves it empty.
+// page merges a page.
 func (m *merger) page(p *page, q *[pageWords]sharedCell) {
 	for i := range p.cells {
 		cl := &p.cells[i]
@@ -146,7 +146,6 @@ func (m *merger) page(p *page, q *[pageWords]sharedCell) {
 			m.merge(&q[i], cl, 15, at)
 		}
 	}
-	p.cells = [pageWords]cell{}
 }
 
 // merge adds one cell, of which only some bytes count.

@@ -102,7 +102,13 @@ func (a *alloc) markInit(off uint64, n int) {
 }
 
 func fill(b []byte, v byte) {
-	if len(b) == 0 {
+	if len(b) <= 32 {
+		for ; len(b) >= 4; b = b[4:] {
+			le.PutUint32(b, uint32(v)*0x01010101)
+		}
+		for i := range b {
+			b[i] = v
+		}
 		return
 	}
 	b[0] = v

@@ -286,12 +286,17 @@ func (w *warp) how(o *op, lane int, atomic bool) how {
 func execAccess(w *warp, o *op, m uint32) {
 	x := o.ext.(*access)
 	w.profileAccess(o, x, m)
-	if x.store && m&(m-1) != 0 {
+	if x.store {
 		w.storeConflict(o, x, m)
 	}
 	if x.rel {
 		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), true) })
 	}
+	w.eachAccess(o, x, m)
+}
+
+// eachAccess checks and moves lane by lane.
+func (w *warp) eachAccess(o *op, x *access, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		addr := w.address(o, x, i)
@@ -388,14 +393,24 @@ func (w *warp) bounds(o *op, c *cta, off uint32, n, lane int) {
 
 // noteShared checks initialisation and order of a shared access.
 func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h how) {
+	a, end := off&^3, off+uint32(n)
+	words := c.cells[0:0]
+	if a == off && n&3 == 0 {
+		words = c.cells[off/4 : end/4]
+	}
 	if write {
-		fill(c.init[off:int(off)+n], 1)
+		fill(c.init[off:end], 1)
+		a += 4 * uint32(w.writeWords(words, h.tag|wholeWord, n/4))
 	} else {
-		if i := bytes.IndexByte(c.init[off:int(off)+n], 0); i >= 0 {
+		a += 4 * uint32(w.readWords(words, h.tag|wholeWord, n/4, wholeWord, wholeWord))
+		if a == end {
+			return
+		}
+		if i := bytes.IndexByte(c.init[off:end], 0); i >= 0 {
 			w.trap(Uninitialised, o, lane, "%d bytes at %s: byte %d was never written", n, c.where(off), i)
 		}
 	}
-	for a, end := off&^3, off+uint32(n); a < end; a += 4 {
+	for ; a < end; a += 4 {
 		cl := &c.cells[a/4]
 		mask := byteMask(a, off, end)
 		if write {
@@ -431,54 +446,127 @@ func byteMask(a, from, to uint32) uint32 {
 	return m & 15
 }
 
-// execShared is the hot path of 32-bit elements in shared memory.
+// execShared is the hot path of 32-bit elements in shared memory: where no lane's
+// address is out of the ordinary, the lanes are checked first and moved after.
 func execShared(w *warp, o *op, m uint32) {
 	x := o.ext.(*access)
 	w.profileAccess(o, x, m)
-	if x.store && m&(m-1) != 0 {
-		w.storeConflict(o, x, m)
+	var at [32]uint32
+	if !w.ownShared(o, x, m, &at) {
+		if x.store {
+			w.storeConflict(o, x, m)
+		}
+		w.eachAccess(o, x, m)
+		return
 	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		addr := w.address(o, x, i)
-		if addr>>rankShift != 0 {
-			b := w.touchShared(o, addr, x.bytes, i, x.store, x.strong)
-			if x.store {
-				w.put(x, b, i)
-			} else {
-				w.load(x, b, i)
+	smem := w.c.smem
+	if x.store {
+		if w.vc != nil {
+			w.noteStores(o, x, m, &at)
+		}
+		for j, r := range x.regs[:x.n] {
+			R := &w.r[r]
+			for k := m; k != 0; k &= k - 1 {
+				i := bits.TrailingZeros32(k) & 31
+				le.PutUint32(smem[at[i]+uint32(4*j):], R[i])
+			}
+		}
+		return
+	}
+	if w.vc != nil {
+		w.noteLoads(o, x, m, &at)
+	}
+	for j, r := range x.regs[:x.n] {
+		R := &w.r[r]
+		if m == full {
+			for i, a := range at {
+				R[i] = le.Uint32(smem[a+uint32(4*j):])
 			}
 			continue
 		}
-		c, off := w.c, uint32(addr)
-		w.bounds(o, c, off, x.bytes, i)
-		if w.vc != nil {
-			h := w.how(o, i, x.strong)
-			for k := off; k < off+uint32(x.bytes); k += 4 {
-				cl := &c.cells[k/4]
-				if x.store {
-					le.PutUint32(c.init[k:], 0x01010101)
-					if t := w.write(cl, h, 15); t != 0 {
-						w.sharedConflict(o, c, k, i, h, "write", cl, t)
-					}
-					continue
-				}
-				if le.Uint32(c.init[k:]) != 0x01010101 {
-					w.trap(Uninitialised, o, i, "%s was never written", c.where(k))
-				}
-				if t := w.read(cl, h, 15); t != 0 {
-					w.sharedConflict(o, c, k, i, h, "read", cl, t)
-				}
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			R[i] = le.Uint32(smem[at[i]+uint32(4*j):])
+		}
+	}
+}
+
+// ownShared finds the lanes' addresses, and reports whether all of them are in
+// the block's own shared memory and aligned.
+func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
+	if x.base64 {
+		return false
+	}
+	*at = w.r[o.a]
+	first, last, all := ^uint32(0), uint32(0), uint32(0)
+	for k := m; k != 0; k &= k - 1 {
+		i := bits.TrailingZeros32(k) & 31
+		at[i] += uint32(o.imm)
+		first, last, all = min(first, at[i]), max(last, at[i]), all|at[i]
+	}
+	return first >= sharedLow && last>>rankShift == 0 && int(last)+x.bytes <= len(w.c.smem) && all&uint32(min(x.bytes, 16)-1) == 0
+}
+
+// noteLoads checks initialisation and order of loads of whole words that
+// ownShared has passed. Lanes often load the same: once two have, a third changes
+// nothing.
+func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
+	var seen [32]uint32 // addresses, by some of their bits
+	var twice uint32
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		off := at[i]
+		k := off / uint32(x.bytes) & 31
+		if seen[k] == off && twice>>k&1 != 0 {
+			continue
+		}
+		cells := w.c.cells[off/4:][:x.n]
+		if seen[k] == off {
+			for j := range cells {
+				cells[j].r = cells[j].r.mixed()
+			}
+			twice |= 1 << k
+			continue
+		}
+		h := w.how(o, i, x.strong)
+		done := w.readWords(cells, h.tag|wholeWord, x.n, wholeWord, wholeWord) // so that all is initialised
+		if done == len(cells) {
+			seen[k], twice = off, twice&^(1<<k)
+			continue
+		}
+		for j := done; j < len(cells); j++ {
+			a := off + uint32(4*j)
+			if le.Uint32(w.c.init[a:]) != 0x01010101 {
+				w.trap(Uninitialised, o, i, "%s was never written", w.c.where(a))
+			}
+			if t := w.read(&cells[j], h, 15); t != 0 {
+				w.sharedConflict(o, w.c, a, i, h, "read", &cells[j], t)
 			}
 		}
-		b := c.smem[off : int(off)+x.bytes : int(off)+x.bytes]
-		if x.store {
-			for j := range x.n {
-				le.PutUint32(b[4*j:], w.r[x.regs[j]][i])
-			}
-		} else {
-			for j := range x.n {
-				w.r[x.regs[j]][i] = le.Uint32(b[4*j:])
+	}
+}
+
+// noteStores is noteLoads for stores. The second of two lanes that store to one
+// place finds the first one's write there, which is not before now: until a word is
+// out of the ordinary there is no such pair.
+func (w *warp) noteStores(o *op, x *access, m uint32, at *[32]uint32) {
+	all, apart := m, true
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		off := at[i]
+		init, cells := w.c.init[off:], w.c.cells[off/4:][:x.n]
+		for j := range x.n {
+			le.PutUint32(init[4*j:], 0x01010101)
+		}
+		h := w.how(o, i, x.strong)
+		j := w.writeWords(cells, h.tag|wholeWord, x.n)
+		if j < len(cells) && apart {
+			w.storeConflict(o, x, all)
+			apart = false
+		}
+		for ; j < len(cells); j++ {
+			if t := w.write(&cells[j], h, 15); t != 0 {
+				w.sharedConflict(o, w.c, off+uint32(4*j), i, h, "write", &cells[j], t)
 			}
 		}
 	}
@@ -490,7 +578,7 @@ func (w *warp) storeConflict(o *op, x *access, m uint32) {
 	if w.vc == nil || x.space == ptx.Local {
 		return
 	}
-	if m == full && w.consecutive(o, x) {
+	if w.ascending(o, x, m) {
 		return
 	}
 	type stored struct {
@@ -524,6 +612,20 @@ func (w *warp) storeConflict(o *op, x *access, m uint32) {
 			}
 		}
 	}
+}
+
+// ascending reports whether each lane's address is above that of the one before,
+// so that no two are the same.
+func (w *warp) ascending(o *op, x *access, m uint32) bool {
+	last := w.address(o, x, first(m))
+	for m &= m - 1; m != 0; m &= m - 1 {
+		a := w.address(o, x, first(m))
+		if a <= last {
+			return false
+		}
+		last = a
+	}
+	return true
 }
 
 // consecutive reports whether lane i of a full warp accesses the bytes behind
@@ -587,15 +689,36 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 			}
 		}
 	}
-	for at, end := addr&^3, addr+uint64(n); at < end; at += 4 {
+	at, end := addr&^3, addr+uint64(n)
+	if at == addr && n&3 == 0 && addr/pageBytes == (end-1)/pageBytes && !w.dependent(nc) {
+		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).cells[addr/4%pageWords:][:n/4], h.tag|wholeWord, n/4, write, nc))
+	}
+	for ; at < end; at += 4 {
 		cl := w.g.cellAt(at)
 		mask := byteMask(0, uint32(max(addr, at)-at), uint32(min(end, at+4)-at))
 		w.noteWord(o, cl, at, lane, write, nc, h, mask)
 	}
 }
 
+// globalWords is readWords or writeWords for words that need not be held against
+// the launches before.
+func (w *warp) globalWords(cells []cell, t tag, n int, write, nc bool) int {
+	switch {
+	case write:
+		return w.writeWords(cells, t, n)
+	case nc: // of what nothing has written
+		return w.readWords(cells, t, n, ^tag(0), 0)
+	}
+	return w.readWords(cells, t, n, 0, 0)
+}
+
+// dependent reports whether an access of global memory is held against the
+// launches before.
+func (w *warp) dependent(nc bool) bool { return w.g.l.before != nil && (nc || !w.hasWaited()) }
+
+// noteWord checks order of an access to some bytes of a word of global memory.
 func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, mask uint32) {
-	if w.g.l.before != nil && (!w.hasWaited() || nc) {
+	if w.dependent(nc) {
 		written, read := w.g.l.before.of(at)
 		where := w.g.l.dev.mem.where
 		switch {
@@ -632,7 +755,7 @@ func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h 
 func execGlobal(w *warp, o *op, m uint32) {
 	x := o.ext.(*access)
 	if m != full || !x.base64 || !w.consecutive(o, x) {
-		execAccess(w, o, m)
+		w.scattered(o, x, m)
 		return
 	}
 	w.profileAccess(o, x, m)
@@ -686,32 +809,82 @@ func execGlobal(w *warp, o *op, m uint32) {
 	}
 }
 
+// scattered is execAccess for 32-bit elements in global memory: lanes that go to
+// the same allocation as the one before are soon found in bounds.
+func (w *warp) scattered(o *op, x *access, m uint32) {
+	w.profileAccess(o, x, m)
+	if x.store {
+		w.storeConflict(o, x, m)
+	}
+	var a *alloc
+	size := uint64(x.bytes)
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		addr := w.address(o, x, i)
+		if a == nil || addr < a.base || addr-a.base+size > uint64(len(a.data)) || addr&(size-1) != 0 {
+			a, _ = w.global(o, addr, x.bytes, x.bytes, i, x.store)
+		}
+		off := addr - a.base
+		if w.vc != nil {
+			w.noteGlobal(o, a, addr, off, x.bytes, i, x.store, x.nc, w.how(o, i, false))
+		}
+		b := a.data[off : off+size : off+size]
+		for j, r := range x.regs[:x.n] {
+			if x.store {
+				le.PutUint32(b[4*j:], w.r[r][i])
+			} else {
+				w.r[r][i] = le.Uint32(b[4*j:])
+			}
+		}
+	}
+}
+
 // noteRange is noteWord for the words of a full warp.
 func (w *warp) noteRange(o *op, x *access, addr uint64) {
-	p := w.g.pageOf(addr)
-	dependent := w.g.l.before != nil && (!w.hasWaited() || x.nc)
-	h := w.how(o, 0, false)
-	fresh := h.tag | 15<<byteShift
-	for i := range 32 {
-		h.lane = i
-		for range x.n {
-			if addr/pageBytes != p.key {
-				p = w.g.pageOf(addr)
-			}
-			cl := &p.cells[addr/4%pageWords]
-			switch {
-			case dependent || cl.w != 0 || cl.r != 0:
-				w.noteWord(o, cl, addr, i, x.store, x.nc, h, 15)
-			case x.store:
-				cl.w = fresh
-			default:
-				cl.r = fresh
-			}
-			addr += 4
+	dependent := w.dependent(x.nc)
+	for i := 0; i < 32; {
+		at := int(addr / 4 % pageWords)
+		lanes := min(32-i, (pageWords-at)/x.n)
+		cells := w.g.pageOf(addr).cells[at:][:lanes*x.n]
+		done := 0
+		t := w.how(o, i, false).tag | wholeWord
+		switch {
+		case dependent:
+		case firstTouch(cells, t, x.n, x.store):
+			done = len(cells)
+		default:
+			done = w.globalWords(cells, t, x.n, x.store, x.nc)
 		}
-		h.tag += 1 << laneShift
-		fresh += 1 << laneShift
+		for ; done < len(cells); done++ {
+			lane := i + done/x.n
+			w.noteWord(o, &cells[done], addr+uint64(4*done), lane, x.store, x.nc, w.how(o, lane, false), 15)
+		}
+		i += lanes
+		addr += uint64(lanes * x.bytes)
 	}
+}
+
+// firstTouch notes accesses to words that nothing in the cluster has touched, n of
+// each lane; it reports false, and notes nothing, where something has.
+func firstTouch(cells []cell, t tag, n int, store bool) bool {
+	var touched tag
+	for i := range cells {
+		touched |= cells[i].w | cells[i].r
+	}
+	if touched != 0 {
+		return false
+	}
+	for ; len(cells) >= n; cells = cells[n:] {
+		for i := range cells[:n] {
+			if store {
+				cells[i].w = t
+			} else {
+				cells[i].r = t
+			}
+		}
+		t += 1 << laneShift
+	}
+	return true
 }
 
 // where names a shared address.

@@ -1337,9 +1337,7 @@ func op_mad_wide_u32(w *warp, o *op, m uint32) {
 func op_fma_rn_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	if m == full {
-		for i := range D {
-			D[i] = b32(fma32(f32(A[i]), f32(B[i]), f32(C[i])))
-		}
+		fmaRow(D, A, B, C)
 		return
 	}
 	for ; m != 0; m &= m - 1 {

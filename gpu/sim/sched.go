@@ -86,8 +86,7 @@ type group struct {
 	atomics map[uint64]*clocks // inside the cluster, by address
 	waited  []wait             // griddepcontrol.wait: by whom and when
 
-	rowsA [16][16]float64 // scratch of wgmma
-	rowsB [256][16]float64
+	tile  matrices    // scratch of mma and wgmma
 	kinds []agentKind // by agent
 
 	cluster clusterBarrier
@@ -100,6 +99,7 @@ type cta struct {
 	g      *group
 	rank   int // in the cluster
 	id     [3]int
+	memory *ctaMemory // what holds the following
 	smem   []byte
 	init   []byte // 1 where written
 	cells  []cell
@@ -133,6 +133,10 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	if !d.cfg.NoChecks {
 		l.shadow = newGlobalShadow()
 		l.before = d.history(cfg.Dependent)
+		if d.last != nil {
+			d.scratch.recycle(d.last)
+			d.last = nil
+		}
 	}
 	if d.cfg.Mode.kind == random {
 		l.order = rand.New(rand.NewPCG(d.cfg.Mode.seed, 1)).Perm(n)
@@ -168,6 +172,7 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	}
 	wg.Wait()
 	d.last = l.shadow
+	d.scratch.give(groups)
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, errStopped) {
 			return nil, err
@@ -250,16 +255,17 @@ func (l *launch) newGroup() *group {
 	}
 	checks := !l.dev.cfg.NoChecks
 	for rank := range l.Cluster.Count() {
-		c := &cta{g: g, rank: rank, mbars: map[uint32]*mbarrier{}}
+		m := l.dev.scratch.takeCTA()
+		c := &cta{g: g, rank: rank, mbars: map[uint32]*mbarrier{}, memory: m}
 		n := k.static + l.SharedBytes
-		c.smem = make([]byte, n+16) // room for the widest access
-		c.smem = c.smem[:n]
+		c.smem = sized(&m.smem, n+16)[:n] // room for the widest access
 		if checks {
-			c.init = make([]byte, n)
-			c.cells = make([]cell, (n+3)/4)
+			c.init = sized(&m.init, n)
+			c.cells = sized(&m.cells, (n+3)/4)
 		}
+		r, q := sized(&m.r, l.warps*k.n32), sized(&m.q, l.warps*k.n64)
 		for i := range l.warps {
-			w := &warp{c: c, g: g, id: i, r: make([][32]uint32, k.n32), q: make([][32]uint64, k.n64), p: make([]uint32, k.npred)}
+			w := &warp{c: c, g: g, id: i, r: r[i*k.n32:][:k.n32:k.n32], q: q[i*k.n64:][:k.n64:k.n64], p: make([]uint32, k.npred)}
 			for lane := range 32 {
 				for axis, v := range w.thread(lane) {
 					w.tids[axis][lane] = uint32(v)

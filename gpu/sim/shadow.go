@@ -32,6 +32,7 @@ const (
 	maxPC     = 1 << 17
 	atomicBit = tag(1) << 59
 	byteShift = 60
+	wholeWord = tag(15) << byteShift
 	splitCell = ^tag(0) // the word's bytes have cells of their own
 )
 
@@ -161,7 +162,7 @@ func (w *warp) read(cl *cell, h how, bytes uint32) tag {
 		cl.r = t
 	case (cl.r^t)&(whoMask|atomicBit) == 0:
 		if (cl.r^t)&lanesMask != 0 {
-			t = t&^lanesMask | laneMixed<<laneShift
+			t = t.mixed()
 		}
 		cl.r = t | cl.r&(15<<byteShift)
 	case cl.r.agent() == t.agent() && cl.r.bytes()&^bytes == 0:
@@ -189,7 +190,7 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 				return w.write(cl, h, bytes)
 			}
 			if (old^t)&lanesMask != 0 {
-				t = t&^lanesMask | laneMixed<<laneShift
+				t = t.mixed()
 			}
 			t |= old & (15 << byteShift)
 		}
@@ -208,6 +209,61 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 	cl.w = t
 	return 0
 }
+
+// readWords is read for a run of whole words, n of each lane, as far as they are
+// what words usually are: last written before now by the clock alone, whatever lane
+// asks, by a write of which the bits in mask are want. It returns how many it has
+// noted; the next is for read. The tag is of the first lane and has all four bytes.
+func (w *warp) readWords(cells []cell, t tag, n int, mask, want tag) int {
+	vc := w.vc
+	for i, left := 0, n; i < len(cells); i, left = i+1, left-1 {
+		if left == 0 {
+			t, left = t+1<<laneShift, n
+		}
+		cl := &cells[i]
+		if a := cl.w.agent(); a >= len(vc) || cl.w.clock() > vc[a] || cl.w&mask != want {
+			return i
+		}
+		switch r := cl.r; {
+		case (r^t)&(whoMask|atomicBit|lanesMask) == 0, r == 0:
+			cl.r = t
+		case (r^t)&(whoMask|atomicBit) == 0:
+			cl.r = t.mixed()
+		case (r^t)&(4095<<agentShft) == 0:
+			cl.r = t
+		default:
+			cl.r2, cl.r = r, t
+		}
+	}
+	return len(cells)
+}
+
+// writeWords is write for a run of whole words, n of each lane, as far as all that
+// was done to them is before now by the clock, or was done by the same lane. It
+// returns how many it has noted; the next is for write.
+func (w *warp) writeWords(cells []cell, t tag, n int) int {
+	for i, left := 0, n; i < len(cells); i, left = i+1, left-1 {
+		if left == 0 {
+			t, left = t+1<<laneShift, n
+		}
+		cl := &cells[i]
+		if !w.past(cl.w, t) || !w.past(cl.r, t) || !w.past(cl.r2, t) {
+			return i
+		}
+		*cl = cell{w: t}
+	}
+	return len(cells)
+}
+
+// past is ordered, but for copies that the lane has waited for and for splitCell,
+// which are never past.
+func (w *warp) past(old, t tag) bool {
+	a := old.agent()
+	return a < len(w.vc) && (old.clock() <= w.vc[a] || a == w.agent && (old^t)&lanesMask == 0)
+}
+
+// mixed is the tag of several lanes.
+func (t tag) mixed() tag { return t&^lanesMask | laneMixed<<laneShift }
 
 // sameStore reports whether two writes are lanes of one store, whose values
 // storeConflict has found equal. (The same store in an earlier turn of a loop

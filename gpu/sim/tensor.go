@@ -43,55 +43,46 @@ func (d *decoder) ldmatrix() {
 		return
 	}
 	dst := d.matrixRegs(d.in.Args[0], n, d.dst32)
-	x := &access{space: ptx.Shared, bytes: 16}
+	x := &access{space: ptx.Shared, bytes: 16, n: 4}
 	d.address(d.in.Args[1], x)
 	d.o.sync = aligned
 	trans := d.in.Has("trans")
 	d.o.fn = func(w *warp, o *op, _ uint32) {
-		w.profileAccess(o, x, uint32(1)<<(8*n)-1)
-		var rows [32][]byte
-		for i := range 8 * n {
-			rows[i] = w.matrixRow(o, x, i, false)
-		}
+		at, smem := w.matrixRows(o, x, n), w.c.smem
 		for j := range n {
-			R := &w.r[dst[j]]
-			for i := range 32 {
+			R, row := &w.r[dst[j]], at[8*j:8*j+8]
+			for i := range R {
 				if trans {
-					k := i >> 2 * 2
-					R[i] = uint32(le.Uint16(rows[8*j+i&3*2][k:])) | uint32(le.Uint16(rows[8*j+i&3*2+1][k:]))<<16
+					k := uint32(i >> 2 * 2)
+					R[i] = uint32(le.Uint16(smem[row[i&3*2]+k:])) | uint32(le.Uint16(smem[row[i&3*2+1]+k:]))<<16
 				} else {
-					R[i] = le.Uint32(rows[8*j+i>>2][4*(i&3):])
+					R[i] = le.Uint32(smem[row[i>>2]+uint32(4*(i&3)):])
 				}
 			}
 		}
 	}
 }
 
-// matrixRow checks and returns the 16 bytes of a row.
-func (w *warp) matrixRow(o *op, x *access, lane int, write bool) []byte {
-	addr := w.address(o, x, lane)
-	if addr>>rankShift != 0 {
-		w.trap(OutOfBounds, o, lane, "%#x is not an address of this block's shared memory", addr)
-	}
-	c, off := w.c, uint32(addr)
-	w.bounds(o, c, off, 16, lane)
-	if w.vc != nil {
-		h := w.how(o, lane, false)
-		if write {
-			w.noteShared(o, c, off, 16, lane, true, h)
-		} else {
-			for k := off; k < off+16; k += 4 {
-				if le.Uint32(c.init[k:]) != 0x01010101 {
-					w.trap(Uninitialised, o, lane, "%s was never written", c.where(k))
-				}
-				cl := &c.cells[k/4]
-				if t := w.read(cl, h, 15); t != 0 {
-					w.sharedConflict(o, c, k, lane, h, "read", cl, t)
-				}
-			}
+// matrixRows checks the rows of n matrices, 16 bytes each, and returns where they
+// stand in shared memory.
+func (w *warp) matrixRows(o *op, x *access, n int) (at [32]uint32) {
+	lanes := full >> (32 - 8*n)
+	w.profileAccess(o, x, lanes)
+	if !x.store && w.ownShared(o, x, lanes, &at) {
+		if w.vc != nil {
+			w.noteLoads(o, x, lanes, &at)
 		}
+		return at
 	}
-	return c.smem[off : off+16 : off+16]
+	for i := range 8 * n {
+		addr := w.address(o, x, i)
+		if addr>>rankShift != 0 {
+			w.trap(OutOfBounds, o, i, "%#x is not an address of this block's shared memory", addr)
+		}
+		at[i] = uint32(addr)
+		w.touchShared(o, addr, 16, i, x.store, false)
+	}
+	return at
 }
 
 // stmatrix is the inverse of ldmatrix.
@@ -110,20 +101,16 @@ func (d *decoder) stmatrix() {
 	d.o.sync = aligned
 	trans := d.in.Has("trans")
 	d.o.fn = func(w *warp, o *op, _ uint32) {
-		w.profileAccess(o, x, uint32(1)<<(8*n)-1)
-		var rows [32][]byte
-		for i := range 8 * n {
-			rows[i] = w.matrixRow(o, x, i, true)
-		}
+		at, smem := w.matrixRows(o, x, n), w.c.smem
 		for j := range n {
-			R := &w.r[src[j]]
-			for i := range 32 {
+			R, row := &w.r[src[j]], at[8*j:8*j+8]
+			for i := range R {
 				if trans {
-					k := i >> 2 * 2
-					le.PutUint16(rows[8*j+i&3*2][k:], uint16(R[i]))
-					le.PutUint16(rows[8*j+i&3*2+1][k:], uint16(R[i]>>16))
+					k := uint32(i >> 2 * 2)
+					le.PutUint16(smem[row[i&3*2]+k:], uint16(R[i]))
+					le.PutUint16(smem[row[i&3*2+1]+k:], uint16(R[i]>>16))
 				} else {
-					le.PutUint32(rows[8*j+i>>2][4*(i&3):], R[i])
+					le.PutUint32(smem[row[i>>2]+uint32(4*(i&3)):], R[i])
 				}
 			}
 		}
@@ -200,57 +187,22 @@ func (d *decoder) mma() {
 	}
 	d.o.sync = aligned
 	d.o.fn = func(w *warp, _ *op, _ uint32) {
-		a, b := &w.g.rowsA, (*[8][16]float64)(w.g.rowsB[:8]) // b by column: b[n][k]
+		t := &w.g.tile
 		if K*size < 32 {
-			*a, *b = [16][16]float64{}, [8][16]float64{}
+			t.b = [tileColumns][16]float64{}
 		}
-		for q := range regsA {
-			unpackFragment(a[8*(q&1):8*(q&1)+8], &w.r[A[q]], typ, q>>1)
-		}
+		t.fragmentA(w, A[:regsA], K, typ)
 		for q := range regsA / 2 {
-			unpackFragment(b[:], &w.r[B[q]], typ, q)
+			widen(t.b[:8], 16/size*q, w.r[B[q]][:], typ)
 		}
+		products(t.d[:8], &t.a, t.b[:8])
 		d0, d1, d2, d3 := &w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]
 		c0, c1, c2, c3 := &w.r[C[0]], &w.r[C[1]], &w.r[C[2]], &w.r[C[3]]
 		for i := range 32 {
-			g, t := i>>2, i&3
-			s := dots(&a[g], &a[g+8], &b[2*t], &b[2*t+1])
-			d0[i], d1[i] = b32(float32(s[0]+float64(f32(c0[i])))), b32(float32(s[1]+float64(f32(c1[i]))))
-			d2[i], d3[i] = b32(float32(s[2]+float64(f32(c2[i])))), b32(float32(s[3]+float64(f32(c3[i]))))
+			m, lo, hi := i>>2, &t.d[2*(i&3)], &t.d[2*(i&3)+1]
+			s0, s1 := lo[m]+float64(f32(c0[i])), hi[m]+float64(f32(c1[i]))
+			s2, s3 := lo[m+8]+float64(f32(c2[i])), hi[m+8]+float64(f32(c3[i]))
+			d0[i], d1[i], d2[i], d3[i] = b32(float32(s0)), b32(float32(s1)), b32(float32(s2)), b32(float32(s3))
 		}
 	}
-}
-
-// unpackFragment spreads a fragment register over the eight rows it covers:
-// two elements of 16 bits a lane, or one of tf32; q counts registers along k.
-func unpackFragment(rows [][16]float64, r *[32]uint32, typ ptx.Type, q int) {
-	switch typ {
-	case ptx.F16:
-		for i, v := range r {
-			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
-			row[k], row[k+1] = float64(h2f(uint16(v))), float64(h2f(uint16(v>>16)))
-		}
-	case ptx.BF16:
-		for i, v := range r {
-			row, k := &rows[i>>2], (2*(i&3)+8*q)&14
-			row[k], row[k+1] = float64(f32(v<<16)), float64(f32(v&^0xffff))
-		}
-	default:
-		for i, v := range r {
-			rows[i>>2][(i&3+4*q)&15] = float64(f32(v &^ 0x1fff))
-		}
-	}
-}
-
-// dots is the four sums of 16 products of two rows with two columns.
-func dots(lo, hi, c0, c1 *[16]float64) (s [4]float64) {
-	var s0, s1, s2, s3 float64
-	for k := range lo {
-		a, b, c, d := lo[k], hi[k], c0[k], c1[k]
-		s0 += a * c
-		s1 += a * d
-		s2 += b * c
-		s3 += b * d
-	}
-	return [4]float64{s0, s1, s2, s3}
 }

@@ -258,12 +258,17 @@ func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor boo
 		return smem[addr : addr+16 : addr+16]
 	}
 	if !mnMajor {
-		for r := range n {
-			for c := range 2 {
+		for c := range 2 {
+			raw := w.g.tile.raw[:]
+			for r := range n {
 				b := at(m.chunk(uint32(from+r), uint32(16*c), 0, 0, false))
 				if out != nil {
-					convert(&out[r], b, x.typ, c)
+					p := raw[4*r : 4*r+4 : 4*r+4]
+					p[0], p[1], p[2], p[3] = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
 				}
+			}
+			if out != nil {
+				widen(out, x.k/2*c, raw[:4*n], x.typ)
 			}
 		}
 		if out != nil && x.typ == ptx.TF32 {
@@ -287,28 +292,6 @@ func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor boo
 					out[r+e][k] = float64(bf2f(h))
 				}
 			}
-		}
-	}
-}
-
-// convert turns chunk c of a row, 16 bytes, into numbers: eight of 16 bits or
-// four of tf32.
-func convert(row *[16]float64, b []byte, t ptx.Type, c int) {
-	switch t {
-	case ptx.F16:
-		out := row[8*c : 8*c+8]
-		for e := range out {
-			out[e] = float64(h2f(le.Uint16(b[2*e:])))
-		}
-	case ptx.BF16:
-		out := row[8*c : 8*c+8]
-		for e := range out {
-			out[e] = float64(bf2f(le.Uint16(b[2*e:])))
-		}
-	default:
-		out := row[4*c : 4*c+4]
-		for e := range out {
-			out[e] = float64(f32(le.Uint32(b[4*e:]) &^ 0x1fff))
 		}
 	}
 }
@@ -376,37 +359,31 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 }
 
 func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
-	a, b := &w.g.rowsA, &w.g.rowsB
-	if x.typ == ptx.TF32 {
-		*a = [16][16]float64{} // k is half as long
-	}
+	t := &w.g.tile
 	if x.a == nil {
-		x.operand(w, o, da, row0, 16, x.transA, a[:], nil)
+		x.operand(w, o, da, row0, 16, x.transA, t.rows[:], nil)
+		t.transpose()
 	} else {
-		for q := range 4 {
-			unpackFragment(a[8*(q&1):8*(q&1)+8], &w.r[x.a[q]], x.typ, q>>1)
-		}
+		t.fragmentA(w, x.a, x.k, x.typ)
 	}
-	x.operand(w, o, db, 0, x.n, x.transB, b[:], nil)
 	if x.negA != x.negB {
-		for r := range a {
-			for k := range a[r] {
-				a[r][k] = -a[r][k]
-			}
-		}
+		t.negate()
 	}
-	for i := range 32 {
-		g, t := i>>2, i&3
-		lo, hi := &a[g], &a[g+8]
-		for j := 0; j < x.n/8; j++ {
-			c0, c1 := &b[8*j+2*t], &b[8*j+2*t+1]
-			d := x.d[4*j : 4*j+4 : 4*j+4]
-			for q, s := range dots(lo, hi, c0, c1) {
-				R := &w.r[d[q]]
-				if scale {
-					s += float64(f32(R[i]))
+	for from := 0; from < x.n; from += tileColumns {
+		n := min(tileColumns, x.n-from)
+		x.operand(w, o, db, from, n, x.transB, t.b[:n], nil)
+		products(t.d[:n], &t.a, t.b[:n])
+		for j := 0; j < n; j += 8 {
+			for q, r := range x.d[(from+j)/2:][:4] {
+				R := &w.r[r]
+				row := 8 * (q >> 1)
+				for i := range R {
+					s := t.d[(j+2*(i&3)+q&1)&(tileColumns-1)][(row+i>>2)&15]
+					if scale {
+						s += float64(f32(R[i]))
+					}
+					R[i] = b32(float32(s))
 				}
-				R[i] = b32(float32(s))
 			}
 		}
 	}

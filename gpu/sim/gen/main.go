@@ -20,6 +20,10 @@ type op struct{ name, files, expr string }
 
 var ops []op
 
+// rows are the functions that do a whole warp's lanes at once (rows.go), by the
+// name of the instruction.
+var rows = map[string]string{"fma.rn.f32": "fmaRow(D, A, B, C)"}
+
 func add(name, files, expr string) { ops = append(ops, op{name, files, expr}) }
 
 // each adds one op for several types.
@@ -339,8 +343,12 @@ func main() {
 			rhs = append(rhs, fmt.Sprintf("&w.%c[o.%c]", f, 'a'+rune(i)))
 		}
 		expr = index(expr)
-		fmt.Fprintf(&b, "func %s(w *warp, o *op, m uint32) {\n\t%s := %s\n\tif m == full {\n\t\tfor i := range D {\n\t\t\tD[i] = %s\n\t\t}\n\t\treturn\n\t}\n\tfor ; m != 0; m &= m - 1 {\n\t\ti := bits.TrailingZeros32(m) & 31\n\t\tD[i] = %s\n\t}\n}\n\n",
-			fn(o.name), strings.Join(lhs, ", "), strings.Join(rhs, ", "), expr, expr)
+		all, ok := rows[o.name]
+		if !ok {
+			all = "for i := range D {\nD[i] = " + expr + "\n}"
+		}
+		fmt.Fprintf(&b, "func %s(w *warp, o *op, m uint32) {\n\t%s := %s\n\tif m == full {\n%s\n\t\treturn\n\t}\n\tfor ; m != 0; m &= m - 1 {\n\t\ti := bits.TrailingZeros32(m) & 31\n\t\tD[i] = %s\n\t}\n}\n\n",
+			fn(o.name), strings.Join(lhs, ", "), strings.Join(rhs, ", "), all, expr)
 	}
 	comparisons(&b)
 	src, err := format.Source(b.Bytes())

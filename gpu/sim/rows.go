@@ -1,0 +1,112 @@
+package sim
+
+import "github.com/stylize-gpu/stylize/gpu/ptx"
+
+// The loops in which kernels spend most of their time: fma.rn.f32 of a whole
+// warp, and the matrices of mma and wgmma. rows_amd64.s has them for processors
+// with AVX2, some twenty times as fast and with the same bits: an fma rounds once
+// there too, and so does a sum of products that are exact.
+
+// matrices are the operands and sums of a product of matrices.
+type matrices struct {
+	a [16][16]float64          // by k, then row
+	b [tileColumns][16]float64 // by column, then k
+	d [tileColumns][16]float64 // by column, then row
+
+	rows [16][16]float64 // a by row, then k
+	from [4][32]uint32   // the registers that a was unpacked from, of type typ and depth k; NoType: from none
+	typ  ptx.Type
+	k    int
+	raw  [4 * tileColumns]uint32 // 16 bytes of each column
+}
+
+// tileColumns is how many columns of a wgmma are multiplied at a time: as many as
+// leave room in the first-level cache.
+const tileColumns = 64
+
+// transpose fills a from rows.
+func (t *matrices) transpose() {
+	t.typ = ptx.NoType
+	for m := range t.rows {
+		for k, v := range t.rows[m] {
+			t.a[k][m] = v
+		}
+	}
+}
+
+// negate changes the signs of a.
+func (t *matrices) negate() {
+	t.typ = ptx.NoType
+	for k := range t.a {
+		for m := range t.a[k] {
+			t.a[k][m] = -t.a[k][m]
+		}
+	}
+}
+
+// fragmentA fills a from the registers of a fragment. Loops multiply one fragment
+// with several of B: when the registers hold what they did, so does a.
+func (t *matrices) fragmentA(w *warp, regs []int32, k int, typ ptx.Type) {
+	same := t.typ == typ && t.k == k
+	for q, r := range regs {
+		same = same && t.from[q] == w.r[r]
+	}
+	if same {
+		return
+	}
+	perReg := 4 // elements of a row
+	if typ != ptx.TF32 {
+		perReg = 8
+	}
+	t.rows = [16][16]float64{}
+	for q, r := range regs { // odd ones hold the lower eight rows
+		t.from[q] = w.r[r]
+		widen(t.rows[8*(q&1):][:8], perReg*(q>>1), w.r[r][:], typ)
+	}
+	t.transpose()
+	t.typ, t.k = typ, k
+}
+
+// fmaRowGo is d = a*b + c in fp32, lane by lane, rounded once.
+func fmaRowGo(d, a, b, c *[32]uint32) {
+	for i := range d {
+		d[i] = b32(fma32(f32(a[i]), f32(b[i]), f32(c[i])))
+	}
+}
+
+// productsGo is d[n][m] = sum over k, upward, of a[k][m] * b[n][k], for an even
+// number of columns n. Elements have 11 significant bits at most, so that their
+// products are exact in fp64 and only the sums round.
+func productsGo(d [][16]float64, a *[16][16]float64, b [][16]float64) {
+	for n := range b {
+		B, D := &b[n], &d[n]
+		for m := 0; m < 16; m += 4 {
+			var s0, s1, s2, s3 float64
+			for k, v := range B {
+				A := a[k][m : m+4 : m+4]
+				s0 += A[0] * v
+				s1 += A[1] * v
+				s2 += A[2] * v
+				s3 += A[3] * v
+			}
+			D[m], D[m+1], D[m+2], D[m+3] = s0, s1, s2, s3
+		}
+	}
+}
+
+// widenGo turns rows of 16 bytes into numbers: eight of 16 bits or four of tf32,
+// into d[row][at:]. A fragment register of mma, whose lanes hold eight such rows
+// one after the other, is one source.
+func widenGo(d [][16]float64, at int, src []uint32, t ptx.Type) {
+	for i, v := range src {
+		row, e := &d[i/4], i&3
+		switch t {
+		case ptx.F16:
+			row[at+2*e], row[at+2*e+1] = float64(h2f(uint16(v))), float64(h2f(uint16(v>>16)))
+		case ptx.BF16:
+			row[at+2*e], row[at+2*e+1] = float64(f32(v<<16)), float64(f32(v&^0xffff))
+		default:
+			row[at+e] = float64(f32(v &^ 0x1fff))
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package sim
+
+import (
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// avx2 says that the loops of rows_amd64.s can be used.
+var avx2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3, cpuid.F16C)
+
+//go:noescape
+func fmaAVX2(d, a, b, c *[32]uint32)
+
+//go:noescape
+func productsAVX2(d *[16]float64, a *[16][16]float64, b *[16]float64, columns int)
+
+//go:noescape
+func widenF16AVX2(d *float64, src *uint32, rows int)
+
+//go:noescape
+func widenBF16AVX2(d *float64, src *uint32, rows int)
+
+//go:noescape
+func widenTF32AVX2(d *float64, src *uint32, rows int)
+
+func fmaRow(d, a, b, c *[32]uint32) {
+	if avx2 {
+		fmaAVX2(d, a, b, c)
+	} else {
+		fmaRowGo(d, a, b, c)
+	}
+}
+
+func products(d [][16]float64, a *[16][16]float64, b [][16]float64) {
+	if avx2 {
+		productsAVX2(&d[0], a, &b[0], len(b))
+	} else {
+		productsGo(d, a, b)
+	}
+}
+
+func widen(d [][16]float64, at int, src []uint32, t ptx.Type) {
+	switch {
+	case !avx2:
+		widenGo(d, at, src, t)
+	case t == ptx.F16:
+		widenF16AVX2(&d[0][at], &src[0], len(src)/4)
+	case t == ptx.BF16:
+		widenBF16AVX2(&d[0][at], &src[0], len(src)/4)
+	default:
+		widenTF32AVX2(&d[0][at], &src[0], len(src)/4)
+	}
+}

@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
+
+// The hot paths of loads and stores leave the same shadow and say the same as
+// word after word and lane after lane does, whatever warps have done before: two
+// blocks do the same, one by either.
+func TestHotPaths(t *testing.T) {
+	const most = 150 // accesses, each with an instruction of its own
+	body := ".shared .align 16 .b8 buf[512];\n" + strings.Repeat("mov.u32 %r1, buf;\n", most)
+	r := newRig(t, Config{}, "tiny.ptx", tiny("sm_80", body))
+	mem := r.bytes("A", make([]byte, 4096))
+	k := r.mod.Kernels[0]
+	buf := uint32(k.sharedAt[k.entry.Vars[0]])
+	l := &launch{Launch: Launch{Kernel: k, Block: Dim{64, 1, 1}, Grid: Dim{1, 1, 1}, Cluster: Dim{1, 1, 1}}, dev: r.dev, warps: 2}
+	l.agents = l.agentsPerCTA()
+	const data, addr32, addr64 = 0, 5, 1 // registers
+	reports, shapes := map[string]int{}, map[string]int{}
+	for seed := range uint64(3000) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		hot, plain := l.newGroup(), l.newGroup()
+		hot.reset()
+		plain.reset()
+		both := func(f func(g *group)) { f(hot); f(plain) }
+		if rnd.IntN(4) > 0 { // else most is uninitialised
+			both(func(g *group) {
+				c := g.ctas[0]
+				fill(c.init, 1)
+				for i := range c.cells {
+					c.cells[i].w = makeTag(c.warps[0].agent, 0, 0, 0, 15)
+				}
+			})
+		}
+	steps:
+		for step := range most {
+			i := rnd.IntN(2)
+			switch rnd.IntN(4) {
+			case 0:
+				both(func(g *group) { g.ctas[0].warps[i].tick() })
+				continue
+			case 1:
+				both(func(g *group) {
+					s := g.newClocks()
+					for _, w := range g.ctas[0].warps {
+						w.release(&s)
+					}
+					for _, w := range g.ctas[0].warps {
+						w.acquire(&s)
+					}
+				})
+				continue
+			}
+			x := &access{space: ptx.Shared, n: 1 << rnd.IntN(3), elem: 4, store: rnd.IntN(2) == 0, strong: rnd.IntN(8) == 0, regs: [8]int32{data, data + 1, data + 2, data + 3}}
+			x.bytes = 4 * x.n
+			if rnd.IntN(2) == 0 {
+				x.space, x.base64, x.strong = ptx.Global, true, false
+				x.nc = !x.store && rnd.IntN(4) == 0
+			}
+			o := &op{pc: int32(1 + step), in: k.code[0].in, ext: x, a: addr32}
+			shape := rnd.IntN(5)
+			from, turn := rnd.IntN(4), rnd.IntN(32)
+			var at [32]uint32
+			for lane := range at {
+				switch shape {
+				case 0: // side by side
+					at[lane] = uint32(from + lane)
+				case 1: // in turn
+					at[lane] = uint32((lane*5 + turn) % 32)
+				case 2: // all the same
+					at[lane] = uint32(turn)
+				case 3: // some the same
+					at[lane] = uint32(lane / 4)
+				default:
+					at[lane] = uint32(rnd.IntN(16) + rnd.IntN(2)*32)
+				}
+				at[lane] *= uint32(x.bytes)
+				if x.space == ptx.Shared {
+					at[lane] = buf + at[lane]%512
+				}
+			}
+			m := full
+			if rnd.IntN(2) == 0 {
+				m = rnd.Uint32() | 1<<turn
+			}
+			value := rnd.Uint32()
+			both(func(g *group) {
+				w := g.ctas[0].warps[i]
+				for lane := range 32 {
+					if w.r[addr32][lane] = at[lane]; x.base64 {
+						w.q[addr64][lane] = uint64(mem) + uint64(at[lane])
+					}
+					for j := range x.n {
+						if x.store {
+							w.r[data+j][lane] = value
+						}
+					}
+				}
+				if x.base64 {
+					o.a = addr64
+				}
+				if x.store && rnd.IntN(16) == 0 { // of different values
+					w.r[data][turn] = ^value
+				}
+			})
+			both(func(g *group) { g.ctas[0].warps[i].r[data] = hot.ctas[0].warps[i].r[data] })
+			run := func(g *group, f func(*warp, *op, uint32)) (rep *Report) {
+				defer func() {
+					if e := recover(); e != nil {
+						rep = e.(*Report)
+					}
+				}()
+				f(g.ctas[0].warps[i], o, m)
+				return nil
+			}
+			fast := execShared
+			if x.space == ptx.Global {
+				fast = execGlobal
+			}
+			got, want := run(hot, fast), run(plain, byWord)
+			shapes[fmt.Sprint(x.space, x.store, shape)]++
+			if want != nil {
+				reports[string(want.Kind)]++
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d, step %d: %v\nwant %v", seed, step, got, want)
+			}
+			if want != nil {
+				break steps
+			}
+			a, b := hot.ctas[0], plain.ctas[0]
+			for c := range a.cells {
+				if a.cells[c] != b.cells[c] {
+					t.Fatalf("seed %d, step %d: %+v at %s: %x, want %x", seed, step, x, a.where(uint32(4*c)), a.cells[c], b.cells[c])
+				}
+			}
+			for key, p := range plain.pages {
+				if hot.pages[key] == nil || hot.pages[key].cells != p.cells {
+					t.Fatalf("seed %d, step %d: %+v: global memory", seed, step, x)
+				}
+			}
+			if !reflect.DeepEqual(a.warps[i].r[data:data+x.n], b.warps[i].r[data:data+x.n]) {
+				t.Fatalf("seed %d, step %d: %+v: registers", seed, step, x)
+			}
+		}
+	}
+	t.Log(reports, shapes)
+	if reports[string(Race)] < 500 || reports[string(Uninitialised)] < 300 {
+		t.Errorf("only %v", reports)
+	}
+}
+
+// byWord is a load or store as the hot paths do it, without what makes them hot.
+func byWord(w *warp, o *op, m uint32) {
+	x := o.ext.(*access)
+	if x.store {
+		w.storeConflict(o, x, m)
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		addr := w.address(o, x, i)
+		h := w.how(o, i, x.strong)
+		var b []byte
+		if x.space == ptx.Global {
+			a, off := w.global(o, addr, x.bytes, x.bytes, i, x.store)
+			for k := addr; k < addr+uint64(x.bytes); k += 4 {
+				w.noteWord(o, w.g.cellAt(k), k, i, x.store, x.nc, h, 15)
+			}
+			b = a.data[off:]
+		} else {
+			off := uint32(addr)
+			for k := off; k < off+uint32(x.bytes); k += 4 {
+				cl := &w.c.cells[k/4]
+				var t tag
+				what := "read"
+				if x.store {
+					what = "write"
+					fill(w.c.init[k:k+4], 1)
+					t = w.write(cl, h, 15)
+				} else {
+					if strings.Contains(string(w.c.init[k:k+4]), "\x00") {
+						w.trap(Uninitialised, o, i, "%s was never written", w.c.where(k))
+					}
+					t = w.read(cl, h, 15)
+				}
+				if t != 0 {
+					w.sharedConflict(o, w.c, k, i, h, what, cl, t)
+				}
+			}
+			b = w.c.smem[off:]
+		}
+		if x.store {
+			w.put(x, b, i)
+		} else {
+			w.load(x, b, i)
+		}
+	}
+}
