@@ -83,7 +83,7 @@ fmt: ## format Go as the linters want it, and C where clang-format is installed
 
 check: check-quick lint ## what must hold before a commit, beside the tests
 
-check-quick: headers ## the part of it that takes seconds: format, tidy, vet, import arrows
+check-quick: headers ## the part of it that takes seconds once all is compiled: format, tidy, vet, import arrows
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted" >&2; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
