@@ -25,7 +25,7 @@ func (r *runner) bindConv(c *conv, work []float32) (func(), error) {
 	case f4, f6:
 		wino := l.NewWino(c.algo.tile(), loops.WinoArgs{
 			N: g.N, H: g.H, W: g.W, C: g.C, K: out.C, X: x, XBits: mem(c.xbits), U: w.u, Bias: w.bias, ReLU: c.relu != nil,
-			Y: y, YPool: mem(c.ypool), YBits: mem(c.ybits), Gate: mem(c.gateBits), Accumulate: c.sum != nil,
+			Y: y, YPool: mem(c.ypool), MaxPool: c.maxPool(), YBits: mem(c.ybits), Gate: mem(c.gateBits), Accumulate: c.sum != nil,
 		})
 		return func() { r.dev.pool.Wino(wino, c.block.size, c.block.shared, work) }, nil
 

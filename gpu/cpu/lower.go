@@ -36,12 +36,18 @@ type conv struct {
 	unpool, unrelu         *gpu.Op // both or none
 	sum, gate              *gpu.Op
 	src, y                 *gpu.Buffer // y is nil when nobody reads the full result
-	xbits, ybits, gateBits *gpu.Buffer // sign bits of ReLUs: those that unrelu reads, of y, those that gate reads
+	xbits, ybits, gateBits *gpu.Buffer // bits of ReLUs: those that unrelu reads, of y, those that gate reads
 	ypool                  *gpu.Buffer
 	addend                 *gpu.Buffer // what sum adds; y takes its memory
 }
 
 func (c *conv) dgrad() bool { return c.op.Kind == gpu.Conv3x3Dgrad }
+
+func (c *conv) winograd() bool { return c.algo == f4 || c.algo == f6 }
+
+// maxPool reports whether a bit of ybits says that the value is positive and the
+// first maximum of its window, and not the sign alone.
+func (c *conv) maxPool() bool { return c.pool != nil && c.pool.Kind == gpu.MaxPool2x2Fwd }
 
 // extents are the tensors between which the convolution itself leads, whatever
 // was fused.
@@ -56,7 +62,9 @@ func (c *conv) extents() (in, out gpu.Shape) {
 //
 // Forward, a convolution takes the ReLU behind it, and the pool behind that, and
 // stores one bit a value where the backward pass needs only the sign: of the
-// activations in front of a pool nothing else remains.
+// activations in front of a pool nothing else remains. If the pool takes the
+// maximum, the bit says that the value is positive and the first maximum of its
+// window: all that the gradient of both asks.
 // Backward, a convolution takes the sum with a style or content gradient and
 // the gate of the ReLU in front of it; and behind a pool it spreads and gates
 // the pooled gradient while reading, so that the large gradient never exists.
@@ -68,7 +76,7 @@ type lowering struct {
 	at      map[*gpu.Op]int
 	convs   map[*gpu.Op]*conv
 	taken   map[*gpu.Op]bool            // executed by a convolution
-	bits    map[*gpu.Buffer]*gpu.Buffer // by ReLU output
+	bits    map[*gpu.Buffer]*gpu.Buffer // by ReLU output; signs, or of a maximum pool (conv.maxPool)
 	emitted map[*gpu.Op]bool
 	steps   []*step
 }
@@ -88,14 +96,23 @@ func (d *Device) lower(p *gpu.Program) []*step {
 			l.def[b] = op
 		}
 	}
-	for _, op := range p.Ops { // forward first: it says which ReLUs have sign bits
-		if op.Kind == gpu.Conv3x3Fprop {
-			l.fprop(op)
+	for _, op := range p.Ops {
+		switch op.Kind {
+		case gpu.Conv3x3Fprop:
+			l.newConv(op, op.X(), op.Y())
+		case gpu.Conv3x3Dgrad:
+			l.newConv(op, op.DY(), op.DX())
+		default:
+		}
+	}
+	for _, op := range p.Ops { // forward first: it says which ReLUs have bits
+		if c := l.convs[op]; c != nil && !c.dgrad() {
+			l.fprop(c)
 		}
 	}
 	for _, op := range p.Ops {
-		if op.Kind == gpu.Conv3x3Dgrad {
-			l.dgrad(op)
+		if c := l.convs[op]; c != nil && c.dgrad() {
+			l.dgrad(c)
 		}
 	}
 	for _, op := range p.Ops {
@@ -118,12 +135,11 @@ func (l *lowering) sole(b *gpu.Buffer) *gpu.Op {
 }
 
 // newConv begins a convolution that has taken nothing.
-func (l *lowering) newConv(op *gpu.Op, src, y *gpu.Buffer) *conv {
+func (l *lowering) newConv(op *gpu.Op, src, y *gpu.Buffer) {
 	c := &conv{op: op, src: src, y: y}
 	in, out := c.extents()
 	c.algo = choose(in.N, in.H, in.W, in.C, out.C, l.dev.opt.LowMemory)
 	l.convs[op] = c
-	return c
 }
 
 // take marks operations as executed by a convolution.
@@ -134,15 +150,14 @@ func (l *lowering) take(ops ...*gpu.Op) {
 }
 
 // fprop fuses forward: bias, ReLU, and a pool that reads the result.
-func (l *lowering) fprop(op *gpu.Op) {
-	c := l.newConv(op, op.X(), op.Y())
+func (l *lowering) fprop(c *conv) {
 	if r := l.sole(c.y); r != nil && r.Kind == gpu.ReLUFwd {
 		c.relu, c.y = r, r.Y()
 		l.take(r)
 	}
 	switch c.algo {
 	case first:
-		if c.relu == nil || op.X().Shape.C != 3 {
+		if c.relu == nil || c.op.X().Shape.C != 3 {
 			c.algo = direct
 			return
 		}
@@ -150,35 +165,72 @@ func (l *lowering) fprop(op *gpu.Op) {
 		return
 	case f4, f6:
 		for _, u := range l.uses[c.y] {
-			if u.Kind == gpu.AvgPool2x2Fwd && c.pool == nil {
+			if c.pool == nil && (u.Kind == gpu.AvgPool2x2Fwd || u.Kind == gpu.MaxPool2x2Fwd && l.takeMaxBwd(c)) {
 				c.pool, c.ypool = u, u.Y()
 				l.take(u)
 			}
 		}
 	}
-	if c.relu != nil { // 32 signs in the space of a value
+	if c.relu != nil { // 32 bits in the space of a value
 		s := c.y.Shape
 		s.C /= 32
-		l.bits[c.y] = &gpu.Buffer{Name: "signs of " + c.y.Name, Role: gpu.Temp, Shape: s}
+		l.bits[c.y] = &gpu.Buffer{Name: "bits of " + c.y.Name, Role: gpu.Temp, Shape: s}
 	}
 }
 
+// takeMaxBwd reports whether c can take a maximum pool of its result r, and if there
+// are gradients gives those of the pool and of the ReLU to the convolution that reads
+// them. The bits of r will not be its signs, hence both ways or none: nobody but
+// ReLUBwd(MaxPool2x2Bwd(g, r), r) may ask where r has its maxima or is positive, and
+// a Winograd convolution alone must read that.
+func (l *lowering) takeMaxBwd(c *conv) bool {
+	r := c.y
+	var unpools, unrelus []*gpu.Op
+	for _, u := range l.uses[r] {
+		switch {
+		case u.Kind == gpu.MaxPool2x2Bwd && u.X() == r:
+			unpools = append(unpools, u)
+		case u.Kind == gpu.ReLUBwd && u.Y() == r:
+			unrelus = append(unrelus, u)
+		}
+	}
+	if len(unpools) == 0 && len(unrelus) == 0 {
+		return true
+	}
+	if c.relu == nil || len(unpools) != 1 || len(unrelus) != 1 {
+		return false
+	}
+	unpool, unrelu := unpools[0], unrelus[0]
+	if unrelu.DY() != unpool.DX() || l.sole(unpool.DX()) != unrelu {
+		return false
+	}
+	back := l.convs[l.sole(unrelu.DX())]
+	if back == nil || !back.dgrad() || !back.winograd() {
+		return false
+	}
+	back.unpool, back.unrelu = unpool, unrelu
+	return true
+}
+
 // dgrad fuses backward.
-func (l *lowering) dgrad(op *gpu.Op) {
-	c := l.newConv(op, op.DY(), op.DX())
+func (l *lowering) dgrad(c *conv) {
+	op := c.op
 	if c.algo == first && op.DX().Shape.C != 3 {
 		c.algo = direct
 	}
-	if c.algo != f4 && c.algo != f6 {
+	if !c.winograd() {
 		return
 	}
-	// Prologue: src = ReLUBwd(AvgPool2x2Bwd(g), r), both for this reader alone.
+	// Prologue: src = ReLUBwd(AvgPool2x2Bwd(g), r), both for this reader alone; those of maximum
+	// pools takeMaxBwd has found.
 	if unrelu := l.def[c.src]; unrelu != nil && unrelu.Kind == gpu.ReLUBwd && l.sole(c.src) == op && l.bits[unrelu.Y()] != nil {
 		if unpool := l.def[unrelu.DY()]; unpool != nil && unpool.Kind == gpu.AvgPool2x2Bwd && l.sole(unrelu.DY()) == unrelu {
 			c.unpool, c.unrelu = unpool, unrelu
-			c.src, c.xbits = unpool.DY(), l.bits[unrelu.Y()]
-			l.take(unpool, unrelu)
 		}
+	}
+	if c.unpool != nil {
+		c.src, c.xbits = c.unpool.DY(), l.bits[c.unrelu.Y()]
+		l.take(c.unpool, c.unrelu)
 	}
 	// Epilogue: + t, where t can be computed before this step and is read here alone.
 	if sum := l.sole(c.y); sum != nil && sum.Kind == gpu.Add && sum.Y().Role == gpu.Temp {
@@ -283,7 +335,11 @@ func (l *lowering) emitConv(s *step, c *conv) {
 			s.out, s.how = append(s.out, b), s.how+note
 		}
 	}
-	read(c.xbits, " unpool+gate+")
+	if c.unpool != nil && c.unpool.Kind == gpu.MaxPool2x2Bwd {
+		read(c.xbits, " unmaxpool+gate+")
+	} else {
+		read(c.xbits, " unpool+gate+")
+	}
 	read(c.addend, " +add")
 	s.inPlace = c.addend
 	read(c.gateBits, " +gate")
@@ -294,8 +350,13 @@ func (l *lowering) emitConv(s *step, c *conv) {
 		s.how += " +relu"
 	}
 	write(c.y, "")
-	write(c.ypool, " +pool")
-	write(c.ybits, " +signs")
+	if c.maxPool() {
+		write(c.ypool, " +maxpool")
+		write(c.ybits, " +maxima")
+	} else {
+		write(c.ypool, " +pool")
+		write(c.ybits, " +signs")
+	}
 
 	x, y := c.extents()
 	threads := l.dev.opt.Threads

@@ -17,14 +17,18 @@ type packed struct {
 
 // packKey identifies packed weights by the memory they came from.
 type packKey struct {
-	data   *float32
-	algo   algo
-	dgrad  bool
-	behind bool // a pool: the factor 1/4 is in the weights
+	data  *float32
+	algo  algo
+	dgrad bool
+	scale float64 // a factor in the weights
 }
 
 func (c *conv) key() packKey {
-	return packKey{&c.op.Weight().Data[0], c.algo, c.dgrad(), c.unpool != nil}
+	k := packKey{&c.op.Weight().Data[0], c.algo, c.dgrad(), 1}
+	if c.unpool != nil && c.unpool.Kind == gpu.AvgPool2x2Bwd {
+		k.scale = 0.25
+	}
+	return k
 }
 
 // packedLen is the number of values of the packed weights.
@@ -84,11 +88,7 @@ func (d *Device) pack(c *conv) (*packed, error) {
 			p.bias = p.mem[len(p.u):]
 			copy(p.bias, op.Bias().Data)
 		}
-		scale := 1.0
-		if c.unpool != nil {
-			scale = 0.25
-		}
-		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, scale)
+		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, key.scale)
 	}
 	d.packed[key] = p
 	return p, nil

@@ -9,14 +9,16 @@
 typedef struct {
     int N, H, W, C, K;     // pictures, extent of input and output, channels in and out (multiples of 64)
     int relu;              // forward: max(., 0)
+    int maxpool;           // forward: ypool is the maximum, ybits where it lies
     int accumulate;        // backward: y += instead of y =
     const float *x;        // (N,H,W,C); with xbits: the gradient behind a 2x2 pool, (N,H/2,W/2,C)
-    const uint8_t *xbits;  // sign bits (N,H,W,C/8) of the tensor before that pool, or NULL
+    const uint8_t *xbits;  // ybits (N,H,W,C/8) of the convolution before that pool, or NULL
     const float *U;        // packed weights
     const float *bias;     // forward: (K); NULL: backward
     float *y;              // (N,H,W,K) or NULL
-    float *ypool;          // forward: 2x2 average of y, (N,H/2,W/2,K), or NULL
-    uint8_t *ybits;        // forward: sign bits of y, (N,H,W,K/8), or NULL
+    float *ypool;          // forward: 2x2 average or maximum of y, (N,H/2,W/2,K), or NULL
+    uint8_t *ybits;        // forward: which values of y are positive, with maxpool: and the first maximum of
+                           // their window; (N,H,W,K/8), or NULL
     const uint8_t *gate;   // backward: sign bits that gate y, or NULL
 } cpu_wino;
 

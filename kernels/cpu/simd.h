@@ -39,6 +39,17 @@ INL vf v_gate(vbits m, vf v) {
     return (vf)((vi)v & (have == bit));
 }
 #endif
+// One bit a lane of a comparison.
+INL vbits v_lanes(vi m) {
+#if VL == 16
+    return _mm512_movepi32_mask((__m512i)m);
+#elif defined(__AVX__)
+    return _mm256_movemask_ps((__m256)m);
+#else
+    m &= (vi){1, 2, 4, 8, 16, 32, 64, 128};
+    return m[0] | m[1] | m[2] | m[3] | m[4] | m[5] | m[6] | m[7];
+#endif
+}
 INL vbits load_bits(const uint8_t *p) {
     vbits b;
     memcpy(&b, p, sizeof b);

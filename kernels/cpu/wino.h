@@ -7,9 +7,11 @@
 // Layout   x, y NHWC. U [K/NR][xi][C][NR], transformed in double and rounded once.
 //          V [C/64][panel of MR tiles][xi][MR][64]; M [panel of NR channels][tile][xi][NR].
 // Block    T tiles go through all phases before the next T: V (input transform) and M (products) never leave the caches.
-// Epilogue bias + ReLU + sign bits + 2x2 average, or accumulate + gate, while a tile's outputs are in registers.
+// Epilogue bias + ReLU + sign bits + 2x2 average or maximum, or accumulate + gate, while a tile's outputs are in registers.
 // Prologue of the backward pass behind a pool: the pooled gradient is spread and gated while the patch is gathered; the
-//          factor 1/4 is in U. The full-size gradient never exists.
+//          factor 1/4 of an average is in U. The full-size gradient never exists.
+// Maximum  of a window: its bits are set only where the value is positive and the window's first maximum, so that the
+//          same spreading and gating gives the gradient of pool and ReLU.
 // Error    relative L2 against double: 1e-6 .. 4e-6 (TM 4), 2e-6 .. 9e-6 (TM 6), growing with C.
 // Order    one chain over C for each product: the bits do not depend on blocks or threads.
 #define TA (TM + 2)
@@ -237,11 +239,12 @@ static void W_(transform)(const cpu_wino *J, float *V, int t0, int T, int p0, in
 }
 
 // ---- output transform and epilogue of one tile, one vector of channels. fl is a constant in every instance.
-enum { W_(FWD) = 1, W_(YST) = 2, W_(POOL) = 4, W_(GATE) = 8, W_(ACC) = 16 };
+enum { W_(FWD) = 1, W_(YST) = 2, W_(POOL) = 4, W_(GATE) = 8, W_(ACC) = 16, W_(MAX) = 32 };
 INL void W_(out_vec)(const cpu_wino *J, const float *m, W_(tile) at, int k, const int fl) {
     const int H = J->H, W = J->W, K = J->K;
     const int full = at.y + TM <= H && at.x + TM <= W;
     vf bias = {0}, pool[TM / 2][TM / 2];
+    vbits above[TM / 2][TM / 2][4]; // maximum: which channels of a window's values exceed those before, row by row
     if (fl & W_(FWD)) bias = *(const vf *)(J->bias + k);
 #pragma GCC unroll 2
     for (int g = 0; g < OGROUP; g++) {
@@ -269,14 +272,22 @@ INL void W_(out_vec)(const cpu_wino *J, const float *m, W_(tile) at, int k, cons
                 if (full || (at.y + r < H && at.x + c < W)) {
                     float *y = J->y + (px + c) * K + k;
                     const long b = (px + c) * (K / 8) + k / 8;
-                    if ((fl & W_(FWD)) && J->ybits) store_bits(J->ybits + b, v_positive(v));
+                    if ((fl & W_(FWD)) && !(fl & W_(MAX)) && J->ybits) store_bits(J->ybits + b, v_positive(v));
                     if (fl & W_(ACC)) v += *(const vf *)y;
                     if (fl & W_(GATE)) v = v_gate(load_bits(J->gate + b), v);
                     if (fl & W_(YST)) *(vf *)y = v;
                 }
                 if (fl & W_(POOL)) { // even rows come before odd rows in both tile sizes
-                    if ((r & 1) || (c & 1)) pool[r / 2][c / 2] += v;
-                    else pool[r / 2][c / 2] = v;
+                    if (!(r & 1) && !(c & 1)) {
+                        pool[r / 2][c / 2] = v;
+                    } else if (fl & W_(MAX)) { // a NaN exceeds any number
+                        const vf most = pool[r / 2][c / 2];
+                        const vi over = (v > most) | (v != v);
+                        pool[r / 2][c / 2] = (vf)(((vi)v & over) | ((vi)most & ~over));
+                        above[r / 2][c / 2][r % 2 * 2 + c % 2] = v_lanes(over);
+                    } else {
+                        pool[r / 2][c / 2] += v;
+                    }
                 }
             }
         }
@@ -288,7 +299,25 @@ INL void W_(out_vec)(const cpu_wino *J, const float *m, W_(tile) at, int k, cons
 #pragma GCC unroll 8
             for (int c = 0; c < TM / 2; c++)
                 if (full || (at.y / 2 + r < Hp && at.x / 2 + c < Wp))
-                    *(vf *)(J->ypool + (((long)at.n * Hp + at.y / 2 + r) * Wp + at.x / 2 + c) * K + k) = .25f * pool[r][c];
+                    *(vf *)(J->ypool + (((long)at.n * Hp + at.y / 2 + r) * Wp + at.x / 2 + c) * K + k) =
+                        (fl & W_(MAX) ? 1.f : .25f) * pool[r][c];
+        if ((fl & W_(MAX)) && J->ybits) {
+#pragma GCC unroll 8
+            for (int r = 0; r < TM / 2; r++)
+#pragma GCC unroll 8
+                for (int c = 0; c < TM / 2; c++) {
+                    const int y = at.y + 2 * r, x = at.x + 2 * c;
+                    vbits left = 0; // the channels whose maximum lies at this value or before; none in a window cut short
+                    if (full || (y + 1 < H && x + 1 < W)) left = v_positive(pool[r][c]);
+#pragma GCC unroll 4
+                    for (int i = 3; i >= 0; i--) {
+                        const vbits here = i ? left & above[r][c][i] : left;
+                        left &= ~here;
+                        if (full || (y + i / 2 < H && x + i % 2 < W))
+                            store_bits(J->ybits + (((long)at.n * H + y + i / 2) * W + x + i % 2) * (K / 8) + k / 8, here);
+                    }
+                }
+        }
     }
 }
 #define OUT(fl)                                                                                                   \
@@ -298,9 +327,10 @@ INL void W_(out_vec)(const cpu_wino *J, const float *m, W_(tile) at, int k, cons
             for (int j = 0; j < NR; j += VL) W_(out_vec)(J, M + (long)t * MS + j, at, k + j, fl);                 \
         }                                                                                                         \
     }
-OUT(2) OUT(3) OUT(5) OUT(7) OUT(10) OUT(18) OUT(26)
+OUT(2) OUT(3) OUT(5) OUT(7) OUT(10) OUT(18) OUT(26) OUT(37) OUT(39)
 static void W_(output)(const cpu_wino *J, const float *M, int t0, int T, int k) {
-    const int fl = (J->bias ? 1 : 0) | (J->y ? 2 : 0) | (J->ypool ? 4 : 0) | (J->gate ? 8 : 0) | (J->accumulate ? 16 : 0);
+    const int fl = (J->bias ? 1 : 0) | (J->y ? 2 : 0) | (J->ypool ? 4 : 0) | (J->gate ? 8 : 0) | (J->accumulate ? 16 : 0) |
+                   (J->maxpool ? 32 : 0);
     switch (fl) {
     case 2: W_(out_2)(J, M, t0, T, k); break;
     case 3: W_(out_3)(J, M, t0, T, k); break;
@@ -309,6 +339,8 @@ static void W_(output)(const cpu_wino *J, const float *M, int t0, int T, int k) 
     case 10: W_(out_10)(J, M, t0, T, k); break;
     case 18: W_(out_18)(J, M, t0, T, k); break;
     case 26: W_(out_26)(J, M, t0, T, k); break;
+    case 37: W_(out_37)(J, M, t0, T, k); break;
+    case 39: W_(out_39)(J, M, t0, T, k); break;
     }
 }
 

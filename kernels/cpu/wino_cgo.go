@@ -20,13 +20,14 @@ type Wino struct {
 type WinoArgs struct {
 	N, H, W, C, K int
 	X             []float32 // (N,H,W,C), or with XBits the gradient behind a pool, (N,H/2,W/2,C)
-	XBits         []float32 // sign bits before that pool
+	XBits         []float32 // YBits of the convolution before that pool
 	U             []float32 // packed weights
 	Bias          []float32 // forward only
 	ReLU          bool
 	Y             []float32 // (N,H,W,K), or nil
-	YPool         []float32 // forward: 2x2 average, or nil
-	YBits         []float32 // forward: sign bits of y, or nil
+	YPool         []float32 // forward: 2x2 average, or with MaxPool the maximum, or nil
+	MaxPool       bool
+	YBits         []float32 // forward: which values of y are positive, and with MaxPool the first maximum of their window; or nil
 	Gate          []float32 // backward: sign bits that gate y, or nil
 	Accumulate    bool      // backward: add to y
 }
@@ -44,7 +45,7 @@ func (l *Loops) NewWino(tile int, a WinoArgs) *Wino {
 	return &Wino{
 		fns: l.fns(tile), tiles: WinoTiles(tile, a.N, a.H, a.W),
 		job: C.cpu_wino{
-			N: C.int(a.N), H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), K: C.int(a.K), relu: boolInt(a.ReLU), accumulate: boolInt(a.Accumulate),
+			N: C.int(a.N), H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), K: C.int(a.K), relu: boolInt(a.ReLU), accumulate: boolInt(a.Accumulate), maxpool: boolInt(a.MaxPool),
 			x: ptr(a.X), xbits: bits(a.XBits), U: ptr(a.U), bias: ptr(a.Bias), y: ptr(a.Y), ypool: ptr(a.YPool), ybits: bits(a.YBits), gate: bits(a.Gate),
 		},
 	}

@@ -12,7 +12,7 @@ type Wino struct{}
 type WinoArgs struct {
 	N, H, W, C, K                            int
 	X, XBits, U, Bias, Y, YPool, YBits, Gate []float32
-	ReLU, Accumulate                         bool
+	ReLU, MaxPool, Accumulate                bool
 }
 
 // NewWino is not in this build.
