@@ -454,7 +454,7 @@ func TestTables(t *testing.T) {
 	for _, v := range []uint32{0x3f800000, 0x40000000, 3, 4, 1, 6, 7, 0} {
 		row = binary.LittleEndian.AppendUint32(row, v)
 	}
-	if want := append(row, row...); !bytes.Equal(table.Bytes, want) {
+	if want := slices.Concat(row, row); !bytes.Equal(table.Bytes, want) {
 		t.Errorf("got % x, want % x", table.Bytes, want)
 	}
 	var places []int

@@ -55,8 +55,9 @@ func (e Elem) Size() int {
 		return 8
 	case U32x4:
 		return 16
+	default:
+		return 0
 	}
-	return 0
 }
 
 // Ptr is an address that is not known yet: Offset bytes behind what Ref stands for,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -86,7 +87,7 @@ func evaluate(bin, src, each string, t target, expressions []string) (values map
 	if len(m.Globals) != 1 || m.Globals[0].Size != 8*len(expressions) {
 		return nil, fmt.Errorf("%d values of constants were expected in\n%s", len(expressions), text)
 	}
-	b := append(m.Globals[0].Init, make([]byte, m.Globals[0].Size)...) // zeros at the end are not written
+	b := slices.Concat(m.Globals[0].Init, make([]byte, m.Globals[0].Size)) // zeros at the end are not written
 	for i, e := range expressions {
 		values[e] = int64(binary.LittleEndian.Uint64(b[8*i:]))
 	}

@@ -185,11 +185,11 @@ func (f *fuser) behind(s step, t *taken, e *epilogue, op *gpu.Op, tensor bool) {
 		return
 	}
 	for _, p := range f.readers[e.y] {
-		max := p.Kind == gpu.MaxPool2x2Fwd && f.maxThereAndBack(s, p)
-		if (p.Kind == gpu.AvgPool2x2Fwd || max) && e.pooled == nil {
+		largest := p.Kind == gpu.MaxPool2x2Fwd && f.maxThereAndBack(s, p)
+		if (p.Kind == gpu.AvgPool2x2Fwd || largest) && e.pooled == nil {
 			f.take(s, t, p)
-			e.pooled, e.maxPool = p.Y(), max
-			f.maxima[e.y] = max
+			e.pooled, e.maxPool = p.Y(), largest
+			f.maxima[e.y] = largest
 		}
 	}
 }
