@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,11 +15,11 @@ import (
 )
 
 // maxNet is a convolution, ReLU and maximum pool, and what comes back through them.
-// Its windows have ties in some channels: those of the first weights are 0, the
-// values a bias.
+// Its windows have ties in some channels: those of the first weights are 0 forward,
+// the values a bias.
 type maxNet struct {
 	p       gpu.Program
-	w       *gpu.Buffer
+	w       *gpu.Buffer // of the way back
 	r, g, d *gpu.Buffer // relu(conv(x)), the gradient behind the pool, that in front of the ReLU
 }
 
@@ -35,14 +36,16 @@ func newMaxNet(n, h, w int, form maxForm) *maxNet {
 	p := &m.p
 	x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: n, H: h, W: w, C: c})
 	weights, bias := make([]float32, 64*9*c), make([]float32, 64)
-	for i := 9 * 9 * c; i < len(weights); i++ {
+	for i := range weights {
 		weights[i] = float32(rnd.NormFloat64() * math.Sqrt(2/float64(9*c)))
 	}
 	for i := range bias {
 		bias[i] = 0.1 * float32(i%3-1)
 	}
 	m.w = p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: c}, weights)
-	m.r = p.Conv3x3Fprop("a", x, m.w, p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, bias))
+	tied := slices.Clone(weights)
+	clear(tied[:9*9*c])
+	m.r = p.Conv3x3Fprop("a", x, p.NewConst("tied", m.w.Shape, tied), p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, bias))
 	if !form.linear {
 		m.r = p.ReLUFwd("r", m.r)
 	}
