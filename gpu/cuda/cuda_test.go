@@ -149,7 +149,7 @@ func (s sweep) wants(spec *kernels.Spec) bool {
 	case "sm90":
 		return spec.Overlaps
 	case "wgmma":
-		return spec.Family == "conv3x3_wgmma"
+		return spec.Family == "conv3x3_wgmma" && spec.Tile == kernels.Tiles[s.tile]
 	case "unfused": // those that a fused program never has
 		return slices.Contains([]string{"adam", "stats", "tv_fwd", "tv_bwd", "sum_parts"}, spec.Family)
 	}
