@@ -52,6 +52,9 @@ type Row struct {
 	Content, Style, TV, Total float64
 	Mean, Std                 float64
 	Finite                    bool
+	Step                      float64   // the largest change of a value that L-BFGS asked for; 0 with Adam
+	Refused                   bool      // by L-BFGS, which went back to the last point that it had accepted
+	Terms                     []float64 // each loss by itself: content, the style layers, TV; those of weight 0 are left out, but TV is not
 }
 
 // ErrDiverged says that a loss or a gradient stopped being a number. The
@@ -127,9 +130,12 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 		s.named[b.Name] = b
 	}
 	s.ring = make([]float32, s.named[BufRing].Shape.Elems())
+	for _, b := range s.program.Buffers {
+		if b.Role == gpu.State {
+			targets[b.Name] = make([]float32, b.Shape.Elems())
+		}
+	}
 	targets[BufImage] = s.initial()
-	pic := s.n * s.w * s.h * 3
-	targets[BufM], targets[BufV], targets[BufStep] = make([]float32, pic), make([]float32, pic), []float32{0}
 	for name, data := range targets {
 		b := s.named[name]
 		if b == nil { // a term of weight 0 has no target in the loop
@@ -279,7 +285,7 @@ func (s *Session) run(ctx context.Context, report func([]Row) error, every int, 
 			return err
 		}
 		if time.Since(copied) >= keepEvery {
-			if s.kept, err = s.Read(BufImage); err != nil {
+			if s.kept, err = s.Read(s.result()); err != nil {
 				return err
 			}
 			s.keptAt, copied = s.last, time.Now()
@@ -310,9 +316,16 @@ func (s *Session) rows(from, to int, report func([]Row) error) error {
 	for it := from; it < to; it++ {
 		rows := make([]Row, s.n)
 		for i := range rows {
-			r := s.ring[((it%RingRows)*s.n+i)*gpu.RecColumns:]
+			columns := s.named[BufRing].Shape.C
+			r := s.ring[((it%RingRows)*s.n+i)*columns:][:columns]
 			f := func(c int) float64 { return float64(r[c]) }
-			rows[i] = Row{it + 1, f(gpu.RecContent), f(gpu.RecStyle), f(gpu.RecTV), f(gpu.RecTotal), f(gpu.RecMean), f(gpu.RecStd), r[gpu.RecFinite] == 1}
+			rows[i] = Row{
+				Iteration: it + 1, Content: f(gpu.RecContent), Style: f(gpu.RecStyle), TV: f(gpu.RecTV), Total: f(gpu.RecTotal),
+				Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1, Step: f(gpu.RecStep), Refused: r[gpu.RecRefused] == 1,
+			}
+			for _, v := range r[gpu.RecTerms:] {
+				rows[i].Terms = append(rows[i].Terms, float64(v))
+			}
 		}
 		s.last = rows[0]
 		if report != nil {
@@ -368,11 +381,19 @@ func (s *Session) Read(name string) ([]float32, error) {
 	return data, s.runner.Read(b, data)
 }
 
+// result names the buffer that has the picture: L-BFGS goes on trying with the other.
+func (s *Session) result() string {
+	if s.job.Options.lbfgs() {
+		return "accepted"
+	}
+	return BufImage
+}
+
 // Picture returns picture i as it is now, at the working extent, clamped.
 func (s *Session) Picture(i int) (*picture.Picture, error) {
 	all, err := s.kept, error(nil)
 	if !s.lost {
-		all, err = s.Read(BufImage)
+		all, err = s.Read(s.result())
 	}
 	if err != nil {
 		return nil, err
