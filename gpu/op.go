@@ -95,7 +95,7 @@ type LBFGSParams struct {
 }
 
 // MaxHistory is the most pairs that [LBFGSParams] may ask for.
-const MaxHistory = 60
+const MaxHistory = 32
 
 // Slots is the pairs that there is room for: one more than are kept, so that a
 // pair can be looked at before another is dropped for it.

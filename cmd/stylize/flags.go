@@ -118,7 +118,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
 		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "adam", Usage: "lbfgs, which needs a twentieth of the iterations, or adam"},
-		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "steps that lbfgs learns from, 1 to 60; each takes the memory of two pictures"},
+		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "steps that lbfgs learns from, 1 to 32; each takes the memory of two pictures"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
 		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "how the network halves its pictures: avg, the mean of 2x2 values, or max, the largest"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},

@@ -5,7 +5,7 @@
 #include "pool.h"
 #include <math.h>
 
-enum { STRIP = 256, MOST_SLOTS = 61 };
+enum { STRIP = 256, MOST_SLOTS = 33 };
 
 static long min_long(long a, long b) { return a < b ? a : b; }
 
