@@ -102,6 +102,7 @@ fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer/picture -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer -run '^$$' -fuzz FuzzRecord -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer -run '^$$' -fuzz FuzzCheckpoint -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)

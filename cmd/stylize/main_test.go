@@ -124,7 +124,7 @@ func TestPaint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(strings.TrimSpace(string(csv)), "\n"); len(lines) != 4 || lines[0] != "iteration,content,style,tv,total,mean,std" || strings.Count(lines[3], ",") != 6 || !strings.HasPrefix(lines[3], "3,") {
+	if lines := strings.Split(strings.TrimSpace(string(csv)), "\n"); len(lines) != 4 || lines[0] != "evaluation,level,content,style,tv,total,step,refused,seconds,gflop,content_relu4_2,style_relu1_1,style_relu2_1,style_relu3_1,style_relu4_1,style_relu5_1" || strings.Count(lines[3], ",") != 15 || !strings.HasPrefix(lines[3], "3,") {
 		t.Errorf("trace:\n%s", csv)
 	}
 }
