@@ -47,7 +47,7 @@ type all struct {
 }
 
 func (a *all) report(p Point) error {
-	p.Seconds = 0
+	p.Seconds, p.Left = 0, 0
 	a.points = append(a.points, p)
 	return nil
 }

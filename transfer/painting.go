@@ -32,6 +32,7 @@ type Point struct {
 	Seconds    float64 // since the start, without the time that the painting was stopped
 	GFLOP      float64 // of arithmetic since the start, that of the targets included
 	Share      float64 // of the work that is done, 0 to 1
+	Left       float64 // seconds that the rest will take, at the speed so far
 }
 
 // Painting takes one picture through the levels of its ladder, a [Session] each.
@@ -59,6 +60,9 @@ type Painting struct {
 	whole  bool // it has all that a checkpoint needs, and not the picture alone
 	lost   bool
 	pace   float64 // seconds of an iteration, at this level and lately
+
+	// Of this process: seconds in iterations, and their FLOPs.
+	busy, busyFLOPs float64
 }
 
 // position is where a painting is: with the work, everything that it goes on from.
@@ -397,6 +401,8 @@ func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 	if len(rows) > 0 {
 		p.pace = took / float64(len(rows))
 	}
+	p.busy += took
+	p.busyFLOPs += float64(len(rows)) * p.costs[p.at.Level].iteration
 	var reportErr error
 	for i, r := range rows {
 		row := r[0]
@@ -408,7 +414,7 @@ func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 			Row: row, Evaluation: p.at.Evaluations, W: st.W, H: st.H, GFLOP: p.at.FLOPs / 1e9,
 			Seconds: from + took*float64(i+1)/float64(len(rows)),
 		}
-		p.at.Last.Of, p.at.Last.Share = p.share(p.at.Last.Seconds)
+		p.foresee(&p.at.Last)
 		// Rows behind an error are counted all the same: they are behind the picture too.
 		if h.Report != nil && reportErr == nil {
 			reportErr = h.Report(p.at.Last)
@@ -542,33 +548,28 @@ func (p *Painting) Picture() (*picture.Picture, error) {
 	return enlarged(clamped(values, st.W, st.H), p.stages[len(p.stages)-1]), nil
 }
 
-// Share is how much of the work is done, 0 to 1.
-func (p *Painting) Share() float64 {
-	_, share := p.share(p.clock())
-	return share
-}
-
-// share is how much is done, and how many evaluations there will be.
-func (p *Painting) share(now float64) (of int, share float64) {
+// foresee fills in how much is done, and what is to come.
+func (p *Painting) foresee(pt *Point) {
 	o := p.work.Options
 	if b := seconds(o.Budget); b > 0 {
-		return 0, min(now/b, 1)
+		pt.Share, pt.Left = min(pt.Seconds/b, 1), max(b-pt.Seconds, 0)
+		return
 	}
-	left := 0.0
-	of = p.at.Evaluations
+	pt.Of = p.at.Evaluations
+	rest := 0.0 // FLOPs
 	for i := p.at.Level; i < len(p.stages); i++ {
 		n := p.stages[i].Options.Iterations - p.at.Done[i]
-		of += n
-		left += float64(n) * p.costs[i].iteration
+		pt.Of += n
+		rest += float64(n) * p.costs[i].iteration
 		if i > p.at.Level {
-			left += p.costs[i].targets
+			rest += p.costs[i].targets
 		}
 	}
-	share = p.at.FLOPs / (p.at.FLOPs + left)
+	pt.Share = p.at.FLOPs / (p.at.FLOPs + rest)
+	pt.Left = rest * p.busy / p.busyFLOPs
 	if u := seconds(o.Until); u > 0 {
-		share = max(share, min(now/u, 1))
+		pt.Share, pt.Left = max(pt.Share, min(pt.Seconds/u, 1)), min(pt.Left, max(u-pt.Seconds, 0))
 	}
-	return of, share
 }
 
 func (p *Painting) say(h Hooks, format string, args ...any) {

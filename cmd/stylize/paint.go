@@ -300,7 +300,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	defer trace.Close()
 
 	var first time.Duration // until the first row
-	show := newProgress(stderr, wk.output.quiet, p.Share())
+	show := newProgress(stderr, wk.output.quiet)
 	hooks := transfer.Hooks{
 		Report: func(pt transfer.Point) error {
 			if show.row(pt); first == 0 {

@@ -23,16 +23,14 @@ type progress struct {
 	shown time.Time
 	next  float64 // share of the work at which the next line is due
 
-	first bool    // nothing was seen yet
-	began float64 // share of the work that was done before
-	count int     // evaluations seen
+	count int // evaluations seen
 }
 
 // parts is what a bar counts to.
 const parts = 10000
 
-func newProgress(w io.Writer, quiet bool, began float64) *progress {
-	p := &progress{w: w, quiet: quiet, start: time.Now(), first: true, began: began}
+func newProgress(w io.Writer, quiet bool) *progress {
+	p := &progress{w: w, quiet: quiet, start: time.Now()}
 	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
 		p.bar = progressbar.NewOptions(parts,
 			progressbar.OptionSetWriter(w),
@@ -56,11 +54,6 @@ func (p *progress) row(r transfer.Point) {
 		return
 	}
 	now := time.Now()
-	taken := now.Sub(p.start).Seconds()
-	left := "" // unknown until something is done
-	if done := r.Share - p.began; done > 0 {
-		left = duration(taken*(1-r.Share)/done) + " left"
-	}
 	of := ""
 	if r.Of > 0 {
 		of = fmt.Sprintf("/%d", r.Of)
@@ -69,15 +62,14 @@ func (p *progress) row(r transfer.Point) {
 	switch {
 	case p.bar != nil:
 		if now.Sub(p.shown) > 100*time.Millisecond {
-			p.bar.Describe(fmt.Sprintf("%d%s at %dx%d  %s  %s", r.Evaluation, of, r.W, r.H, losses, left))
+			p.bar.Describe(fmt.Sprintf("%d%s at %dx%d  %s  %s left", r.Evaluation, of, r.W, r.H, losses, duration(r.Left)))
 			p.shown = now
 		}
 		_ = p.bar.Set(int(r.Share * parts))
-	case p.first || r.Evaluation == r.Of || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
-		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s\n", r.Evaluation, of, r.W, r.H, losses, float64(p.count)/taken, left)
+	case p.count == 1 || r.Evaluation == r.Of || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
+		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s left\n", r.Evaluation, of, r.W, r.H, losses, float64(p.count)/now.Sub(p.start).Seconds(), duration(r.Left))
 		p.shown, p.next = now, r.Share+0.05
 	}
-	p.first = false
 }
 
 // note prints a line of its own.
