@@ -35,8 +35,9 @@ test: ## run the tests, and cross-build without a C compiler
 	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda cross
 
-test-long: ## run what make test leaves out for its time: the network's sizes, more modes of the simulated GPU
+test-long: ## run what make test leaves out for its time: the network's sizes, more modes of the simulated GPU, a thousand kills
 	@$(MAKE) --no-print-directory test SHORT=
+	$(GO) test ./cmd/stylize -run TestKilled -kills 1000 -timeout 80m -v
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m $(TAGGED); \
@@ -102,6 +103,7 @@ fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer/picture -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer -run '^$$' -fuzz FuzzRecord -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer -run '^$$' -fuzz FuzzCheckpoint -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)

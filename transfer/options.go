@@ -2,12 +2,14 @@
 // pixels (Gatys, Ecker, Bethge 2016): VGG19 features, content at relu4_2, style
 // as Gram matrices at five layers, total variation, Adam.
 //
-// [Options] says what to paint, [NewSession] computes the targets and compiles
-// one iteration for a device, [Session.Run] iterates, [Session.Picture] reads
-// the result. Losses and state stay on the device; the package never looks at
-// pixels between iterations unless asked to.
+// [Options] says what to paint. A [Session] works at one size: [NewSession] computes
+// the targets and compiles one iteration for a device, [Session.Run] iterates,
+// [Session.Picture] reads the result. A [Painting] takes one session after the other
+// up a ladder of sizes, goes back when the losses diverge, and writes checkpoints,
+// from which it goes on with the same bits. Losses and state stay on the device; the
+// package never looks at pixels between iterations unless asked to.
 //
-// It imports vgg, gpu and transfer/picture; devices are handed in.
+// It imports vgg, vgg/safetensors, gpu and transfer/picture; devices are handed in.
 package transfer
 
 import (
@@ -28,6 +30,7 @@ type Options struct {
 	Preset        string  `json:"preset"`
 	Size          int     `json:"size"` // longest side of the working picture; both sides with Square
 	Iterations    int     `json:"iterations"`
+	Ladder        []Level `json:"ladder,omitempty"`    // painted before Size, small to large
 	Optimizer     string  `json:"optimizer,omitempty"` // "adam" or "lbfgs"; empty, as in older results, is adam
 	History       int     `json:"history,omitempty"`   // pairs that lbfgs remembers
 	LR            float64 `json:"lr"`                  // of adam
@@ -39,6 +42,10 @@ type Options struct {
 	Seed          uint64  `json:"seed"`              // of the noise
 	OutputSize    string  `json:"output_size"`
 	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
+
+	// When to stop. A result says how far it came.
+	Until  string `json:"until,omitempty"`  // "plateau", or seconds as "90" or "1m30s"
+	Budget string `json:"budget,omitempty"` // seconds for everything; it chooses the ladder and all iterations
 
 	// What makes the article's preset, and is of no use on its own.
 	Square     bool `json:"square"`      // resize to Size x Size instead of keeping the aspect
@@ -103,8 +110,13 @@ func (o Options) Validate() error {
 	if o.Size < vgg.MinSide || o.Size > MaxSize {
 		return &OptionError{"Size", o.Size, fmt.Sprintf("the network needs %d to %d pixels", vgg.MinSide, MaxSize)}
 	}
-	if o.Iterations < 1 || o.Iterations > 10_000_000 {
-		return &OptionError{"Iterations", o.Iterations, "give 1 to 10000000"}
+	// With a ladder Iterations may be 0: the picture is only enlarged to Size, as one
+	// that was stopped on the way.
+	if o.Iterations < 0 || o.Iterations == 0 && len(o.Ladder) == 0 || o.Iterations > maxIterations {
+		return &OptionError{"Iterations", o.Iterations, fmt.Sprintf("give 1 to %d", maxIterations)}
+	}
+	if err := o.validateLadder(); err != nil {
+		return err
 	}
 	switch o.Optimizer {
 	case "", "adam":
@@ -140,6 +152,9 @@ func (o Options) Validate() error {
 	}
 	if o.Init == "" {
 		return &OptionError{"Init", o.Init, "give content, noise or the path of a picture"}
+	}
+	if err := o.validateClocks(); err != nil {
+		return err
 	}
 	_, _, err := o.outputSize(1, 1, 1, 1)
 	return err

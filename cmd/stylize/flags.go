@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -66,6 +67,12 @@ func (f *rerunFlags) flags() []cli.Flag {
 	}, f.machine.flags(), f.output.flags())
 }
 
+// resumeFlags are those of stylize resume: as those of rerun. What is left out is as
+// the checkpoint has it.
+type resumeFlags rerunFlags
+
+func (f *resumeFlags) flags() []cli.Flag { return (*rerunFlags)(f).flags() }
+
 // fetchFlags are those of stylize weights fetch.
 type fetchFlags struct {
 	url, sha256 string
@@ -97,6 +104,9 @@ type pictureFlags struct {
 	preset        string
 	size          *int
 	iterations    *int
+	ladder        *string
+	until         *string
+	budget        *string
 	contentWeight *float64
 	styleWeight   *float64
 	tvWeight      *float64
@@ -114,6 +124,9 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
 		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
 		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
+		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "off", Usage: "paint at smaller sizes first: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too"},
+		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
+		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "take this long in all, as 30s; chooses the ladder and the iterations"},
 		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
@@ -136,6 +149,11 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	}
 	given.Replace(&o.Size, f.size)
 	given.Replace(&o.Iterations, f.iterations)
+	given.Replace(&o.Until, f.until)
+	given.Replace(&o.Budget, f.budget)
+	if err := f.climb(&o); err != nil {
+		return o, err
+	}
 	given.Replace(&o.ContentWeight, f.contentWeight)
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
@@ -155,10 +173,76 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
 	case f.lr != nil && o.Optimizer == "lbfgs":
 		return o, fmt.Errorf("--lr has no effect with --optimizer lbfgs, which finds its own step; leave it out, or add --optimizer adam")
+	case f.budget != nil && f.until != nil:
+		return o, fmt.Errorf("--budget %s and --until %s both say when to stop; give one of them", *f.budget, *f.until)
+	case f.budget != nil && f.iterations != nil:
+		return o, fmt.Errorf("--iterations %d has no effect with --budget %s, which chooses them; leave one out", *f.iterations, *f.budget)
+	case f.budget != nil && f.ladder != nil:
+		return o, fmt.Errorf("--ladder %s has no effect with --budget %s, which chooses it; leave one out", *f.ladder, *f.budget)
 	case f.tvWeight != nil && o.TVOfStyle:
 		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
 	}
 	return o, nil
+}
+
+// climb sets the ladder, and the size and the iterations of the last level if it
+// says them.
+func (f *pictureFlags) climb(o *transfer.Options) error {
+	switch text := given.Or(f.ladder, "off"); text {
+	case "off":
+		if f.ladder != nil {
+			o.Ladder = nil
+		}
+	case "auto":
+		if o.Ladder = transfer.AutoLadder(o.Size, o.Iterations); o.Ladder == nil {
+			return fmt.Errorf("--ladder auto has no effect below --size 128; leave it out")
+		}
+	default:
+		levels, err := parseLadder(text)
+		if err != nil {
+			return err
+		}
+		if last := levels[len(levels)-1]; f.size == nil || last.Size == o.Size {
+			if levels = levels[:len(levels)-1]; len(levels) == 0 {
+				return fmt.Errorf("--ladder %s: give a smaller size before the last, or leave it out", text)
+			}
+			if last.Iterations > 0 && f.iterations != nil {
+				return fmt.Errorf("--iterations %d: --ladder %s says how many the last level has; leave one out", *f.iterations, text)
+			}
+			o.Size = last.Size
+			if last.Iterations > 0 {
+				o.Iterations = last.Iterations
+			}
+		}
+		for i := range levels {
+			if levels[i].Iterations == 0 {
+				levels[i].Iterations = transfer.LowerIterations(o.Iterations)
+			}
+		}
+		o.Ladder = levels
+	}
+	return nil
+}
+
+// parseLadder reads SIZE[:ITERATIONS],...; what is left out is 0.
+func parseLadder(text string) ([]transfer.Level, error) {
+	var levels []transfer.Level
+	for part := range strings.SplitSeq(text, ",") {
+		size, count, counted := strings.Cut(strings.TrimSpace(part), ":")
+		l := transfer.Level{}
+		var err1, err2 error
+		l.Size, err1 = strconv.Atoi(size)
+		if counted {
+			if l.Iterations, err2 = strconv.Atoi(count); l.Iterations < 1 {
+				err2 = strconv.ErrRange
+			}
+		}
+		if err1 != nil || err2 != nil || l.Size < 1 {
+			return nil, fmt.Errorf("--ladder %s: give auto, off or sizes from small to large, as in 64:40,128:40,256", text)
+		}
+		levels = append(levels, l)
+	}
+	return levels, nil
 }
 
 // machineFlags decide where to compute, and from which weights.
@@ -193,8 +277,12 @@ type outputFlags struct {
 	quality   *int
 	saveEvery *int
 	trace     string
-	quiet     bool
-	json      bool
+
+	checkpoint      string
+	checkpointEvery *string
+
+	quiet bool
+	json  bool
 }
 
 func (f *outputFlags) flags() []cli.Flag {
@@ -203,7 +291,9 @@ func (f *outputFlags) flags() []cli.Flag {
 		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
 		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
 		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
-		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
+		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write the losses of every iteration to a CSV file, which stylize plot draws"},
+		&cli.StringFlag{Name: "checkpoint", Destination: &f.checkpoint, Category: catOutput, Usage: "keep a file from which stylize resume goes on after any stop; it is removed when the picture is done"},
+		&cli.StringFlag{Name: "checkpoint-every", Action: given.To(&f.checkpointEvery), Category: catOutput, DefaultText: "60s", Usage: "how often it is written, as 90s or 5m; 0s is as often as can be"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 		jsonFlag(&f.json),
 	}

@@ -44,8 +44,8 @@ func TestEveryFlagIsBound(t *testing.T) {
 func TestFlagsArrive(t *testing.T) {
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
-	if err := app.Run(strings.Fields("stylize --size 64 -n 3 --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
-		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t -q --json")); err != nil {
+	if err := app.Run(strings.Fields("stylize --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
+		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t --checkpoint c --checkpoint-every 9s -q --json")); err != nil {
 		t.Fatal(err)
 	}
 	o, err := f.picture.options()
@@ -58,15 +58,16 @@ func TestFlagsArrive(t *testing.T) {
 	}
 	want.Size, want.Iterations, want.ContentWeight, want.StyleWeight, want.TVWeight, want.LR = 64, 3, 1, 2, 0, 0.5
 	want.Init, want.OutputSize = "noise", "8x9"
-	if o != want {
+	want.Ladder, want.Until = []transfer.Level{{Size: 20, Iterations: 4}, {Size: 32, Iterations: 3}}, "plateau"
+	if !reflect.DeepEqual(o, want) {
 		t.Errorf("options\n%+v, want\n%+v", o, want)
 	}
 	weights, kernels, threads := "w", "sm80", 5
 	if m := (machineFlags{&weights, "cpu", "fp32", &kernels, true, &threads, true, 6}); !reflect.DeepEqual(f.machine, m) {
 		t.Errorf("machine %+v", f.machine)
 	}
-	bits, quality, every := 16, 7, 8
-	if out := (outputFlags{"out", &bits, &quality, &every, "t", true, true}); !reflect.DeepEqual(f.output, out) {
+	bits, quality, every, often := 16, 7, 8, "9s"
+	if out := (outputFlags{"out", &bits, &quality, &every, "t", "c", &often, true, true}); !reflect.DeepEqual(f.output, out) {
 		t.Errorf("output %+v", f.output)
 	}
 

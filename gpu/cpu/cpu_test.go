@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
@@ -235,23 +234,74 @@ func TestPlanIsExact(t *testing.T) {
 	}
 }
 
+// looks is a context that is done when it has been looked at so many times.
+type looks struct {
+	context.Context
+	left int
+}
+
+func (c *looks) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Wherever a run is stopped, its state is that of whole iterations.
 func TestCancelKeepsTheLastIteration(t *testing.T) {
 	d, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	r, err := d.Compile(loop(t, 1, 64, 64))
-	if err != nil {
-		t.Fatal(err)
+	p := loop(t, 1, 16, 16)
+	stopped := func(ctx context.Context, n int) (int, error, [][]float32) {
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if err := r.Write(p.Named("x"), picture(16*16*3)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"m", "v", "step", "ring"} {
+			b := p.Named(name)
+			if err := r.Write(b, make([]float32, b.Shape.Elems())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done, runErr := r.Run(ctx, n)
+		var state [][]float32
+		for _, name := range []string{"x", "m", "v", "step"} {
+			b := p.Named(name)
+			v := make([]float32, b.Shape.Elems())
+			if err := r.Read(b, v); err != nil {
+				t.Fatal(err)
+			}
+			state = append(state, v)
+		}
+		return done, runErr, state
 	}
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	done, err := r.Run(ctx, 1<<30)
-	if !errors.Is(err, context.DeadlineExceeded) || done < 0 || time.Since(start) > 10*time.Second {
-		t.Fatalf("ran %d in %v: %v", done, time.Since(start), err)
+	var whole [3][][]float32
+	for n := range whole {
+		_, _, whole[n] = stopped(t.Context(), n)
+	}
+	for k := 0; ; k++ {
+		done, err, state := stopped(&looks{t.Context(), k}, len(whole)-1)
+		for i := range state {
+			if !slices.Equal(state[i], whole[done][i]) {
+				t.Fatalf("stopped at look %d after %d iterations: %s is of another", k, done, []string{"x", "m", "v", "step"}[i])
+			}
+		}
+		if err == nil {
+			if k < 20 {
+				t.Errorf("ran to its end with %d looks", k)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
 	}
 }
 

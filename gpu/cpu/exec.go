@@ -15,8 +15,9 @@ import (
 type runner struct {
 	dev *Device
 	*layout
-	arena []float32
-	calls []func() // one per step
+	arena  []float32
+	calls  []func() // one per step
+	update int      // the first step that writes state
 }
 
 func (r *runner) Plan() *gpu.Plan { return r.plan }
@@ -54,14 +55,16 @@ func (r *runner) checkIO(b *gpu.Buffer, n int, write bool) error {
 	return gpu.CheckIO(b, n, write)
 }
 
-// Run executes the program n times; ctx is looked at before every step.
+// Run executes the program n times. It looks at ctx before every step, up to the
+// first that writes state: what follows is a matter of milliseconds, and half of
+// an update would be none.
 func (r *runner) Run(ctx context.Context, n int) (int, error) {
 	if r.arena == nil {
 		return 0, errClosed
 	}
 	for i := range n {
 		for j, call := range r.calls {
-			if err := ctx.Err(); err != nil {
+			if err := ctx.Err(); err != nil && j <= r.update {
 				return i, err
 			}
 			if r.dev.opt.Check {
