@@ -40,7 +40,7 @@ func device(t *testing.T) *cpu.Device {
 
 func small(t *testing.T, n int) Job {
 	t.Helper()
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestRecordedBits(t *testing.T) {
 		for _, c := range []struct {
 			preset  string
 			n, w, h int
-		}{{"default", 1, 64, 48}, {"default", 1, 97, 61}, {"default", 2, 32, 20}, {"article", 1, 48, 48}} {
+		}{{"classic", 1, 64, 48}, {"classic", 1, 97, 61}, {"classic", 2, 32, 20}, {"article", 1, 48, 48}} {
 			o, err := Preset(c.preset)
 			if err != nil {
 				t.Fatal(err)
@@ -216,7 +216,7 @@ func TestSessionRefuses(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		f.Fatal(err)
 	}

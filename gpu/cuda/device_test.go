@@ -63,7 +63,7 @@ func TestMemoryComesBack(t *testing.T) {
 	if n := free(t, d); n != before {
 		t.Errorf("%d bytes are not free again", before-n)
 	}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}

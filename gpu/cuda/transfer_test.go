@@ -51,7 +51,7 @@ func relL2(got, want []float32) float64 {
 // session starts a run from content, or from a picture.
 func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	tb.Helper()
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestTransferBits(t *testing.T) {
 // where the launches of one overlap with those of the next.
 func TestManyInOneGraph(t *testing.T) {
 	const n, size = perGraph + 1, 16
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
