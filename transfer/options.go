@@ -30,8 +30,10 @@ type Options struct {
 	Preset        string  `json:"preset"`
 	Size          int     `json:"size"` // longest side of the working picture; both sides with Square
 	Iterations    int     `json:"iterations"`
-	Ladder        []Level `json:"ladder,omitempty"` // painted before Size, small to large
-	LR            float64 `json:"lr"`
+	Ladder        []Level `json:"ladder,omitempty"`    // painted before Size, small to large
+	Optimizer     string  `json:"optimizer,omitempty"` // "adam" or "lbfgs"; empty, as in older results, is adam
+	History       int     `json:"history,omitempty"`   // pairs that lbfgs remembers
+	LR            float64 `json:"lr"`                  // of adam
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
@@ -116,6 +118,18 @@ func (o Options) Validate() error {
 	if err := o.validateLadder(); err != nil {
 		return err
 	}
+	switch o.Optimizer {
+	case "", "adam":
+		if o.History != 0 {
+			return &OptionError{"History", o.History, "only the optimizer lbfgs remembers pairs; leave it out"}
+		}
+	case "lbfgs":
+		if o.History < 1 || o.History > gpu.MaxHistory {
+			return &OptionError{"History", o.History, fmt.Sprintf("give 1 to %d", gpu.MaxHistory)}
+		}
+	default:
+		return &OptionError{"Optimizer", o.Optimizer, "give lbfgs or adam"}
+	}
 	if !(o.LR >= math.SmallestNonzeroFloat32) || o.LR > math.MaxFloat32 {
 		return &OptionError{"LR", o.LR, "give a finite number, above 0"}
 	}
@@ -145,6 +159,11 @@ func (o Options) Validate() error {
 	_, _, err := o.outputSize(1, 1, 1, 1)
 	return err
 }
+
+// DefaultHistory is how many pairs L-BFGS remembers if nobody says otherwise.
+const DefaultHistory = 10
+
+func (o Options) lbfgs() bool { return o.Optimizer == "lbfgs" }
 
 // pooling is that of valid options.
 func (o Options) pooling() vgg.Pooling {

@@ -315,11 +315,15 @@ func (s *Session) rows(from, to int) ([][]Row, error) {
 	for it := from; it < to; it++ {
 		rows := make([]Row, s.n)
 		for i := range rows {
-			r := s.ring[(((it+s.counted)%RingRows)*s.n+i)*gpu.RecColumns:]
+			columns := s.named[BufRing].Shape.C
+			r := s.ring[(((it+s.counted)%RingRows)*s.n+i)*columns:][:columns]
 			f := func(c int) float64 { return float64(r[c]) }
 			rows[i] = Row{
 				Iteration: it + 1, Content: f(gpu.RecContent), Style: f(gpu.RecStyle), TV: f(gpu.RecTV), Total: f(gpu.RecTotal),
-				Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1,
+				Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1, Step: f(gpu.RecStep), Refused: r[gpu.RecRefused] == 1,
+			}
+			for _, v := range r[gpu.RecTerms:] {
+				rows[i].Terms = append(rows[i].Terms, float64(v))
 			}
 		}
 		all = append(all, rows)
@@ -376,7 +380,14 @@ func (s *Session) Read(name string) ([]float32, error) {
 // result names the buffer that has the picture.
 func (s *Session) result() string { return s.job.Options.result() }
 
-func (o Options) result() string { return BufImage }
+// result names the buffer that has the picture: L-BFGS goes on trying with the
+// other.
+func (o Options) result() string {
+	if o.lbfgs() {
+		return "accepted"
+	}
+	return BufImage
+}
 
 // State copies all that the next iteration depends on: a session of the same job
 // that begins with it goes on with the same bits.

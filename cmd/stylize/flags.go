@@ -125,6 +125,8 @@ type pictureFlags struct {
 	contentWeight *float64
 	styleWeight   *float64
 	tvWeight      *float64
+	optimizer     *string
+	history       *int
 	lr            *float64
 	pooling       *string
 	init          *string
@@ -143,6 +145,8 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
+		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "adam", Usage: "lbfgs, which needs a twentieth of the iterations, or adam"},
+		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "steps that lbfgs learns from, 1 to 32; each takes the memory of two pictures"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
 		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "how the network halves its pictures: avg, the mean of 2x2 values, or max, the largest"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
@@ -169,6 +173,11 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
 	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.Optimizer, f.optimizer)
+	if o.Optimizer == "lbfgs" && o.History == 0 {
+		o.History = transfer.DefaultHistory
+	}
+	given.Replace(&o.History, f.history)
 	given.Replace(&o.Pooling, f.pooling)
 	given.Replace(&o.Init, f.init)
 	given.Replace(&o.Seed, f.seed)
@@ -177,6 +186,8 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	switch {
 	case f.seed != nil && o.Init != "noise":
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
+	case f.lr != nil && o.Optimizer == "lbfgs":
+		return o, fmt.Errorf("--lr has no effect with --optimizer lbfgs, which finds its own step; leave it out, or add --optimizer adam")
 	case f.budget != nil && f.until != nil:
 		return o, fmt.Errorf("--budget %s and --until %s both say when to stop; give one of them", *f.budget, *f.until)
 	case f.budget != nil && f.iterations != nil:

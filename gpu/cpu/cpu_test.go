@@ -57,7 +57,7 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	pic := gpu.Shape{N: n, H: h, W: w, C: 3}
 	x, m, v := p.NewBuffer("x", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
 	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecColumns})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecTerms + 2})
 	w1 := p.NewConst("w1", gpu.Shape{N: 64, H: 3, W: 3, C: 3}, values(64*27, .3))
 	b1 := p.NewConst("b1", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
 	w2 := p.NewConst("w2", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64, .06))
@@ -66,13 +66,13 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	y2 := p.ReLUFwd("y2", p.Conv3x3Fprop("c2", p.AvgPool2x2Fwd("pool", y1), w2, b2))
 	g := p.GramFwd("y2", y2)
 	gt := p.NewConst("gt", gpu.Shape{N: 1, H: 1, W: 64, C: 64}, values(64*64, .01))
-	total := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
+	total, each := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
 	d := p.GramBwd("y2", p.MSEBwd("g", g, gt, 1e4), y2)
 	d = p.Conv3x3Dgrad("c2", p.ReLUBwd("y2", d, y2), w2)
 	d = p.ReLUBwd("y1", p.AvgPool2x2Bwd("pool", d, h, w), y1)
 	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVBwd("x", x, .1)))
 	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: .01, Beta1: .9, Beta2: .999, Eps: 1e-8})
-	p.Record(x, d, total, step, ring)
+	p.Record(x, d, total, each, step, ring, nil)
 	return p
 }
 

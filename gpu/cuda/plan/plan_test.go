@@ -48,6 +48,11 @@ func loopOfMax(o transfer.Options) (*gpu.Program, error) {
 	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
 }
 
+func loopOfLBFGS(o transfer.Options) (*gpu.Program, error) {
+	o.Optimizer, o.History = "lbfgs", transfer.DefaultHistory
+	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
+}
+
 func styleTarget(o transfer.Options) (*gpu.Program, error) {
 	return transfer.StyleProgram(o, vgg.Shapes(), goldenHeight, goldenWidth)
 }
@@ -69,6 +74,7 @@ var goldens = []golden{
 	{"loop-article", "h100", FP16, nil, loopOf(1), "article"},
 	{"loop-no-tv", "h100", FP16, nil, loopWithoutTV, "default"},
 	{"loop-max", "h100", FP16, nil, loopOfMax, "default"},
+	{"loop-lbfgs", "h100", FP16, nil, loopOfLBFGS, "default"},
 	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "default"},
 	{"style-target", "h100", FP16, nil, styleTarget, "default"},
 	{"content-target", "h100", FP16, nil, contentTarget, "default"},
@@ -322,5 +328,19 @@ func TestPlan512(t *testing.T) {
 		if mb := fmt.Sprintf("%.0f", float64(pl.Cost.Total())/1e6); launches != c.launches || mb != c.megabytes {
 			t.Errorf("%s, %v: %d launches and %s MB, want %d and %s", c.gpu, c.as, launches, mb, c.launches, c.megabytes)
 		}
+	}
+}
+
+// The kernels and the program mean the same columns of the control of L-BFGS, and
+// the same history.
+func TestControlColumns(t *testing.T) {
+	program := []int{
+		gpu.CtlAccepted, gpu.CtlPairs, gpu.CtlNext, gpu.CtlLoss, gpu.CtlMost, gpu.CtlFactor, gpu.CtlRefusals, gpu.CtlStep, gpu.CtlLongest, gpu.CtlCurvature,
+	}
+	if !slices.Equal(program, kernels.LBFGSColumns) {
+		t.Errorf("columns %v, the kernels' %v", program, kernels.LBFGSColumns)
+	}
+	if gpu.MaxHistory != kernels.MaxLBFGSHistory || gpu.GiveUp != kernels.GiveUp {
+		t.Errorf("at most %d pairs and %d refusals, the kernels %d and %d", gpu.MaxHistory, gpu.GiveUp, kernels.MaxLBFGSHistory, kernels.GiveUp)
 	}
 }
