@@ -107,6 +107,7 @@ fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)
+	$(GO) test ./cmd/stylize -run '^$$' -fuzz FuzzTrace -fuzztime $(FUZZTIME)
 
 cover: ## coverage of the tests, as a table
 	$(GO) test -coverprofile=cover.out -coverpkg=./... ./... && $(GO) tool cover -func=cover.out | tail -1

@@ -73,6 +73,21 @@ type resumeFlags rerunFlags
 
 func (f *resumeFlags) flags() []cli.Flag { return (*rerunFlags)(f).flags() }
 
+// plotFlags are those of stylize plot.
+type plotFlags struct {
+	path    string
+	against string
+	layers  bool
+}
+
+func (f *plotFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the drawing, .svg or .png"},
+		&cli.StringFlag{Name: "against", Destination: &f.against, Category: catOutput, Value: "gflop", Usage: "what to draw the losses against: evaluations, gflop or seconds"},
+		&cli.BoolFlag{Name: "layers", Destination: &f.layers, Category: catOutput, Usage: "the loss of every layer, and not their sums"},
+	}
+}
+
 // fetchFlags are those of stylize weights fetch.
 type fetchFlags struct {
 	url, sha256 string
