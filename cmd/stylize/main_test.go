@@ -370,6 +370,11 @@ func TestBadUsage(t *testing.T) {
 		{with("--frobnicate"), "unknown flag --frobnicate"},
 		{[]string{"plan", "content.png"}, "give two pictures"},
 		{[]string{"plan", "content.png", "style.jpg", "-o", "x.png"}, "unknown flag -o"},
+		{[]string{"--size", "64", "plan", "content.png", "style.jpg"}, "--size stands before plan; put it behind plan"},
+		{[]string{"-q", "--size=64", "plan", "content.png", "style.jpg"}, "-q stands before plan"},
+		{[]string{"--like", "h100", "plan", "content.png", "style.jpg"}, "--like stands before plan; put it behind plan"},
+		{[]string{"weights", "--force", "fetch"}, "--force stands before fetch; put it behind fetch"},
+		{[]string{"--frobnicate", "plan", "content.png", "style.jpg"}, "unknown flag --frobnicate"},
 		{[]string{"devices", "x"}, "takes no arguments"},
 		{[]string{"version", "x"}, "takes no arguments"},
 		{[]string{"weights"}, "fetch, convert or verify"},
@@ -631,6 +636,8 @@ func TestReorder(t *testing.T) {
 		{"-- -a -b", "-- -a -b"},
 		{"a - b", "-- a - b"},
 		{"plan a --json b", "plan --json -- a b"},
+		{"-o plan a plan", "--output=plan -- a plan"}, // files of a command's name
+		{"--help plan a b", "--help -- plan a b"},
 		{"weights convert a b", "weights convert -- a b"},
 		{"", ""},
 	} {
