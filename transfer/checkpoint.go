@@ -97,7 +97,7 @@ func (c *Checkpoint) tensors() map[string][]float32 {
 func (c *Checkpoint) Write(w io.Writer) error {
 	all := c.tensors()
 	f := inFile{Format: checkpointFormat, Arithmetic: Arithmetic, SHA256: digest(all), Record: c.Record, Seconds: c.Seconds, Tool: c.Tool, Position: c.position}
-	f.Position.Last.Row = f.Position.Last.finite()
+	f.Position.Last.Row, f.Position.Losses = f.Position.Last.finite(), f.Position.Losses.finite()
 	js, err := json.Marshal(f)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (r Row) finite() Row {
 			*v = -1
 		}
 	}
-	if !r.Finite {
+	if slices.ContainsFunc(r.Terms, func(v float64) bool { return v-v != 0 }) {
 		r.Terms = nil
 	}
 	return r

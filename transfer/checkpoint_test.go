@@ -57,7 +57,23 @@ var errStop = errors.New("enough")
 // Stopped after any evaluation, on any level, and resumed from a file, a painting is
 // the one that was never stopped: pixels, losses, counts.
 func TestResume(t *testing.T) {
-	dev, w := device(t), work(t)
+	for _, optimizer := range []string{"adam", "lbfgs"} {
+		t.Run(optimizer, func(t *testing.T) { testResume(t, with(work(t), optimizer)) })
+	}
+}
+
+// with is work for an optimizer.
+func with(w Work, optimizer string) Work {
+	w.Options.Optimizer, w.Options.History = optimizer, 0
+	if optimizer == "lbfgs" {
+		w.Options.History = 3 // fewer than the iterations of a level
+	}
+	return w
+}
+
+func testResume(t *testing.T, w Work) {
+	t.Helper()
+	dev := device(t)
 	var whole all
 	whole.pixels = pixels(t, finished(t, dev, w, nil, Hooks{Report: whole.report}))
 	for stop := 1; stop <= len(whole.points); stop++ {
@@ -229,16 +245,19 @@ func TestDamagedCheckpoints(t *testing.T) {
 		change func(c *Checkpoint)
 		want   string
 	}{
-		"NaN":              {func(c *Checkpoint) { c.State.Buffers[BufM][7] = float32(math.NaN()) }, "value 7 is NaN"},
-		"infinity":         {func(c *Checkpoint) { c.State.Buffers[BufImage][0] = float32(math.Inf(1)) }, "value 0 is +Inf"},
-		"size":             {func(c *Checkpoint) { c.Record.Options.Size = 1 << 20 }, "Size 1048576"},
-		"level":            {func(c *Checkpoint) { c.Level = 2 }, "level 2 cannot be"},
-		"iterations":       {func(c *Checkpoint) { c.Done[1] = 6 }, "iterations of a level 6"},
-		"negative":         {func(c *Checkpoint) { c.Done[0] = -1 }, "iterations of a level -1"},
-		"levels":           {func(c *Checkpoint) { c.Done = c.Done[:1] }, "number of levels 1"},
-		"halvings":         {func(c *Checkpoint) { c.Halved = 99 }, "halvings 99"},
-		"another program":  {func(c *Checkpoint) { c.Record.Program = "x" }, "another program"},
-		"another version":  {func(c *Checkpoint) { c.Record.Version = "later" }, ""},
+		"NaN":             {func(c *Checkpoint) { c.State.Buffers[BufM][7] = float32(math.NaN()) }, "value 7 is NaN"},
+		"infinity":        {func(c *Checkpoint) { c.State.Buffers[BufImage][0] = float32(math.Inf(1)) }, "value 0 is +Inf"},
+		"size":            {func(c *Checkpoint) { c.Record.Options.Size = 1 << 20 }, "Size 1048576"},
+		"level":           {func(c *Checkpoint) { c.Level = 2 }, "level 2 cannot be"},
+		"iterations":      {func(c *Checkpoint) { c.Done[1] = 6 }, "iterations of a level 6"},
+		"negative":        {func(c *Checkpoint) { c.Done[0] = -1 }, "iterations of a level -1"},
+		"levels":          {func(c *Checkpoint) { c.Done = c.Done[:1] }, "number of levels 1"},
+		"halvings":        {func(c *Checkpoint) { c.Halved = 99 }, "halvings 99"},
+		"another program": {func(c *Checkpoint) { c.Record.Program = "x" }, "another program"},
+		"another version": {func(c *Checkpoint) { c.Record.Version = "later" }, ""},
+		"a loss of a refused point": {func(c *Checkpoint) {
+			c.Last.Refused, c.Last.Total, c.Last.Terms = true, math.Inf(1), []float64{1, math.Inf(1)}
+		}, ""},
 		"no picture":       {func(c *Checkpoint) { delete(c.State.Buffers, BufImage) }, "no picture"},
 		"a short picture":  {func(c *Checkpoint) { c.State.Buffers[BufImage] = c.State.Buffers[BufImage][3:] }, "image of 1821 values"},
 		"a strange buffer": {func(c *Checkpoint) { c.State.Buffers["pairs"] = []float32{1} }, "pairs of 1 values"},

@@ -52,6 +52,8 @@ type Options struct {
 	TVOfStyle  bool `json:"tv_of_style"` // the TV term looks at the style picture, a constant
 	ClampFirst bool `json:"clamp_first"` // clamp before the step instead of after it
 	Truncate8  bool `json:"truncate_8"`  // cast to 8 bits instead of rounding, then stretch
+
+	halvings int // of the optimiser's step, where the losses diverged
 }
 
 // base is what the presets share: the article's weights, at a size that is quick.

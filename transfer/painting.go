@@ -75,6 +75,7 @@ type position struct {
 	Halved      int     `json:"halved"` // how many times the step was halved
 	GoodAt      int     `json:"good_at"`
 	Last        Point   `json:"last"`
+	Losses      Row     `json:"losses"` // the last row whose point was not refused
 
 	Recent []float64 `json:"recent,omitempty"` // losses of the level, for the plateau
 	Good   []float32 `json:"-"`                // the picture at GoodAt, whose loss is known to be finite
@@ -175,7 +176,7 @@ func (p *Painting) Record() Record {
 	input := func(s *picture.Source) Input {
 		return Input{Path: s.Path, SHA256: s.SHA256, Width: s.W, Height: s.H}
 	}
-	w, last := p.work, p.at.Last.finite()
+	w, last := p.work, p.at.Losses.finite()
 	r := Record{Program: "stylize", Options: w.Options, Content: input(w.Content), Style: input(w.Style), Device: p.dev.Info()}
 	if w.Init != nil {
 		i := input(w.Init)
@@ -307,7 +308,7 @@ func (p *Painting) next(h Hooks, deadline float64) int {
 		return 0
 	}
 	if p.pace > 0 {
-		n = min(n, max(int(min(left/p.pace, maxIterations)), 1))
+		n = min(n, max(int(min(left/p.pace/2, maxIterations)), 1)) // the next one may be slower
 	}
 	return n
 }
@@ -379,9 +380,12 @@ func (p *Painting) open(ctx context.Context) error {
 
 // halved are the options of a step that was halved so many times.
 func (o Options) halved(times int) Options {
-	o.LR = math.Ldexp(o.LR, -times)
+	o.halvings = times
 	return o
 }
+
+// step is a length that the optimiser's step depends on, halved as often as asked.
+func (o Options) step(length float64) float64 { return math.Ldexp(length, -o.halvings) }
 
 // refresh copies the picture where it may be gone back to.
 func (p *Painting) refresh() (err error) {
@@ -415,6 +419,9 @@ func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 			Seconds: from + took*float64(i+1)/float64(len(rows)),
 		}
 		p.foresee(&p.at.Last)
+		if !row.Refused {
+			p.at.Losses = row
+		}
 		// Rows behind an error are counted all the same: they are behind the picture too.
 		if h.Report != nil && reportErr == nil {
 			reportErr = h.Report(p.at.Last)

@@ -45,6 +45,7 @@ func work(t *testing.T) Work {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Optimizer, o.History = "adam", 0
 	o.Size, o.Iterations, o.Ladder = 32, 5, []Level{{20, 4}}
 	return Work{Options: o, Content: source(t, 40, 24, 1), Style: source(t, 30, 36, 2), Weights: randomWeights()}
 }

@@ -133,13 +133,13 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	d.Name = BufDImage
 	var control *gpu.Buffer
 	if o.lbfgs() {
-		l := gpu.LBFGSParams{History: o.History, First: 0.05, Most: 0.5, Rise: 0.2}
+		l := gpu.LBFGSParams{History: o.History, First: o.step(0.05), Most: o.step(0.5), Rise: 0.2}
 		state := p.NewLBFGSState(pic, l)
 		p.LBFGS(x, d, total, state, l)
 		control = state.Control
 	} else {
 		m, v := p.NewBuffer(BufM, gpu.State, pic), p.NewBuffer(BufV, gpu.State, pic)
-		p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: o.LR, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
+		p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: o.step(o.LR), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
 	}
 	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: RingRows, H: 1, W: n, C: gpu.RecTerms + each.Shape.C})
 	p.Record(x, d, total, each, step, ring, control)

@@ -106,11 +106,19 @@ func (d rated) Rate(context.Context) (float64, error) { return d.rate, nil }
 func TestBudget(t *testing.T) {
 	dev, w := device(t), smoothing(t)
 	w.Options.Size, w.Options.Ladder, w.Options.Budget = 256, nil, "2.5s"
-	w.Started = time.Now()
-	p := finished(t, dev, w, nil, Hooks{})
-	took := time.Since(w.Started).Seconds()
-	if took < 0.9*2.5 || took > 1.1*2.5 || p.Stopped() != "time" {
-		t.Errorf("stopped %q after %.2f s of 2.5", p.Stopped(), took)
+	var p *Painting
+	var took float64
+	for try := 0; ; try++ {
+		w.Started = time.Now()
+		p = finished(t, dev, w, nil, Hooks{})
+		if took = time.Since(w.Started).Seconds(); took > 0.9*2.5 && took < 1.1*2.5 && p.Stopped() == "time" {
+			break
+		}
+		t.Logf("stopped %q after %.2f s of 2.5", p.Stopped(), took)
+		if try == 2 { // a machine that is busy stalls once in a while
+			t.Error("never within a tenth")
+			break
+		}
 	}
 	l := p.Levels()
 	if len(l) != 3 || l[0].Size != 64 || l[2].Size != 256 {

@@ -85,6 +85,9 @@ func TestFlagsArrive(t *testing.T) {
 func TestOptionErrorsNameFlags(t *testing.T) {
 	preset := []string{"Square", "TVOfStyle", "ClampFirst", "Truncate8"}
 	for i := range reflect.TypeFor[transfer.Options]().NumField() {
+		if !reflect.TypeFor[transfer.Options]().Field(i).IsExported() {
+			continue
+		}
 		field := reflect.TypeFor[transfer.Options]().Field(i).Name
 		err := inFlags(&transfer.OptionError{Field: field, Value: 1, Reason: "no"})
 		if named := strings.HasPrefix(err.Error(), "--"); named == slices.Contains(preset, field) {
