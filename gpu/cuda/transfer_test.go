@@ -51,11 +51,16 @@ func relL2(got, want []float32) float64 {
 // session starts a run from content, or from a picture.
 func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	tb.Helper()
-	o, err := transfer.Preset("classic")
+	return sessionOf(tb, "classic", dev, w, h, iterations, from)
+}
+
+func sessionOf(tb testing.TB, preset string, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
+	tb.Helper()
+	o, err := transfer.Preset(preset)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o.Size, o.Iterations = max(w, h), iterations
+	o.Size, o.Iterations, o.Ladder = max(w, h), iterations, nil
 	job := transfer.Job{Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
 	if from != nil {
 		job.Options.Init, job.Init = "a picture", &picture.Picture{W: w, H: h, RGB: from}
@@ -129,6 +134,61 @@ func TestTransferSimulated(t *testing.T) {
 			t.Logf("gradient %.2g of %.0e, losses %.2g of %.0e, picture %.2g", g, c.grad, worst, c.loss, relL2(image, wantImage))
 			if !(g <= c.grad) || !(worst <= c.loss) {
 				t.Errorf("gradient %.3g (allowed %g), worst loss %.3g (allowed %g)", g, c.grad, worst, c.loss)
+			}
+		})
+	}
+}
+
+// Evaluations of L-BFGS agree with the CPU's, clean under every check where
+// launches overlap.
+func TestLBFGSSimulated(t *testing.T) {
+	t.Parallel()
+	const size = 16
+	evaluations := 6
+	if testing.Short() {
+		evaluations = 3
+	}
+	cpu, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	run := func(dev gpu.Device) (rows []transfer.Row, image []float32) {
+		s := sessionOf(t, "default", dev, size, size, evaluations, nil)
+		defer s.Close()
+		if err := s.Run(t.Context(), func(r []transfer.Row) error { rows = append(rows, r[0]); return nil }, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Picture(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows, p.RGB
+	}
+	want, wantImage := run(cpu)
+	if last := want[evaluations-1]; !(last.Total < want[0].Total) {
+		t.Errorf("the loss went from %.4g to %.4g", want[0].Total, last.Total)
+	}
+	for _, c := range []struct {
+		p           plan.Precision
+		loss, image float64
+	}{{plan.FP32, 1e-3, 1e-4}, {plan.FP16, 3e-2, 1e-2}} {
+		if testing.Short() && c.p == plan.FP32 {
+			continue
+		}
+		t.Run(c.p.String(), func(t *testing.T) {
+			rows, image := run(onSim(t, c.p, sim.Config{Mode: sim.Random(2)}))
+			worst := 0.0
+			for i, r := range rows {
+				worst = max(worst, math.Abs(r.Total/want[i].Total-1))
+				if r.Refused != want[i].Refused || len(r.Terms) != 7 {
+					t.Errorf("evaluation %d: %+v, the CPU's %+v", i+1, r, want[i])
+				}
+			}
+			d := relL2(image, wantImage)
+			t.Logf("losses %.2g of %.0e, picture %.2g of %.0e", worst, c.loss, d, c.image)
+			if !(worst <= c.loss) || !(d <= c.image) {
+				t.Errorf("worst loss %.3g (allowed %g), picture %.3g (allowed %g)", worst, c.loss, d, c.image)
 			}
 		})
 	}
