@@ -35,8 +35,9 @@ test: ## run the tests, with and without a C compiler
 	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda
 
-test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, every platform's build
+test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, a thousand kills, every platform's build
 	@$(MAKE) --no-print-directory test SHORT=
+	$(GO) test ./cmd/stylize -run TestKilled -kills 1000 -timeout 80m -v
 	@$(MAKE) --no-print-directory cross
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
@@ -103,9 +104,11 @@ fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer/picture -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer -run '^$$' -fuzz FuzzRecord -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer -run '^$$' -fuzz FuzzCheckpoint -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)
+	$(GO) test ./cmd/stylize -run '^$$' -fuzz FuzzTrace -fuzztime $(FUZZTIME)
 
 cover: ## coverage of the tests, as a table
 	$(GO) test -coverprofile=cover.out -coverpkg=./... ./... && $(GO) tool cover -func=cover.out | tail -1

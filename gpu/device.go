@@ -18,6 +18,7 @@ type Info struct {
 	Kind    string `json:"kind"`             // "cpu", "cuda", "sim"
 	Name    string `json:"name"`             // "AMD EPYC 9354, AVX-512"
 	Detail  string `json:"detail,omitempty"` // "2 threads", "sm_90, driver 580.65"
+	Bits    string `json:"bits,omitempty"`   // what the bits of its results depend on: "avx512, C 12.2.0 amd64"; with Kind the same, the same bits
 	Memory  int64  `json:"memory_bytes"`     // total bytes, 0 when unknown
 	Free    int64  `json:"free_bytes"`       // of them free when the device was opened, 0 when unknown
 	Threads int    `json:"threads,omitempty"`
@@ -51,6 +52,14 @@ type Runner interface {
 	// Plan is what Compile took.
 	Plan() *Plan
 	Close() error
+}
+
+// Keeper is a [Runner] whose device keeps something from one iteration to the next
+// that is no buffer of the program, as the loss scale of fp16. With the State
+// buffers it is all that the next iteration depends on.
+type Keeper interface {
+	Keep() ([]float32, error)     // what is kept now
+	Restore(kept []float32) error // sets it to what Keep of such a runner returned
 }
 
 // Plan is the cost of a program on a device, known before anything runs.

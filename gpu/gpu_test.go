@@ -115,12 +115,12 @@ func TestOperands(t *testing.T) {
 	r := p.ReLUFwd("r", p.Conv3x3Fprop("c", n, w, b))
 	pool := p.AvgPool2x2Fwd("pool", r)
 	g := p.GramFwd("g", r)
-	total := p.Total([]*Buffer{p.MSEFwd("m", g, in(g.Shape), 1)}, []*Buffer{in(one)}, p.TVFwd("tv", x, 1))
+	total, each := p.Total([]*Buffer{p.MSEFwd("m", g, in(g.Shape), 1)}, []*Buffer{in(one)}, p.TVFwd("tv", x, 1))
 	d := p.GramBwd("g", p.MSEBwd("m", g, in(g.Shape), 1), r)
 	d = p.ReLUBwd("r", p.Add("a", d, p.AvgPool2x2Bwd("pool", pool, 4, 4)), r)
 	d = p.Add("tv", p.NormalizeBwd("n", p.Conv3x3Dgrad("c", d, w), make([]float32, 3)), p.TVBwd("tv", x, 1))
 	p.Adam(x, p.NewBuffer("m", State, s), p.NewBuffer("v", State, s), d, step, total, AdamParams{LR: 1})
-	p.Record(x, d, total, step, p.NewBuffer("ring", State, Shape{8, 1, 1, RecColumns}))
+	p.Record(x, d, total, each, step, p.NewBuffer("ring", State, Shape{8, 1, 1, RecTerms + each.Shape.C}), nil)
 	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}

@@ -29,8 +29,9 @@ const (
 	TVFwd                     // l[n] = scale * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
 	TVBwd                     // its derivative, with sign(0) = 0
 	Add                       // y = a + b
-	Total                     // l[n] = (content, sum of styles, tv, sum of the three)
+	Total                     // l[n] = (content, sum of styles, tv, sum of the three); terms[n] = each by itself
 	Adam                      // one step on x, m, v; skipped where total or the squared gradient is not finite
+	LBFGS                     // one step of projected L-BFGS; see LBFGSParams
 	Record                    // ring[step % rows, n] = losses and picture statistics; step = step + 1
 	NumKinds                  // not an operation: how many there are
 )
@@ -38,7 +39,7 @@ const (
 var kindNames = [NumKinds]string{
 	"normalize", "normalize_grad", "conv3x3_fprop", "conv3x3_dgrad", "relu_fwd", "relu_bwd",
 	"avgpool2x2_fwd", "avgpool2x2_bwd", "maxpool2x2_fwd", "maxpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
-	"add", "total", "adam", "record",
+	"add", "total", "adam", "lbfgs", "record",
 }
 
 func (k Kind) String() string {
@@ -68,16 +69,72 @@ type AdamParams struct {
 	Clamp                 Clamp
 }
 
+// LBFGSParams are the constants of the step: L-BFGS (Nocedal 1980) on the values
+// that may move, projected onto [0,1], without a line search. Each picture has its
+// own memory, decides by itself, and x is always where the next evaluation is to
+// be. With l the loss and g the gradient at x, and a, ga, la those of the last
+// point that was accepted:
+//
+//	refuse   when l or a g*g is not finite, or l > la + Rise |la| (up to the eighth
+//	         time in a row): t *= 0.3; from the second time on, forget the pairs
+//	accept   s = x - a; y = g - ga; the pair is kept if s.y > 1e-10 y.y, the oldest
+//	         of more than History dropped; a, ga, la = x, g, l; t = 1
+//	free     f[i] = 0 where a[i] <= 0 and ga[i] > 0, or a[i] >= 1 and ga[i] < 0; else 1
+//	d        -H f ga: the two-loop recursion over the pairs on free values alone, the
+//	         initial H being s.y/y.y of the newest; -f ga First / max|ga| without a
+//	         pair, and where d.ga would not be negative (the pairs are forgotten)
+//	step     x = clamp(a + t min(1, Most / max|d|) d, 0, 1)
+//
+// A refused evaluation leaves a, ga and d as they are, or makes d anew where the
+// pairs are forgotten; before the first that is accepted it leaves x too.
+type LBFGSParams struct {
+	History int     // pairs that are kept, 1 to [MaxHistory]
+	First   float64 // largest change of a value by a step along the gradient
+	Most    float64 // largest change of a value by any step
+	Rise    float64 // by which share the loss may rise
+}
+
+// MaxHistory is the most pairs that [LBFGSParams] may ask for.
+const MaxHistory = 32
+
+// Slots is the pairs that there is room for: one more than are kept, so that a
+// pair can be looked at before another is dropped for it.
+func (p LBFGSParams) Slots() int { return p.History + 1 }
+
+// Columns of the control of [LBFGS], (N,1,1,ControlColumns). All are 0 at the
+// start of a run.
+const (
+	CtlAccepted  = iota // how many evaluations were accepted
+	CtlPairs            // how many pairs are kept
+	CtlNext             // the slot that the next pair goes to
+	CtlLoss             // la
+	CtlMost             // max |ga|
+	CtlFactor           // t
+	CtlRefusals         // how many evaluations in a row were refused, up to the last
+	CtlStep             // the largest change of a value that the last step asked for
+	CtlLongest          // max |d|
+	CtlCurvature        // s.y of the pair in slot 0, and of those after it
+)
+
+// ControlColumns is their number.
+func (p LBFGSParams) ControlColumns() int { return CtlCurvature + p.Slots() }
+
+// GiveUp is how many refusals in a row an optimiser survives whose cause is a loss
+// or a gradient that is not finite: after them RecFinite is 0.
+const GiveUp = 10
+
 // Columns of a [Record] row.
 const (
 	RecContent = iota // the three losses, weights applied
 	RecStyle
 	RecTV
 	RecTotal
-	RecMean   // mean of the picture after the step
-	RecStd    // its standard deviation (n-1)
-	RecFinite // 1, or 0 when total or a squared gradient was not finite and its step was skipped
-	RecColumns
+	RecMean    // mean of the picture after the step
+	RecStd     // its standard deviation (n-1)
+	RecFinite  // 1, or 0 when total or a squared gradient was not finite and its step was skipped; LBFGS goes back, until it gives up
+	RecStep    // the largest change of a value that LBFGS asked for; 0 with Adam
+	RecRefused // 1 where LBFGS refused the evaluation, else 0
+	RecTerms   // each loss by itself: contents, styles, tv
 )
 
 // Op is one operation. In and Out list its operands in the order of [operands];
@@ -89,6 +146,7 @@ type Op struct {
 	Scale     float32   // MSE, TV and their gradients: the weight of the term
 	Mean, Std []float32 // Normalize and its gradient, per channel
 	Adam      AdamParams
+	LBFGS     LBFGSParams
 	NContent  int // Total: how many of In are content losses; the rest up to the last are style losses
 	NStyle    int
 }
@@ -113,7 +171,14 @@ const (
 	asStep
 	asLosses // (N,1,1,4): content, style, tv, total
 	asRing
-	asTerms // of Total: any number of content and style losses, and that of tv
+	asTerms    // of Total: any number of content and style losses, and that of tv
+	asEach     // the same, gathered: (N,1,1,terms)
+	asAccepted // the last point that LBFGS accepted, and its gradient
+	asAcceptedGradient
+	asDirection
+	asPairsS // (N, slots*H, W, 3): the steps
+	asPairsY // and the changes of the gradient
+	asControl
 )
 
 // operands are the parts of In and Out, in order.
@@ -135,9 +200,13 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	TVFwd:         {[]operand{asX}, []operand{asY}},
 	TVBwd:         {[]operand{asX}, []operand{asDX}},
 	Add:           {[]operand{asA, asB}, []operand{asY}},
-	Total:         {[]operand{asTerms}, []operand{asY}},
+	Total:         {[]operand{asTerms}, []operand{asY, asEach}},
 	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
-	Record:        {[]operand{asPicture, asGradient, asLosses, asStep}, []operand{asRing, asStep}},
+	LBFGS: {
+		[]operand{asGradient, asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asLosses},
+		[]operand{asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl},
+	},
+	Record: {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asControl}, []operand{asRing, asStep}},
 }
 
 // find is the buffer that has a part, or nil where the operation has no such part.
@@ -183,10 +252,10 @@ func (o *Op) A() *Buffer { return o.find(asA) }
 // B is the second summand of Add.
 func (o *Op) B() *Buffer { return o.find(asB) }
 
-// Picture is what Adam updates and Record measures.
+// Picture is what Adam and LBFGS update and Record measures.
 func (o *Op) Picture() *Buffer { return o.find(asPicture) }
 
-// Gradient is the picture's gradient, of Adam and Record.
+// Gradient is the picture's gradient, of Adam, LBFGS and Record.
 func (o *Op) Gradient() *Buffer { return o.find(asGradient) }
 
 // Moments are Adam's running means of the gradient and of its square.
@@ -195,8 +264,23 @@ func (o *Op) Moments() (m, v *Buffer) { return o.find(asMoment1), o.find(asMomen
 // Step counts the steps taken: Adam reads it, Record counts.
 func (o *Op) Step() *Buffer { return o.find(asStep) }
 
-// Losses is what Total has gathered, of Adam and Record.
+// Losses is what Total has gathered, of Adam, LBFGS and Record.
 func (o *Op) Losses() *Buffer { return o.find(asLosses) }
+
+// Each is the terms of the loss one by one, of Total and Record.
+func (o *Op) Each() *Buffer { return o.find(asEach) }
+
+// Accepted is the last point that LBFGS accepted, and the gradient there.
+func (o *Op) Accepted() (a, ga *Buffer) { return o.find(asAccepted), o.find(asAcceptedGradient) }
+
+// Direction is the one in which LBFGS goes from there.
+func (o *Op) Direction() *Buffer { return o.find(asDirection) }
+
+// Pairs are the steps that LBFGS remembers, and the changes of the gradient.
+func (o *Op) Pairs() (s, y *Buffer) { return o.find(asPairsS), o.find(asPairsY) }
+
+// Control is what LBFGS decides by; Record looks at it, where it is given.
+func (o *Op) Control() *Buffer { return o.find(asControl) }
 
 // Ring is where Record writes its rows.
 func (o *Op) Ring() *Buffer { return o.find(asRing) }
@@ -313,14 +397,13 @@ func (p *Program) Add(name string, a, b *Buffer) *Buffer {
 	return p.add(&Op{Kind: Add, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("sum_"+name, a.Shape)}})
 }
 
-// Total gathers the loss terms of each picture: (N,1,1,4) with content, style,
-// tv and their sum.
-func (p *Program) Total(content, style []*Buffer, tv *Buffer) *Buffer {
+// Total gathers the loss terms of each picture: total (N,1,1,4) with content,
+// style, tv and their sum, and each (N,1,1,terms) with the terms one by one.
+func (p *Program) Total(content, style []*Buffer, tv *Buffer) (total, each *Buffer) {
 	in := append(append(append([]*Buffer{}, content...), style...), tv)
-	return p.add(&Op{
-		Kind: Total, Name: "losses", In: in, NContent: len(content), NStyle: len(style),
-		Out: []*Buffer{p.temp("total", Shape{tv.Shape.N, 1, 1, 4})},
-	})
+	total, each = p.temp("total", Shape{tv.Shape.N, 1, 1, 4}), p.temp("terms", Shape{tv.Shape.N, 1, 1, len(in)})
+	p.add(&Op{Kind: Total, Name: "losses", In: in, NContent: len(content), NStyle: len(style), Out: []*Buffer{total, each}})
+	return total, each
 }
 
 // Adam updates x, m and v (State) from the gradient g; step (State, one value)
@@ -329,10 +412,43 @@ func (p *Program) Adam(x, m, v, g, step, total *Buffer, a AdamParams) {
 	p.add(&Op{Kind: Adam, Name: "pixels", In: []*Buffer{g, x, m, v, step, total}, Out: []*Buffer{x, m, v}, Adam: a})
 }
 
-// Record writes one row a picture into ring (rows,1,N,RecColumns) and counts
-// the step.
-func (p *Program) Record(x, g, total, step, ring *Buffer) {
-	p.add(&Op{Kind: Record, Name: "ring", In: []*Buffer{x, g, total, step}, Out: []*Buffer{ring, step}})
+// LBFGSState is the memory of projected L-BFGS: State buffers, all 0 at the start
+// of a run.
+type LBFGSState struct {
+	A, GA, D *Buffer // as the picture: the last point accepted, its gradient, the direction
+	S, Y     *Buffer // (N, slots*H, W, C)
+	Control  *Buffer // (N,1,1,ControlColumns)
+}
+
+// NewLBFGSState adds the buffers for pictures of shape s: accepted,
+// accepted_gradient, direction, pairs_s, pairs_y and control.
+func (p *Program) NewLBFGSState(s Shape, l LBFGSParams) LBFGSState {
+	pairs := s
+	pairs.H *= l.Slots()
+	return LBFGSState{
+		A: p.NewBuffer("accepted", State, s), GA: p.NewBuffer("accepted_gradient", State, s), D: p.NewBuffer("direction", State, s),
+		S: p.NewBuffer("pairs_s", State, pairs), Y: p.NewBuffer("pairs_y", State, pairs),
+		Control: p.NewBuffer("control", State, Shape{s.N, 1, 1, l.ControlColumns()}),
+	}
+}
+
+// LBFGS takes a step of projected L-BFGS on x (State), whose gradient is g and
+// whose loss total. What the run has reached is in m.A; x is what it tries next.
+func (p *Program) LBFGS(x, g, total *Buffer, m LBFGSState, l LBFGSParams) {
+	p.add(&Op{
+		Kind: LBFGS, Name: "pixels", LBFGS: l,
+		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control},
+	})
+}
+
+// Record writes one row a picture into ring (rows,1,N,RecTerms+terms) and counts
+// the step. control is that of LBFGS, or nil.
+func (p *Program) Record(x, g, total, each, step, ring, control *Buffer) {
+	in := []*Buffer{x, g, total, each, step}
+	if control != nil {
+		in = append(in, control)
+	}
+	p.add(&Op{Kind: Record, Name: "ring", In: in, Out: []*Buffer{ring, step}})
 }
 
 // check verifies the shapes of one operation.
@@ -345,7 +461,9 @@ func (o *Op) check() error {
 	if o.Kind >= NumKinds {
 		return errors.New("not an operation")
 	}
-	if parts := operands[o.Kind]; len(o.Out) != len(parts.out) || len(o.In) != len(parts.in) && o.Kind != Total {
+	parts := operands[o.Kind]
+	inputs := len(o.In) == len(parts.in) || o.Kind == Total || o.Kind == Record && len(o.In) == len(parts.in)-1 // control may be left out
+	if len(o.Out) != len(parts.out) || !inputs {
 		return fmt.Errorf("%d inputs and %d outputs, and names for %d and %d", len(o.In), len(o.Out), len(parts.in), len(parts.out))
 	}
 	want := func(what string, got, want Shape) error {
@@ -402,9 +520,29 @@ func (o *Op) check() error {
 		if a := o.Adam; !(a.LR > 0) || !(a.Beta1 >= 0 && a.Beta1 < 1) || !(a.Beta2 >= 0 && a.Beta2 < 1) || !(a.Eps >= 0) || math.IsInf(a.LR, 0) {
 			return fmt.Errorf("needs lr > 0, 0 <= beta < 1, eps >= 0; got %+v", a)
 		}
+	case LBFGS:
+		l := o.LBFGS
+		if l.History < 1 || l.History > MaxHistory || !(l.First > 0) || !(l.Most > 0) || !(l.Rise >= 0) {
+			return fmt.Errorf("needs a history of 1 to %d, first > 0, most > 0, rise >= 0; got %+v", MaxHistory, l)
+		}
+		pairs := x
+		pairs.H *= l.Slots()
+		a, ga := o.Accepted()
+		s, y := o.Pairs()
+		for _, b := range []*Buffer{o.Picture(), a, ga, o.Direction()} {
+			if err := want(b.Name, b.Shape, x); err != nil {
+				return err
+			}
+		}
+		for _, b := range []*Buffer{s, y} {
+			if err := want(b.Name, b.Shape, pairs); err != nil {
+				return err
+			}
+		}
+		return want("control", o.Control().Shape, Shape{x.N, 1, 1, l.ControlColumns()})
 	case Record:
 		ring := o.Out[0].Shape
-		return want("ring", ring, Shape{ring.N, 1, x.N, RecColumns})
+		return want("ring", ring, Shape{ring.N, 1, x.N, RecTerms + o.Each().Shape.C})
 	default: // any shape
 	}
 	return nil
@@ -415,6 +553,7 @@ func (o *Op) check() error {
 //
 //	conv3x3, either way   2 * 9 C K N H W
 //	gram                  2 C C N H W    (twice the triangle that a device may compute)
+//	lbfgs                 per element: 2 (2 slots + 1) (slots + 1) + 2 (2 slots + 1) + 8
 //	elementwise           per element: 2 normalize, 1 add, 4 pool window, 3 mse, 4 tv, 12 adam
 func (o *Op) FLOPs() int64 {
 	e := int64(o.In[0].Shape.Elems())
@@ -438,6 +577,9 @@ func (o *Op) FLOPs() int64 {
 		return 4 * e
 	case Adam:
 		return 12 * e
+	case LBFGS:
+		m := int64(o.LBFGS.Slots())
+		return e * (2*(2*m+1)*(m+1) + 2*(2*m+1) + 8)
 	case ReLUFwd, ReLUBwd, MaxPool2x2Fwd, MaxPool2x2Bwd, Total, NumKinds:
 		return 0
 	}

@@ -4,9 +4,9 @@
 //                  left alone where total[n].all, or an element's g*g, is not finite
 //          stats   mean and squared deviations of a block's share of x, and whether every g*g is finite
 //          update  g = dx + dtv (not kept if null), adam and stats in one pass
-//          record  ring[step % rows, n] = (total[n], mean, std (n-1), finite); then step += 1, and the loss scale S:
-//                  a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
-// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 7); parts (N, blocks, 5)
+//          record  ring[step % rows, n] = (total[n], mean, std (n-1), finite, step, refused, terms[n]); then step += 1, and
+//                  the loss scale S: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
+// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 9 + terms); parts (N, blocks, 5); each (N, terms)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
 //          update: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread. record: 256 threads, 1 block, a warp for
 //          each picture
@@ -16,6 +16,7 @@
 // Bound    memory: update 32 B per element, 25 MB at 512x512
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
 // ptx: sm_80 sm_90
+#include "control.cuh"
 #include "overlap.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
@@ -29,9 +30,6 @@ __device__ __forceinline__ double power(double b, unsigned t) {
     }
     return r;
 }
-
-// False for infinities, and for NaN, with which every comparison is false.
-__device__ __forceinline__ bool finite(float v) { return fabsf(v) <= 3.402823466e38f; }
 
 constexpr float kLeastScale = 0x1p-14f, kMostScale = 0x1p40f;
 
@@ -208,9 +206,12 @@ __device__ __forceinline__ double down(double v, int by) {
                             __shfl_down_sync(0xffffffffu, __double2loint(v), by));
 }
 
+constexpr int kRow = 9;   // values of a row before the terms
+
 extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
-    const float* RESTRICT parts, int pictures, int blocks, unsigned rows, float* scale, flag dynamic) {
+    const float* RESTRICT parts, const float* RESTRICT each, const float* MAYBE_NULL RESTRICT control, int pictures, int blocks,
+    unsigned rows, int terms, int columns, float* scale, flag dynamic) {
     wait_for_previous();
     start_next();
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -218,6 +219,8 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
     unsigned row = (unsigned)done % rows;
     for (int n = warp; n < pictures; n += kReduceThreads / 32) {
+        float* r = ring + (kRow + terms) * ((size_t)row * pictures + n);
+        for (int i = lane; i < terms; i += 32) r[kRow + i] = each[(size_t)n * terms + i];
         Merged all = {0, 0, 0};
         float bad = 0.f;
         // Each lane merges every 32nd block, in order, and then the lanes merge in a tree: lane 0 has the whole picture.
@@ -232,13 +235,21 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
         overflows += bad;
         if (lane) continue;
         const float* l = total + 4 * n;
-        float* r = ring + 7 * ((size_t)row * pictures + n);
         for (int i = 0; i < 4; i++) r[i] = l[i];
         r[4] = (float)all.mean;
         r[5] = (float)sqrt(all.dev / (all.count > 1 ? all.count - 1 : 1));
         // With a scale to lower an overflow is no failure: those pixels were left alone.
         bool rescued = dynamic && was > kLeastScale;
-        r[6] = (bad == 0.f || rescued) && finite(l[3]) ? 1.f : 0.f;
+        bool fine = (bad == 0.f || rescued) && finite(l[3]);
+        r[7] = r[8] = 0.f;
+        // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
+        if (control) {
+            const float* c = control + (size_t)n * columns;
+            fine |= c[kAccepted] > 0.f && c[kRefusals] < kGiveUp;
+            r[7] = c[kStep];
+            r[8] = c[kRefusals] > 0.f ? 1.f : 0.f;
+        }
+        r[6] = fine ? 1.f : 0.f;
     }
     most = block_max(most);
     overflows = block_sum(overflows);   // after its barriers every thread has read step and scale

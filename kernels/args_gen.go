@@ -11,6 +11,22 @@ const (
 	adamClampNone   = 2 // kClampNone
 	adamSeen        = 5 // kSeen
 	adamUpdate      = 4 // kUpdate
+	adamRow         = 9 // kRow
+)
+
+// Constants of control.cuh.
+const (
+	controlAccepted  = 0  // kAccepted
+	controlPairs     = 1  // kPairs
+	controlNext      = 2  // kNext
+	controlLoss      = 3  // kLoss
+	controlMost      = 4  // kMost
+	controlFactor    = 5  // kFactor
+	controlRefusals  = 6  // kRefusals
+	controlStep      = 7  // kStep
+	controlLongest   = 8  // kLongest
+	controlCurvature = 9  // kCurvature
+	controlGiveUp    = 10 // kGiveUp
 )
 
 // Constants of conv3x3_first.cu.
@@ -85,6 +101,21 @@ const (
 	gramMMABT      = 64  // BT
 	gramMMABP      = 32  // BP
 	gramMMAThreads = 128 // kThreads
+)
+
+// Constants of lbfgs.cu.
+const (
+	lbfgsMaxSlots = 33   // kMaxSlots
+	lbfgsTile     = 64   // kTile
+	lbfgsPad      = 4    // kPad
+	lbfgsExtra    = 4    // kExtra
+	lbfgsStay     = 0    // kStay
+	lbfgsGo       = 1    // kGo
+	lbfgsTurn     = 2    // kTurn
+	lbfgsAccept   = 3    // kAccept
+	lbfgsRetries  = 8    // kRetries
+	lbfgsSolve    = 1024 // kSolve
+	lbfgsElements = 4    // kElements
 )
 
 // Constants of probe.cu.
@@ -360,19 +391,21 @@ var updateFamily = family{
 
 // RecordArgs are the parameters of record_f32 (adam.cu).
 type RecordArgs struct {
-	Ring, Step       Ptr  // float*
-	Total, Parts     Ptr  // const float*
-	Pictures, Blocks int  // int
-	Rows             int  // unsigned
-	Scale            Ptr  // float*
-	Dynamic          bool // flag
+	Ring, Step         Ptr  // float*
+	Total, Parts, Each Ptr  // const float*
+	Control            Ptr  // const float*, may be null
+	Pictures, Blocks   int  // int
+	Rows               int  // unsigned
+	Terms, Columns     int  // int
+	Scale              Ptr  // float*
+	Dynamic            bool // flag
 }
 
 // recordThreads is the threads of a block.
 const recordThreads = 256
 
 func (a RecordArgs) arguments() (*family, []Arg) {
-	return &recordFamily, []Arg{pointer(a.Ring), pointer(a.Step), pointer(a.Total), pointer(a.Parts), integer(a.Pictures), integer(a.Blocks), integer(a.Rows), pointer(a.Scale), flag(a.Dynamic)}
+	return &recordFamily, []Arg{pointer(a.Ring), pointer(a.Step), pointer(a.Total), pointer(a.Parts), pointer(a.Each), pointer(a.Control), integer(a.Pictures), integer(a.Blocks), integer(a.Rows), integer(a.Terms), integer(a.Columns), pointer(a.Scale), flag(a.Dynamic)}
 }
 
 var recordFamily = family{
@@ -383,9 +416,13 @@ var recordFamily = family{
 		{Name: "step", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "total", Kind: Pointer, Elem: F32},
 		{Name: "parts", Kind: Pointer, Elem: F32},
+		{Name: "each", Kind: Pointer, Elem: F32},
+		{Name: "control", Kind: Pointer, Elem: F32, MayBeNull: true},
 		{Name: "pictures", Kind: Int32},
 		{Name: "blocks", Kind: Int32},
 		{Name: "rows", Kind: Uint32},
+		{Name: "terms", Kind: Int32},
+		{Name: "columns", Kind: Int32},
 		{Name: "scale", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "dynamic", Kind: Flag},
 	},
@@ -1036,6 +1073,149 @@ var gramStyleFamily = family{
 	},
 }
 
+// LBFGSProductsArgs are the parameters of lbfgs_products_f32 (lbfgs.cu).
+type LBFGSProductsArgs struct {
+	Parts, S, Y          Ptr // float*
+	X, G, A, GA, Control Ptr // const float*
+	Slots, Columns       int // int
+	Elems, Share         int // unsigned
+}
+
+// lbfgsProductsThreads is the threads of a block.
+const lbfgsProductsThreads = 256
+
+func (a LBFGSProductsArgs) arguments() (*family, []Arg) {
+	return &lbfgsProductsFamily, []Arg{pointer(a.Parts), pointer(a.S), pointer(a.Y), pointer(a.X), pointer(a.G), pointer(a.A), pointer(a.GA), pointer(a.Control), integer(a.Slots), integer(a.Columns), integer(a.Elems), integer(a.Share)}
+}
+
+var lbfgsProductsFamily = family{
+	name: "lbfgs_products", source: "lbfgs", arch: "sm80", threads: lbfgsProductsThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "parts", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "s", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "y", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "g", Kind: Pointer, Elem: F32},
+		{Name: "a", Kind: Pointer, Elem: F32},
+		{Name: "ga", Kind: Pointer, Elem: F32},
+		{Name: "control", Kind: Pointer, Elem: F32},
+		{Name: "slots", Kind: Int32},
+		{Name: "columns", Kind: Int32},
+		{Name: "elems", Kind: Uint32},
+		{Name: "share", Kind: Uint32},
+	},
+	entries: []entry{
+		{name: "lbfgs_products_f32", module: "lbfgs", elem: F32},
+	},
+}
+
+// LBFGSSolveArgs are the parameters of lbfgs_solve_f32 (lbfgs.cu).
+type LBFGSSolveArgs struct {
+	Coef, Control            Ptr     // float*
+	Parts, Total             Ptr     // const float*
+	First, Rise              float32 // float
+	History, Columns, Blocks int     // int
+}
+
+// lbfgsSolveThreads is the threads of a block.
+const lbfgsSolveThreads = 1024
+
+func (a LBFGSSolveArgs) arguments() (*family, []Arg) {
+	return &lbfgsSolveFamily, []Arg{pointer(a.Coef), pointer(a.Control), pointer(a.Parts), pointer(a.Total), float(a.First), float(a.Rise), integer(a.History), integer(a.Columns), integer(a.Blocks)}
+}
+
+var lbfgsSolveFamily = family{
+	name: "lbfgs_solve", source: "lbfgs", arch: "sm80", threads: lbfgsSolveThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "coef", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "control", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "parts", Kind: Pointer, Elem: F32},
+		{Name: "total", Kind: Pointer, Elem: F32},
+		{Name: "first", Kind: Float32},
+		{Name: "rise", Kind: Float32},
+		{Name: "history", Kind: Int32},
+		{Name: "columns", Kind: Int32},
+		{Name: "blocks", Kind: Int32},
+	},
+	entries: []entry{
+		{name: "lbfgs_solve_f32", module: "lbfgs", elem: F32},
+	},
+}
+
+// LBFGSDirectionArgs are the parameters of lbfgs_direction_f32 (lbfgs.cu).
+type LBFGSDirectionArgs struct {
+	Longest, D, A, GA Ptr // float*
+	X, G, S, Y, Coef  Ptr // const float*
+	Slots             int // int
+	Elems             int // unsigned
+}
+
+// lbfgsDirectionThreads is the threads of a block.
+const lbfgsDirectionThreads = 256
+
+func (a LBFGSDirectionArgs) arguments() (*family, []Arg) {
+	return &lbfgsDirectionFamily, []Arg{pointer(a.Longest), pointer(a.D), pointer(a.A), pointer(a.GA), pointer(a.X), pointer(a.G), pointer(a.S), pointer(a.Y), pointer(a.Coef), integer(a.Slots), integer(a.Elems)}
+}
+
+var lbfgsDirectionFamily = family{
+	name: "lbfgs_direction", source: "lbfgs", arch: "sm80", threads: lbfgsDirectionThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "longest", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "d", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "a", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "ga", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "g", Kind: Pointer, Elem: F32},
+		{Name: "s", Kind: Pointer, Elem: F32},
+		{Name: "y", Kind: Pointer, Elem: F32},
+		{Name: "coef", Kind: Pointer, Elem: F32},
+		{Name: "slots", Kind: Int32},
+		{Name: "elems", Kind: Uint32},
+	},
+	entries: []entry{
+		{name: "lbfgs_direction_f32", module: "lbfgs", elem: F32},
+	},
+}
+
+// LBFGSStepArgs are the parameters of lbfgs_step_f32 (lbfgs.cu).
+type LBFGSStepArgs struct {
+	X, Control          Ptr     // float*
+	A, D, Longest, Coef Ptr     // const float*
+	Most                float32 // float
+	Slots, Columns      int     // int
+	Elems               int     // unsigned
+}
+
+// lbfgsStepThreads is the threads of a block.
+const lbfgsStepThreads = 256
+
+func (a LBFGSStepArgs) arguments() (*family, []Arg) {
+	return &lbfgsStepFamily, []Arg{pointer(a.X), pointer(a.Control), pointer(a.A), pointer(a.D), pointer(a.Longest), pointer(a.Coef), float(a.Most), integer(a.Slots), integer(a.Columns), integer(a.Elems)}
+}
+
+var lbfgsStepFamily = family{
+	name: "lbfgs_step", source: "lbfgs", arch: "sm80", threads: lbfgsStepThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "x", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "control", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "a", Kind: Pointer, Elem: F32},
+		{Name: "d", Kind: Pointer, Elem: F32},
+		{Name: "longest", Kind: Pointer, Elem: F32},
+		{Name: "coef", Kind: Pointer, Elem: F32},
+		{Name: "most", Kind: Float32},
+		{Name: "slots", Kind: Int32},
+		{Name: "columns", Kind: Int32},
+		{Name: "elems", Kind: Uint32},
+	},
+	entries: []entry{
+		{name: "lbfgs_step_f32", module: "lbfgs", elem: F32},
+	},
+}
+
 // MSEFwdArgs are the parameters of mse_fwd_f32, mse_fwd_f16 and mse_fwd_bf16 (losses.cu).
 type MSEFwdArgs struct {
 	Parts     Ptr  // float*
@@ -1188,7 +1368,7 @@ var tvFwdBwdFamily = family{
 
 // TotalArgs are the parameters of total_f32 (losses.cu).
 type TotalArgs struct {
-	L                Ptr // float*
+	L, Each          Ptr // float*
 	Terms            Ptr // const LossTerm*
 	Contents, Styles int // int
 }
@@ -1197,7 +1377,7 @@ type TotalArgs struct {
 const totalThreads = 256
 
 func (a TotalArgs) arguments() (*family, []Arg) {
-	return &totalFamily, []Arg{pointer(a.L), pointer(a.Terms), integer(a.Contents), integer(a.Styles)}
+	return &totalFamily, []Arg{pointer(a.L), pointer(a.Each), pointer(a.Terms), integer(a.Contents), integer(a.Styles)}
 }
 
 var totalFamily = family{
@@ -1205,6 +1385,7 @@ var totalFamily = family{
 	overlaps: true,
 	params: []Param{
 		{Name: "l", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "each", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "terms", Kind: Pointer, Elem: LossTermElem},
 		{Name: "contents", Kind: Int32},
 		{Name: "styles", Kind: Int32},
@@ -1443,6 +1624,10 @@ var families = []*family{
 	&gramFwdMMAFamily,
 	&gramCoefFamily,
 	&gramStyleFamily,
+	&lbfgsProductsFamily,
+	&lbfgsSolveFamily,
+	&lbfgsDirectionFamily,
+	&lbfgsStepFamily,
 	&mseFwdFamily,
 	&tvFwdFamily,
 	&sumPartsFamily,

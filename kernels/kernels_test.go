@@ -404,7 +404,7 @@ func TestRefusals(t *testing.T) {
 			return kernels.Conv3x3FirstFpropArgs{Each: 1, Height: 8, Width: 16, K: 128, Part: at(kernels.F32)}.Launch(kernels.F16, 1)
 		}, kernels.ErrShape, "conv3x3_first_fprop_f16_nhwc_128x64: part is given, and k is 128"},
 		{func() (kernels.Launch, error) {
-			return kernels.TotalArgs{L: at(kernels.F32), Terms: at(kernels.F32)}.Launch(1)
+			return kernels.TotalArgs{L: at(kernels.F32), Each: at(kernels.F32), Terms: at(kernels.F32)}.Launch(1)
 		}, nil, "total_f32: terms points to f32, and must to LossTerm"},
 		{func() (kernels.Launch, error) {
 			return kernels.GramFwdArgs{Part: at(kernels.F32), F: at(kernels.F32), Pixels: 2049, C: 3, Splits: 2, PPS: 1024}.Launch(kernels.F32, 1)

@@ -1,8 +1,8 @@
 // mse_fwd, tv_fwd, tv_bwd, tv_fwd_bwd, sum_parts, total: the loss terms of each picture.      reductions
 // Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
 //          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0        tv_fwd_bwd  both in one pass
-//          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times its scale
-// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4); a term is an address, a count and a scale
+//          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times its scale; each[n] the terms
+// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4), each (N, terms); a term is an address, a count and a scale
 // Launch   mse_fwd, tv_fwd, tv_fwd_bwd: 256 threads, grid (blocks, N): grid-stride, one part per block; then sum_parts or
 //          total: 256 threads, grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N)
 // Hazards  block_sum's barriers
@@ -124,8 +124,8 @@ struct LossTerm {
     float scale;
 };
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, const LossTerm* terms,
-                                                                       int contents, int styles) {
+extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, float* RESTRICT each,
+                                                                       const LossTerm* terms, int contents, int styles) {
     wait_for_previous();
     start_next();
     size_t n = blockIdx.x;
@@ -135,6 +135,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RE
         float s = 0.f;
         for (unsigned j = threadIdx.x; j < terms[i].count; j += blockDim.x) s += terms[i].parts[n * terms[i].count + j];
         s = block_sum(s) * terms[i].scale;
+        if (threadIdx.x == 0) each[n * (contents + styles + 1) + i] = s;
         if (i < contents)
             sums[0] += s;
         else if (i < contents + styles)

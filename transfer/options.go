@@ -2,12 +2,14 @@
 // pixels (Gatys, Ecker, Bethge 2016): VGG19 features, content at relu4_2, style
 // as Gram matrices at five layers, total variation, Adam.
 //
-// [Options] says what to paint, [NewSession] computes the targets and compiles
-// one iteration for a device, [Session.Run] iterates, [Session.Picture] reads
-// the result. Losses and state stay on the device; the package never looks at
-// pixels between iterations unless asked to.
+// [Options] says what to paint. A [Session] works at one size: [NewSession] computes
+// the targets and compiles one iteration for a device, [Session.Run] iterates,
+// [Session.Picture] reads the result. A [Painting] takes one session after the other
+// up a ladder of sizes, goes back when the losses diverge, and writes checkpoints,
+// from which it goes on with the same bits. Losses and state stay on the device; the
+// package never looks at pixels between iterations unless asked to.
 //
-// It imports vgg, gpu and transfer/picture; devices are handed in.
+// It imports vgg, vgg/safetensors, gpu and transfer/picture; devices are handed in.
 package transfer
 
 import (
@@ -28,7 +30,10 @@ type Options struct {
 	Preset        string  `json:"preset"`
 	Size          int     `json:"size"` // longest side of the working picture; both sides with Square
 	Iterations    int     `json:"iterations"`
-	LR            float64 `json:"lr"`
+	Ladder        []Level `json:"ladder,omitempty"`    // painted before Size, small to large
+	Optimizer     string  `json:"optimizer,omitempty"` // "adam" or "lbfgs"; empty, as in older results, is adam
+	History       int     `json:"history,omitempty"`   // pairs that lbfgs remembers
+	LR            float64 `json:"lr"`                  // of adam
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
@@ -38,6 +43,10 @@ type Options struct {
 	OutputSize    string  `json:"output_size"`
 	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
 
+	// When to stop. A result says how far it came.
+	Until  string `json:"until,omitempty"`  // "plateau", or seconds as "90" or "1m30s"
+	Budget string `json:"budget,omitempty"` // seconds for everything; it chooses the ladder and all iterations
+
 	// What makes the article's preset, and is of no use on its own.
 	Square     bool `json:"square"`      // resize to Size x Size instead of keeping the aspect
 	TVOfStyle  bool `json:"tv_of_style"` // the TV term looks at the style picture, a constant
@@ -45,20 +54,38 @@ type Options struct {
 	Truncate8  bool `json:"truncate_8"`  // cast to 8 bits instead of rounding, then stretch
 }
 
-// presets by name. "article" follows the article that this program began with
-// to the letter; "default" does what its author meant.
+// base is what the presets share: the article's weights, at a size that is quick.
+var base = Options{
+	Size: 512, LR: 0.01, ContentWeight: 1e-3, StyleWeight: 1e7, TVWeight: 5e-3,
+	Init: "content", OutputSize: "working", Bits: 8,
+}
+
+// climbing is a preset that takes so many steps of L-BFGS at each level of a ladder.
+func climbing(name string, iterations, history int) Options {
+	o := base
+	o.Preset, o.Optimizer, o.Iterations, o.History = name, "lbfgs", iterations, history
+	o.Ladder = AutoLadder(o.Size, iterations)
+	return o
+}
+
+// presets by name; docs/presets.md has what each reaches, and how soon. "article"
+// follows the article that this program began with to the letter; "classic" does
+// what its author meant; the others come to a smaller loss sooner.
 var presets = map[string]Options{
-	"default": {
-		Preset: "default", Size: 512, Iterations: 500, LR: 0.01,
-		ContentWeight: 1e-3, StyleWeight: 1e7, TVWeight: 5e-3,
-		Init: "content", OutputSize: "working", Bits: 8,
-	},
-	"article": {
-		Preset: "article", Size: 512, Iterations: 20001, LR: 0.01,
-		ContentWeight: 1e-3, StyleWeight: 1e7, TVWeight: 5e-3,
-		Init: "content", OutputSize: "original", Bits: 8,
-		Square: true, TVOfStyle: true, ClampFirst: true, Truncate8: true,
-	},
+	"default": climbing("default", 40, DefaultHistory),
+	"draft":   climbing("draft", 12, DefaultHistory),
+	"best":    climbing("best", 150, 20),
+	"classic": func() Options {
+		o := base
+		o.Preset, o.Iterations = "classic", 500
+		return o
+	}(),
+	"article": func() Options {
+		o := base
+		o.Preset, o.Iterations, o.OutputSize = "article", 20001, "original"
+		o.Square, o.TVOfStyle, o.ClampFirst, o.Truncate8 = true, true, true, true
+		return o
+	}(),
 }
 
 // Presets lists their names.
@@ -101,8 +128,25 @@ func (o Options) Validate() error {
 	if o.Size < vgg.MinSide || o.Size > MaxSize {
 		return &OptionError{"Size", o.Size, fmt.Sprintf("the network needs %d to %d pixels", vgg.MinSide, MaxSize)}
 	}
-	if o.Iterations < 1 || o.Iterations > 10_000_000 {
-		return &OptionError{"Iterations", o.Iterations, "give 1 to 10000000"}
+	// With a ladder Iterations may be 0: the picture is only enlarged to Size, as one
+	// that was stopped on the way.
+	if o.Iterations < 0 || o.Iterations == 0 && len(o.Ladder) == 0 || o.Iterations > maxIterations {
+		return &OptionError{"Iterations", o.Iterations, fmt.Sprintf("give 1 to %d", maxIterations)}
+	}
+	if err := o.validateLadder(); err != nil {
+		return err
+	}
+	switch o.Optimizer {
+	case "", "adam":
+		if o.History != 0 {
+			return &OptionError{"History", o.History, "only the optimizer lbfgs remembers pairs; leave it out"}
+		}
+	case "lbfgs":
+		if o.History < 1 || o.History > gpu.MaxHistory {
+			return &OptionError{"History", o.History, fmt.Sprintf("give 1 to %d", gpu.MaxHistory)}
+		}
+	default:
+		return &OptionError{"Optimizer", o.Optimizer, "give lbfgs or adam"}
 	}
 	if !(o.LR >= math.SmallestNonzeroFloat32) || o.LR > math.MaxFloat32 {
 		return &OptionError{"LR", o.LR, "give a finite number, above 0"}
@@ -127,9 +171,17 @@ func (o Options) Validate() error {
 	if o.Init == "" {
 		return &OptionError{"Init", o.Init, "give content, noise or the path of a picture"}
 	}
+	if err := o.validateClocks(); err != nil {
+		return err
+	}
 	_, _, err := o.outputSize(1, 1, 1, 1)
 	return err
 }
+
+// DefaultHistory is how many pairs L-BFGS remembers if nobody says otherwise.
+const DefaultHistory = 10
+
+func (o Options) lbfgs() bool { return o.Optimizer == "lbfgs" }
 
 // pooling is that of valid options.
 func (o Options) pooling() vgg.Pooling {

@@ -20,10 +20,10 @@ const RingRows = 64
 // style layer l is GramTarget(l).
 const (
 	BufImage   = "image"          // State (N,H,W,3)
-	BufM       = "adam_m"         // State
-	BufV       = "adam_v"         // State
+	BufM       = "adam_m"         // State, with Adam; that of L-BFGS is named by gpu.NewLBFGSState
+	BufV       = "adam_v"         // State, with Adam
 	BufStep    = "step"           // State, one value
-	BufRing    = "ring"           // State (RingRows,1,N,gpu.RecColumns)
+	BufRing    = "ring"           // State (RingRows,1,N,gpu.RecTerms+terms)
 	BufContent = "content_target" // Input, relu4_2 of the contents
 	BufTV      = "tv_of_style"    // Input (N,1,1,1), with Options.TVOfStyle
 	BufDImage  = "gradient"       // Output (N,H,W,3): of the total loss, before the step
@@ -56,7 +56,8 @@ func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Progr
 	return p, p.Err()
 }
 
-// LoopProgram is one iteration on n pictures: forward, losses, backward, update.
+// LoopProgram is one iteration on n pictures: forward, losses, backward, and a step
+// of the optimizer.
 //
 //	total = cw MSE(relu4_2, target) + sw sum_l MSE(Gram_l, target_l) + tw TV(image)
 //
@@ -66,9 +67,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	p := &gpu.Program{}
 	pic := gpu.Shape{N: n, H: height, W: width, C: 3}
 	x := p.NewBuffer(BufImage, gpu.State, pic)
-	m, v := p.NewBuffer(BufM, gpu.State, pic), p.NewBuffer(BufV, gpu.State, pic)
 	step := p.NewBuffer(BufStep, gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: RingRows, H: 1, W: n, C: gpu.RecColumns})
 
 	// Losses, and the gradient of each with respect to what it looks at.
 	var content, style []*gpu.Buffer
@@ -102,7 +101,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	} else {
 		tv = p.TVFwd("image", x, float32(o.TVWeight))
 	}
-	total := p.Total(content, style, tv)
+	total, each := p.Total(content, style, tv)
 
 	// Backward: each term joins where it belongs, from the deepest layer up.
 	join := func(name string, d, term *gpu.Buffer) *gpu.Buffer {
@@ -132,7 +131,17 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	}
 	p.Output(d)
 	d.Name = BufDImage
-	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: o.LR, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
-	p.Record(x, d, total, step, ring)
+	var control *gpu.Buffer
+	if o.lbfgs() {
+		l := gpu.LBFGSParams{History: o.History, First: 0.05, Most: 0.5, Rise: 0.2}
+		state := p.NewLBFGSState(pic, l)
+		p.LBFGS(x, d, total, state, l)
+		control = state.Control
+	} else {
+		m, v := p.NewBuffer(BufM, gpu.State, pic), p.NewBuffer(BufV, gpu.State, pic)
+		p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: o.LR, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
+	}
+	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: RingRows, H: 1, W: n, C: gpu.RecTerms + each.Shape.C})
+	p.Record(x, d, total, each, step, ring, control)
 	return p, p.Err()
 }

@@ -40,12 +40,13 @@ type Result struct {
 	Height     int     `json:"height"`
 	WorkWidth  int     `json:"work_width"`
 	WorkHeight int     `json:"work_height"`
-	Iterations int     `json:"iterations"` // complete
+	Iterations int     `json:"iterations"`       // complete, of all levels
+	Levels     []Level `json:"levels,omitempty"` // those that were begun, with the iterations that are complete
 	Content    float64 `json:"content_loss"`
 	Style      float64 `json:"style_loss"`
 	TV         float64 `json:"tv_loss"`
 	Total      float64 `json:"total_loss"`
-	Stopped    string  `json:"stopped,omitempty"` // "interrupted", "diverged" or "device lost"
+	Stopped    string  `json:"stopped,omitempty"` // "interrupted", "diverged", "device lost", "failed", "plateau" or "time"
 
 	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
 	RunSeconds   float64 `json:"run_seconds,omitempty"`
@@ -57,6 +58,7 @@ type Result struct {
 // Text is the form stored in a picture.
 func (r Record) Text() (string, error) {
 	r.Result.SetupSeconds, r.Result.RunSeconds, r.Result.PerSecond, r.Result.MedianMillis = 0, 0, 0, 0
+	r.Device.Free = 0 // as it happened to be
 	b, err := json.Marshal(r)
 	return string(b), err
 }
@@ -74,4 +76,24 @@ func ParseRecord(text string) (Record, error) {
 		return r, fmt.Errorf("the record of how it was made is damaged (%w)", err)
 	}
 	return r, nil
+}
+
+// Repeat returns the options that make the picture again as it is: with the
+// iterations that were done, whatever ended them.
+func (r Record) Repeat() Options {
+	o := r.Options
+	o.Until, o.Budget = "", ""
+	switch levels := r.Result.Levels; {
+	case len(levels) > 0:
+		o.Ladder, o.Iterations = levels, 0
+		if last := levels[len(levels)-1]; last.Size == o.Size {
+			o.Ladder, o.Iterations = levels[:len(levels)-1], last.Iterations
+		}
+		if len(o.Ladder) == 0 {
+			o.Ladder = nil
+		}
+	case r.Result.Stopped != "" && r.Result.Iterations > 0: // before there were ladders
+		o.Iterations = r.Result.Iterations
+	}
+	return o
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
@@ -23,6 +24,14 @@ type Job struct {
 	Style    *picture.Picture
 	Init     *picture.Picture // where Options.Init names a picture, at the contents' extent
 	Weights  *vgg.Weights
+	From     *State // nil: begin at the beginning
+}
+
+// State is all that the next iteration of a session depends on, besides its job.
+type State struct {
+	Done    int                  // iterations that are complete
+	Buffers map[string][]float32 // of role State, by name; what is left out is as at the beginning
+	Kept    []float32            // by the device beside them, see [gpu.Keeper]; nil where it keeps nothing
 }
 
 // Extent returns the working extents of a content and a style picture.
@@ -52,43 +61,28 @@ type Row struct {
 	Content, Style, TV, Total float64
 	Mean, Std                 float64
 	Finite                    bool
+	Step                      float64   // the largest change of a value that L-BFGS asked for; 0 with Adam
+	Refused                   bool      // by L-BFGS, which went back to the last point that it had accepted
+	Terms                     []float64 // each loss by itself: content, the style layers, TV; those of weight 0 are left out, but TV is not
 }
 
 // ErrDiverged says that a loss or a gradient stopped being a number. The
 // picture is that of the last good step.
 var ErrDiverged = errors.New("the losses are no longer finite")
 
-// LostError says that the device failed and took its memory along. Picture then
-// gives the copy that Run made at most a few seconds before, Done its iteration.
-type LostError struct {
-	At  Row // of the copy; Iteration is 0 when there is none
-	Err error
-}
-
-func (e *LostError) Error() string { return e.Err.Error() }
-
-// Unwrap returns what the device said.
-func (e *LostError) Unwrap() error { return e.Err }
-
-// keepEvery is how often Run copies the picture to the host in case the device
-// is lost: less than a thousandth of the time.
-var keepEvery = 3 * time.Second
-
-// Session is one optimisation in progress.
+// Session is one optimisation in progress, at one extent. A [Painting] takes one
+// after the other.
 type Session struct {
 	job     Job
 	program *gpu.Program
 	runner  gpu.Runner
 	n, w, h int
 	done    int       // iterations complete
+	counted int       // what the device's count of steps is ahead of done
+	chunk   int       // iterations that take about a tenth of a second
 	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
-
-	last   Row       // of the first picture
-	kept   []float32 // the copy of the picture, and its row
-	keptAt Row
-	lost   bool // the device: Picture gives the copy
 }
 
 // NewSession computes the targets on dev, compiles the loop and sets the
@@ -127,9 +121,25 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 		s.named[b.Name] = b
 	}
 	s.ring = make([]float32, s.named[BufRing].Shape.Elems())
+	for _, b := range s.program.Buffers {
+		if b.Role == gpu.State {
+			targets[b.Name] = make([]float32, b.Shape.Elems())
+		}
+	}
 	targets[BufImage] = s.initial()
-	pic := s.n * s.w * s.h * 3
-	targets[BufM], targets[BufV], targets[BufStep] = make([]float32, pic), make([]float32, pic), []float32{0}
+	if from := job.From; from != nil {
+		maps.Copy(targets, from.Buffers)
+		s.done = from.Done
+		if k, ok := s.runner.(gpu.Keeper); ok && from.Kept != nil {
+			if err := k.Restore(from.Kept); err != nil {
+				return nil, errors.Join(err, s.runner.Close())
+			}
+		}
+	}
+	if r := s.result(); job.From == nil || job.From.Buffers[r] == nil {
+		targets[r] = targets[BufImage]
+	}
+	s.counted = int(targets[BufStep][0]) - s.done
 	for name, data := range targets {
 		b := s.named[name]
 		if b == nil { // a term of weight 0 has no target in the loop
@@ -242,55 +252,30 @@ func (s *Session) initial() []float32 {
 // multiple of every iterations but the last.
 //
 // When ctx is done Run returns ctx.Err() within one iteration; the picture is
-// that of the last complete one. A device that fails and cannot be read any more
-// is a *LostError.
+// that of the last complete one.
 func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
-	err := s.run(ctx, report, every, save)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if _, e := s.Read(BufImage); e != nil {
-		s.lost, s.done = true, s.keptAt.Iteration
-		return &LostError{s.keptAt, err}
-	}
-	return err
-}
-
-func (s *Session) run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
-	chunk := 1
-	copied := time.Now()
-	for s.done < s.job.Options.Iterations {
-		n := min(chunk, s.job.Options.Iterations-s.done)
+	for total := s.job.Options.Iterations; s.done < total; {
+		n := total - s.done
 		if every > 0 {
 			n = min(n, every-s.done%every)
 		}
-		start := time.Now()
-		ran, err := s.runner.Run(ctx, n)
-		took := time.Since(start)
-		from := s.done
-		s.done += ran
-		for range ran {
-			s.times = append(s.times, took.Seconds()*1e3/float64(ran))
-		}
-		if e := s.rows(from, s.done, report); e != nil {
-			return e
-		}
-		if err != nil {
-			return err
-		}
-		if time.Since(copied) >= keepEvery {
-			if s.kept, err = s.Read(BufImage); err != nil {
-				return err
+		iterations, runErr := s.Advance(ctx, n)
+		for _, rows := range iterations {
+			if report != nil {
+				if err := report(rows); err != nil {
+					return err
+				}
 			}
-			s.keptAt, copied = s.last, time.Now()
+			for _, r := range rows {
+				if !r.Finite {
+					return r.diverged()
+				}
+			}
 		}
-		// A fast device runs as many iterations at a time as take a tenth of a second.
-		if t := took; t < 50*time.Millisecond {
-			chunk = min(2*chunk, RingRows)
-		} else if t > 200*time.Millisecond {
-			chunk = max(chunk/2, 1)
+		if runErr != nil {
+			return runErr
 		}
-		if every > 0 && s.done%every == 0 && s.done < s.job.Options.Iterations {
+		if every > 0 && s.done%every == 0 && s.done < total {
 			if err := save(s.done); err != nil {
 				return err
 			}
@@ -299,34 +284,56 @@ func (s *Session) run(ctx context.Context, report func([]Row) error, every int, 
 	return nil
 }
 
-// rows reads the ring and reports iterations from+1 to to.
-func (s *Session) rows(from, to int, report func([]Row) error) error {
+// Advance runs at most n iterations, and no more than take about a tenth of a
+// second. It returns the rows of those that are complete, also beside an error.
+func (s *Session) Advance(ctx context.Context, n int) ([][]Row, error) {
+	start := time.Now()
+	ran, runErr := s.runner.Run(ctx, min(n, max(s.chunk, 1)))
+	took := time.Since(start)
+	for range ran {
+		s.times = append(s.times, took.Seconds()*1e3/float64(ran))
+	}
+	if took < 50*time.Millisecond {
+		s.chunk = min(2*max(s.chunk, 1), RingRows)
+	} else if took > 200*time.Millisecond {
+		s.chunk = max(s.chunk/2, 1)
+	}
+	rows, err := s.rows(s.done, s.done+ran)
+	s.done += ran
+	return rows, errors.Join(runErr, err)
+}
+
+// rows reads the ring for iterations from+1 to to.
+func (s *Session) rows(from, to int) ([][]Row, error) {
 	if to == from {
-		return nil
+		return nil, nil
 	}
 	if err := s.runner.Read(s.named[BufRing], s.ring); err != nil {
-		return err
+		return nil, err
 	}
+	var all [][]Row
 	for it := from; it < to; it++ {
 		rows := make([]Row, s.n)
 		for i := range rows {
-			r := s.ring[((it%RingRows)*s.n+i)*gpu.RecColumns:]
+			columns := s.named[BufRing].Shape.C
+			r := s.ring[(((it+s.counted)%RingRows)*s.n+i)*columns:][:columns]
 			f := func(c int) float64 { return float64(r[c]) }
-			rows[i] = Row{it + 1, f(gpu.RecContent), f(gpu.RecStyle), f(gpu.RecTV), f(gpu.RecTotal), f(gpu.RecMean), f(gpu.RecStd), r[gpu.RecFinite] == 1}
-		}
-		s.last = rows[0]
-		if report != nil {
-			if err := report(rows); err != nil {
-				return err
+			rows[i] = Row{
+				Iteration: it + 1, Content: f(gpu.RecContent), Style: f(gpu.RecStyle), TV: f(gpu.RecTV), Total: f(gpu.RecTotal),
+				Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1, Step: f(gpu.RecStep), Refused: r[gpu.RecRefused] == 1,
+			}
+			for _, v := range r[gpu.RecTerms:] {
+				rows[i].Terms = append(rows[i].Terms, float64(v))
 			}
 		}
-		for _, r := range rows {
-			if !r.Finite {
-				return fmt.Errorf("iteration %d: %w (%s)", r.Iteration, ErrDiverged, r.worst())
-			}
-		}
+		all = append(all, rows)
 	}
-	return nil
+	return all, nil
+}
+
+// diverged is the error of a row that is not finite.
+func (r Row) diverged() error {
+	return fmt.Errorf("iteration %d: %w (%s)", r.Iteration, ErrDiverged, r.worst())
 }
 
 // worst names the first loss that is not finite.
@@ -343,11 +350,13 @@ func (r Row) worst() string {
 }
 
 // MedianMillis is the median time of an iteration on the device.
-func (s *Session) MedianMillis() float64 {
-	if len(s.times) == 0 {
+func (s *Session) MedianMillis() float64 { return median(s.times) }
+
+func median(times []float64) float64 {
+	if len(times) == 0 {
 		return 0
 	}
-	t := slices.Clone(s.times)
+	t := slices.Clone(times)
 	slices.Sort(t)
 	return t[len(t)/2]
 }
@@ -368,24 +377,57 @@ func (s *Session) Read(name string) ([]float32, error) {
 	return data, s.runner.Read(b, data)
 }
 
+// result names the buffer that has the picture.
+func (s *Session) result() string { return s.job.Options.result() }
+
+// result names the buffer that has the picture: L-BFGS goes on trying with the
+// other.
+func (o Options) result() string {
+	if o.lbfgs() {
+		return "accepted"
+	}
+	return BufImage
+}
+
+// State copies all that the next iteration depends on: a session of the same job
+// that begins with it goes on with the same bits.
+func (s *Session) State() (*State, error) {
+	st := &State{Done: s.done, Buffers: map[string][]float32{}}
+	for _, b := range s.program.Buffers {
+		if b.Role != gpu.State || b.Name == BufRing { // which is only written
+			continue
+		}
+		v, err := s.Read(b.Name)
+		if err != nil {
+			return nil, err
+		}
+		st.Buffers[b.Name] = v
+	}
+	if k, ok := s.runner.(gpu.Keeper); ok {
+		var err error
+		if st.Kept, err = k.Keep(); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
 // Picture returns picture i as it is now, at the working extent, clamped.
 func (s *Session) Picture(i int) (*picture.Picture, error) {
-	all, err := s.kept, error(nil)
-	if !s.lost {
-		all, err = s.Read(BufImage)
-	}
+	all, err := s.Read(s.result())
 	if err != nil {
 		return nil, err
 	}
-	if all == nil {
-		return nil, errors.New("session: the device was lost before a copy of the picture was made")
-	}
 	e := 3 * s.w * s.h
-	p := &picture.Picture{W: s.w, H: s.h, RGB: all[i*e : (i+1)*e]}
-	for j, v := range p.RGB {
-		p.RGB[j] = min(max(v, 0), 1)
+	return clamped(all[i*e:(i+1)*e], s.w, s.h), nil
+}
+
+// clamped is a picture of values, each put into [0,1]. It takes the values.
+func clamped(values []float32, w, h int) *picture.Picture {
+	for j, v := range values {
+		values[j] = min(max(v, 0), 1)
 	}
-	return p, nil
+	return &picture.Picture{W: w, H: h, RGB: values}
 }
 
 // Finish brings a result to its output extent and gives it the content's alpha.

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
-	"time"
 
-	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
+
+// randomWeights take a second to make.
+var randomWeights = sync.OnceValue(func() *vgg.Weights { return weights.Random(0) })
 
 func flat(w, h int, seed float64) *picture.Picture {
 	p := &picture.Picture{W: w, H: h, RGB: make([]float32, 3*w*h)}
@@ -37,12 +40,12 @@ func device(t *testing.T) *cpu.Device {
 
 func small(t *testing.T, n int) Job {
 	t.Helper()
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Iterations = n
-	return Job{Options: o, Contents: []*picture.Picture{flat(32, 20, 1)}, Style: flat(24, 32, 2), Weights: weights.Random(0)}
+	return Job{Options: o, Contents: []*picture.Picture{flat(32, 20, 1)}, Style: flat(24, 32, 2), Weights: randomWeights()}
 }
 
 // A batch is the same pictures, to the bit.
@@ -87,13 +90,13 @@ func TestRecordedBits(t *testing.T) {
 		for _, c := range []struct {
 			preset  string
 			n, w, h int
-		}{{"default", 1, 64, 48}, {"default", 1, 97, 61}, {"default", 2, 32, 20}, {"article", 1, 48, 48}} {
+		}{{"classic", 1, 64, 48}, {"classic", 1, 97, 61}, {"classic", 2, 32, 20}, {"article", 1, 48, 48}} {
 			o, err := Preset(c.preset)
 			if err != nil {
 				t.Fatal(err)
 			}
 			o.Iterations, o.Size = 3, c.w
-			job := Job{Options: o, Style: flat(40, 33, 2), Weights: weights.Random(0)}
+			job := Job{Options: o, Style: flat(40, 33, 2), Weights: randomWeights()}
 			for i := range c.n {
 				job.Contents = append(job.Contents, flat(c.w, c.h, float64(1+2*i)))
 			}
@@ -213,7 +216,7 @@ func TestSessionRefuses(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -228,75 +231,4 @@ func FuzzRecord(f *testing.F) {
 			t.Error("accepted options that are not valid")
 		}
 	})
-}
-
-// mortal is a device whose loop dies, with its memory, after some iterations.
-type mortal struct {
-	gpu.Device
-	lives int
-}
-
-type mortalRunner struct {
-	gpu.Runner
-	d *mortal
-}
-
-var errDead = errors.New("unspecified launch failure")
-
-func (d *mortal) Compile(p *gpu.Program) (gpu.Runner, error) {
-	r, err := d.Device.Compile(p)
-	return &mortalRunner{r, d}, err
-}
-
-func (r *mortalRunner) Run(ctx context.Context, n int) (int, error) {
-	if r.d.lives -= n; r.d.lives < 0 {
-		return 0, errDead
-	}
-	return r.Runner.Run(ctx, n)
-}
-
-func (r *mortalRunner) Read(b *gpu.Buffer, dst []float32) error {
-	if r.d.lives < 0 {
-		return errDead
-	}
-	return r.Runner.Read(b, dst)
-}
-
-// A device that is lost while running leaves the last copy of the picture.
-func TestLostDeviceLeavesACopy(t *testing.T) {
-	ctx, cpu := context.Background(), device(t)
-	run := func(dev gpu.Device, n int) (*Session, error) {
-		s, err := NewSession(ctx, dev, small(t, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		return s, s.Run(ctx, nil, 1, func(int) error { return nil }) // in steps of one iteration
-	}
-	defer func(d time.Duration) { keepEvery = d }(keepEvery)
-	keepEvery = 0
-	const targets = 2 // runs of the style's and the content's programs
-	s, err := run(&mortal{cpu, targets + 5}, 9)
-	var lost *LostError
-	if !errors.As(err, &lost) || !errors.Is(err, errDead) || lost.At.Iteration != 5 || s.Done() != 5 {
-		t.Fatalf("%v, %d iterations", err, s.Done())
-	}
-	got, err := s.Picture(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole, err := run(cpu, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want, _ := whole.Picture(0); !slices.Equal(got.RGB, want.RGB) {
-		t.Error("the copy is not the picture of its iteration")
-	}
-	keepEvery = time.Hour
-	if s, err = run(&mortal{cpu, targets + 5}, 9); !errors.As(err, &lost) || s.Done() != 0 {
-		t.Errorf("%v, %d iterations", err, s.Done())
-	}
-	if _, err := s.Picture(0); err == nil {
-		t.Error("a picture of a lost device without a copy")
-	}
 }

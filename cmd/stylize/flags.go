@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -66,6 +67,27 @@ func (f *rerunFlags) flags() []cli.Flag {
 	}, f.machine.flags(), f.output.flags())
 }
 
+// resumeFlags are those of stylize resume: as those of rerun. What is left out is as
+// the checkpoint has it.
+type resumeFlags rerunFlags
+
+func (f *resumeFlags) flags() []cli.Flag { return (*rerunFlags)(f).flags() }
+
+// plotFlags are those of stylize plot.
+type plotFlags struct {
+	path    string
+	against string
+	layers  bool
+}
+
+func (f *plotFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the drawing, .svg or .png"},
+		&cli.StringFlag{Name: "against", Destination: &f.against, Category: catOutput, Value: "gflop", Usage: "what to draw the losses against: evaluations, gflop or seconds"},
+		&cli.BoolFlag{Name: "layers", Destination: &f.layers, Category: catOutput, Usage: "the loss of every layer, and not their sums"},
+	}
+}
+
 // fetchFlags are those of stylize weights fetch.
 type fetchFlags struct {
 	url, sha256 string
@@ -97,9 +119,14 @@ type pictureFlags struct {
 	preset        string
 	size          *int
 	iterations    *int
+	ladder        *string
+	until         *string
+	budget        *string
 	contentWeight *float64
 	styleWeight   *float64
 	tvWeight      *float64
+	optimizer     *string
+	history       *int
 	lr            *float64
 	pooling       *string
 	init          *string
@@ -109,12 +136,17 @@ type pictureFlags struct {
 
 func (f *pictureFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default, or article: the article that this program follows, to the letter (square, 20001 iterations)"},
+		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default; draft, for a first look; best, three times as long; classic, 500 steps of Adam; article, the article that this program follows, to the letter (square, 20001 iterations)"},
 		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
-		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "500", Usage: "steps of the optimisation"},
+		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "40", Usage: "steps of the optimisation; with a ladder, at each of its sizes"},
+		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "paint at smaller sizes first: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too"},
+		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
+		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "take this long in all, as 30s; chooses the ladder and the iterations"},
 		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
+		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "lbfgs", Usage: "lbfgs, which needs a twentieth of the iterations, or adam"},
+		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "steps that lbfgs learns from, 1 to 32; each takes the memory of two pictures"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
 		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "how the network halves its pictures: avg, the mean of 2x2 values, or max, the largest"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
@@ -130,12 +162,27 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	if err != nil {
 		return o, inFlags(err)
 	}
+	// Adam on a preset of L-BFGS takes what it needs instead from the classic one.
+	if given.Or(f.optimizer, "") == "adam" && o.Optimizer == "lbfgs" {
+		classic, _ := transfer.Preset("classic")
+		o.Optimizer, o.History, o.Ladder, o.Iterations = "adam", 0, nil, classic.Iterations
+	}
 	given.Replace(&o.Size, f.size)
 	given.Replace(&o.Iterations, f.iterations)
+	given.Replace(&o.Until, f.until)
+	given.Replace(&o.Budget, f.budget)
+	if err := f.climb(&o); err != nil {
+		return o, err
+	}
 	given.Replace(&o.ContentWeight, f.contentWeight)
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
 	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.Optimizer, f.optimizer)
+	if o.Optimizer == "lbfgs" && o.History == 0 {
+		o.History = transfer.DefaultHistory
+	}
+	given.Replace(&o.History, f.history)
 	given.Replace(&o.Pooling, f.pooling)
 	given.Replace(&o.Init, f.init)
 	given.Replace(&o.Seed, f.seed)
@@ -144,10 +191,82 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	switch {
 	case f.seed != nil && o.Init != "noise":
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
+	case f.lr != nil && o.Optimizer == "lbfgs":
+		return o, fmt.Errorf("--lr has no effect with --optimizer lbfgs, which finds its own step; leave it out, or add --optimizer adam")
+	case f.budget != nil && f.until != nil:
+		return o, fmt.Errorf("--budget %s and --until %s both say when to stop; give one of them", *f.budget, *f.until)
+	case f.budget != nil && f.iterations != nil:
+		return o, fmt.Errorf("--iterations %d has no effect with --budget %s, which chooses them; leave one out", *f.iterations, *f.budget)
+	case f.budget != nil && f.ladder != nil:
+		return o, fmt.Errorf("--ladder %s has no effect with --budget %s, which chooses it; leave one out", *f.ladder, *f.budget)
 	case f.tvWeight != nil && o.TVOfStyle:
 		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
 	}
 	return o, nil
+}
+
+// climb sets the ladder, and the size and the iterations of the last level if it
+// says them.
+func (f *pictureFlags) climb(o *transfer.Options) error {
+	if f.ladder == nil { // the preset's, for this size and these iterations
+		if o.Ladder != nil {
+			o.Ladder = transfer.AutoLadder(o.Size, o.Iterations)
+		}
+		return nil
+	}
+	switch text := *f.ladder; text {
+	case "off":
+		o.Ladder = nil
+	case "auto":
+		if o.Ladder = transfer.AutoLadder(o.Size, o.Iterations); o.Ladder == nil {
+			return fmt.Errorf("--ladder auto has no effect below --size 128; leave it out")
+		}
+	default:
+		levels, err := parseLadder(text)
+		if err != nil {
+			return err
+		}
+		if last := levels[len(levels)-1]; f.size == nil || last.Size == o.Size {
+			if levels = levels[:len(levels)-1]; len(levels) == 0 {
+				return fmt.Errorf("--ladder %s: give a smaller size before the last, or leave it out", text)
+			}
+			if last.Iterations > 0 && f.iterations != nil {
+				return fmt.Errorf("--iterations %d: --ladder %s says how many the last level has; leave one out", *f.iterations, text)
+			}
+			o.Size = last.Size
+			if last.Iterations > 0 {
+				o.Iterations = last.Iterations
+			}
+		}
+		for i := range levels {
+			if levels[i].Iterations == 0 {
+				levels[i].Iterations = transfer.LowerIterations(o.Iterations)
+			}
+		}
+		o.Ladder = levels
+	}
+	return nil
+}
+
+// parseLadder reads SIZE[:ITERATIONS],...; what is left out is 0.
+func parseLadder(text string) ([]transfer.Level, error) {
+	var levels []transfer.Level
+	for part := range strings.SplitSeq(text, ",") {
+		size, count, counted := strings.Cut(strings.TrimSpace(part), ":")
+		l := transfer.Level{}
+		var err1, err2 error
+		l.Size, err1 = strconv.Atoi(size)
+		if counted {
+			if l.Iterations, err2 = strconv.Atoi(count); l.Iterations < 1 {
+				err2 = strconv.ErrRange
+			}
+		}
+		if err1 != nil || err2 != nil || l.Size < 1 {
+			return nil, fmt.Errorf("--ladder %s: give auto, off or sizes from small to large, as in 64:40,128:40,256", text)
+		}
+		levels = append(levels, l)
+	}
+	return levels, nil
 }
 
 // machineFlags decide where to compute, and from which weights.
@@ -182,8 +301,12 @@ type outputFlags struct {
 	quality   *int
 	saveEvery *int
 	trace     string
-	quiet     bool
-	json      bool
+
+	checkpoint      string
+	checkpointEvery *string
+
+	quiet bool
+	json  bool
 }
 
 func (f *outputFlags) flags() []cli.Flag {
@@ -192,7 +315,9 @@ func (f *outputFlags) flags() []cli.Flag {
 		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
 		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
 		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
-		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write every iteration's losses to a CSV file"},
+		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write the losses of every iteration to a CSV file, which stylize plot draws"},
+		&cli.StringFlag{Name: "checkpoint", Destination: &f.checkpoint, Category: catOutput, Usage: "keep a file from which stylize resume goes on after any stop; it is removed when the picture is done"},
+		&cli.StringFlag{Name: "checkpoint-every", Action: given.To(&f.checkpointEvery), Category: catOutput, DefaultText: "60s", Usage: "how often it is written, as 90s or 5m; 0s is as often as can be"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 		jsonFlag(&f.json),
 	}

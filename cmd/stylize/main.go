@@ -46,7 +46,11 @@ func usage(err error) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	go func() {
 		<-ctx.Done()
 		stop() // a second Ctrl-C ends the program at once
@@ -80,13 +84,15 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		forPaint   paintFlags
 		forPlan    planFlags
 		forRerun   rerunFlags
+		forResume  resumeFlags
+		forPlot    plotFlags
 		forFetch   fetchFlags
 		forDevices devicesFlags
 	)
 	app := &cli.App{
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
-		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize weights fetch | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
+		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
 		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png or .jpg).\nFlags may stand before or after the pictures.",
 		Version:         version,
 		HideVersion:     true,
@@ -119,6 +125,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			func(ctx context.Context, args []string) error { return printPlan(ctx, args, forPlan, stdout, stderr) }),
 		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", forRerun.flags(),
 			func(ctx context.Context, args []string) error { return rerun(ctx, args, forRerun, stdout, stderr) }),
+		sub("resume", "go on after a stop, from what --checkpoint wrote", "CHECKPOINT", forResume.flags(),
+			func(ctx context.Context, args []string) error { return resume(ctx, args, forResume, stdout, stderr) }),
+		sub("plot", "draw the losses of a trace, or compare several", "TRACE...", forPlot.flags(),
+			func(_ context.Context, args []string) error { return plotTraces(args, forPlot) }),
 		{
 			Name: "weights", Usage: "fetch, convert and verify the weights of VGG19", HideHelpCommand: true,
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },

@@ -124,7 +124,7 @@ func TestPaint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(strings.TrimSpace(string(csv)), "\n"); len(lines) != 4 || lines[0] != "iteration,content,style,tv,total,mean,std" || strings.Count(lines[3], ",") != 6 || !strings.HasPrefix(lines[3], "3,") {
+	if lines := strings.Split(strings.TrimSpace(string(csv)), "\n"); len(lines) != 4 || lines[0] != "evaluation,level,content,style,tv,total,step,refused,seconds,gflop,content_relu4_2,style_relu1_1,style_relu2_1,style_relu3_1,style_relu4_1,style_relu5_1" || strings.Count(lines[3], ",") != 15 || !strings.HasPrefix(lines[3], "3,") {
 		t.Errorf("trace:\n%s", csv)
 	}
 }
@@ -328,16 +328,40 @@ func TestBadUsage(t *testing.T) {
 		{with("--trace", "no/such/t.csv"), "does not exist"},
 		{with("--size", "15"), "--size 15"},
 		{with("--size", "100000"), "--size 100000"},
+		{with("--ladder", "16,64"), "--ladder 16:3,64:3: the picture is painted at 32 in the end"},
+		{with("--ladder", "24,16"), "--ladder 24:3,16:3: give the sizes from small to large"},
+		{with("--ladder", "16,16,32"), "--ladder 16:3,16:3: 16 is there twice"},
+		{with("--ladder", "8,32"), "--ladder 8:3: the network needs 16 pixels"},
+		{with("--ladder", "32"), "--ladder 32: give a smaller size before the last"},
+		{with("--ladder", "auto"), "--ladder auto has no effect below --size 128"},
+		{with("--ladder", "16:4,32:5"), "--iterations 3: --ladder 16:4,32:5 says how many"},
+		{with("--ladder", "16:0,32"), "--ladder 16:0,32: give auto, off or sizes"},
+		{with("--ladder", "small"), "--ladder small: give auto, off or sizes"},
+		{with("--ladder", ""), "give auto, off or sizes"},
+		{with("--until", "soon"), "--until soon: give plateau or a time"},
+		{with("--until", "-1s"), "--until -1s"},
+		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "never"}, "--budget never: give a time"},
+		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1s", "--until", "plateau"}, "--budget 1s and --until plateau both say when to stop"},
+		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1s", "--ladder", "auto"}, "--ladder auto has no effect with --budget 1s"},
+		{with("--budget", "1s"), "--iterations 3 has no effect with --budget 1s"},
+		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1ms", rnd}, "--budget 1ms: one iteration at 512 takes about"},
+		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s"}, "--budget 1s has no effect on a plan"},
+		{with("--checkpoint-every", "5s"), "--checkpoint-every 5s has no effect without --checkpoint"},
+		{with("--checkpoint", "r.ckpt", "--checkpoint-every", "often"), "--checkpoint-every often: give a time"},
+		{with("--checkpoint", "style.jpg"), "--checkpoint style.jpg: would overwrite an input"},
+		{with("--checkpoint", "out.png"), "--checkpoint out.png: is also the result's name"},
+		{with("--checkpoint", "t.csv", "--trace", "t.csv"), "--checkpoint t.csv: is also the trace's name"},
+		{with("--checkpoint", "no/such/r.ckpt"), "does not exist"},
 		{with("--size", "abc"), "abc"},
 		{with("--size", "20000"), "the largest that fits is --size"},
 		{with("-n", "0"), "--iterations 0"},
-		{with("--lr", "0"), "--lr 0"},
-		{with("--lr", "nan"), "--lr NaN"},
-		{with("--lr", "-1"), "--lr -1"},
+		{with("--preset", "classic", "--lr", "0"), "--lr 0"},
+		{with("--preset", "classic", "--lr", "nan"), "--lr NaN"},
+		{with("--preset", "classic", "--lr", "-1"), "--lr -1"},
 		{with("--style-weight", "-1"), "--style-weight -1"},
 		{with("--style-weight", "inf"), "--style-weight +Inf"},
 		{with("--content-weight", "0", "--style-weight", "0", "--tv-weight", "0"), "nothing would change"},
-		{with("--preset", "none"), "choose from article, default"},
+		{with("--preset", "none"), "choose from article, best, classic, default, draft"},
 		{with("--preset", "article", "--tv-weight", "1"), "--tv-weight has no effect"},
 		{with("--seed", "3"), "--seed has no effect"},
 		{with("--seed", "-3", "--init", "noise"), "-3"},
@@ -645,5 +669,72 @@ func TestReorder(t *testing.T) {
 		if err != nil || strings.Join(got[1:], " ") != c.want {
 			t.Errorf("%q became %q, %v; want %q", c.in, got[1:], err, c.want)
 		}
+	}
+}
+
+// A ladder is painted level by level, planned as such, and remembered.
+func TestLadderCommand(t *testing.T) {
+	inputs(t)
+	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--ladder", "16:2,24", "--trace", "t.csv")
+	for _, want := range []string{"painting at 16x16, then 24x17, then 32x22", "iteration 1/8 at 16x16", "iteration 8/8 at 32x22", "8 iterations in"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in\n%s", want, stderr)
+		}
+	}
+	var levels []string
+	for line := range strings.Lines(untimed(t, "t.csv")) {
+		levels = append(levels, strings.Split(line, ",")[1])
+	}
+	if got := strings.Join(levels, " "); got != "level 16x16 16x16 24x17 24x17 24x17 32x22 32x22 32x22" {
+		t.Errorf("levels of the trace: %s", got)
+	}
+	// The last size of a ladder is that of the picture, and its iterations are.
+	mustRun(t, "content.png", "style.jpg", "-o", "same.png", rnd, "--ladder", "16:2,24:3,32:3", "-q")
+	if !bytes.Equal(read(t, "out.png"), read(t, "same.png")) {
+		t.Error("the same ladder in other words is another picture")
+	}
+	mustRun(t, "rerun", "out.png", "-o", "again.png", "-q")
+	if !bytes.Equal(read(t, "out.png"), read(t, "again.png")) {
+		t.Error("rerun wrote another file")
+	}
+	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "256", "-n", "10", "--ladder", "auto")
+	for _, want := range []string{"before at", "64x45, 10 iterations", "128x90, 10 iterations", "on 3 levels", "for the levels before"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	stdout, _ = mustRun(t, "plan", "content.png", "style.jpg", "--size", "256", "-n", "10", "--ladder", "auto", "--json")
+	var p struct {
+		FLOPs  float64
+		Levels []struct {
+			Width, Iterations int
+			FLOPs             float64
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &p); err != nil || len(p.Levels) != 3 || p.Levels[2].Width != 256 || p.FLOPs != p.Levels[0].FLOPs+p.Levels[1].FLOPs+p.Levels[2].FLOPs {
+		t.Errorf("%v: %s", err, stdout)
+	}
+}
+
+// A budget is for everything, from the start of the program to the picture.
+func TestBudgetCommand(t *testing.T) {
+	inputs(t)
+	start := time.Now()
+	stdout, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", "--size", "128", "--budget", "5s", rnd, "--json")
+	if took := time.Since(start).Seconds(); took < 4.5 || took > 5.5 {
+		t.Errorf("took %.2f s of 5", took)
+	}
+	var rec transfer.Record
+	if err := json.Unmarshal([]byte(stdout), &rec); err != nil || len(rec.Result.Levels) != 2 || rec.Result.Stopped != "time" {
+		t.Errorf("%v: %+v", err, rec.Result)
+	}
+	for _, want := range []string{"painting at 64x45, then 128x90", "left", ", when the time was up"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in\n%s", want, stderr)
+		}
+	}
+	_, stderr = mustRun(t, "rerun", "out.png", "-o", "again.png")
+	if !strings.Contains(stderr, "the same picture, to the bit") {
+		t.Errorf("rerun says\n%s", stderr)
 	}
 }

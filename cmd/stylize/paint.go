@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,9 +27,12 @@ type work struct {
 	init           *picture.Source // nil unless Options.Init is a path
 	weights        *vgg.Weights
 	device         gpu.Device
+	machine        machineFlags
 	output         outputFlags
 	save           picture.SaveOptions
+	every          time.Duration // between two checkpoints
 	started        time.Time
+	names          map[string]string // of a resumed run: where inputs are now
 
 	w, h, styleW, styleH int // working extents
 }
@@ -52,7 +57,7 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	}
 	defer wk.device.Close()
 	wk.started = started
-	return wk.run(ctx, stdout, stderr)
+	return wk.run(ctx, nil, stdout, stderr)
 }
 
 // twoPictures reads what both paint and plan are given.
@@ -77,7 +82,10 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if err != nil {
 		return nil, usage(err)
 	}
-	wk := &work{opts: o, output: out, save: save}
+	wk := &work{opts: o, machine: m, output: out, save: save}
+	if wk.every, err = parseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
+		return nil, usage(fmt.Errorf("--checkpoint-every %s: %w", *out.checkpointEvery, err))
+	}
 	// Weights are read and unpacked, pictures decoded and the device opened (a
 	// driver takes a while) at the same time.
 	var note string
@@ -124,29 +132,52 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
 	case f.saveEvery != nil && *f.saveEvery < 1:
 		return save, fmt.Errorf("--save-every %d: give 1 or more", *f.saveEvery)
-	case f.saveEvery != nil && *f.saveEvery >= o.Iterations:
-		return save, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Iterations)
+	case f.saveEvery != nil && *f.saveEvery >= o.Evaluations() && o.Budget == "":
+		return save, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Evaluations())
+	case f.checkpointEvery != nil && f.checkpoint == "":
+		return save, fmt.Errorf("--checkpoint-every %s has no effect without --checkpoint FILE", *f.checkpointEvery)
 	}
+	others := []struct{ flag, path string }{{"--trace", f.trace}, {"--checkpoint", f.checkpoint}}
 	for _, in := range inputs {
 		if same(in, f.path) {
 			return save, fmt.Errorf("%s: the result would overwrite its own input; choose another name", f.path)
 		}
-		if f.trace != "" && same(in, f.trace) {
-			return save, fmt.Errorf("--trace %s: would overwrite an input picture; choose another name", f.trace)
+		for _, o := range others {
+			if o.path != "" && same(in, o.path) {
+				return save, fmt.Errorf("%s %s: would overwrite an input picture; choose another name", o.flag, o.path)
+			}
 		}
-	}
-	if f.trace != "" && same(f.path, f.trace) {
-		return save, fmt.Errorf("--trace %s: is also the result's name; choose another", f.trace)
 	}
 	if err := atomicfile.Check(f.path); err != nil {
 		return save, err
 	}
-	if f.trace != "" {
-		if err := atomicfile.Check(f.trace); err != nil {
-			return save, fmt.Errorf("--trace: %w", err)
+	for _, o := range others {
+		if o.path == "" {
+			continue
+		}
+		if same(f.path, o.path) {
+			return save, fmt.Errorf("%s %s: is also the result's name; choose another", o.flag, o.path)
+		}
+		if err := atomicfile.Check(o.path); err != nil {
+			return save, fmt.Errorf("%s: %w", o.flag, err)
 		}
 	}
+	if f.trace != "" && f.checkpoint != "" && same(f.trace, f.checkpoint) {
+		return save, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
+	}
 	return save, nil
+}
+
+// parseTime reads a number of seconds, or a duration as Go writes it.
+func parseTime(s string) (time.Duration, error) {
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		s = fmt.Sprint(v, "s")
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errors.New("give a time, as in 90s or 5m")
+	}
+	return d, nil
 }
 
 // same reports whether two names are one file, existing or not.
@@ -177,6 +208,7 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
 		}
 	}
+	// The last level is the largest.
 	wk.w, wk.h, wk.styleW, wk.styleH = wk.opts.Extent(wk.content, wk.style)
 	if long := max(wk.w, wk.h, wk.styleW, wk.styleH); long > transfer.MaxSize {
 		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
@@ -227,149 +259,168 @@ func (wk *work) checkMemory() error {
 // need is the memory of a run at a size.
 func (wk *work) need(size int) (int64, error) {
 	o := wk.opts
-	o.Size = size
-	ps, err := plans(wk.device, o, wk.content, wk.style)
+	o.Size, o.Ladder = size, nil // the last level has the most
+	ps, err := plans(wk.device, o.Stages(wk.content, wk.style)[0])
 	if err != nil {
 		return 0, err
 	}
 	return ps.peak(), nil
 }
 
-// run paints and saves.
-func (wk *work) run(ctx context.Context, stdout, stderr io.Writer) error {
+// run paints and saves, from the beginning or from a checkpoint.
+func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stderr io.Writer) error {
 	info := wk.device.Info()
+	p, err := transfer.NewPainting(ctx, wk.device, transfer.Work{
+		Options: wk.opts, Content: wk.content, Style: wk.style, Init: wk.init, Weights: wk.weights, Started: wk.started,
+	}, from)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
+	case errors.As(err, new(*transfer.OptionError)):
+		return usage(inFlags(err))
+	case err != nil && from != nil:
+		return usage(wk.explain(err))
+	case err != nil:
+		return err
+	}
+	defer p.Close()
+	wk.opts = p.Options()
 	say := func(format string, args ...any) {
 		if !wk.output.quiet {
 			fmt.Fprintf(stderr, format+"\n", args...)
 		}
 	}
 	say("%s: %s (%s)", info.Kind, info.Name, info.Detail)
-	say("content %s %dx%d, style %s %dx%d, painting at %dx%d, weights %s",
-		wk.content.Path, wk.content.W, wk.content.H, wk.style.Path, wk.style.W, wk.style.H, wk.w, wk.h, wk.weights.Source)
-
-	job := transfer.Job{
-		Options:  wk.opts,
-		Contents: []*picture.Picture{wk.opts.Load(wk.content, wk.w, wk.h)},
-		Style:    wk.opts.Load(wk.style, wk.styleW, wk.styleH),
-		Weights:  wk.weights,
-	}
-	rec := wk.record()
-	if wk.init != nil {
-		job.Init = wk.opts.Load(wk.init, wk.w, wk.h)
-	}
-	s, err := transfer.NewSession(ctx, wk.device, job)
-	if errors.Is(err, context.Canceled) {
-		return codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
-	}
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	trace, err := openTrace(wk.output.trace)
+	say("content %s %dx%d, style %s %dx%d, painting at %s, weights %s",
+		wk.content.Path, wk.content.W, wk.content.H, wk.style.Path, wk.style.W, wk.style.H, wk.extents(), wk.weights.Source)
+	trace, err := openTrace(wk.output.trace, wk.opts, p.Last().Evaluation, say)
 	if err != nil {
 		return err
 	}
 	defer trace.Close()
 
-	rec.Result.SetupSeconds = time.Since(wk.started).Seconds()
-	rec.Result.MemoryBytes = s.Plan().Total()
-	show := newProgress(stderr, wk.opts.Iterations, wk.output.quiet)
-	begin := time.Now()
-	var last transfer.Row
-	runErr := s.Run(ctx, func(rows []transfer.Row) error {
-		last = rows[0]
-		show.row(rows[0])
-		return trace.row(rows[0])
-	}, given.Or(wk.output.saveEvery, 0), func(it int) error {
-		return wk.write(s, rec, last, numbered(wk.output.path, it))
-	})
-	show.finish()
-	rec.Result.RunSeconds = time.Since(begin).Seconds()
-	if rec.Result.RunSeconds > 0 {
-		rec.Result.PerSecond = float64(s.Done()) / rec.Result.RunSeconds
+	var first time.Duration // until the first row
+	show := newProgress(stderr, wk.output.quiet)
+	hooks := transfer.Hooks{
+		Report: func(pt transfer.Point) error {
+			if show.row(pt); first == 0 {
+				first = time.Since(wk.started)
+			}
+			return trace.row(pt)
+		},
+		Say:       func(text string) { show.note("stylize: " + text) },
+		SaveEvery: given.Or(wk.output.saveEvery, 0),
+		Save: func() error {
+			_, err := wk.write(p, "", numbered(wk.output.path, p.Last().Evaluation))
+			return err
+		},
+		CheckpointEvery: wk.every,
 	}
-	rec.Result.MedianMillis = s.MedianMillis()
-	var lost *transfer.LostError
-	switch {
-	case errors.Is(runErr, context.Canceled):
-		rec.Result.Stopped = "interrupted"
-	case errors.Is(runErr, transfer.ErrDiverged):
-		rec.Result.Stopped = "diverged"
-	case errors.As(runErr, &lost) && s.Done() > 0:
-		rec.Result.Stopped, last = "device lost", lost.At
-	case runErr != nil:
+	if wk.output.checkpoint != "" {
+		hooks.Checkpoint = func(c *transfer.Checkpoint) {
+			if err := wk.checkpoint(c, trace); err != nil { // the painting is worth more
+				show.note(fmt.Sprintf("stylize: no checkpoint: %v", err))
+			}
+		}
+	}
+	runErr := p.Run(ctx, hooks)
+	show.finish()
+	setup := max(first.Seconds()-p.MedianMillis()/1e3, 0)
+	ran := time.Since(wk.started).Seconds() - setup
+
+	stopped := wk.stopped(p, runErr)
+	hint := ""
+	if runErr != nil && wk.output.checkpoint != "" {
+		if c, err := p.Checkpoint(); err != nil {
+			say("stylize: no checkpoint: %v", err)
+		} else if err := wk.checkpoint(c, trace); err != nil {
+			say("stylize: no checkpoint: %v", err)
+		} else {
+			hint = fmt.Sprintf("; stylize resume %s goes on", wk.output.checkpoint)
+		}
+	}
+	if p.Last().Evaluation == 0 && runErr != nil && stopped != "diverged" {
+		if stopped == "interrupted" {
+			return codedError{exitInterrupted, errors.New("interrupted before the first iteration was complete; nothing was saved")}
+		}
 		return runErr
 	}
-	if err := trace.Close(); err != nil {
-		return err
+	rec, err := wk.write(p, stopped, wk.output.path)
+	if err := errors.Join(trace.Close(), err); err != nil {
+		return errors.Join(runErr, err)
 	}
-	if s.Done() == 0 {
-		return codedError{exitInterrupted, errors.New("interrupted before the first iteration was complete; nothing was saved")}
-	}
-	if err := wk.write(s, rec, last, wk.output.path); err != nil {
-		return err
-	}
+	rec.Result.SetupSeconds, rec.Result.RunSeconds = setup, ran
+	rec.Result.PerSecond = float64(show.count) / max(ran, 1e-9)
+	rec.Result.MedianMillis, rec.Result.MemoryBytes = p.MedianMillis(), p.Memory()
 	if wk.output.json {
 		if err := printJSON(stdout, rec); err != nil {
 			return err
 		}
 	}
-	switch rec.Result.Stopped {
+	done := fmt.Sprintf("%d of %d iterations", p.Done(), wk.opts.Evaluations())
+	if wk.opts.Budget != "" {
+		done = fmt.Sprintf("%d iterations", p.Done())
+	}
+	switch stopped {
 	case "interrupted":
-		return codedError{exitInterrupted, fmt.Errorf("interrupted after %d of %d iterations; the picture so far is in %s", s.Done(), wk.opts.Iterations, wk.output.path)}
+		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s", done, wk.output.path, hint)}
 	case "diverged":
 		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, wk.output.path)
-	case "device lost":
-		return fmt.Errorf("%w; the picture after %d of %d iterations is in %s", runErr, s.Done(), wk.opts.Iterations, wk.output.path)
+	case "device lost", "failed":
+		return fmt.Errorf("%w; the picture after %s is in %s%s", runErr, done, wk.output.path, hint)
 	}
-	say("%s: %dx%d, %d iterations in %s, %.2f iterations/s", wk.output.path, rec.Result.Width, rec.Result.Height, s.Done(),
-		duration(rec.Result.RunSeconds), rec.Result.PerSecond)
+	if wk.output.checkpoint != "" {
+		if err := os.Remove(wk.output.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			say("stylize: the checkpoint is not needed any more, and is still there: %v", err)
+		}
+	}
+	why := map[string]string{"plateau": ", at a plateau", "time": ", when the time was up"}[stopped]
+	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", wk.output.path, rec.Result.Width, rec.Result.Height, p.Done(),
+		duration(ran), why, rec.Result.PerSecond)
 	return nil
 }
 
-// record is what is known before the run.
-func (wk *work) record() *transfer.Record {
-	input := func(s *picture.Source) transfer.Input {
-		return transfer.Input{Path: s.Path, SHA256: s.SHA256, Width: s.W, Height: s.H}
+// extents are those of all levels, for a person.
+func (wk *work) extents() string {
+	var s []string
+	for _, st := range wk.opts.Stages(wk.content, wk.style) {
+		s = append(s, fmt.Sprintf("%dx%d", st.W, st.H))
 	}
-	r := &transfer.Record{
-		Program: "stylize", Version: version, Options: wk.opts,
-		Content: input(wk.content), Style: input(wk.style), Device: wk.device.Info(),
+	return strings.Join(s, ", then ")
+}
+
+// stopped is why a run ended before its last iteration, as a record says it.
+func (wk *work) stopped(p *transfer.Painting, runErr error) string {
+	switch {
+	case runErr == nil:
+		return p.Stopped()
+	case errors.Is(runErr, context.Canceled):
+		return "interrupted"
+	case errors.Is(runErr, transfer.ErrDiverged):
+		return "diverged"
+	case errors.As(runErr, new(*transfer.LostError)):
+		return "device lost"
 	}
-	if wk.init != nil {
-		i := input(wk.init)
-		r.Init = &i
-	}
-	r.Weights.Source, r.Weights.SHA256 = wk.weights.Source, wk.weights.SHA256
-	r.Result.WorkWidth, r.Result.WorkHeight = wk.w, wk.h
-	return r
+	return "failed"
 }
 
 // write saves the picture as it is now.
-func (wk *work) write(s *transfer.Session, rec *transfer.Record, last transfer.Row, path string) error {
-	p, err := s.Picture(0)
+func (wk *work) write(p *transfer.Painting, stopped, path string) (transfer.Record, error) {
+	rec := p.Record()
+	pic, err := p.Picture()
 	if err != nil {
-		return err
+		return rec, err
 	}
-	if p, err = wk.opts.Finish(p, wk.content); err != nil {
-		return err
+	if pic, err = wk.opts.Finish(pic, wk.content); err != nil {
+		return rec, err
 	}
-	r := &rec.Result
-	r.Width, r.Height, r.Iterations = p.W, p.H, s.Done()
-	r.Content, r.Style, r.TV, r.Total = finite(last.Content), finite(last.Style), finite(last.TV), finite(last.Total)
+	rec.Version, rec.Result.Stopped = version, stopped
+	rec.Result.Width, rec.Result.Height = pic.W, pic.H
 	o := wk.save
 	if o.Metadata, err = rec.Text(); err != nil {
-		return err
+		return rec, err
 	}
-	return p.Save(path, o)
-}
-
-// finite makes a loss fit for JSON, which knows no infinity.
-func finite(v float64) float64 {
-	if v-v != 0 {
-		return -1
-	}
-	return v
+	return rec, pic.Save(path, o)
 }
 
 // numbered is the name of an intermediate picture.

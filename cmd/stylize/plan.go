@@ -12,7 +12,6 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -93,28 +92,51 @@ func (f *planFlags) elsewhere(stderr io.Writer) (*elsewhere, error) {
 	return &elsewhere{g, t}, nil
 }
 
-// plans lays the programs out without any weights at hand: shapes are enough.
-func plans(dev planner, o transfer.Options, content, style *picture.Source) (r runPlans, err error) {
-	w, h, sw, sh := o.Extent(content, style)
-	shapes := vgg.Shapes()
+// plans lays the programs of a level out without any weights at hand: shapes are
+// enough.
+func plans(dev planner, st transfer.Stage) (r runPlans, err error) {
+	style, content, loop, err := st.Programs(vgg.Shapes())
+	if err != nil {
+		return r, err
+	}
 	for _, p := range []struct {
-		build func() (*gpu.Program, error)
-		plan  **gpu.Plan
-	}{
-		{func() (*gpu.Program, error) { return transfer.StyleProgram(o, shapes, sh, sw) }, &r.style},
-		{func() (*gpu.Program, error) { return transfer.ContentProgram(o, shapes, 1, h, w) }, &r.content},
-		{func() (*gpu.Program, error) { return transfer.LoopProgram(o, shapes, 1, h, w) }, &r.loop},
-	} {
-		prog, err := p.build()
-		if err != nil {
-			return r, err
-		}
-		if *p.plan, err = dev.Plan(prog); err != nil {
+		prog *gpu.Program
+		plan **gpu.Plan
+	}{{style, &r.style}, {content, &r.content}, {loop, &r.loop}} {
+		if p.prog == nil { // nothing needs it
+			*p.plan = &gpu.Plan{}
+		} else if *p.plan, err = dev.Plan(p.prog); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
 }
+
+// plansOf are those of every level.
+func plansOf(dev planner, stages []transfer.Stage) ([]runPlans, error) {
+	var all []runPlans
+	for _, st := range stages {
+		r, err := plans(dev, st)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// levelPlan is what plan says of a level.
+type levelPlan struct {
+	Width      int     `json:"width"`
+	Height     int     `json:"height"`
+	Iterations int     `json:"iterations"`
+	PeakBytes  int64   `json:"peak_bytes"`
+	FLOPs      int64   `json:"flops_per_iteration"`
+	InAll      int64   `json:"flops"` // of all iterations and the targets
+	Seconds    float64 `json:"seconds,omitempty"`
+}
+
+func (r runPlans) targets() int64 { return r.style.FLOPs + r.content.FLOPs }
 
 // peak is the most memory that is taken at one time.
 func (r runPlans) peak() int64 {
@@ -133,6 +155,9 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	content, style, err := twoPictures(args)
 	if err != nil {
 		return usage(err)
+	}
+	if o.Budget != "" {
+		return usage(fmt.Errorf("--budget %s has no effect on a plan, which is of so many iterations; leave it out", o.Budget))
 	}
 	wk := &work{opts: o}
 	if err := wk.open(content, style, f.machine.maxPixels); err != nil {
@@ -158,11 +183,13 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		}
 		dev = here
 	}
-	r, err := plans(dev, o, wk.content, wk.style)
+	stages := o.Stages(wk.content, wk.style)
+	all, err := plansOf(dev, stages)
 	if err != nil {
 		return usage(err)
 	}
-	low := r // --low-memory is the CPU's
+	r := all[len(all)-1] // the last level, which takes the most of everything
+	low := r             // --low-memory is the CPU's
 	if dev.Info().Kind == "cpu" {
 		m := f.machine
 		m.lowMemory = true
@@ -171,7 +198,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 			return err
 		}
 		defer lean.Close()
-		if low, err = plans(lean, o, wk.content, wk.style); err != nil {
+		if low, err = plans(lean, stages[len(stages)-1]); err != nil {
 			return usage(err)
 		}
 	}
@@ -183,7 +210,22 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	perIter, setup := 0.0, 0.0
 	if rate > 0 {
 		perIter = float64(r.loop.FLOPs) / rate
-		setup = float64(r.style.FLOPs+r.content.FLOPs) / rate
+		setup = float64(r.targets()) / rate
+	}
+	var levels []levelPlan
+	inAll := int64(0)
+	for i, st := range stages {
+		l := levelPlan{Width: st.W, Height: st.H, Iterations: st.Options.Iterations, PeakBytes: all[i].peak(), FLOPs: all[i].loop.FLOPs}
+		l.InAll = all[i].targets() + l.FLOPs*int64(l.Iterations)
+		if rate > 0 {
+			l.Seconds = float64(l.InAll) / rate
+		}
+		levels = append(levels, l)
+		inAll += l.InAll
+	}
+	seconds := 0.0
+	for _, l := range levels {
+		seconds += l.Seconds
 	}
 	out := struct {
 		Device       gpu.Info `json:"device"`
@@ -205,13 +247,16 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		StyleWidth   int      `json:"style_width"`
 		StyleHeight  int      `json:"style_height"`
 		StepsPerLoop int      `json:"steps_per_iteration"`
+
+		Levels []levelPlan `json:"levels"` // the last is what is above
+		InAll  int64       `json:"flops"`
 	}{
 		Device: info, Width: wk.w, Height: wk.h, Iterations: o.Iterations,
 		ArenaBytes: r.loop.Arena, WeightBytes: r.loop.Weights, PeakBytes: r.peak(), LowMemory: low.peak(),
 		FLOPs: r.loop.FLOPs, Rate: rate, SecondsSetup: setup, SecondsPerIt: perIter,
-		SecondsInAll: setup + perIter*float64(o.Iterations), FullestStep: peakName,
+		SecondsInAll: seconds, FullestStep: peakName,
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
-		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps),
+		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps), Levels: levels, InAll: inAll,
 	}
 	if f.json {
 		return printJSON(stdout, out)
@@ -219,15 +264,25 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "device\t%s: %s (%s)\n", info.Kind, info.Name, info.Detail)
 	fmt.Fprintf(t, "painting at\t%dx%d, style at %dx%d\n", wk.w, wk.h, wk.styleW, wk.styleH)
+	for _, l := range levels[:len(levels)-1] {
+		fmt.Fprintf(t, "before at\t%dx%d, %d iterations of %.1f GFLOP\n", l.Width, l.Height, l.Iterations, float64(l.FLOPs)/1e9)
+	}
 	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(max(r.style.Arena, r.content.Arena, r.loop.Arena)), bytesText(out.WeightBytes))
 	if low.peak() < r.peak() {
 		fmt.Fprintf(t, "low memory\t%s with --low-memory, at about half the speed\n", bytesText(low.peak()))
 	}
 	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
 	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
+	if len(levels) > 1 {
+		fmt.Fprintf(t, "in all\t%.0f GFLOP on %d levels, %.0f %% of them on the last\n", float64(inAll)/1e9, len(levels), 100*float64(levels[len(levels)-1].InAll)/float64(inAll))
+	}
 	if rate > 0 {
 		fmt.Fprintf(t, "speed\t%.0f GFLOP/s, just measured\n", rate/1e9)
-		fmt.Fprintf(t, "time\tabout %s: %s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), duration(setup), o.Iterations, duration(perIter))
+		before := ""
+		if len(levels) > 1 {
+			before = fmt.Sprintf("%s for the levels before, ", duration(seconds-levels[len(levels)-1].Seconds))
+		}
+		fmt.Fprintf(t, "time\tabout %s: %s%s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), before, duration(setup), o.Iterations, duration(perIter))
 	} else {
 		fmt.Fprintf(t, "time\tunknown: it takes a measurement on the GPU itself\n")
 	}

@@ -1,42 +1,41 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // progress shows how a run goes: a bar on a terminal, a line now and then
-// elsewhere, nothing when quiet.
+// elsewhere, nothing when quiet. Both count arithmetic, not iterations, which cost
+// little on a small level of a ladder and much on a large one.
 type progress struct {
 	w     io.Writer
 	bar   *progressbar.ProgressBar
-	total int
 	quiet bool
 	start time.Time
 	shown time.Time
-	next  int
+	next  float64 // share of the work at which the next line is due
+
+	count int // evaluations seen
 }
 
-func newProgress(w io.Writer, total int, quiet bool) *progress {
-	p := &progress{w: w, total: total, quiet: quiet, start: time.Now(), next: 1}
+// parts is what a bar counts to.
+const parts = 10000
+
+func newProgress(w io.Writer, quiet bool) *progress {
+	p := &progress{w: w, quiet: quiet, start: time.Now()}
 	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
-		p.bar = progressbar.NewOptions(total,
+		p.bar = progressbar.NewOptions(parts,
 			progressbar.OptionSetWriter(w),
-			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("it"),
-			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionSetPredictTime(false), // row knows better
+			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetWidth(20),
 			progressbar.OptionFullWidth(),
@@ -46,24 +45,42 @@ func newProgress(w io.Writer, total int, quiet bool) *progress {
 	return p
 }
 
-// row is called once an iteration. On a terminal the bar repaints itself at
-// most ten times a second; elsewhere a line appears at the first iteration,
+// row is called once an evaluation. On a terminal the bar repaints itself at
+// most ten times a second; elsewhere a line appears at the first evaluation,
 // then after each twentieth of the work or ten seconds, whichever is later.
-func (p *progress) row(r transfer.Row) {
+func (p *progress) row(r transfer.Point) {
+	p.count++
+	if p.quiet {
+		return
+	}
+	now := time.Now()
+	of := ""
+	if r.Of > 0 {
+		of = fmt.Sprintf("/%d", r.Of)
+	}
 	losses := fmt.Sprintf("content %.4g style %.4g tv %.4g", r.Content, r.Style, r.TV)
 	switch {
-	case p.quiet:
 	case p.bar != nil:
-		if now := time.Now(); now.Sub(p.shown) > 100*time.Millisecond {
-			p.bar.Describe(losses)
+		if now.Sub(p.shown) > 100*time.Millisecond {
+			p.bar.Describe(fmt.Sprintf("%d%s at %dx%d  %s  %s left", r.Evaluation, of, r.W, r.H, losses, duration(r.Left)))
 			p.shown = now
 		}
-		_ = p.bar.Set(r.Iteration)
-	case r.Iteration == 1 || r.Iteration == p.total || (r.Iteration >= p.next && time.Since(p.shown) >= 10*time.Second):
-		rate := float64(r.Iteration) / time.Since(p.start).Seconds()
-		fmt.Fprintf(p.w, "iteration %d/%d  %s  %.2f it/s  %s left\n", r.Iteration, p.total, losses, rate, duration(float64(p.total-r.Iteration)/rate))
-		p.shown, p.next = time.Now(), r.Iteration+p.total/20
+		_ = p.bar.Set(int(r.Share * parts))
+	case p.count == 1 || r.Evaluation == r.Of || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
+		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s left\n", r.Evaluation, of, r.W, r.H, losses, float64(p.count)/now.Sub(p.start).Seconds(), duration(r.Left))
+		p.shown, p.next = now, r.Share+0.05
 	}
+}
+
+// note prints a line of its own.
+func (p *progress) note(text string) {
+	if p.quiet {
+		return
+	}
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+	fmt.Fprintln(p.w, text)
 }
 
 // finish leaves the terminal on a fresh line.
@@ -84,58 +101,4 @@ func duration(s float64) string {
 	default:
 		return d.Round(time.Minute).String()
 	}
-}
-
-// traceFile is the CSV of --trace. Its zero value ignores everything.
-type traceFile struct {
-	path string
-	f    *os.File
-	w    *bufio.Writer
-}
-
-func openTrace(path string) (*traceFile, error) {
-	t := &traceFile{path: path}
-	if path == "" {
-		return t, nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("--trace: %w", atomicfile.Explain(path, err))
-	}
-	t.f, t.w = f, bufio.NewWriter(f)
-	_, err = t.w.WriteString("iteration,content,style,tv,total,mean,std\n")
-	return t, t.flush(err)
-}
-
-// row appends one iteration; a watcher sees it at once.
-func (t *traceFile) row(r transfer.Row) error {
-	if t.f == nil {
-		return nil
-	}
-	b := strconv.AppendInt(nil, int64(r.Iteration), 10)
-	for _, v := range []float64{r.Content, r.Style, r.TV, r.Total, r.Mean, r.Std} {
-		b = strconv.AppendFloat(append(b, ','), v, 'g', -1, 32)
-	}
-	_, err := t.w.Write(append(b, '\n'))
-	return t.flush(err)
-}
-
-func (t *traceFile) flush(err error) error {
-	if err = errors.Join(err, t.w.Flush()); err != nil {
-		return fmt.Errorf("--trace: %w", atomicfile.Explain(t.path, err))
-	}
-	return nil
-}
-
-// Close may be called twice.
-func (t *traceFile) Close() error {
-	if t.f == nil {
-		return nil
-	}
-	f := t.f
-	t.f = nil
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("--trace: %w", atomicfile.Explain(t.path, err))
-	}
-	return nil
 }

@@ -31,10 +31,7 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(fmt.Errorf("%s: %w", from, err))
 	}
-	o := rec.Options
-	if rec.Result.Stopped != "" { // repeat what there is, not what was planned
-		o.Iterations = rec.Result.Iterations
-	}
+	o := rec.Repeat() // what there is, not what was planned
 	content := locate(f.content, rec.Content.Path, from)
 	style := locate(f.style, rec.Style.Path, from)
 	if rec.Init != nil {
@@ -68,7 +65,7 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
 	wk.content.Path, wk.style.Path, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Options.Init
-	if err := wk.run(ctx, stdout, stderr); err != nil || f.output.quiet {
+	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet {
 		return err
 	}
 	return compare(from, f.output.path, f.machine.maxPixels, stderr)

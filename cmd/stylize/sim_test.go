@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -29,5 +30,31 @@ func TestPaintOnSimulatedDevice(t *testing.T) {
 	}
 	if code, _, stderr := stylize(t.Context(), "content.png", "style.jpg", "-o", "out2.png", "--device", "sim", "--precision", "fp8", "--weights", "random"); code != 2 || !strings.Contains(stderr, "fp16, bf16, tf32 or fp32") {
 		t.Errorf("a precision that is none: exit %d, %s", code, stderr)
+	}
+}
+
+// Stopped and resumed on the simulated GPU, a run ends with the same picture; the
+// loss scale goes on too. Another precision or other kernels are refused.
+func TestResumeOnSimulatedDevice(t *testing.T) {
+	inputs(t)
+	args := []string{"content.png", "style.jpg", "--device", "sim", "--size", "16", "-n", "2", rnd}
+	mustRun(t, append(args, "-o", "whole.png", "-q")...)
+	interrupted(t, 1, append(args, "-o", "out.png", "--trace", "t.csv", "--checkpoint", "run.ckpt")...)
+	c, err := readCheckpoint("run.ckpt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Iterations(); n != 1 || len(c.State.Kept) != 1 {
+		t.Errorf("%d iterations, kept %v", n, c.State.Kept)
+	}
+	for _, flags := range [][]string{{"--precision", "bf16"}, {"--kernels", "sm80"}} {
+		code, _, stderr := stylize(t.Context(), append([]string{"resume", "run.ckpt", "--device", "sim"}, flags...)...)
+		if code != exitUsage || !strings.Contains(stderr, "run.ckpt was begun on sim sm_90, fp16, kernels sm90a, this is sim sm_90, ") {
+			t.Errorf("%v: exit %d, %s", flags, code, stderr)
+		}
+	}
+	mustRun(t, "resume", "run.ckpt", "-q")
+	if !bytes.Equal(read(t, "out.png"), read(t, "whole.png")) {
+		t.Error("another picture")
 	}
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
@@ -150,6 +151,12 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 			_ = r.Close()
 			return nil, err
 		}
+	}
+	r.update = slices.IndexFunc(l.steps, func(s *step) bool {
+		return slices.ContainsFunc(s.out, func(b *gpu.Buffer) bool { return b.Role == gpu.State })
+	})
+	if r.update < 0 {
+		r.update = len(l.steps)
 	}
 	return r, nil
 }

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
@@ -58,7 +57,7 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	pic := gpu.Shape{N: n, H: h, W: w, C: 3}
 	x, m, v := p.NewBuffer("x", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
 	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecColumns})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecTerms + 2})
 	w1 := p.NewConst("w1", gpu.Shape{N: 64, H: 3, W: 3, C: 3}, values(64*27, .3))
 	b1 := p.NewConst("b1", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
 	w2 := p.NewConst("w2", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64, .06))
@@ -67,13 +66,13 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	y2 := p.ReLUFwd("y2", p.Conv3x3Fprop("c2", p.AvgPool2x2Fwd("pool", y1), w2, b2))
 	g := p.GramFwd("y2", y2)
 	gt := p.NewConst("gt", gpu.Shape{N: 1, H: 1, W: 64, C: 64}, values(64*64, .01))
-	total := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
+	total, each := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
 	d := p.GramBwd("y2", p.MSEBwd("g", g, gt, 1e4), y2)
 	d = p.Conv3x3Dgrad("c2", p.ReLUBwd("y2", d, y2), w2)
 	d = p.ReLUBwd("y1", p.AvgPool2x2Bwd("pool", d, h, w), y1)
 	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVBwd("x", x, .1)))
 	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: .01, Beta1: .9, Beta2: .999, Eps: 1e-8})
-	p.Record(x, d, total, step, ring)
+	p.Record(x, d, total, each, step, ring, nil)
 	return p
 }
 
@@ -235,23 +234,74 @@ func TestPlanIsExact(t *testing.T) {
 	}
 }
 
+// looks is a context that is done when it has been looked at so many times.
+type looks struct {
+	context.Context
+	left int
+}
+
+func (c *looks) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Wherever a run is stopped, its state is that of whole iterations.
 func TestCancelKeepsTheLastIteration(t *testing.T) {
 	d, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	r, err := d.Compile(loop(t, 1, 64, 64))
-	if err != nil {
-		t.Fatal(err)
+	p := loop(t, 1, 16, 16)
+	stopped := func(ctx context.Context, n int) (int, error, [][]float32) {
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if err := r.Write(p.Named("x"), picture(16*16*3)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"m", "v", "step", "ring"} {
+			b := p.Named(name)
+			if err := r.Write(b, make([]float32, b.Shape.Elems())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done, runErr := r.Run(ctx, n)
+		var state [][]float32
+		for _, name := range []string{"x", "m", "v", "step"} {
+			b := p.Named(name)
+			v := make([]float32, b.Shape.Elems())
+			if err := r.Read(b, v); err != nil {
+				t.Fatal(err)
+			}
+			state = append(state, v)
+		}
+		return done, runErr, state
 	}
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	done, err := r.Run(ctx, 1<<30)
-	if !errors.Is(err, context.DeadlineExceeded) || done < 0 || time.Since(start) > 10*time.Second {
-		t.Fatalf("ran %d in %v: %v", done, time.Since(start), err)
+	var whole [3][][]float32
+	for n := range whole {
+		_, _, whole[n] = stopped(t.Context(), n)
+	}
+	for k := 0; ; k++ {
+		done, err, state := stopped(&looks{t.Context(), k}, len(whole)-1)
+		for i := range state {
+			if !slices.Equal(state[i], whole[done][i]) {
+				t.Fatalf("stopped at look %d after %d iterations: %s is of another", k, done, []string{"x", "m", "v", "step"}[i])
+			}
+		}
+		if err == nil {
+			if k < 20 {
+				t.Errorf("ran to its end with %d looks", k)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
 	}
 }
 

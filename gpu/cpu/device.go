@@ -89,7 +89,11 @@ func (d *Device) Info() gpu.Info {
 	if d.opt.Threads == 1 {
 		threads = "1 thread"
 	}
-	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Memory: memory().total, Threads: d.opt.Threads}
+	bits := d.loops.Name + ", " + loops.Compiler()
+	if d.opt.LowMemory {
+		bits += ", low memory" // other algorithms, which add in another order
+	}
+	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Bits: bits, Memory: memory().total, Threads: d.opt.Threads}
 }
 
 // Close releases the packed weights. Runners must be closed before.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
@@ -14,8 +15,9 @@ import (
 type runner struct {
 	dev *Device
 	*layout
-	arena []float32
-	calls []func() // one per step
+	arena  []float32
+	calls  []func() // one per step
+	update int      // the first step that writes state
 }
 
 func (r *runner) Plan() *gpu.Plan { return r.plan }
@@ -53,14 +55,16 @@ func (r *runner) checkIO(b *gpu.Buffer, n int, write bool) error {
 	return gpu.CheckIO(b, n, write)
 }
 
-// Run executes the program n times; ctx is looked at before every step.
+// Run executes the program n times. It looks at ctx before every step, up to the
+// first that writes state: what follows is a matter of milliseconds, and half of
+// an update would be none.
 func (r *runner) Run(ctx context.Context, n int) (int, error) {
 	if r.arena == nil {
 		return 0, errClosed
 	}
 	for i := range n {
 		for j, call := range r.calls {
-			if err := ctx.Err(); err != nil {
+			if err := ctx.Err(); err != nil && j <= r.update {
 				return i, err
 			}
 			if r.dev.opt.Check {
@@ -163,6 +167,8 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		return r.bindTotal(op), nil
 	case gpu.Adam:
 		return r.bindAdam(op), nil
+	case gpu.LBFGS:
+		return r.bindLBFGS(op), nil
 	case gpu.Record:
 		return r.bindRecord(op), nil
 	default: // convolutions are bound above
@@ -226,7 +232,8 @@ func (r *runner) bindTotal(op *gpu.Op) func() {
 		return all
 	}
 	content, style, smooth := op.Terms()
-	contents, styles, tvs, y := mems(content), mems(style), r.mem(smooth), r.mem(op.Y())
+	contents, styles, tvs, y, each := mems(content), mems(style), r.mem(smooth), r.mem(op.Y()), r.mem(op.Each())
+	terms := slices.Concat(contents, styles, [][]float32{tvs})
 	return func() {
 		for n, tv := range tvs {
 			var c, s float64
@@ -237,6 +244,9 @@ func (r *runner) bindTotal(op *gpu.Op) func() {
 				s += float64(t[n])
 			}
 			y[4*n], y[4*n+1], y[4*n+2], y[4*n+3] = float32(c), float32(s), tv, float32(c+s+float64(tv))
+			for i, t := range terms {
+				each[n*len(terms)+i] = t[n]
+			}
 		}
 	}
 }
@@ -259,12 +269,39 @@ func (r *runner) bindAdam(op *gpu.Op) func() {
 	}
 }
 
+// bindLBFGS returns the function that takes a step of L-BFGS on every picture.
+func (r *runner) bindLBFGS(op *gpu.Op) func() {
+	l, losses := op.LBFGS, r.mem(op.Losses())
+	a, ga := op.Accepted()
+	s, y := op.Pairs()
+	pictures := make([]loops.LBFGS, op.Picture().Shape.N)
+	for n := range pictures {
+		of := func(b *gpu.Buffer) []float32 {
+			size := b.Shape.Elems() / b.Shape.N
+			return r.mem(b)[n*size:][:size]
+		}
+		pictures[n] = loops.LBFGS{
+			X: of(op.Picture()), G: of(op.Gradient()), A: of(a), GA: of(ga), D: of(op.Direction()), S: of(s), Y: of(y), Control: of(op.Control()),
+			History: l.History, First: l.First, Most: l.Most, Rise: l.Rise,
+		}
+	}
+	return func() {
+		for n := range pictures {
+			r.dev.pool.LBFGS(&pictures[n], losses[4*n+3])
+		}
+	}
+}
+
 // bindRecord returns the function that writes a row of the ring for each picture
 // and counts the step.
 func (r *runner) bindRecord(op *gpu.Op) func() {
 	args := r.args(op)
-	step, losses, ring := r.mem(op.Step()), r.mem(op.Losses()), r.mem(op.Ring())
-	rows, pictures := op.Ring().Shape.N, len(args)
+	step, losses, each, ring := r.mem(op.Step()), r.mem(op.Losses()), r.mem(op.Each()), r.mem(op.Ring())
+	rows, columns, pictures, terms := op.Ring().Shape.N, op.Ring().Shape.C, len(args), op.Each().Shape.C
+	var control []float32
+	if op.Control() != nil {
+		control = r.mem(op.Control())
+	}
 	elems := float64(op.Picture().Shape.Elems() / pictures)
 	return func() {
 		slot := int(step[0]) % rows
@@ -275,12 +312,22 @@ func (r *runner) bindRecord(op *gpu.Op) func() {
 			sum, squares, bad := sums[3*n], sums[3*n+1], sums[3*n+2]
 			mean := sum / elems
 			variance := max(squares-elems*(mean-0.5)*(mean-0.5), 0) / max(elems-1, 1)
-			row := ring[(slot*pictures+n)*gpu.RecColumns:][:gpu.RecColumns]
+			row := ring[(slot*pictures+n)*columns:][:columns]
 			copy(row, total)
 			row[gpu.RecMean], row[gpu.RecStd], row[gpu.RecFinite] = float32(mean), float32(math.Sqrt(variance)), 1
 			if t := total[3]; bad > 0 || t-t != 0 {
 				row[gpu.RecFinite] = 0
 			}
+			row[gpu.RecStep], row[gpu.RecRefused] = 0, 0
+			if control != nil {
+				c := control[n*len(control)/pictures:]
+				refusals := c[gpu.CtlRefusals]
+				row[gpu.RecStep], row[gpu.RecRefused] = c[gpu.CtlStep], min(refusals, 1)
+				if c[gpu.CtlAccepted] > 0 && refusals < gpu.GiveUp {
+					row[gpu.RecFinite] = 1
+				}
+			}
+			copy(row[gpu.RecTerms:], each[n*terms:][:terms])
 		}
 		step[0]++
 	}

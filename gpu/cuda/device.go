@@ -209,6 +209,13 @@ func (d *Device) load() error {
 	d.target = plan.Target{Precision: d.opt.Precision, Unfused: d.opt.Unfused, SMs: sms}
 	d.target.Tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
 	d.overlaps = cu.Version() >= overlapDriver
+	defer func() {
+		set := "sm80"
+		if d.target.Hopper {
+			set = "sm90a"
+		}
+		d.info.Bits = fmt.Sprintf("sm_%d, %v, kernels %s", d.cc, d.opt.Precision, set)
+	}()
 	h := sha256.New()
 	if err := d.take("sm80", h); err != nil {
 		return err

@@ -64,7 +64,7 @@ func TestMemoryComesBack(t *testing.T) {
 	if n := free(t, d); n != before {
 		t.Errorf("%d bytes are not free again", before-n)
 	}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +193,11 @@ func TestOverflowedGradientIsLeftAlone(t *testing.T) {
 	p := &gpu.Program{}
 	s, one := gpu.Shape{N: 1, H: 5, W: 61, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
 	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("v", gpu.State, s)
-	step, ring := p.NewBuffer("step", gpu.State, one), p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.RecColumns})
+	step, ring := p.NewBuffer("step", gpu.State, one), p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.RecTerms + 2})
 	g, c, tv := p.NewBuffer("g", gpu.Input, s), p.NewBuffer("c", gpu.Input, one), p.NewBuffer("tv", gpu.Input, one)
-	total := p.Total([]*gpu.Buffer{c}, nil, tv)
+	total, each := p.Total([]*gpu.Buffer{c}, nil, tv)
 	p.Adam(x, m, v, g, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
-	p.Record(x, g, total, step, ring)
+	p.Record(x, g, total, each, step, ring, nil)
 	r, err := d.Compile(p)
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +212,7 @@ func TestOverflowedGradientIsLeftAlone(t *testing.T) {
 				gs[i] = b
 			}
 		}
-		row := make([]float32, gpu.RecColumns)
+		row := make([]float32, gpu.RecTerms+2)
 		zero := make([]float32, s.Elems())
 		if err := errors.Join(r.Write(x, xs), r.Write(m, zero), r.Write(v, zero), r.Write(g, gs), r.Write(c, []float32{loss}), r.Write(step, []float32{0})); err != nil {
 			t.Fatal(err)

@@ -297,6 +297,22 @@ func (r *runner) lossScale(b *gpu.Buffer) (float32, error) {
 	return math.Float32frombits(binary.LittleEndian.Uint32(s[:])), err
 }
 
+// Keep returns the loss scale, which the device adjusts by itself.
+func (r *runner) Keep() ([]float32, error) {
+	var s [4]byte
+	err := r.d.do(func() error { return r.d.staging.download(s[:], r.span(r.plan.ScaleSpan)) })
+	return []float32{math.Float32frombits(binary.LittleEndian.Uint32(s[:]))}, err
+}
+
+// Restore sets the loss scale.
+func (r *runner) Restore(kept []float32) error {
+	if len(kept) != 1 || !(kept[0] > 0) || math.IsInf(float64(kept[0]), 0) {
+		return fmt.Errorf("the loss scale is one finite number above 0, not %v", kept)
+	}
+	s := binary.LittleEndian.AppendUint32(nil, math.Float32bits(kept[0]))
+	return r.d.do(func() error { return r.d.staging.upload(r.span(r.plan.ScaleSpan), s) })
+}
+
 // Write sets an input or state buffer.
 func (r *runner) Write(b *gpu.Buffer, data []float32) error {
 	if err := gpu.CheckIO(b, len(data), true); err != nil {

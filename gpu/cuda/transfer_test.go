@@ -51,7 +51,7 @@ func relL2(got, want []float32) float64 {
 // session starts a run from content, or from a picture.
 func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	tb.Helper()
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestManyInOneGraph(t *testing.T) {
 		per = 2
 	}
 	n := per + 1
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}

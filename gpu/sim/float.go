@@ -96,6 +96,27 @@ func min32(a, b float32) uint32 {
 	return math.Float32bits(b)
 }
 
+// max64 and min64 are the same in fp64.
+func max64(a, b float64) uint64 {
+	switch {
+	case a != a:
+		return b64(b)
+	case b != b:
+		return b64(a)
+	}
+	return math.Float64bits(max(a, b))
+}
+
+func min64(a, b float64) uint64 {
+	switch {
+	case a != a:
+		return b64(b)
+	case b != b:
+		return b64(a)
+	}
+	return math.Float64bits(min(a, b))
+}
+
 // maxNaN32 and minNaN32 are the .NaN forms: a NaN wins.
 func maxNaN32(a, b float32) uint32 {
 	if a != a || b != b {

@@ -107,6 +107,7 @@ var laneOps = map[string]laneOp{
 	"min.s64":                {"qqq", op_min_s64},
 	"min.u64":                {"qqq", op_min_u64},
 	"min.f32":                {"rrr", op_min_f32},
+	"min.f64":                {"qqq", op_min_f64},
 	"min.NaN.f32":            {"rrr", op_min_NaN_f32},
 	"min.f16":                {"rrr", op_min_f16},
 	"min.bf16":               {"rrr", op_min_bf16},
@@ -119,6 +120,7 @@ var laneOps = map[string]laneOp{
 	"max.s64":                {"qqq", op_max_s64},
 	"max.u64":                {"qqq", op_max_u64},
 	"max.f32":                {"rrr", op_max_f32},
+	"max.f64":                {"qqq", op_max_f64},
 	"max.NaN.f32":            {"rrr", op_max_NaN_f32},
 	"max.f16":                {"rrr", op_max_f16},
 	"max.bf16":               {"rrr", op_max_bf16},
@@ -1710,6 +1712,20 @@ func op_min_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_min_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = min64(f64(A[i]), f64(B[i]))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = min64(f64(A[i]), f64(B[i]))
+	}
+}
+
 func op_min_NaN_f32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -1875,6 +1891,20 @@ func op_max_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = max32(f32(A[i]), f32(B[i]))
+	}
+}
+
+func op_max_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = max64(f64(A[i]), f64(B[i]))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = max64(f64(A[i]), f64(B[i]))
 	}
 }
 

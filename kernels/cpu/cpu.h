@@ -57,6 +57,9 @@ typedef struct {
     void (*first_dgrad)(const float *dy, const float *U, float *dx, int H, int W, int row0, int row1,
                       float *ring); // ring: 3*(W+2)*32 floats
 
+    // sums[i * nb + j] += the product of a[i] and b[j], n values each.
+    void (*dots)(const float *const *a, int na, const float *const *b, int nb, long n, double *sums);
+
     // Independent multiply-adds in registers, `rounds` times `peak` operations: the processor's limit.
     float (*probe_peak)(long rounds);
 } cpu_isa;
@@ -112,6 +115,22 @@ cpu_loop_fn cpu_loop_named(const char *name); // "relu_fwd"; NULL when there is 
 // The loop on n units of each picture, in blocks of `size`; sums: `width` values a block, the blocks of a picture together.
 void cpu_run_loop(cpu_pool *p, cpu_loop_fn fn, const cpu_args *args, long pictures, long n, long size, double *sums,
                    int width);
+
+// ---- projected L-BFGS (lbfgs.c): the vectors of one picture, n values each, and what the recursion has decided
+typedef struct {
+    float *x;              // where g was evaluated; step: where the next evaluation is to be
+    const float *g;
+    float *a, *ga, *d;     // the last point accepted, its gradient, the direction
+    float *s, *y;          // slots pairs
+    const float *coef;     // direction: of all s, all y and ga
+    long n;
+    int slots, next;       // next: the slot that the products write the new pair to
+    int accept;            // direction: a = x and ga = g first
+    float by;              // step: how far along d
+} cpu_lbfgs;
+typedef enum { LBFGS_PRODUCTS, LBFGS_DIRECTION, LBFGS_STEP } cpu_lbfgs_pass;
+// Blocks of `size` values; out: `width` values a block, zero before.
+void cpu_run_lbfgs(cpu_pool *p, const cpu_isa *isa, cpu_lbfgs_pass pass, const cpu_lbfgs *l, long size, double *out, int width);
 
 // Independent multiply-adds on every thread; returns how many floating-point operations.
 double cpu_run_peak(cpu_pool *p, const cpu_isa *isa, long rounds);

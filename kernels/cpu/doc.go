@@ -11,6 +11,7 @@
 //	wino.h         Winograd F(4x4,3x3) and F(6x6,3x3) with everything fused
 //	first.h        conv1_1, three channels on one side
 //	elementwise.c  loops that move more than they compute
+//	lbfgs.c        the passes of L-BFGS over its vectors, with dots.h
 //	steps.c        how each step is cut for the threads
 //
 // The convolutions and products have functions of their own; every other loop is a

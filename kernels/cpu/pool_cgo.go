@@ -141,6 +141,23 @@ func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
 	})
 }
 
+// lbfgs runs a pass in blocks of size values, with width sums of each in out.
+func (p *Pool) lbfgs(l *LBFGS, pass lbfgsPass, size int, out []float64, width int) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	arg := C.cpu_lbfgs{
+		x: ptr(l.X), g: ptr(l.G), a: ptr(l.A), ga: ptr(l.GA), d: ptr(l.D), s: ptr(l.S), y: ptr(l.Y), n: C.long(len(l.X)),
+		slots: C.int(l.slots()), next: C.int(l.next), accept: boolInt(l.accept), by: C.float(l.by),
+	}
+	if len(l.coef) > 0 {
+		pin.Pin(&l.coef[0])
+		arg.coef = ptr(l.coef)
+	}
+	p.do(func(c *C.cpu_pool) {
+		C.cpu_run_lbfgs(c, p.l.isa, C.cpu_lbfgs_pass(pass), &arg, C.long(size), (*C.double)(unsafe.Pointer(unsafe.SliceData(out))), C.int(width))
+	})
+}
+
 // Peak runs independent multiply-adds on every thread and returns how many
 // floating-point operations they were.
 func (p *Pool) Peak(rounds int) (flops float64) {

@@ -76,6 +76,17 @@ func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
 	})
 }
 
+// lbfgs runs a pass in blocks of size values, with width sums of each in out.
+func (p *Pool) lbfgs(l *LBFGS, pass lbfgsPass, size int, out []float64, width int) {
+	p.each((len(l.X)+size-1)/size, func(i int) {
+		var sums []float64
+		if width > 0 {
+			sums = out[i*width:][:width]
+		}
+		l.pass(pass, i*size, min((i+1)*size, len(l.X)), sums)
+	})
+}
+
 // each calls f(0) .. f(n-1), in any order, on as many goroutines as the pool has
 // threads. A goroutine takes the next index when it is done with the last.
 func (p *Pool) each(n int, f func(i int)) {

@@ -184,7 +184,9 @@ func Cases() []Case {
 		add(gpu.Record, q.group, s, 5, func(p *gpu.Program, s gpu.Shape) { buildAdam(p, s, gpu.ClampAfter) })
 		add(gpu.Total, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
 			l := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
-			p.Output(p.Total([]*gpu.Buffer{in(p, "c", l)}, []*gpu.Buffer{in(p, "s1", l), in(p, "s2", l), in(p, "s3", l)}, in(p, "tv", l)))
+			total, each := p.Total([]*gpu.Buffer{in(p, "c", l)}, []*gpu.Buffer{in(p, "s1", l), in(p, "s2", l), in(p, "s3", l)}, in(p, "tv", l))
+			p.Output(total)
+			p.Output(each)
 		})
 	}
 	for _, q := range convs {
@@ -271,7 +273,8 @@ func chains() []Case {
 				g, target := p.GramFwd("g", f), in(p, "target", gram(f.Shape.C))
 				losses, grads = append(losses, p.MSEFwd("style", g, target, 1e4)), append(grads, p.MSEBwd("style", g, target, 1e4))
 			}
-			p.Output(p.Total(nil, losses, in(p, "tv", gpu.Shape{N: q.n, H: 1, W: 1, C: 1})))
+			total, _ := p.Total(nil, losses, in(p, "tv", gpu.Shape{N: q.n, H: 1, W: 1, C: 1}))
+			p.Output(total)
 			for i, f := range f {
 				p.Output(p.GramBwd("style", grads[i], f))
 			}
@@ -299,7 +302,8 @@ func chains() []Case {
 			l := gpu.Shape{N: q.n, H: 1, W: 1, C: 1}
 			g, target := p.GramFwd("g", f), in(p, "target", gram(q.c))
 			loss, dg := p.MSEFwd("style", g, target, 100), p.MSEBwd("style", g, target, 100)
-			p.Output(p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", l)))
+			total, _ := p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", l))
+			p.Output(total)
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
 			p.Output(p.ReLUBwd("relu", p.Add("sum", d, p.GramBwd("style", dg, f)), f))
 		})
@@ -322,7 +326,8 @@ func chains() []Case {
 			f := p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: 64, H: 3, W: 3, C: 3}), bias(p, 64)))
 			g, target := p.GramFwd("g", f), in(p, "target", gpu.Shape{N: s.N, H: 1, W: 64, C: 64})
 			loss, dg := p.MSEFwd("style", g, target, 1e4), p.MSEBwd("style", g, target, 1e4)
-			p.Output(p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", gpu.Shape{N: s.N, H: 1, W: 1, C: 1})))
+			total, _ := p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", gpu.Shape{N: s.N, H: 1, W: 1, C: 1}))
+			p.Output(total)
 			p.Output(p.GramBwd("style", dg, f))
 		}})
 	}
@@ -335,30 +340,100 @@ func chains() []Case {
 			all = append(all, Case{Kind: gpu.Adam, Group: q.group, Name: fmt.Sprintf("%v whole update, tv %v", s, tv), Tol: Tol, Iters: 4, Build: func(p *gpu.Program) {
 				x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
 				step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecColumns})
-				total := p.Total(nil, nil, p.TVFwd("image", x, 5e-3))
+				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 1})
+				total, each := p.Total(nil, nil, p.TVFwd("image", x, 5e-3))
 				d := in(p, "g", s)
 				if tv {
 					d = p.Output(p.Add("tv", d, p.TVBwd("image", x, 5e-3)))
 				}
 				p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
-				p.Record(x, d, total, step, ring)
+				p.Record(x, d, total, each, step, ring, nil)
 			}})
 		}
 	}
+	return append(all, lbfgsCases()...)
+}
+
+// lbfgsCases are one step, or two, from the middle of a run: four pictures of which
+// one has all its pairs, one is refused, one refused again so that it forgets its
+// pairs, and one begins. And whole updates from the start of a run.
+func lbfgsCases() (all []Case) {
+	for _, q := range []struct {
+		group                   string
+		n, h, w, history, iters int
+	}{{"tiny", 1, 2, 2, 1, 1}, {"tiny", 4, 3, 5, 3, 2}, {"edge", 4, 17, 13, 10, 2}, {"edge", 5, 20, 33, 20, 2}, {"edge", 2, 50, 61, 7, 1}, {"vgg", 1, 256, 256, 10, 2}} {
+		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: 3}
+		l := gpu.LBFGSParams{History: q.history, First: 0.05, Most: 0.5, Rise: 0.2}
+		all = append(all, Case{Kind: gpu.LBFGS, Group: q.group, Name: fmt.Sprintf("%v history %d", s, q.history), Tol: Tol, Iters: q.iters, Build: func(p *gpu.Program) {
+			x, m := p.NewBuffer("unit", gpu.State, s), p.NewLBFGSState(s, l)
+			one := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
+			total, each := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, one)}, nil, p.NewBuffer("tv", gpu.Input, one))
+			g := p.NewBuffer("g", gpu.Input, s)
+			p.LBFGS(x, g, total, m, l)
+			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 2})
+			p.Record(x, g, total, each, p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1}), ring, m.Control)
+		}})
+		all = append(all, Case{Kind: gpu.LBFGS, Group: q.group, Name: fmt.Sprintf("%v history %d, from the start", s, q.history), Tol: Tol, Iters: 4, Build: func(p *gpu.Program) {
+			x, m := p.NewBuffer("unit", gpu.State, s), p.NewLBFGSState(s, l)
+			m.Control.Name = "zero"
+			total, each := p.Total(nil, nil, p.MSEFwd("image", x, p.NewBuffer("target", gpu.Input, s), 1))
+			d := p.Output(p.Add("sum", p.NewBuffer("tenths", gpu.Input, s), p.MSEBwd("image", x, p.Named("target"), float32(s.Elems()/s.N))))
+			p.LBFGS(x, d, total, m, l)
+			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 1})
+			p.Record(x, d, total, each, p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1}), ring, m.Control)
+		}})
+	}
 	return all
+}
+
+// inTheMiddle makes the memory of L-BFGS that of a run: y that go with s, and the
+// control of each picture as its case wants it.
+func inTheMiddle(op *gpu.Op, data map[*gpu.Buffer][]float32, r *rand.Rand) {
+	s, y := op.Pairs()
+	control, l := data[op.Control()], op.LBFGS
+	if op.Control().Name == "zero" {
+		return
+	}
+	n, e := s.Shape.N, op.Picture().Shape.Elems()/s.Shape.N
+	for i, v := range data[s] {
+		data[y][i] = v * (0.5 + float32(math.Abs(float64(data[y][i]))))
+	}
+	for i := range n {
+		c := picture(control, n, i)
+		c[gpu.CtlAccepted], c[gpu.CtlPairs], c[gpu.CtlNext] = 9, float32(l.History), float32(r.IntN(l.Slots()))
+		c[gpu.CtlLoss], c[gpu.CtlMost], c[gpu.CtlFactor], c[gpu.CtlRefusals], c[gpu.CtlStep], c[gpu.CtlLongest] = 1e3, 0.7, 1, 0, 0.1, 0
+		for _, d := range picture(data[op.Direction()], n, i) {
+			c[gpu.CtlLongest] = max(c[gpu.CtlLongest], d, -d)
+		}
+		switch i % 4 {
+		case 1: // refused
+			c[gpu.CtlLoss] = -1e3
+		case 2: // for the second time
+			c[gpu.CtlLoss], c[gpu.CtlRefusals], c[gpu.CtlFactor] = -1e3, 1, 0.3
+		case 3: // the first evaluation
+			clear(c)
+		}
+		ps, py := picture(data[s], n, i), picture(data[y], n, i)
+		for slot := range l.Slots() {
+			var sy float64
+			for j := range e {
+				sy += float64(ps[slot*e+j]) * float64(py[slot*e+j])
+			}
+			c[gpu.CtlCurvature+slot] = float32(sy)
+		}
+	}
 }
 
 // buildAdam is a whole update: losses that vary, a gradient, step and record.
 func buildAdam(p *gpu.Program, s gpu.Shape, clamp gpu.Clamp) {
 	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
 	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecColumns})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 2})
 	g := p.NewBuffer("g", gpu.Input, s)
 	l := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
-	total := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, l)}, nil, p.NewBuffer("tv", gpu.Input, l))
+	total, each := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, l)}, nil, p.NewBuffer("tv", gpu.Input, l))
 	p.Adam(x, m, v, g, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: clamp})
-	p.Record(x, g, total, step, ring)
+	p.Record(x, g, total, each, step, ring, nil)
 }
 
 func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
@@ -367,8 +442,8 @@ func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
 
 // fill gives a buffer values that suit its name: relu is half zeros, abs_* is
 // not negative, small_ints makes ties likely, step is a small count, apart keeps
-// away from 0, by more than sums of tenths reach. Weights are
-// as large as those of a network, which keeps what it passes on at about one: a
+// away from 0, by more than sums of tenths reach, unit is a picture with values at
+// both bounds. Weights are as large as those of a network, which keeps what it passes on at about one: a
 // sum of 4608 products of numbers near one, times a loss scale, leaves fp16.
 func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 	v := make([]float32, b.Shape.Elems())
@@ -391,6 +466,12 @@ func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 			f = float32(math.Copysign(0.5, float64(f))) + f/2
 		case "step":
 			f = float32(r.IntN(4))
+		case "unit", "accepted":
+			f = min(max(0.5+0.6*f, 0), 1)
+		case "pairs_s":
+			f /= 10
+		case "zero":
+			f = 0
 		}
 		v[i] = f
 	}
@@ -470,6 +551,11 @@ func (c Case) Program() (*gpu.Program, map[*gpu.Buffer][]float32) {
 		case gpu.Input, gpu.State:
 			data[b] = fill(b, r, c.Ints)
 		case gpu.Temp, gpu.Output:
+		}
+	}
+	for _, op := range p.Ops {
+		if op.Kind == gpu.LBFGS {
+			inTheMiddle(op, data, r)
 		}
 	}
 	return p, data

@@ -94,7 +94,7 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		ref.Add(out[0], in[0], in[1])
 	case gpu.Total:
 		c, s := in[:op.NContent], in[op.NContent:op.NContent+op.NStyle]
-		ref.Total(out[0], c, s, in[op.NContent+op.NStyle])
+		ref.Total(out[0], out[1], c, s, in[op.NContent+op.NStyle])
 	case gpu.Adam:
 		a := ref.AdamParams{LR: op.Adam.LR, Beta1: op.Adam.Beta1, Beta2: op.Adam.Beta2, Eps: op.Adam.Eps, Clamp: int(op.Adam.Clamp)}
 		e := len(in[0]) / d.N
@@ -102,18 +102,33 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 			f, t := n*e, (n+1)*e
 			ref.Adam(in[1][f:t], in[2][f:t], in[3][f:t], in[0][f:t], int(in[4][0]), in[5][4*n+3], a)
 		}
-	case gpu.Record:
-		rows := op.Out[0].Shape.N
-		e := len(in[0]) / d.N
+	case gpu.LBFGS:
+		l := ref.LBFGSParams{History: op.LBFGS.History, First: op.LBFGS.First, Most: op.LBFGS.Most, Rise: op.LBFGS.Rise}
 		for n := range d.N {
-			row := out[0][(int(in[3][0])%rows*d.N+n)*gpu.RecColumns:]
-			ref.Record(row, in[0][n*e:(n+1)*e], in[1][n*e:(n+1)*e], in[2][4*n:4*n+4])
+			of := func(i int) []T { return picture(in[i], d.N, n) }
+			ref.LBFGS(of(1), of(0), in[8][4*n+3], ref.LBFGSMemory[T]{A: of(2), GA: of(3), D: of(4), S: of(5), Y: of(6), Control: of(7)}, l)
 		}
-		in[3][0]++
+	case gpu.Record:
+		ring, step := op.Ring().Shape, in[4]
+		for n := range d.N {
+			row := out[0][(int(step[0])%ring.N*d.N+n)*ring.C:][:ring.C]
+			var control []T
+			if len(in) > 5 {
+				control = picture(in[5], d.N, n)
+			}
+			ref.Record(row, picture(in[0], d.N, n), picture(in[1], d.N, n), picture(in[2], d.N, n), picture(in[3], d.N, n), control)
+		}
+		step[0]++
 	case gpu.NumKinds:
 		return fmt.Errorf("interp: %v is not an operation", op.Kind)
 	default:
 		return fmt.Errorf("interp: no oracle for %v", op.Kind)
 	}
 	return nil
+}
+
+// picture is what belongs to picture i of n.
+func picture[T any](v []T, n, i int) []T {
+	e := len(v) / n
+	return v[i*e:][:e]
 }

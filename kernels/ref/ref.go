@@ -313,8 +313,8 @@ func Add[T Float](y, a, b []T) {
 	}
 }
 
-// Total is l[n] = (content, sum of styles, tv, their sum); each term has one value a picture.
-func Total[T Float](l []T, content, style [][]T, tv []T) {
+// Total is l[n] = (content, sum of styles, tv, their sum) and each[n] the terms; each term has one value a picture.
+func Total[T Float](l, each []T, content, style [][]T, tv []T) {
 	for n := range tv {
 		var c, s float64
 		for _, t := range content {
@@ -324,6 +324,9 @@ func Total[T Float](l []T, content, style [][]T, tv []T) {
 			s += float64(t[n])
 		}
 		l[4*n], l[4*n+1], l[4*n+2], l[4*n+3] = T(c), T(s), tv[n], T(c+s+float64(tv[n]))
+		for i, t := range append(append(append([][]T{}, content...), style...), tv) {
+			each[n*(len(content)+len(style)+1)+i] = t[n]
+		}
 	}
 }
 
@@ -363,11 +366,163 @@ func Adam[T Float](x, m, v, g []T, t int, total T, a AdamParams) {
 	}
 }
 
+// LBFGSParams are the constants of a step of projected L-BFGS.
+type LBFGSParams struct {
+	History           int
+	First, Most, Rise float64
+}
+
+// LBFGSMemory is what it keeps for one picture: the last point accepted, its
+// gradient, the direction, slots of pairs one after another, and the control, whose
+// columns are accepted, pairs, next, loss, most, factor, refusals, step, longest and
+// s.y of each slot.
+type LBFGSMemory[T Float] struct{ A, GA, D, S, Y, Control []T }
+
+// LBFGS takes a step on one picture x with gradient g and loss total, as
+// gpu.LBFGSParams says it, by the two-loop recursion on whole vectors.
+func LBFGS[T Float](x, g []T, total T, m LBFGSMemory[T], p LBFGSParams) {
+	const accepted, pairs, next, loss, most, factor, refusals, step, longest, curvature = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+	c, e, slots := m.Control, len(x), p.History+1
+	dot := func(a, b []T, mask []float64) (sum float64) {
+		for i := range a {
+			sum += mask[i] * float64(a[i]) * float64(b[i])
+		}
+		return sum
+	}
+	all, free := make([]float64, e), make([]float64, e)
+	ok := finite(total)
+	for i := range all {
+		all[i] = 1
+		ok = ok && finite(g[i]*g[i])
+	}
+	slot := func(v []T, i int) []T { return v[i*e:][:e] }
+	n := int(c[next])
+	s, y := slot(m.S, n), slot(m.Y, n) // what the pair would be
+	for i := range x {
+		s[i], y[i] = x[i]-m.A[i], g[i]-m.GA[i]
+	}
+	la := float64(c[loss])
+	again := true // a direction is to be made
+	switch {
+	case !ok || c[accepted] > 0 && c[refusals] < 8 && float64(total) > la+p.Rise*math.Abs(la):
+		c[refusals]++
+		c[factor] = T(0.3 * float64(c[factor]))
+		if again = c[refusals] >= 2; again {
+			c[pairs] = 0
+		}
+	default:
+		if sy := dot(s, y, all); c[accepted] > 0 && sy > 1e-10*dot(y, y, all) {
+			c[curvature+n] = T(sy)
+			c[pairs] = min(c[pairs]+1, T(p.History))
+			c[next] = T((n + 1) % slots)
+		}
+		copy(m.A, x)
+		copy(m.GA, g)
+		c[accepted]++
+		c[loss], c[factor], c[refusals], c[most] = total, 1, 0, 0
+		for _, v := range g {
+			c[most] = max(c[most], v, -v)
+		}
+	}
+	if c[accepted] == 0 { // nowhere to go back to: the next evaluation is of the same x
+		c[step] = 0
+		return
+	}
+	if again {
+		for i, a := range m.A {
+			free[i] = 1
+			if a <= 0 && m.GA[i] > 0 || a >= 1 && m.GA[i] < 0 {
+				free[i] = 0
+			}
+		}
+		if !recursion(m, slots, free, dot) { // no descent, or no pairs
+			c[pairs] = 0
+			by := 0.0
+			if c[most] > 0 {
+				by = p.First / float64(c[most])
+			}
+			for i := range m.D {
+				m.D[i] = T(-by * free[i] * float64(m.GA[i]))
+			}
+		}
+	}
+	c[longest] = 0
+	for _, d := range m.D {
+		c[longest] = max(c[longest], d, -d)
+	}
+	by := float64(c[factor])
+	if l := float64(c[longest]); l > p.Most {
+		by *= p.Most / l
+	}
+	c[step] = T(by * float64(c[longest]))
+	for i := range x {
+		x[i] = T(min(max(float64(m.A[i])+by*float64(m.D[i]), 0), 1))
+	}
+}
+
+// recursion makes the direction of the pairs; false if there are none, or if it
+// does not descend.
+func recursion[T Float](m LBFGSMemory[T], slots int, free []float64, dot func(a, b []T, mask []float64) float64) bool {
+	const pairs, next, curvature = 1, 2, 9
+	c, e := m.Control, len(m.A)
+	count := int(c[pairs])
+	if count == 0 {
+		return false
+	}
+	at := func(age int) (s, y []T, rho float64) { // age 0 is the newest
+		i := (int(c[next]) - 1 - age + 2*slots) % slots
+		return m.S[i*e:][:e], m.Y[i*e:][:e], 1 / float64(c[curvature+i])
+	}
+	q := make([]float64, e)
+	for i := range q {
+		q[i] = free[i] * float64(m.GA[i])
+	}
+	times := func(a []T) (sum float64) {
+		for i := range a {
+			sum += free[i] * float64(a[i]) * q[i]
+		}
+		return sum
+	}
+	alpha := make([]float64, count)
+	for age := range count {
+		s, y, rho := at(age)
+		alpha[age] = rho * times(s)
+		for i := range q {
+			q[i] -= alpha[age] * free[i] * float64(y[i])
+		}
+	}
+	s, y, _ := at(0)
+	h := max(dot(s, y, free)/max(dot(y, y, free), 1e-30), 1e-12)
+	for i := range q {
+		q[i] *= h
+	}
+	for age := count - 1; age >= 0; age-- {
+		s, y, rho := at(age)
+		beta := rho * times(y)
+		for i := range q {
+			q[i] += (alpha[age] - beta) * free[i] * float64(s[i])
+		}
+	}
+	var descent float64
+	for i := range q {
+		descent -= q[i] * float64(m.GA[i])
+	}
+	if !(descent < 0) {
+		return false
+	}
+	for i := range q {
+		m.D[i] = T(-q[i])
+	}
+	return true
+}
+
 func finite[T Float](v T) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }
 
 // Record fills one row of a picture: the four losses of total, mean and
-// standard deviation (n-1) of x, and 1 when total and every squared gradient are finite.
-func Record[T Float](row, x, g, total []T) {
+// standard deviation (n-1) of x, 1 when total and every squared gradient are finite,
+// step and refused of LBFGS's control (0 without), and each term of the loss. With a
+// point to go back to, up to nine refusals in a row are no failure.
+func Record[T Float](row, x, g, total, each, control []T) {
 	var sum, dev float64
 	for _, v := range x {
 		sum += float64(v)
@@ -386,5 +541,16 @@ func Record[T Float](row, x, g, total []T) {
 		}
 	}
 	copy(row, total[:4])
+	row[7], row[8] = 0, 0
+	if control != nil {
+		row[7] = control[7]
+		if control[6] > 0 {
+			row[8] = 1
+		}
+		if control[0] > 0 && control[6] < 10 {
+			ok = 1
+		}
+	}
 	row[4], row[5], row[6] = T(mean), T(math.Sqrt(dev/max(float64(len(x)-1), 1))), ok
+	copy(row[9:], each)
 }

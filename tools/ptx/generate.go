@@ -309,7 +309,7 @@ func (a *api) compiled(arch string, text []byte) error {
 // Names in Go.
 
 var initialisms = map[string]string{
-	"relu": "ReLU", "mse": "MSE", "tv": "TV", "mma": "MMA", "wgmma": "WGMMA", "dtv": "DTV", "pps": "PPS",
+	"relu": "ReLU", "mse": "MSE", "lbfgs": "LBFGS", "tv": "TV", "mma": "MMA", "wgmma": "WGMMA", "dtv": "DTV", "pps": "PPS",
 }
 
 // exported is a name of C in Go: "dx" becomes DX, "one_target" OneTarget.

@@ -65,7 +65,7 @@ func (t *types) mark(op *gpu.Op) {
 		} else if t.stored[op.A()] || t.stored[op.B()] {
 			features(op.A(), op.B(), op.Y())
 		}
-	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.Record, gpu.NumKinds: // of pictures and losses
+	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Record, gpu.NumKinds: // of pictures and losses
 	default: // between layers
 		features(op.X(), op.Y())
 		gradients(op.DY(), op.DX())

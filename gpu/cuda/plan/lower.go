@@ -190,6 +190,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 			X: l.ptr(op.Picture()), M: l.ptr(m), V: l.ptr(v), G: l.ptr(op.Gradient()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()),
 			Constants: constants, Clamp: int(op.Adam.Clamp), Elems: perPicture(op.Picture()),
 		}.Launch(op.Picture().Shape.N))
+	case gpu.LBFGS:
+		return l.lbfgs(to, op)
 	case gpu.Record:
 		x, n := op.Picture(), perPicture(op.Picture())
 		a := kernels.StatsArgs{X: l.ptr(x), G: l.ptr(op.Gradient()), Elems: n, Share: kernels.StatsShare(n)}
@@ -244,7 +246,7 @@ func (s *total) lower(l *lowering, to *Step) error {
 	if err != nil {
 		return err
 	}
-	return to.add(kernels.TotalArgs{L: l.ptr(s.op.Y()), Terms: to.constants(table), Contents: s.op.NContent, Styles: s.op.NStyle}.Launch(s.op.Y().Shape.N))
+	return to.add(kernels.TotalArgs{L: l.ptr(s.op.Y()), Each: l.ptr(s.op.Each()), Terms: to.constants(table), Contents: s.op.NContent, Styles: s.op.NStyle}.Launch(s.op.Y().Shape.N))
 }
 
 // adamConstants puts them into the step's table.
@@ -275,12 +277,45 @@ func (s *update) lower(l *lowering, to *Step) error {
 	return errors.Join(to.add(a.Launch(x.Shape.N)), l.record(to, s.record, a.Parts, a.Blocks()))
 }
 
+// lbfgs is a step of L-BFGS: products, decision, direction, step.
+func (l *lowering) lbfgs(to *Step, op *gpu.Op) error {
+	x, n := op.Picture(), op.Picture().Shape.N
+	elems, slots, columns := perPicture(x), op.LBFGS.Slots(), op.Control().Shape.C
+	a, ga := op.Accepted()
+	s, y := op.Pairs()
+	products := kernels.LBFGSProductsArgs{
+		S: l.ptr(s), Y: l.ptr(y), X: l.ptr(x), G: l.ptr(op.Gradient()), A: l.ptr(a), GA: l.ptr(ga), Control: l.ptr(op.Control()),
+		Slots: slots, Columns: columns, Elems: elems, Share: kernels.LBFGSShare(elems),
+	}
+	products.Parts = to.workspace(products.Workspace(n), kernels.F32)
+	coef := to.workspace(4*int64(n*kernels.LBFGSCoefs(slots)), kernels.F32)
+	direction := kernels.LBFGSDirectionArgs{
+		D: l.ptr(op.Direction()), A: l.ptr(a), GA: l.ptr(ga), X: l.ptr(x), G: l.ptr(op.Gradient()), S: l.ptr(s), Y: l.ptr(y), Coef: coef, Slots: slots, Elems: elems,
+	}
+	direction.Longest = to.workspace(4*int64(n*direction.Blocks()), kernels.F32)
+	return errors.Join(
+		to.add(products.Launch(n)),
+		to.add(kernels.LBFGSSolveArgs{
+			Coef: coef, Control: l.ptr(op.Control()), Parts: products.Parts, Total: l.ptr(op.Losses()), First: float32(op.LBFGS.First), Rise: float32(op.LBFGS.Rise),
+			History: op.LBFGS.History, Columns: columns, Blocks: products.Blocks(),
+		}.Launch(n)),
+		to.add(direction.Launch(n)),
+		to.add(kernels.LBFGSStepArgs{
+			X: l.ptr(x), Control: l.ptr(op.Control()), A: l.ptr(a), D: l.ptr(op.Direction()), Longest: direction.Longest, Coef: coef,
+			Most: float32(op.LBFGS.Most), Slots: slots, Columns: columns, Elems: elems,
+		}.Launch(n)))
+}
+
 // record writes a row of losses and statistics, of which each block left parts.
 func (l *lowering) record(to *Step, op *gpu.Op, parts kernels.Ptr, blocks int) error {
-	return to.add(kernels.RecordArgs{
-		Ring: l.ptr(op.Ring()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()), Parts: parts, Pictures: op.Picture().Shape.N, Blocks: blocks,
-		Rows: op.Ring().Shape.N, Scale: lossScale(), Dynamic: l.target.Precision.Scales(),
-	}.Launch())
+	a := kernels.RecordArgs{
+		Ring: l.ptr(op.Ring()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()), Parts: parts, Each: l.ptr(op.Each()), Control: l.ptr(op.Control()),
+		Pictures: op.Picture().Shape.N, Blocks: blocks, Rows: op.Ring().Shape.N, Terms: op.Each().Shape.C, Scale: lossScale(), Dynamic: l.target.Precision.Scales(),
+	}
+	if c := op.Control(); c != nil {
+		a.Columns = c.Shape.C
+	}
+	return to.add(a.Launch())
 }
 
 func (s *conv) lower(l *lowering, to *Step) error {

@@ -48,6 +48,11 @@ func loopOfMax(o transfer.Options) (*gpu.Program, error) {
 	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
 }
 
+func loopOfLBFGS(o transfer.Options) (*gpu.Program, error) {
+	o.Optimizer, o.History = "lbfgs", transfer.DefaultHistory
+	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
+}
+
 func styleTarget(o transfer.Options) (*gpu.Program, error) {
 	return transfer.StyleProgram(o, vgg.Shapes(), goldenHeight, goldenWidth)
 }
@@ -59,19 +64,20 @@ func contentTarget(o transfer.Options) (*gpu.Program, error) {
 func unfused(t *Target) { t.Unfused = true }
 
 var goldens = []golden{
-	{"loop-h100-fp16", "h100", FP16, nil, loopOf(1), "default"},
-	{"loop-h100-bf16", "h100", BF16, nil, loopOf(1), "default"},
-	{"loop-h100-tf32", "h100", TF32, nil, loopOf(1), "default"},
-	{"loop-h100-fp32", "h100", FP32, nil, loopOf(1), "default"},
-	{"loop-a100-fp16", "a100", FP16, nil, loopOf(1), "default"},
-	{"loop-4090-fp16", "4090", FP16, nil, loopOf(1), "default"},
-	{"loop-batch3", "h100", FP16, nil, loopOf(3), "default"},
+	{"loop-h100-fp16", "h100", FP16, nil, loopOf(1), "classic"},
+	{"loop-h100-bf16", "h100", BF16, nil, loopOf(1), "classic"},
+	{"loop-h100-tf32", "h100", TF32, nil, loopOf(1), "classic"},
+	{"loop-h100-fp32", "h100", FP32, nil, loopOf(1), "classic"},
+	{"loop-a100-fp16", "a100", FP16, nil, loopOf(1), "classic"},
+	{"loop-4090-fp16", "4090", FP16, nil, loopOf(1), "classic"},
+	{"loop-batch3", "h100", FP16, nil, loopOf(3), "classic"},
 	{"loop-article", "h100", FP16, nil, loopOf(1), "article"},
-	{"loop-no-tv", "h100", FP16, nil, loopWithoutTV, "default"},
-	{"loop-max", "h100", FP16, nil, loopOfMax, "default"},
-	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "default"},
-	{"style-target", "h100", FP16, nil, styleTarget, "default"},
-	{"content-target", "h100", FP16, nil, contentTarget, "default"},
+	{"loop-no-tv", "h100", FP16, nil, loopWithoutTV, "classic"},
+	{"loop-max", "h100", FP16, nil, loopOfMax, "classic"},
+	{"loop-lbfgs", "h100", FP16, nil, loopOfLBFGS, "classic"},
+	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "classic"},
+	{"style-target", "h100", FP16, nil, styleTarget, "classic"},
+	{"content-target", "h100", FP16, nil, contentTarget, "classic"},
 }
 
 // program builds a golden program, and the target that it is planned for.
@@ -254,7 +260,7 @@ func TestEveryEntry(t *testing.T) {
 			met(pl)
 		}
 	}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +299,7 @@ func TestWrongElement(t *testing.T) {
 
 // What an iteration at 512x512 takes is what the README states.
 func TestPlan512(t *testing.T) {
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,5 +328,19 @@ func TestPlan512(t *testing.T) {
 		if mb := fmt.Sprintf("%.0f", float64(pl.Cost.Total())/1e6); launches != c.launches || mb != c.megabytes {
 			t.Errorf("%s, %v: %d launches and %s MB, want %d and %s", c.gpu, c.as, launches, mb, c.launches, c.megabytes)
 		}
+	}
+}
+
+// The kernels and the program mean the same columns of the control of L-BFGS, and
+// the same history.
+func TestControlColumns(t *testing.T) {
+	program := []int{
+		gpu.CtlAccepted, gpu.CtlPairs, gpu.CtlNext, gpu.CtlLoss, gpu.CtlMost, gpu.CtlFactor, gpu.CtlRefusals, gpu.CtlStep, gpu.CtlLongest, gpu.CtlCurvature,
+	}
+	if !slices.Equal(program, kernels.LBFGSColumns) {
+		t.Errorf("columns %v, the kernels' %v", program, kernels.LBFGSColumns)
+	}
+	if gpu.MaxHistory != kernels.MaxLBFGSHistory || gpu.GiveUp != kernels.GiveUp {
+		t.Errorf("at most %d pairs and %d refusals, the kernels %d and %d", gpu.MaxHistory, gpu.GiveUp, kernels.MaxLBFGSHistory, kernels.GiveUp)
 	}
 }

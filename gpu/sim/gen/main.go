@@ -97,6 +97,7 @@ func arithmetic() {
 		add(o+".s64", "qqq", "uint64("+o+"(int64(A), int64(B)))")
 		add(o+".u64", "qqq", o+"(A, B)")
 		add(o+".f32", "rrr", o+"32(f32(A), f32(B))")
+		add(o+".f64", "qqq", o+"64(f64(A), f64(B))")
 		add(o+".NaN.f32", "rrr", o+"NaN32(f32(A), f32(B))")
 		add(o+".f16", "rrr", "uint32(f2h(f32("+o+"32(h2f(uint16(A)), h2f(uint16(B))))))")
 		add(o+".bf16", "rrr", "uint32(f2bf(f32("+o+"32(bf2f(uint16(A)), bf2f(uint16(B))))))")

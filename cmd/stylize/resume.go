@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+)
+
+// command is what a checkpoint keeps of the command line, beside the options: where
+// files are and where to compute. Flags of stylize resume replace it.
+type command struct {
+	Dir             string  `json:"dir"` // that relative names are relative to
+	Output          string  `json:"output"`
+	Quality         *int    `json:"quality,omitempty"`
+	SaveEvery       *int    `json:"save_every,omitempty"`
+	Trace           string  `json:"trace,omitempty"`
+	CheckpointEvery *string `json:"checkpoint_every,omitempty"`
+	Device          string  `json:"device"`
+	Precision       string  `json:"precision,omitempty"`
+	Kernels         *string `json:"kernels,omitempty"`
+	NoAutotune      bool    `json:"no_autotune,omitempty"`
+	Threads         *int    `json:"threads,omitempty"`
+	LowMemory       bool    `json:"low_memory,omitempty"`
+	MaxPixels       int     `json:"max_pixels"`
+}
+
+// checkpoint writes one, behind the rows of the trace that belong to it.
+func (wk *work) checkpoint(c *transfer.Checkpoint, trace *traceFile) error {
+	m, out := wk.machine, wk.output
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	c.Record.Version = version
+	c.Tool, err = json.Marshal(command{
+		Dir: dir, Output: out.path, Quality: out.quality, SaveEvery: out.saveEvery, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
+		Device: m.device, Precision: m.precision, Kernels: m.kernels, NoAutotune: m.noAutotune, Threads: m.threads, LowMemory: m.lowMemory, MaxPixels: m.maxPixels,
+	})
+	if err != nil {
+		return err
+	}
+	if err := trace.sync(); err != nil {
+		return err
+	}
+	return atomicfile.Write(out.checkpoint, c.Write)
+}
+
+// resume goes on from a checkpoint, to the picture that the run would have made
+// without a stop.
+func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io.Writer) error {
+	started := time.Now()
+	if len(args) != 1 {
+		return usage(fmt.Errorf("give one file that --checkpoint wrote; got %d arguments", len(args)))
+	}
+	from := args[0]
+	c, err := readCheckpoint(from)
+	if err != nil {
+		return usage(err)
+	}
+	var was command
+	if err := json.Unmarshal(c.Tool, &was); err != nil {
+		return usage(fmt.Errorf("%s: the checkpoint is damaged (%w)", from, err))
+	}
+	rec := c.Record
+	o := rec.Options
+	at := func(flag, recorded string) string { return locate(flag, inDir(was.Dir, recorded), from) }
+	content, style := at(f.content, rec.Content.Path), at(f.style, rec.Style.Path)
+	if rec.Init != nil {
+		o.Init = at(f.init, rec.Init.Path)
+	} else if f.init != "" {
+		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
+	}
+	f.replace(was, rec, from)
+	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
+	if err != nil {
+		return err
+	}
+	defer wk.device.Close()
+	wk.started = started
+	// The record keeps the names as they were given, so that the result is the same file.
+	wk.names = map[string]string{"content": content, "style": style, "init": o.Init, "weights": wk.weights.Source}
+	wk.content.Path, wk.style.Path, wk.weights.Source, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Weights.Source, rec.Options.Init
+	if wk.init != nil {
+		wk.init.Path = rec.Init.Path
+	}
+	return wk.run(ctx, c, stdout, stderr)
+}
+
+// readCheckpoint reads a file.
+func readCheckpoint(path string) (*transfer.Checkpoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w", path, errors.Unwrap(err))
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err == nil && st.IsDir() {
+		err = errors.New("is a folder; give the checkpoint in it")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c, err := transfer.ReadCheckpoint(f, st.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// inDir is a recorded name as it is called from here.
+func inDir(dir, path string) string {
+	here, err := os.Getwd()
+	if path == "" || filepath.IsAbs(path) || err == nil && here == dir {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// replace fills what resume was not told from the checkpoint.
+func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
+	out, m := &f.output, &f.machine
+	// Where the folder of the run has moved, files are written beside the checkpoint.
+	beside := func(path string) string {
+		if p := inDir(was.Dir, path); p == "" || exists(filepath.Dir(p)) {
+			return p
+		}
+		return filepath.Join(filepath.Dir(from), filepath.Base(path))
+	}
+	text := func(dst *string, recorded string) {
+		if *dst == "" {
+			*dst = recorded
+		}
+	}
+	text(&out.path, beside(was.Output))
+	text(&out.trace, beside(was.Trace))
+	text(&out.checkpoint, from)
+	out.quality, out.saveEvery = or(out.quality, was.Quality), or(out.saveEvery, was.SaveEvery)
+	out.checkpointEvery = or(out.checkpointEvery, was.CheckpointEvery)
+	if m.device == "auto" {
+		m.device = was.Device
+		if was.Device == "auto" { // what it became
+			m.device = rec.Device.Kind
+		}
+		text(&m.precision, was.Precision)
+		m.kernels, m.threads = or(m.kernels, was.Kernels), or(m.threads, was.Threads)
+		m.noAutotune, m.lowMemory = m.noAutotune || was.NoAutotune, m.lowMemory || was.LowMemory
+	}
+	m.maxPixels = max(m.maxPixels, was.MaxPixels)
+	if m.weights == nil {
+		source := rec.Weights.Source
+		if !strings.HasPrefix(source, "random") {
+			source = inDir(was.Dir, source)
+		}
+		if strings.HasPrefix(source, "random") || exists(source) {
+			m.weights = &source
+		}
+	}
+}
+
+// or is a flag if it was given, else what was recorded.
+func or[T any](flag, recorded *T) *T {
+	if flag != nil {
+		return flag
+	}
+	return recorded
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// explain says how what is at hand differs from what a checkpoint was begun with.
+func (wk *work) explain(err error) error {
+	from := wk.output.checkpoint
+	var bad *transfer.MismatchError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	switch bad.What {
+	case "content", "style", "init", "weights":
+		return fmt.Errorf("%s: not the %s that %s was begun with (its hash differs); name the right one with --%s", wk.names[bad.What], bad.What, from, bad.What)
+	case "device":
+		return fmt.Errorf("%s was begun on %s, this is %s: the bits would differ; choose the same with --device, --precision, --kernels or --low-memory", from, bad.Was, bad.Is)
+	}
+	return fmt.Errorf("%s: %w", from, err)
+}
