@@ -172,8 +172,14 @@ func plotTraces(args []string, f plotFlags) error {
 // palette has colours that also the colour-blind tell apart (Okabe and Ito).
 var palette = []color.Color{
 	color.Black,
-	color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
-	color.RGBA{230, 159, 0, 255}, color.RGBA{86, 180, 233, 255}, color.RGBA{120, 120, 120, 255}, color.RGBA{140, 80, 20, 255},
+	color.RGBA{0, 114, 178, 255},
+	color.RGBA{213, 94, 0, 255},
+	color.RGBA{0, 158, 115, 255},
+	color.RGBA{204, 121, 167, 255},
+	color.RGBA{230, 159, 0, 255},
+	color.RGBA{86, 180, 233, 255},
+	color.RGBA{120, 120, 120, 255},
+	color.RGBA{140, 80, 20, 255},
 }
 
 // drawing is the plot of traces against a column.

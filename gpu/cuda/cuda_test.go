@@ -310,6 +310,29 @@ func TestSweepsReachEverything(t *testing.T) {
 	}
 }
 
+// Bits of a case are recorded in every precision and for every set of kernels, also
+// for those that make test leaves to longer runs.
+func TestEverythingIsRecorded(t *testing.T) {
+	t.Parallel()
+	for _, set := range []string{"sm80", "share", "sm90", "wgmma"} {
+		for _, s := range sweeps(set) {
+			if s.mode != 0 { // all give the same bits
+				continue
+			}
+			p := precisions[s.precision]
+			recorded := bits(t, p)
+			for _, c := range kerneltest.Cases() {
+				if c.Group == "vgg" || c.Ints && allowed[p] > kerneltest.Tol || recorded.Has(c.String(), s.name()) {
+					continue
+				}
+				if slices.ContainsFunc(specs(t, c, s.target()), s.wants) {
+					t.Errorf("%v: no bits of %s are recorded for %v: run -run Simulated -update-bits, without -short", p, s.name(), c)
+				}
+			}
+		}
+	}
+}
+
 // runHopper runs every case that has a convolution which suits a tile, with it.
 func runHopper(t *testing.T, d *Device, tile kernels.Tile) {
 	t.Helper()

@@ -106,6 +106,18 @@ func (b *Bits) Same(tb testing.TB, name, kernels string, hash uint32) {
 	}
 }
 
+// Has reports whether the results of a case or run are recorded for a set of
+// kernels. A nil b compares nothing and lacks nothing.
+func (b *Bits) Has(name, kernels string) bool {
+	if b == nil || *updateBits {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.rows[name][kernels]
+	return ok
+}
+
 // write writes the recording into the source tree. The caller holds mu.
 func (b *Bits) write() error {
 	var out bytes.Buffer
