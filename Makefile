@@ -30,14 +30,15 @@ demo: build ## paint the sample picture to demo.png (no weights needed)
 # SHORT is -short in make test and nothing in make test-long.
 SHORT    ?= -short
 
-test: ## run the tests, and cross-build without a C compiler
+test: ## run the tests, with and without a C compiler
 	$(GO) test $(SHORT) ./...
 	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
-	@$(MAKE) --no-print-directory test-cuda cross
+	@$(MAKE) --no-print-directory test-cuda
 
-test-long: ## run what make test leaves out for its time: the network's sizes, more modes of the simulated GPU, a thousand kills
+test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, a thousand kills, every platform's build
 	@$(MAKE) --no-print-directory test SHORT=
 	$(GO) test ./cmd/stylize -run TestKilled -kills 1000 -timeout 80m -v
+	@$(MAKE) --no-print-directory cross
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m $(TAGGED); \

@@ -289,7 +289,7 @@ func TestDamagedCheckpoints(t *testing.T) {
 // What is read from any file can be written again, and takes no more memory than
 // the file is long.
 func FuzzCheckpoint(f *testing.F) {
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func source(t *testing.T, w, h, seed int) *picture.Source {
 // work paints 40x24 at 32x19 after a level of 20x16 (the network needs 16).
 func work(t *testing.T) Work {
 	t.Helper()
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}

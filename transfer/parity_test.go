@@ -46,7 +46,7 @@ func TestParityWithPyTorch(t *testing.T) {
 		}
 		defer dev.Close()
 		t.Run(fmt.Sprintf("%dx%d/layers", size.w, size.h), func(t *testing.T) { parityLayers(t, dev, w, fix, size.w, size.h) })
-		for _, preset := range Presets() {
+		for _, preset := range []string{"classic", "article"} {
 			t.Run(fmt.Sprintf("%dx%d/%s", size.w, size.h, preset), func(t *testing.T) {
 				parityRun(t, dev, w, fix, size.w, size.h, preset)
 			})
@@ -121,6 +121,9 @@ func parityRun(t *testing.T, dev gpu.Device, w *vgg.Weights, fix map[string][]fl
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if preset == "classic" { // as it was called when the fixtures were made
+		preset = "default"
+	}
 	want := fix[preset+".rows"] // content, style, tv, mean, std
 	var worst [3]float64
 	grad := 0.0

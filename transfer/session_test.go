@@ -40,7 +40,7 @@ func device(t *testing.T) *cpu.Device {
 
 func small(t *testing.T, n int) Job {
 	t.Helper()
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,12 +90,12 @@ func TestRecordedBits(t *testing.T) {
 		for _, c := range []struct {
 			preset  string
 			n, w, h int
-		}{{"default", 1, 64, 48}, {"default", 1, 97, 61}, {"default", 2, 32, 20}, {"article", 1, 48, 48}} {
+		}{{"classic", 1, 64, 48}, {"classic", 1, 97, 61}, {"classic", 2, 32, 20}, {"article", 1, 48, 48}, {"default", 2, 64, 48}} {
 			o, err := Preset(c.preset)
 			if err != nil {
 				t.Fatal(err)
 			}
-			o.Iterations, o.Size = 3, c.w
+			o.Iterations, o.Size, o.Ladder = 3, c.w, nil
 			job := Job{Options: o, Style: flat(40, 33, 2), Weights: randomWeights()}
 			for i := range c.n {
 				job.Contents = append(job.Contents, flat(c.w, c.h, float64(1+2*i)))
@@ -216,7 +216,7 @@ func TestSessionRefuses(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 // On the simulated device there are profiles of every kernel, and it says so.
 func TestProfiles(t *testing.T) {
-	out, err := run("run", "--device", "sim", "--size", "16", "--every", "--match", "conv4_|gram_style|update")
+	out, err := run("run", "--device", "sim", "--size", "16", "--every", "--match", "conv4_1|gram_style|update")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestProfiles(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	for _, args := range [][]string{{"--device", "sim", "--bench"}, {"--device", "sim", "--size", "16", "--match", "("}, {"--device", "sim", "--size", "16", "--match", "nothing at all"}} {
+	for _, args := range [][]string{{"--device", "sim", "--bench"}, {"--device", "sim", "--size", "16", "--match", "("}, {"--device", "sim", "--size", "16", "--plan", "--match", "nothing at all"}} {
 		if _, err := run(args...); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", args, err)
 		}

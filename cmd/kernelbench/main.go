@@ -162,7 +162,7 @@ type bench struct {
 // loop compiles one iteration at a size and gives it a picture and targets that
 // make every term of the loss matter.
 func loop(dev gpu.Device, w *vgg.Weights, size int) (gpu.Runner, error) {
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func fill(p *gpu.Program, write func(*gpu.Buffer, []float32) error) error {
 // relative L2 error that its precision may make of the gradient.
 func verify(ctx context.Context, dev gpu.Device, w *vgg.Weights, tol float64) error {
 	const size = 24
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		return err
 	}

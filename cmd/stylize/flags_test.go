@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,7 +44,7 @@ func TestEveryFlagIsBound(t *testing.T) {
 func TestFlagsArrive(t *testing.T) {
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
-	if err := app.Run(strings.Fields("stylize --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
+	if err := app.Run(strings.Fields("stylize --preset classic --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
 		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t --checkpoint c --checkpoint-every 9s -q --json")); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestFlagsArrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := transfer.Preset("default")
+	want, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +121,51 @@ func TestMessagesNameFlags(t *testing.T) {
 			return err
 		}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A preset of L-BFGS keeps its ladder at any size, and lends itself to Adam.
+func TestPresets(t *testing.T) {
+	for _, c := range []struct {
+		line       string
+		optimizer  string
+		iterations int
+		ladder     []int
+		err        string
+	}{
+		{"", "lbfgs", 40, []int{64, 128, 256}, ""},
+		{"--size 200 -n 7", "lbfgs", 7, []int{100}, ""},
+		{"--size 100", "lbfgs", 40, nil, ""},
+		{"--ladder off", "lbfgs", 40, nil, ""},
+		{"--optimizer adam", "adam", 500, nil, ""},
+		{"--optimizer adam --ladder auto --size 256 -n 9", "adam", 9, []int{64, 128}, ""},
+		{"--preset classic", "", 500, nil, ""},
+		{"--preset classic --optimizer lbfgs", "lbfgs", 500, nil, ""},
+		{"--lr 0.1", "", 0, nil, "--lr has no effect"},
+		{"--preset classic --history 3", "", 0, nil, "--history 3"},
+	} {
+		var f paintFlags
+		app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
+		if err := app.Run(append([]string{"stylize"}, strings.Fields(c.line)...)); err != nil {
+			t.Fatal(err)
+		}
+		o, err := f.picture.options()
+		if err == nil {
+			err = inFlags(o.Validate())
+		}
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%q: %v, want %q", c.line, err, c.err)
+			}
+			continue
+		}
+		var sizes []int
+		for _, l := range o.Ladder {
+			sizes = append(sizes, l.Size)
+		}
+		if err != nil || o.Optimizer != c.optimizer || o.Iterations != c.iterations || !slices.Equal(sizes, c.ladder) {
+			t.Errorf("%q: %v, %s, %d iterations, ladder %v", c.line, err, o.Optimizer, o.Iterations, sizes)
 		}
 	}
 }

@@ -49,6 +49,7 @@ type Device struct {
 	cc        int
 	target    plan.Target
 	overlaps  bool // a graph may keep launches that overlap
+	perGraph  int  // iterations of the larger graph
 
 	mu      sync.Mutex
 	closed  bool
@@ -88,7 +89,7 @@ func open(opt Options) (*Device, error) {
 			return nil, fmt.Errorf("%w: %w", gpu.ErrNoDevice, err)
 		}
 	}
-	d := &Device{opt: opt, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[plan.WeightKey]*uploaded{}}
+	d := &Device{opt: opt, perGraph: perGraph, work: make(chan func()), quit: make(chan struct{}), sources: map[string]string{}, modules: map[string]*module{}, functions: map[string]cu.Function{}, weights: map[plan.WeightKey]*uploaded{}}
 	d.done.Go(func() {
 		runtime.LockOSThread() // the context is current to this thread alone
 		if opt.Simulate != nil {

@@ -47,6 +47,7 @@ func doubled(n int) (p *gpu.Program, x, y *gpu.Buffer) {
 // What a program took is free again after Close, also after one that did not fit;
 // and that error says what was asked for and what is free.
 func TestMemoryComesBack(t *testing.T) {
+	t.Parallel()
 	d := onSim(t, plan.FP16, sim.Config{Memory: 100e6})
 	before := free(t, d)
 	p, _, _ := doubled(1000)
@@ -63,7 +64,7 @@ func TestMemoryComesBack(t *testing.T) {
 	if n := free(t, d); n != before {
 		t.Errorf("%d bytes are not free again", before-n)
 	}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +91,7 @@ func TestMemoryComesBack(t *testing.T) {
 
 // Two devices of one process work side by side.
 func TestTwoDevices(t *testing.T) {
+	t.Parallel()
 	drv := simulated.New(sim.Config{}, sim.Config{Arch: "sm_80"})
 	var wg sync.WaitGroup
 	for i := range 2 {
@@ -127,6 +129,7 @@ func TestTwoDevices(t *testing.T) {
 
 // PTX that the driver refuses is an error with what its compiler said.
 func TestRefusedPTX(t *testing.T) {
+	t.Parallel()
 	d := onSim(t, plan.FP32, sim.Config{})
 	err := d.do(func() error {
 		_, err := loadModule("broken", ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry t() { nonsense.f32 %f1; ret; }\n")
@@ -140,6 +143,7 @@ func TestRefusedPTX(t *testing.T) {
 // A kernel that goes wrong loses the device: Run says so and counts nothing as
 // done, all else is an error and no panic, and so is use after Close.
 func TestLostDevice(t *testing.T) {
+	t.Parallel()
 	drv := simulated.New(sim.Config{})
 	d, err := open(Options{Simulate: drv, Check: true, Precision: plan.FP32})
 	if err != nil {
@@ -184,6 +188,7 @@ func TestLostDevice(t *testing.T) {
 // An element whose gradient, or its square, is not finite is left alone by Adam
 // and reported by the record; the others move.
 func TestOverflowedGradientIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	d := onSim(t, plan.FP32, sim.Config{})
 	p := &gpu.Program{}
 	s, one := gpu.Shape{N: 1, H: 5, W: 61, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
@@ -242,6 +247,7 @@ func TestOverflowedGradientIsLeftAlone(t *testing.T) {
 // On a driver that does nothing before something waits for it, results are the
 // same: every copy, and every launch behind one, is ordered.
 func TestDelayed(t *testing.T) {
+	t.Parallel()
 	run := func(delay bool) (big, gradient, image []float32) {
 		drv := simulated.New(sim.Config{NoChecks: true})
 		if delay {
@@ -279,7 +285,11 @@ func TestDelayed(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		gradient, _, image = loop(t, d, 16, 16, 2)
+		iterations := 2
+		if testing.Short() {
+			iterations = 1
+		}
+		gradient, _, image = loop(t, d, 16, 16, iterations)
 		return v, gradient, image
 	}
 	big, gradient, image := run(true)
@@ -334,6 +344,7 @@ func convolved() (p *gpu.Program, x, y *gpu.Buffer, v []float32) {
 // at a time and in turn give what each gives alone. What one's kernel does wrong
 // is nothing to the other.
 func TestTwoDrivers(t *testing.T) {
+	t.Parallel()
 	configs := map[string]sim.Config{"sm_80": {Arch: "sm_80", Memory: 256 << 20}, "sm_90": {}}
 	p, x, y, v := convolved()
 	alone := map[string][]float32{}

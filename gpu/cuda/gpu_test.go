@@ -161,6 +161,7 @@ func TestSameBitsAsSimulator(t *testing.T) {
 
 // Whole transfers on a GPU against the CPU; and the same bits in two runs.
 func TestTransferGPU(t *testing.T) {
+	onGPU(t, plan.FP32) // before the CPU takes its seconds
 	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -282,6 +283,7 @@ func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byt
 // what they give on the simulator itself: the recorder works before a GPU is
 // there to be recorded.
 func TestConformanceSimulated(t *testing.T) {
+	t.Parallel()
 	d := onSim(t, plan.FP32, sim.Config{})
 	for i, c := range conform.Cases() {
 		if testing.Short() && i%5 != 0 && len(c.Maps) == 0 {

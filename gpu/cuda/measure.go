@@ -91,7 +91,7 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 
 // iteration times iterations as a run has them, two of its larger graphs a round.
 func (m *measurer) iteration(ctx context.Context) error {
-	const n = 2 * perGraph
+	n := 2 * m.r.d.perGraph
 	for round := range m.opt.Rounds + 1 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (m *measurer) iteration(ctx context.Context) error {
 			return err
 		}
 		if round > 0 {
-			m.out.Iteration = append(m.out.Iteration, us/n)
+			m.out.Iteration = append(m.out.Iteration, us/float64(n))
 		}
 	}
 	return nil

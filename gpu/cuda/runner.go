@@ -38,7 +38,7 @@ type runner struct {
 	plan   *plan.Plan
 	allocs []cu.DevicePtr // the arena; in Check mode one for each span
 	graph  *graph
-	many   *graph // of perGraph iterations, captured when first wanted
+	many   *graph // of d.perGraph iterations, captured when first wanted
 }
 
 // perGraph is how many iterations the larger graph has: between two graphs a
@@ -204,7 +204,7 @@ func (r *runner) enqueue() error {
 }
 
 func (r *runner) enqueueMany() error {
-	for range perGraph {
+	for range r.d.perGraph {
 		if err := r.enqueue(); err != nil {
 			return err
 		}
@@ -352,13 +352,13 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 // many.
 func (r *runner) next(n int) (iterations int, err error) {
 	g, iterations := r.graph, 1
-	if n >= perGraph {
+	if n >= r.d.perGraph {
 		if r.many == nil {
 			if r.many, err = capture(r.d.stream, r.enqueueMany); err != nil {
 				return 0, err
 			}
 		}
-		g, iterations = r.many, perGraph
+		g, iterations = r.many, r.d.perGraph
 	}
 	if err := g.launch(r.d.stream); err != nil {
 		r.d.lost = true

@@ -51,7 +51,7 @@ func relL2(got, want []float32) float64 {
 // session starts a run from content, or from a picture.
 func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	tb.Helper()
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -98,6 +98,7 @@ func loop(t *testing.T, dev gpu.Device, w, h, iterations int) (gradient []float3
 
 // Three whole iterations agree with the CPU, clean under every check.
 func TestTransferSimulated(t *testing.T) {
+	t.Parallel()
 	const w, h = 32, 32
 	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
@@ -111,6 +112,9 @@ func TestTransferSimulated(t *testing.T) {
 		loss float64 // of each loss
 		mode sim.Mode
 	}{{plan.FP32, 1e-5, 1e-4, sim.Eager}, {plan.TF32, 2e-3, 5e-3, sim.Lazy}, {plan.FP16, 2e-3, 5e-3, sim.Random(1)}, {plan.BF16, 2e-2, 5e-2, sim.Eager}} {
+		if testing.Short() && c.p != plan.FP16 { // what a run takes by itself
+			continue
+		}
 		t.Run(c.p.String(), func(t *testing.T) {
 			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, 3)
 			bits(t, c.p).Same(t, "transfer 32x32", "sm90a", kerneltest.Hash(kerneltest.Hash(0, grad), image))
@@ -132,7 +136,11 @@ func TestTransferSimulated(t *testing.T) {
 
 // The same run with the portable kernels gives the bits that were recorded.
 func TestTransferBits(t *testing.T) {
-	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
+	t.Parallel()
+	for _, p := range precisions {
+		if testing.Short() && p != plan.BF16 { // TestTransferSimulated has fp16 then
+			continue
+		}
 		t.Run(p.String(), func(t *testing.T) {
 			grad, _, image := loop(t, openSim(t, sim.Config{NoChecks: true}, Options{Precision: p, Kernels: "sm80"}), 32, 32, 3)
 			bits(t, p).Same(t, "transfer 32x32", "sm80", kerneltest.Hash(kerneltest.Hash(0, grad), image))
@@ -143,8 +151,14 @@ func TestTransferBits(t *testing.T) {
 // Iterations that share a graph are the same iterations, clean under every check
 // where the launches of one overlap with those of the next.
 func TestManyInOneGraph(t *testing.T) {
-	const n, size = perGraph + 1, 16
-	o, err := transfer.Preset("default")
+	t.Parallel()
+	const size = 16
+	per := perGraph
+	if testing.Short() {
+		per = 2
+	}
+	n := per + 1
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +167,12 @@ func TestManyInOneGraph(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(cfg sim.Config, chunk int) map[string][]float32 {
-		d, err := Open(Options{Simulate: simulated.New(cfg), Check: true})
+		d, err := open(Options{Simulate: simulated.New(cfg), Check: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer d.Close()
+		d.perGraph = per
 		r, err := d.Compile(p)
 		if err != nil {
 			t.Fatal(err)
@@ -187,7 +202,7 @@ func TestManyInOneGraph(t *testing.T) {
 		return out
 	}
 	one, many := run(sim.Config{NoChecks: true}, 1), run(sim.Config{Mode: sim.Random(4)}, n)
-	if step := many[transfer.BufStep][0]; step != n {
+	if step := many[transfer.BufStep][0]; step != float32(n) {
 		t.Errorf("%v steps, want %d", step, n)
 	}
 	for name, want := range one {
@@ -202,6 +217,7 @@ func TestManyInOneGraph(t *testing.T) {
 // accumulators, the first layer rounds its weights and not its gradient, and sums its
 // Gram matrix in other shares.
 func TestFusedIsUnfused(t *testing.T) {
+	t.Parallel()
 	driver := simulated.New(sim.Config{NoChecks: true}) // TestKernelsSimulated runs the same cases with them
 	open := func(p plan.Precision, unfused bool) *Device {
 		return opened(t, Options{Simulate: driver, Precision: p, Unfused: unfused})
@@ -228,6 +244,9 @@ func TestFusedIsUnfused(t *testing.T) {
 		}
 	}
 	for _, p := range []plan.Precision{plan.FP32, plan.FP16} {
+		if testing.Short() && p != plan.FP32 { // the stricter
+			continue
+		}
 		fg, _, fi := loop(t, open(p, false), 16, 16, 1)
 		ug, _, ui := loop(t, open(p, true), 16, 16, 1)
 		g, i := relL2(fg, ug), relL2(fi, ui)
@@ -244,6 +263,7 @@ func TestFusedIsUnfused(t *testing.T) {
 // of the list, clean under every check. Cases with oracles would not do: where two
 // values of a window are near one another, rounding decides which is the maximum.
 func TestMaxPoolFused(t *testing.T) {
+	t.Parallel()
 	build := func(n, h, w, c, k int, kept bool) *gpu.Program {
 		p := &gpu.Program{}
 		r := rand.New(rand.NewPCG(uint64(h), uint64(k)))

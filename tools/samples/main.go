@@ -3,6 +3,9 @@
 // The project has no photographs; these are formulas, so anyone may use them.
 //
 //	go run ./tools/samples -dir testdata
+//	go run ./tools/samples -kinds -dir DIR
+//
+// With -kinds it renders one picture of each kind that presets are measured on.
 package main
 
 import (
@@ -32,8 +35,15 @@ func hex(v uint32) rgb {
 
 func main() {
 	dir := flag.String("dir", "testdata", "folder to write to")
+	kinds := flag.Bool("kinds", false, "render a portrait, line art, flat colours, a texture and a night instead")
 	flag.Parse()
-	for name, render := range map[string]func(*canvas){"content.jpg": landscape, "style.jpg": strokes} {
+	pictures := map[string]func(*canvas){"content.jpg": landscape, "style.jpg": strokes}
+	if *kinds {
+		pictures = map[string]func(*canvas){
+			"portrait.jpg": pixel(portrait), "lines.jpg": pixel(lines), "flat.jpg": pixel(flat), "texture.jpg": pixel(texture), "night.jpg": pixel(night),
+		}
+	}
+	for name, render := range pictures {
 		c := &canvas{}
 		render(c)
 		if err := c.save(filepath.Join(*dir, name)); err != nil {
@@ -88,6 +98,113 @@ func fbm(x, y float64, octaves int, seed uint64) (sum float64) {
 		amp, x, y = amp/2, 2*x, 2*y
 	}
 	return sum / norm
+}
+
+// pixel is a picture whose every pixel is a function of its place.
+func pixel(f func(x, y float64) rgb) func(*canvas) {
+	return func(c *canvas) {
+		for y := range c {
+			for x := range c[y] {
+				c[y][x] = f(float64(x), float64(y))
+			}
+		}
+	}
+}
+
+// portrait: a face before a soft background, lit from the left.
+func portrait(x, y float64) rgb {
+	p := hex(0x6b7f6a).mix(hex(0x2c3a35), fbm(x/220, y/220, 3, 100)+x/w*0.4)
+	u, v := (x-320)/115, (y-225)/150
+	face := u*u + v*v
+	if s := (x - 320) / 210; y > 395-40*math.Cos(s*1.4)+60*s*s { // shoulders
+		p = hex(0x7a2f3a).mix(hex(0x2a1016), (x-180)/330+0.3*fbm(x/7, y/23, 3, 101))
+	}
+	if math.Abs(x-320) < 52 && y > 320 && y < 410 {
+		p = hex(0xc88e6d).mix(hex(0x8a5138), (x-270)/110)
+	}
+	if hair := u*u*0.72 + (v+0.28)*(v+0.28)*0.8; hair < 1.05+0.06*fbm(x/5, y/30, 2, 102) {
+		p = hex(0x2b1a12).mix(hex(0x6d4630), fbm((x+y*0.2)/3, y/60, 3, 103)*1.2-0.2)
+	}
+	if face < 0.82 && v > -0.52+0.16*u*u {
+		p = hex(0xeebf9b).mix(hex(0x9c5f42), max(u*0.75+0.25+face*0.25, 0)*0.9).mix(hex(0xd97f6c), 0.5*math.Exp(-((math.Abs(u)-0.42)*(math.Abs(u)-0.42)+(v-0.2)*(v-0.2))*18))
+		eu, ev := (math.Abs(u)-0.36)/0.15, (v+0.08)/0.065
+		switch eye := eu*eu + ev*ev; {
+		case eye < 0.16:
+			p = hex(0x10131a)
+		case eye < 0.5:
+			p = hex(0x49704f)
+		case eye < 1 && math.Abs(ev) < 0.8:
+			p = hex(0xf4efe8)
+		}
+		if math.Abs((math.Abs(u)-0.36)/0.2) < 1 && math.Abs(v+0.25+0.06*math.Cos((math.Abs(u)-0.36)*7)) < 0.025 {
+			p = hex(0x3a241a)
+		}
+		p = p.mix(hex(0x8a4f38), 0.6*math.Exp(-((u-0.09)*(u-0.09)*90+(v-0.2)*(v-0.2)*40)))
+		if m := (v - 0.5 + 0.03*math.Cos(u*9)) / 0.055; math.Abs(u) < 0.3 && math.Abs(m) < 1-u*u*8 {
+			p = hex(0xb34a4a).mix(hex(0x6d2229), max(-m, 0))
+		}
+	}
+	return p
+}
+
+// lines: ink on paper, hatched rings and a grid in perspective.
+func lines(x, y float64) rgb {
+	ink := 0.0
+	line := func(d, width float64) { ink = max(ink, min(max(width-math.Abs(d), 0), 1)) }
+	ring := math.Hypot(x-220, y-230) + 6*fbm(x/60, y/60, 2, 110)
+	line(math.Mod(ring, 22)-11, 1.7)
+	if a := math.Atan2(y-230, x-220); a > 0.3 && a < 1.9 && ring < 180 {
+		line(math.Mod(x+y, 9)-4.5, 1.2)
+	}
+	if x > 400 {
+		depth := 60 / (y + 20)
+		line(math.Mod((x-400)*depth*4, 30)-15, 1.5*depth+0.8)
+		line(math.Mod(1800*depth, 40)-20, 1.6)
+	}
+	line(x-400, 2.4)
+	return hex(0xf7f3e8).mix(hex(0x15151b), ink)
+}
+
+// flat: shapes of one colour each, with hard edges.
+func flat(x, y float64) rgb {
+	p := hex(0xf2d8a7)
+	for i, s := range []struct{ x, y, r float64 }{{160, 170, 120}, {430, 140, 90}, {330, 330, 140}, {560, 380, 70}, {90, 400, 60}} {
+		if d := max(math.Abs(x-s.x), math.Abs(y-s.y)); i%2 == 0 && math.Hypot(x-s.x, y-s.y) < s.r || i%2 == 1 && d < s.r {
+			p = []rgb{hex(0xd1495b), hex(0x00798c), hex(0xedae49), hex(0x30638e), hex(0x003d5b)}[i]
+		}
+	}
+	if y > 300+x*0.2 && y < 330+x*0.2 {
+		p = hex(0x2e4057)
+	}
+	return p
+}
+
+// texture: woven cloth with moss on it.
+func texture(x, y float64) rgb {
+	warp, weft := math.Sin(x*0.7), math.Sin(y*0.7+math.Pi*math.Floor(x/4.5))
+	p := hex(0x8a6f4d).mix(hex(0xd9c39a), 0.5+0.25*warp+0.25*weft+(fbm(x/3, y/3, 2, 120)-0.5)*0.6)
+	moss := fbm(x/60, y/60, 5, 121)
+	return p.mix(hex(0x3c5a24).mix(hex(0x93ad4a), fbm(x/2.5, y/2.5, 2, 122)), (moss-0.5)*9)
+}
+
+// night: a dark town under a few stars, with lit windows and their glow.
+func night(x, y float64) rgb {
+	p := hex(0x05070f).mix(hex(0x1a2340), y/h).mix(hex(0x3a3550), max(fbm(x/160, y/60, 4, 130)-0.55, 0))
+	if s := noise(x*0.9, y*0.9, 131); y < 300 && s > 0.985 {
+		p = hex(0xe8ecff)
+	}
+	for i := range 14 {
+		left, top := float64(i)*46, 210+150*noise(float64(i)*3.7, 0.5, 132)
+		if x < left || x > left+44 || y < top {
+			continue
+		}
+		p = hex(0x0a0c14).mix(hex(0x141a2a), noise(float64(i), 2, 133))
+		wx, wy := math.Mod(x-left, 11), math.Mod(y-top, 15)
+		if lit := noise(math.Floor((x-left)/11)+float64(i)*9, math.Floor((y-top)/15)*1.7, 134); lit > 0.55 && wx > 2 && wx < 8 && wy > 3 && wy < 11 {
+			p = hex(0xffc766).mix(hex(0xffe9b8), lit)
+		}
+	}
+	return p.mix(hex(0xffb347), 0.35*math.Exp(-(y-h)*(y-h)/9000)*fbm(x/90, 1, 2, 135))
 }
 
 // landscape: evening sky, three ranges of hills, a lake that mirrors them, a

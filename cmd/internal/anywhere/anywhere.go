@@ -12,23 +12,20 @@ import (
 
 // Reorder moves flags in front of the other arguments, so that they may stand anywhere:
 // the cli package stops reading flags at the first argument. It also reports
-// unknown flags, with the nearest known one.
+// unknown flags, with the nearest known one, and flags before a command: they
+// would be the program's, which the command does not look at.
 func Reorder(app *cli.App, args []string) ([]string, error) {
 	out, flags, commands := []string{args[0]}, app.Flags, app.Commands
 	rest := args[1:]
 	for len(rest) > 0 { // follow subcommands
-		var next *cli.Command
-		for _, c := range commands {
-			if c.Name == rest[0] {
-				next = c
-			}
-		}
+		next := command(commands, rest[0])
 		if next == nil {
 			break
 		}
 		out, flags, commands, rest = append(out, rest[0]), next.Flags, next.Subcommands, rest[1:]
 	}
 	var front, others []string
+	early := "" // the first flag before the other arguments
 	for i := 0; i < len(rest); i++ {
 		a := rest[i]
 		switch {
@@ -37,13 +34,25 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 			i = len(rest)
 			continue
 		case len(a) < 2 || a[0] != '-' || number(a):
+			if early != "" && len(others) == 0 && command(commands, a) != nil {
+				return nil, behind(early, a)
+			}
 			others = append(others, a)
 			continue
 		}
 		name, value, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		f := find(flags, name)
-		if f == nil && name != "help" && name != "h" {
+		help := f == nil && (name == "help" || name == "h")
+		if f == nil && !help {
+			for _, arg := range rest[i+1:] { // is it a flag of a command that follows?
+				if c := command(commands, arg); c != nil && len(others) == 0 && find(c.Flags, name) != nil {
+					return nil, behind(a, arg)
+				}
+			}
 			return nil, fmt.Errorf("unknown flag %s%s", a, nearest(app.Name, flags, name))
+		}
+		if early == "" && len(others) == 0 && !help {
+			early = a
 		}
 		if f != nil { // one name for each flag, so that the last one given counts
 			name = f.Names()[0]
@@ -65,6 +74,20 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 		out = append(append(out, "--"), others...)
 	}
 	return out, nil
+}
+
+// behind says where a flag of a command stands.
+func behind(flag, command string) error {
+	return fmt.Errorf("%s stands before %s; put it behind %s", flag, command, command)
+}
+
+func command(commands []*cli.Command, name string) *cli.Command {
+	for _, c := range commands {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
 }
 
 // number reports whether an argument is a negative number, not a flag.

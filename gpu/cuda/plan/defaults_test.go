@@ -20,7 +20,7 @@ var rewrite = flag.Bool("update", false, "write the golden files and the table o
 // reference.
 func TestDefaults(t *testing.T) {
 	classes := []struct{ title, name string }{{"H100, H200", "h100"}, {"A100", "a100"}, {"RTX 4090", "4090"}, {"L4", "l4"}}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,20 +64,20 @@ func contentTarget(o transfer.Options) (*gpu.Program, error) {
 func unfused(t *Target) { t.Unfused = true }
 
 var goldens = []golden{
-	{"loop-h100-fp16", "h100", FP16, nil, loopOf(1), "default"},
-	{"loop-h100-bf16", "h100", BF16, nil, loopOf(1), "default"},
-	{"loop-h100-tf32", "h100", TF32, nil, loopOf(1), "default"},
-	{"loop-h100-fp32", "h100", FP32, nil, loopOf(1), "default"},
-	{"loop-a100-fp16", "a100", FP16, nil, loopOf(1), "default"},
-	{"loop-4090-fp16", "4090", FP16, nil, loopOf(1), "default"},
-	{"loop-batch3", "h100", FP16, nil, loopOf(3), "default"},
+	{"loop-h100-fp16", "h100", FP16, nil, loopOf(1), "classic"},
+	{"loop-h100-bf16", "h100", BF16, nil, loopOf(1), "classic"},
+	{"loop-h100-tf32", "h100", TF32, nil, loopOf(1), "classic"},
+	{"loop-h100-fp32", "h100", FP32, nil, loopOf(1), "classic"},
+	{"loop-a100-fp16", "a100", FP16, nil, loopOf(1), "classic"},
+	{"loop-4090-fp16", "4090", FP16, nil, loopOf(1), "classic"},
+	{"loop-batch3", "h100", FP16, nil, loopOf(3), "classic"},
 	{"loop-article", "h100", FP16, nil, loopOf(1), "article"},
-	{"loop-no-tv", "h100", FP16, nil, loopWithoutTV, "default"},
-	{"loop-max", "h100", FP16, nil, loopOfMax, "default"},
-	{"loop-lbfgs", "h100", FP16, nil, loopOfLBFGS, "default"},
-	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "default"},
-	{"style-target", "h100", FP16, nil, styleTarget, "default"},
-	{"content-target", "h100", FP16, nil, contentTarget, "default"},
+	{"loop-no-tv", "h100", FP16, nil, loopWithoutTV, "classic"},
+	{"loop-max", "h100", FP16, nil, loopOfMax, "classic"},
+	{"loop-lbfgs", "h100", FP16, nil, loopOfLBFGS, "classic"},
+	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "classic"},
+	{"style-target", "h100", FP16, nil, styleTarget, "classic"},
+	{"content-target", "h100", FP16, nil, contentTarget, "classic"},
 }
 
 // program builds a golden program, and the target that it is planned for.
@@ -260,7 +260,7 @@ func TestEveryEntry(t *testing.T) {
 			met(pl)
 		}
 	}
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestWrongElement(t *testing.T) {
 
 // What an iteration at 512x512 takes is what the README states.
 func TestPlan512(t *testing.T) {
-	o, err := transfer.Preset("default")
+	o, err := transfer.Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
