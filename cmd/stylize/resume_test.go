@@ -187,7 +187,7 @@ func vast(t *testing.T) []byte {
 }
 
 var (
-	killTimes = flag.Int("kills", 0, "how often TestKilled kills; 0: 10 times with -short, else 50 times")
+	killTimes = flag.Int("kills", 0, "how often TestKilled kills and resumes; 0: 10 times with -short, else 50 times")
 	killSeed  = flag.Uint64("kill-seed", 0, "of the moments; 0: of the clock")
 )
 
@@ -257,8 +257,8 @@ func TestKilled(t *testing.T) {
 		lasts[i] = time.Since(start)
 		want[i], traces[i] = read(t, filepath.Join(folder, "out.png")), untimed(t, filepath.Join(folder, "t.csv"))
 	}
-	tried, resumed, anew, complete, late := 0, 0, 0, 0, 0
-	for tried < kills {
+	tried, resumed, anew, complete, late, pictures := 0, 0, 0, 0, 0, 0
+	for resumed < kills {
 		which := 0
 		if tried%10 == 9 {
 			which = 1
@@ -271,10 +271,10 @@ func TestKilled(t *testing.T) {
 		args := runs[which]
 		for first := true; ; first = false {
 			cmd := begin(folder, args...)
-			// The first process is killed, and one in three of those that go on: at any
-			// moment, or at any after the first checkpoint.
-			if first || random.IntN(3) == 0 && tried < kills {
-				wait, moment := random.IntN(4) > 0, random.Float64()
+			// The first process is killed, and one in three of those that go on: one in
+			// ten at any moment, the others at any after the first checkpoint.
+			if first || random.IntN(3) == 0 && resumed < kills {
+				wait, moment := random.IntN(10) > 0, random.Float64()
 				for start := time.Now(); wait && !exists(checkpoint) && time.Since(start) < 2*lasts[which]; {
 					time.Sleep(time.Millisecond)
 				}
@@ -308,12 +308,13 @@ func TestKilled(t *testing.T) {
 		if got := untimed(t, filepath.Join(folder, "t.csv")); got != traces[which] {
 			t.Fatalf("kill %d: another trace:\n%s", tried, got)
 		}
+		pictures++
 		if err := os.RemoveAll(folder); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%d kills, %d pictures the same: %d resumed, %d begun anew for want of a checkpoint, %d were complete; %d more kills came too late",
-		tried, tried, resumed, anew, complete, late)
+	t.Logf("%d kills: %d resumed, %d begun anew for want of a checkpoint, %d when all was done; %d more came too late. All %d pictures and traces that they led to are the same",
+		tried, resumed, anew, complete, late, pictures)
 }
 
 // HUP, which a terminal sends when it is closed, stops a run as Ctrl-C does.
