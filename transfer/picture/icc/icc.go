@@ -235,7 +235,7 @@ func (p *Profile) mft(t reader, wide bool) error {
 			if err != nil {
 				return nil, err
 			}
-			cs, off = append(cs, v), off+entries*size
+			cs, off = append(cs, curve{v: v}), off+entries*size
 		}
 		return cs, nil
 	}
@@ -351,8 +351,7 @@ func (c curves) apply(v *[4]float32) {
 	}
 }
 
-// affine is a matrix and an offset. What comes out is held to the range of the
-// encoding, as all stages of 16 bits hold it.
+// affine is a matrix and an offset.
 type affine struct {
 	m   [3][3]float32
 	add [3]float32
@@ -361,7 +360,7 @@ type affine struct {
 func (a affine) apply(v *[4]float32) {
 	var o [3]float32
 	for i, row := range a.m {
-		o[i] = clamp(row[0]*v[0] + row[1]*v[1] + row[2]*v[2] + a.add[i])
+		o[i] = row[0]*v[0] + row[1]*v[1] + row[2]*v[2] + a.add[i]
 	}
 	v[0], v[1], v[2] = o[0], o[1], o[2]
 }

@@ -88,18 +88,12 @@ func (c Chroma) matrix() mat {
 // valid reports whether the primaries span colours at all.
 func (c Chroma) valid() bool {
 	for _, p := range [][2]float64{c.White, c.Red, c.Green, c.Blue} {
-		if !(p[1] > 1e-6) || p[0] < 0 || p[0]+p[1] > 1.001 {
+		if !(p[1] > 0.001) || p[0] < 0 || p[0]+p[1] > 1.001 {
 			return false
 		}
 	}
-	for _, row := range xyzToSRGB.times(c.matrix()) {
-		for _, v := range row {
-			if math.IsNaN(v) || math.Abs(v) > 100 {
-				return false
-			}
-		}
-	}
-	return true
+	area := (c.Green[0]-c.Red[0])*(c.Blue[1]-c.Red[1]) - (c.Green[1]-c.Red[1])*(c.Blue[0]-c.Red[0])
+	return math.Abs(area) > 0.01
 }
 
 // FromChroma is the profile of primaries and a gamma (the exponent that makes the
@@ -111,7 +105,7 @@ func FromChroma(c Chroma, gamma float64) *Profile {
 	if !(gamma > 0.1 && gamma < 10) {
 		return nil
 	}
-	return fromCurve(c, tabulated(func(x float64) float64 { return math.Pow(x, gamma) }))
+	return fromCurve(c, clipped(func(x float64) float64 { return math.Pow(x, gamma) }, fine))
 }
 
 func fromCurve(c Chroma, cv curve) *Profile {
@@ -154,9 +148,9 @@ func FromCode(primaries, transfer int) *Profile {
 	case 8:
 		return FromChroma(c, 1)
 	case 16:
-		return fromCurve(c, tabulated(pq))
+		return fromCurve(c, clipped(pq, fine))
 	case 18:
-		return fromCurve(c, tabulated(hlg))
+		return fromCurve(c, clipped(hlg, fine))
 	}
 	return nil
 }
