@@ -313,7 +313,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"nope.png", "style.jpg", "-o", "out.png"}, "nope.png: there is no such file"},
 		{[]string{"content.png", "empty.png", "-o", "out.png"}, "empty.png: the file is empty"},
 		{[]string{"text.png", "style.jpg", "-o", "out.png"}, "text.png: is no picture"},
-		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the png picture is damaged or cut off"},
+		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the PNG picture is damaged or cut off"},
 		{[]string{"adir.png", "style.jpg", "-o", "out.png"}, "is a folder"},
 		{with("--max-pixels", "1000"), "content.png: the picture has 40x28 = 0.00112 million pixels, more than the 0.001 million allowed; raise --max-pixels 1000 or shrink it"},
 		{with("--max-pixels", "0"), "--max-pixels 0"},

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image/png"
 	"math"
 	"os"
@@ -256,16 +257,25 @@ func crc(b []byte) uint32 {
 }
 
 func FuzzDecode(f *testing.F) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+	for _, dir := range []string{dir, "../../testdata/odd"} {
+		entries, err := os.ReadDir(dir)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b)
+		for _, e := range entries {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b)
+		}
+	}
+	for _, depth := range []tiffOf{{bits: 16}, {bits: 32, float: true, scale: 1, predictor: 3, tile: 16}, {bits: 8, planar: true, big: true}} {
+		depth.order, depth.photometric = binary.BigEndian, 2
+		f.Add(depth.bytes())
+	}
+	for _, m := range []bmpOf{{bits: 8, compression: 1}, {bits: 4, compression: 2}, {bits: 32, compression: 3}, {bits: 8, header: 12}} {
+		f.Add(m.bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := Decode(b, 1<<14); err == nil {

@@ -1,0 +1,206 @@
+package picture
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"image"
+	stdjpeg "image/jpeg"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stylize-gpu/stylize/transfer/picture/icc"
+)
+
+func profile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("../../testdata/icc", name+".icc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// coloured checks that a picture of the chart comes out as p says, or as it is for nil.
+func coloured(t *testing.T, name string, b []byte, p *icc.Profile, tol float64) {
+	t.Helper()
+	s, err := Decode(b, 0)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	got := s.Resize(24, 16, Bicubic)
+	for q, c := range chart {
+		px := []float32{c[0] / 255, c[1] / 255, c[2] / 255, 1}
+		if p != nil {
+			p.ToSRGB(px)
+		}
+		i := 3 * ((4+q/2*8)*24 + 6 + q%2*12)
+		for c := range 3 {
+			if d := math.Abs(float64(got.RGB[i+c]-px[c])) * 255; d > tol {
+				t.Errorf("%s: quarter %d is %v, want %v", name, q, got.RGB[i:i+3], px[:3])
+				break
+			}
+		}
+	}
+	if (s.Profile() != nil) != (p != nil) {
+		t.Errorf("%s: has a profile: %v", name, s.Profile() != nil)
+	}
+}
+
+func iccp(b []byte) []byte {
+	var buf bytes.Buffer
+	buf.WriteString("some name\x00\x00")
+	z := zlib.NewWriter(&buf)
+	z.Write(b)
+	z.Close()
+	return chunk("iCCP", buf.Bytes())
+}
+
+// app2 puts a profile into a JPEG, in pieces of n bytes.
+func app2(b, profile []byte, n int) []byte {
+	out := bytes.Clone(b[:2])
+	pieces := (len(profile) + n - 1) / n
+	for i := range pieces {
+		seg := append([]byte("ICC_PROFILE\x00"), byte(i+1), byte(pieces))
+		seg = append(seg, profile[i*n:min((i+1)*n, len(profile))]...)
+		out = binary.BigEndian.AppendUint16(append(out, 0xff, 0xe2), uint16(len(seg)+2))
+		out = append(out, seg...)
+	}
+	return append(out, b[2:]...)
+}
+
+// An embedded profile is honoured in every kind of file that has one.
+func TestEmbeddedProfiles(t *testing.T) {
+	p3 := profile(t, "p3_v4")
+	lut := profile(t, "mft2")
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	lossless, err := os.ReadFile("../../testdata/odd/animated.webp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"a matrix": p3, "a table": lut} {
+		p, err := icc.Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		coloured(t, "PNG with "+name, chartPNG(t, iccp(b)), p, 0.5)
+		coloured(t, "JPEG with "+name, app2(read("rgb.jpg"), b, 200), p, 6)
+		coloured(t, "TIFF with "+name, tiffOf{order: binary.LittleEndian, bits: 16, photometric: 2, profile: b}.bytes(), p, 0.5)
+		chunks := riffChunks(lossless[12:])
+		chunks = append([]riff{chunks[0], {"ICCP", b}}, chunks[1:]...)
+		coloured(t, "WebP with "+name, webpFile(chunks...), p, 0.5)
+	}
+	// A profile of another kind of colours says nothing; one of sRGB changes nothing.
+	for _, name := range []string{"cmyk_mft2", "grey_v2"} {
+		coloured(t, "PNG with "+name, chartPNG(t, iccp(profile(t, name))), nil, 0.1)
+	}
+	coloured(t, "PNG with a cut profile", chartPNG(t, iccp(p3[:200])), nil, 0.1)
+	coloured(t, "JPEG without its second piece", app2(read("rgb.jpg"), p3[:200], 200), nil, 4)
+}
+
+// CMYK goes through its profile, and grey through a profile of grey or of RGB.
+func TestProfilesOfOtherColours(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(dir, "cmyk.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = app2(b, profile(t, "cmyk_mft2"), 1000)
+	s, err := Decode(b, 0)
+	if err != nil || s.Profile() == nil || s.HasAlpha {
+		t.Fatalf("CMYK: its profile is not used, or it has alpha (%v)", err)
+	}
+	p, err := icc.Parse(profile(t, "cmyk_mft2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ink := s.img.(*image.CMYK)
+	got := s.Resize(24, 16, Bicubic)
+	for i := range 24 * 16 {
+		px := make([]float32, 4)
+		for c := range px {
+			px[c] = float32(ink.Pix[4*i+c]) / 255
+		}
+		p.ToSRGB(px)
+		for c := range 3 {
+			if d := math.Abs(float64(got.RGB[3*i+c] - px[c])); d > 1e-5 {
+				t.Fatalf("CMYK pixel %d is %v, want %v", i, got.RGB[3*i:3*i+3], px)
+			}
+		}
+	}
+	m := image.NewGray(image.Rect(0, 0, 16, 16))
+	for i := range m.Pix {
+		m.Pix[i] = 100
+	}
+	var buf bytes.Buffer
+	if err := stdjpeg.Encode(&buf, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"grey_v2", "adobe_v2"} {
+		s, err := Decode(app2(buf.Bytes(), profile(t, name), 1000), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := icc.Parse(profile(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		px := []float32{100.0 / 255, 100.0 / 255, 100.0 / 255, 1}
+		p.ToSRGB(px)
+		if got := s.Resize(1, 1, Bicubic); math.Abs(float64(got.RGB[0]-px[0])) > 1e-3 {
+			t.Errorf("grey with %s is %v, want %v", name, got.RGB, px)
+		}
+	}
+}
+
+// PNG's own chunks, in their order of precedence.
+func TestPNGColour(t *testing.T) {
+	be := func(v ...uint32) (b []byte) {
+		for _, x := range v {
+			b = binary.BigEndian.AppendUint32(b, x)
+		}
+		return b
+	}
+	p3, err := icc.Parse(profile(t, "p3_v4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	adobe, err := icc.Parse(profile(t, "adobe_v2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cicp := chunk("cICP", []byte{12, 13, 0, 1})
+	srgb := chunk("sRGB", []byte{0})
+	gama := chunk("gAMA", be(100000))
+	chrm := chunk("cHRM", be(31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)) // Adobe RGB
+	adobeGamma := chunk("gAMA", be(45470))
+	linear := icc.FromChroma(icc.SRGBChroma, 1)
+	for name, c := range map[string]struct {
+		chunks [][]byte
+		want   *icc.Profile
+	}{
+		"cICP":                       {[][]byte{cicp}, p3},
+		"cICP before iCCP":           {[][]byte{iccp(profile(t, "adobe_v2")), cicp}, p3},
+		"cICP that says nothing":     {[][]byte{chunk("cICP", []byte{2, 2, 0, 1}), iccp(profile(t, "adobe_v2"))}, adobe},
+		"cICP of video":              {[][]byte{chunk("cICP", []byte{12, 13, 0, 0})}, nil},
+		"cICP of sRGB before gAMA":   {[][]byte{chunk("cICP", []byte{1, 13, 0, 1}), gama}, nil},
+		"iCCP before sRGB":           {[][]byte{srgb, iccp(profile(t, "p3_v4"))}, p3},
+		"sRGB before gAMA":           {[][]byte{gama, chrm, srgb}, nil},
+		"gAMA 1":                     {[][]byte{gama}, linear},
+		"gAMA as everybody writes":   {[][]byte{chunk("gAMA", be(45455)), chunk("cHRM", be(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}, nil},
+		"gAMA of nothing":            {[][]byte{chunk("gAMA", be(0))}, nil},
+		"cHRM of nonsense":           {[][]byte{chunk("cHRM", be(1, 2, 3, 4, 5, 6, 7, 8))}, nil},
+		"cHRM with a wrong checksum": {[][]byte{append(bytes.Clone(chrm[:len(chrm)-1]), 0)}, nil},
+		"cHRM":                       {[][]byte{adobeGamma, chrm}, icc.FromChroma(icc.Chroma{White: [2]float64{0.3127, 0.3290}, Red: [2]float64{0.64, 0.33}, Green: [2]float64{0.21, 0.71}, Blue: [2]float64{0.15, 0.06}}, 0)},
+	} {
+		coloured(t, name, chartPNG(t, c.chunks...), c.want, 0.6)
+	}
+}
