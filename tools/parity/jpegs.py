@@ -1,9 +1,9 @@
 """Makes testdata/jpeg: JPEGs of every sampling, with and without restart markers, progressive and baseline, and the
-SHA-256 of the pixels that libjpeg-turbo decodes from each.
+SHA-256 of the pixels that libjpeg-turbo decodes from each; also that of files that it encodes.
 
     .venv/bin/python tools/parity/jpegs.py testdata        # needs cjpeg (libjpeg-turbo-progs)
 """
-import hashlib, json, os, subprocess, sys
+import hashlib, io, json, os, subprocess, sys
 import numpy as np
 from PIL import Image, ImageFile
 
@@ -57,6 +57,17 @@ def main(out):
             px = np.asarray(Image.open(f"{out}/jpeg/{name}"))
             hashes[name] = hashlib.sha256(px.tobytes()).hexdigest()
     with open(f"{out}/jpeg/libjpeg.json", "w") as f:
+        json.dump(hashes, f, indent=0)
+        f.write("\n")
+    y, x = np.mgrid[:29, :37]  # jpeg_test.go has the same formula
+    im = Image.fromarray(np.dstack([(x * 7 + y * 3) % 256, x * y % 256, (x * x + 5 * y) % 256]).astype(np.uint8))
+    hashes = {}
+    for quality in (1, 30, 75, 90, 95, 100):
+        for i, s in enumerate(("444", "422", "420")):
+            b = io.BytesIO()
+            im.save(b, "jpeg", quality=quality, subsampling=i, optimize=True)
+            hashes[f"{quality} {s}"] = hashlib.sha256(b.getvalue()).hexdigest()
+    with open(f"{out}/jpeg/encoded.json", "w") as f:
         json.dump(hashes, f, indent=0)
         f.write("\n")
 

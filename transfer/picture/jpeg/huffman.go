@@ -41,9 +41,9 @@ func newHuffman(counts, values []byte) (*huffman, error) {
 	return h, nil
 }
 
-// bits reads entropy-coded data. Behind the data, at a marker or at the end of
+// bitReader reads entropy-coded data. Behind the data, at a marker or at the end of
 // the file, it gives zeros and counts them.
-type bits struct {
+type bitReader struct {
 	b      []byte
 	pos    int
 	acc    uint64 // the next n bits, at the top
@@ -52,7 +52,7 @@ type bits struct {
 }
 
 // fill makes at least 32 bits ready.
-func (r *bits) fill() {
+func (r *bitReader) fill() {
 	if r.n >= 32 {
 		return
 	}
@@ -87,13 +87,13 @@ func (r *bits) fill() {
 	}
 }
 
-func (r *bits) drop(n int) {
+func (r *bitReader) drop(n int) {
 	r.acc <<= uint(n)
 	r.n -= n
 }
 
 // get returns up to 16 bits, which fill has made ready.
-func (r *bits) get(n int) int32 {
+func (r *bitReader) get(n int) int32 {
 	v := int32(r.acc >> (64 - uint(n)))
 	if n == 0 {
 		return 0
@@ -103,10 +103,10 @@ func (r *bits) get(n int) int32 {
 }
 
 // cut reports whether bits were used that the file does not have.
-func (r *bits) cut() bool { return r.n < r.padded }
+func (r *bitReader) cut() bool { return r.n < r.padded }
 
 // symbol decodes one code; fill must have been called.
-func (r *bits) symbol(h *huffman) byte {
+func (r *bitReader) symbol(h *huffman) byte {
 	if e := h.look[r.acc>>(64-lookBits)]; e != 0 {
 		r.drop(int(e >> 8))
 		return byte(e)
@@ -137,7 +137,7 @@ func extend(v int32, n int) int32 {
 }
 
 // next moves behind the next restart marker. What stands before it is left out.
-func (r *bits) next() error {
+func (r *bitReader) next() error {
 	r.acc, r.n, r.padded = 0, 0, 0
 	for ; r.pos+1 < len(r.b); r.pos++ {
 		if m := r.b[r.pos+1]; r.b[r.pos] == 0xff && m != 0 && m != 0xff {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
@@ -84,6 +85,47 @@ func TestUnsupported(t *testing.T) {
 		if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.want, err)
 		}
+	}
+}
+
+// Every quality and sampling gives the file that libjpeg writes, to the byte.
+func TestEncode(t *testing.T) {
+	var want map[string]string
+	if err := json.Unmarshal(read(t, "encoded.json"), &want); err != nil {
+		t.Fatal(err)
+	}
+	const w, h = 37, 29 // tools/parity/jpegs.py has the same formula
+	var pix []byte
+	for y := range h {
+		for x := range w {
+			pix = append(pix, byte(x*7+y*3), byte(x*y), byte(x*x+5*y))
+		}
+	}
+	for name, hash := range want {
+		var quality int
+		var sampling string
+		fmt.Sscan(name, &quality, &sampling)
+		s := map[string]Sampling{"444": S444, "422": S422, "420": S420}[sampling]
+		b, err := Encode(pix, w, h, quality, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != hash {
+			t.Errorf("%s: another file than libjpeg's", name)
+		}
+		if _, err := stdjpeg.Decode(bytes.NewReader(b)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b, err := Encode(pix, w, h, 90, S444, bytes.Repeat([]byte("profile"), 20000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Decode(b); err != nil || len(m.ICC) != 140000 {
+		t.Errorf("a large profile came back as %d bytes, %v", len(m.ICC), err)
+	}
+	if _, err := Encode(nil, 65536, 1, 90, S444, nil); err == nil {
+		t.Error("65536 pixels are accepted")
 	}
 }
 

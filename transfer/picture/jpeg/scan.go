@@ -5,7 +5,7 @@ import "errors"
 // scan is one pass over one or more components.
 type scan struct {
 	*decoder
-	r          bits
+	r          bitReader
 	in         []scanned
 	ss, se     int
 	ah, al     int
@@ -80,7 +80,7 @@ func (d *decoder) sos(seg []byte) error {
 	if n > 1 && blocks > 10 {
 		return errors.New("a scan of more than ten blocks at a time")
 	}
-	s.r = bits{b: d.b, pos: d.pos}
+	s.r = bitReader{b: d.b, pos: d.pos}
 	err := s.run()
 	d.pos = s.r.pos // never beyond a marker
 	d.scans++
