@@ -56,7 +56,7 @@ func iccp(b []byte) []byte {
 	z := zlib.NewWriter(&buf)
 	z.Write(b)
 	z.Close()
-	return chunk("iCCP", buf.Bytes())
+	return pngChunk("iCCP", buf.Bytes())
 }
 
 // app2 puts a profile into a JPEG, in pieces of n bytes.
@@ -177,11 +177,11 @@ func TestPNGColour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cicp := chunk("cICP", []byte{12, 13, 0, 1})
-	srgb := chunk("sRGB", []byte{0})
-	gama := chunk("gAMA", be(100000))
-	chrm := chunk("cHRM", be(31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)) // Adobe RGB
-	adobeGamma := chunk("gAMA", be(45470))
+	cicp := pngChunk("cICP", []byte{12, 13, 0, 1})
+	srgb := pngChunk("sRGB", []byte{0})
+	gama := pngChunk("gAMA", be(100000))
+	chrm := pngChunk("cHRM", be(31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)) // Adobe RGB
+	adobeGamma := pngChunk("gAMA", be(45470))
 	linear := icc.FromChroma(icc.SRGBChroma, 1)
 	for name, c := range map[string]struct {
 		chunks [][]byte
@@ -189,18 +189,94 @@ func TestPNGColour(t *testing.T) {
 	}{
 		"cICP":                       {[][]byte{cicp}, p3},
 		"cICP before iCCP":           {[][]byte{iccp(profile(t, "adobe_v2")), cicp}, p3},
-		"cICP that says nothing":     {[][]byte{chunk("cICP", []byte{2, 2, 0, 1}), iccp(profile(t, "adobe_v2"))}, adobe},
-		"cICP of video":              {[][]byte{chunk("cICP", []byte{12, 13, 0, 0})}, nil},
-		"cICP of sRGB before gAMA":   {[][]byte{chunk("cICP", []byte{1, 13, 0, 1}), gama}, nil},
+		"cICP that says nothing":     {[][]byte{pngChunk("cICP", []byte{2, 2, 0, 1}), iccp(profile(t, "adobe_v2"))}, adobe},
+		"cICP of video":              {[][]byte{pngChunk("cICP", []byte{12, 13, 0, 0})}, nil},
+		"cICP of sRGB before gAMA":   {[][]byte{pngChunk("cICP", []byte{1, 13, 0, 1}), gama}, nil},
 		"iCCP before sRGB":           {[][]byte{srgb, iccp(profile(t, "p3_v4"))}, p3},
 		"sRGB before gAMA":           {[][]byte{gama, chrm, srgb}, nil},
 		"gAMA 1":                     {[][]byte{gama}, linear},
-		"gAMA as everybody writes":   {[][]byte{chunk("gAMA", be(45455)), chunk("cHRM", be(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}, nil},
-		"gAMA of nothing":            {[][]byte{chunk("gAMA", be(0))}, nil},
-		"cHRM of nonsense":           {[][]byte{chunk("cHRM", be(1, 2, 3, 4, 5, 6, 7, 8))}, nil},
+		"gAMA as everybody writes":   {[][]byte{pngChunk("gAMA", be(45455)), pngChunk("cHRM", be(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}, nil},
+		"gAMA of nothing":            {[][]byte{pngChunk("gAMA", be(0))}, nil},
+		"cHRM of nonsense":           {[][]byte{pngChunk("cHRM", be(1, 2, 3, 4, 5, 6, 7, 8))}, nil},
 		"cHRM with a wrong checksum": {[][]byte{append(bytes.Clone(chrm[:len(chrm)-1]), 0)}, nil},
 		"cHRM":                       {[][]byte{adobeGamma, chrm}, icc.FromChroma(icc.Chroma{White: [2]float64{0.3127, 0.3290}, Red: [2]float64{0.64, 0.33}, Green: [2]float64{0.21, 0.71}, Blue: [2]float64{0.15, 0.06}}, 0)},
 	} {
 		coloured(t, name, chartPNG(t, c.chunks...), c.want, 0.6)
+	}
+}
+
+// Results say that they are sRGB, or come in the profile that was asked for.
+func TestResultsAreTagged(t *testing.T) {
+	s, err := Decode(chartPNG(t, iccp(profile(t, "p3_v4"))), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := s.Resize(s.W, s.H, Bicubic)
+	tmp := t.TempDir()
+	for _, name := range []string{"out.png", "out.jpg"} {
+		path := filepath.Join(tmp, name)
+		if err := p.Save(path, SaveOptions{Metadata: "made"}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tag := map[string]string{"out.png": "sRGB\x01", "out.jpg": "ICC_PROFILE"}[name]; !bytes.Contains(b, []byte(tag)) {
+			t.Errorf("%s says nothing of its colours", name)
+		}
+		if s, err := Decode(b, 0); err != nil || s.Profile() != nil {
+			t.Errorf("%s is not read as sRGB (%v)", name, err)
+		}
+		if err := p.Save(path, SaveOptions{Profile: s.Profile(), Metadata: "made", Bits: 16}); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := Open(path, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept.Profile() == nil {
+			t.Errorf("%s has lost the profile", name)
+		}
+		q := kept.Resize(p.W, p.H, Bicubic)
+		for i, v := range p.RGB {
+			if d := math.Abs(float64(v - q.RGB[i])); d > map[string]float64{"out.png": 0.001, "out.jpg": 0.08}[name] {
+				t.Fatalf("%s in its profile: value %d is %v, was %v", name, i, q.RGB[i], v)
+			}
+		}
+		if name == "out.png" {
+			if text, err := ReadText(path); err != nil || text != "made" {
+				t.Errorf("its text is %q, %v", text, err)
+			}
+		}
+	}
+}
+
+// From quality 90 on a JPEG keeps all of its chroma.
+func TestSubsampling(t *testing.T) {
+	s, err := Decode(chartPNG(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := s.Resize(s.W, s.H, Bicubic)
+	for _, c := range []struct {
+		o    SaveOptions
+		want byte // of the luma in SOF0
+	}{
+		{SaveOptions{}, 0x11}, {SaveOptions{Quality: 90}, 0x11}, {SaveOptions{Quality: 89}, 0x22},
+		{SaveOptions{Quality: 50, Subsampling: "444"}, 0x11}, {SaveOptions{Subsampling: "420"}, 0x22}, {SaveOptions{Subsampling: "422"}, 0x21},
+	} {
+		path := filepath.Join(t.TempDir(), "out.jpg")
+		if err := p.Save(path, c.o); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sof := bytes.Index(b, []byte{0xff, 0xc0, 0, 17})
+		if sof < 0 || b[sof+11] != c.want {
+			t.Errorf("%+v: sampling %#x, want %#x", c.o, b[sof+11], c.want)
+		}
 	}
 }

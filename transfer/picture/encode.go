@@ -2,18 +2,21 @@ package picture
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/stylize-gpu/stylize/transfer/picture/icc"
+	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
@@ -45,43 +48,109 @@ type SaveOptions struct {
 	Bits     int    // 8 or 16 per channel, PNG only; 0 is 8
 	Quality  int    // JPEG, 1 to 100; 0 is 95
 	Metadata string // stored in a PNG under [Keyword]
+	Bare     bool   // leave Metadata out
+
+	Subsampling string       // JPEG's chroma: 444, 422 or 420; empty is 444 from quality 90, below it 420
+	Profile     *icc.Profile // write the picture in these colours, which are reversible; nil is sRGB
 }
+
+// Subsamplings are what SaveOptions.Subsampling may be.
+var Subsamplings = []string{"444", "422", "420"}
 
 // Keyword names the text that a PNG carries about how it was made.
 const Keyword = "stylize"
 
-// Save writes a picture, whole or not at all. A JPEG has no alpha: the picture
-// is laid on white.
+// Save writes a picture, whole or not at all, and says what its colours mean. A
+// JPEG has no alpha: the picture is laid on white.
 func (p *Picture) Save(path string, o SaveOptions) error {
 	format, err := FormatOf(path)
 	if err != nil {
 		return err
 	}
-	var buf bytes.Buffer
-	switch {
-	case format == JPEG:
-		if o.Quality == 0 {
-			o.Quality = 95
-		}
-		err = jpeg.Encode(&buf, p.onWhite().toNRGBA(), &jpeg.Options{Quality: o.Quality})
-	case o.Bits == 16:
-		err = png.Encode(&buf, p.toNRGBA64())
-	default:
-		err = png.Encode(&buf, p.toNRGBA())
+	var b []byte
+	if format == JPEG {
+		b, err = p.jpeg(o)
+	} else {
+		b, err = p.png(o)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
-	}
-	b := buf.Bytes()
-	if format == PNG && o.Metadata != "" {
-		if b, err = withText(b, Keyword, o.Metadata); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})
+}
+
+func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
+	if o.Quality == 0 {
+		o.Quality = 95
+	}
+	sampling := jpeg.S444
+	switch {
+	case o.Subsampling == "422":
+		sampling = jpeg.S422
+	case o.Subsampling == "420", o.Subsampling == "" && o.Quality < 90:
+		sampling = jpeg.S420
+	}
+	profile := icc.SRGB()
+	if o.Profile != nil {
+		profile = o.Profile.Encode()
+	}
+	q := p.onWhite().in(o.Profile)
+	pix := make([]byte, len(q.RGB))
+	for i, v := range q.RGB {
+		pix[i] = uint8(clamp(v)*255 + 0.5)
+	}
+	return jpeg.Encode(pix, q.W, q.H, o.Quality, sampling, profile)
+}
+
+func (p *Picture) png(o SaveOptions) ([]byte, error) {
+	q := p.in(o.Profile)
+	var img image.Image = q.toNRGBA()
+	if o.Bits == 16 {
+		img = q.toNRGBA64()
+	}
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, img); err != nil {
+		return nil, err
+	}
+	colour := pngChunk("sRGB", []byte{1}) // relative colorimetric
+	if o.Profile != nil {
+		var z bytes.Buffer
+		z.WriteString("content\x00\x00")
+		w := zlib.NewWriter(&z)
+		if _, err := w.Write(o.Profile.Encode()); err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		colour = pngChunk("iCCP", z.Bytes())
+	}
+	b, err := withChunk(buf.Bytes(), colour)
+	if err != nil || o.Metadata == "" || o.Bare {
+		return b, err
+	}
+	text := append([]byte(Keyword), 0, 0, 0, 0, 0) // not compressed, no language, no translation
+	return withChunk(b, pngChunk("iTXt", append(text, o.Metadata...)))
+}
+
+// in converts a picture to the colours of a profile; nil is sRGB.
+func (p *Picture) in(profile *icc.Profile) *Picture {
+	if profile == nil {
+		return p
+	}
+	px := make([]float32, 4*p.W*p.H)
+	for i := range p.W * p.H {
+		copy(px[4*i:4*i+3], p.RGB[3*i:])
+	}
+	profile.FromSRGB(px)
+	q := &Picture{W: p.W, H: p.H, RGB: make([]float32, len(p.RGB)), Alpha: p.Alpha}
+	for i := range p.W * p.H {
+		copy(q.RGB[3*i:3*i+3], px[4*i:])
+	}
+	return q
 }
 
 func (p *Picture) toNRGBA() *image.NRGBA {
@@ -130,20 +199,20 @@ func (p *Picture) onWhite() *Picture {
 
 var pngMagic = []byte("\x89PNG\r\n\x1a\n")
 
-// withText inserts an iTXt chunk (PNG specification 11.3.3.4) behind IHDR.
-func withText(b []byte, keyword, text string) ([]byte, error) {
+// pngChunk makes a chunk.
+func pngChunk(name string, data []byte) []byte {
+	b := append([]byte(name), data...)
+	out := append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), b...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(b))
+}
+
+// withChunk inserts a chunk behind IHDR.
+func withChunk(b, chunk []byte) ([]byte, error) {
 	const ihdrEnd = 8 + 4 + 4 + 13 + 4
 	if len(b) < ihdrEnd || !bytes.HasPrefix(b, pngMagic) {
 		return nil, errors.New("not a PNG stream")
 	}
-	data := append([]byte("iTXt"+keyword), 0, 0, 0, 0, 0) // not compressed, no language, no translation
-	data = append(data, text...)
-	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(data)-4))
-	chunk = append(chunk, data...)
-	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(data))
-	out := append([]byte(nil), b[:ihdrEnd]...)
-	out = append(out, chunk...)
-	return append(out, b[ihdrEnd:]...), nil
+	return slices.Concat(b[:ihdrEnd], chunk, b[ihdrEnd:]), nil
 }
 
 // ReadText returns the text that Save stored in a PNG file.

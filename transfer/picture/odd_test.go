@@ -5,7 +5,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -594,13 +593,6 @@ func TestBMP(t *testing.T) {
 	}
 }
 
-// chunk makes a chunk of a PNG.
-func chunk(name string, data []byte) []byte {
-	b := append([]byte(name), data...)
-	out := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
-	return binary.BigEndian.AppendUint32(append(out, b...), crc32.ChecksumIEEE(b))
-}
-
 // chartPNG is the chart with chunks behind its header.
 func chartPNG(t *testing.T, chunks ...[]byte) []byte {
 	t.Helper()
@@ -625,10 +617,10 @@ func chartPNG(t *testing.T, chunks ...[]byte) []byte {
 
 // A damaged chunk that is not needed, and an end that is missing, do not matter.
 func TestPNGRepairs(t *testing.T) {
-	bad := chunk("tEXt", []byte("Comment\x00hello"))
+	bad := pngChunk("tEXt", []byte("Comment\x00hello"))
 	bad[10] ^= 1
 	shows(t, "a wrong checksum", chartPNG(t, bad), 0.1)
-	profile := chunk("iCCP", []byte("P3\x00\x00nonsense"))
+	profile := pngChunk("iCCP", []byte("P3\x00\x00nonsense"))
 	shows(t, "a profile of nonsense", chartPNG(t, profile), 0.1)
 	profile[12] ^= 1
 	shows(t, "a profile with a wrong checksum", chartPNG(t, profile), 0.1)

@@ -38,9 +38,6 @@ type Profile struct {
 // Channels is 1 for grey, 3 for RGB and 4 for CMYK.
 func (p *Profile) Channels() int { return p.channels }
 
-// Bytes is the profile as it was parsed; nil for one that was made.
-func (p *Profile) Bytes() []byte { return p.data }
-
 // Reversible reports whether [Profile.FromSRGB] works.
 func (p *Profile) Reversible() bool { return p.channels == 3 && p.steps == nil }
 

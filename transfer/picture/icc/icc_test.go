@@ -146,6 +146,31 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// What is written reads back as the same colours; sRGB is small and is itself.
+func TestEncode(t *testing.T) {
+	p, err := Parse(SRGB())
+	if err != nil || !p.SRGB() || len(SRGB()) > 500 {
+		t.Errorf("sRGB: %d bytes, %v", len(SRGB()), err)
+	}
+	for name, p := range map[string]*Profile{"P3": FromCode(12, 13), "gamma 1.8": FromChroma(SRGBChroma, 1.8), "BT.2020": FromCode(9, 1)} {
+		q, err := Parse(p.Encode())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for i := range 1000 {
+			a := []float32{float32(i%10) / 9, float32(i/10%10) / 9, float32(i/100) / 9, 1}
+			b := append([]float32{}, a...)
+			p.ToSRGB(a)
+			q.ToSRGB(b)
+			for c := range 3 {
+				if d := math.Abs(float64(a[c] - b[c])); d > 0.003 {
+					t.Fatalf("%s: %v became %v", name, a, b)
+				}
+			}
+		}
+	}
+}
+
 // Cut anywhere, or with any byte changed, a profile is an error or converts.
 func TestDamaged(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.icc"))
