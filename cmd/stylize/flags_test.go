@@ -66,7 +66,7 @@ func TestFlagsArrive(t *testing.T) {
 		t.Errorf("machine %+v", f.machine)
 	}
 	bits, quality, every := 16, 7, 8
-	if out := (outputFlags{"out", &bits, &quality, &every, "t", true, true}); !reflect.DeepEqual(f.output, out) {
+	if out := (outputFlags{"out", &bits, &quality, &every, "t", true, true, fileFlags{}}); !reflect.DeepEqual(f.output, out) {
 		t.Errorf("output %+v", f.output)
 	}
 

@@ -90,6 +90,9 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if err := wk.open(content, style, m.maxPixels); err != nil {
 		return nil, usage(err)
 	}
+	if err := wk.keepProfile(); err != nil {
+		return nil, usage(err)
+	}
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
@@ -115,6 +118,9 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, err
 	}
 	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
+	if err := f.file.check(format, &save); err != nil {
+		return save, err
+	}
 	switch {
 	case format == picture.JPEG && o.Bits == 16:
 		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
