@@ -2,7 +2,13 @@ package picture
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
 	"image/png"
 	"math"
 	"os"
@@ -153,6 +159,43 @@ func TestAlphaDoesNotBleed(t *testing.T) {
 	for i, q := 0, p.Resize(3, 3, Bilinear); i < 9; i++ {
 		if q.Alpha[i] > 0.01 && (q.RGB[3*i] < 0.99 || q.RGB[3*i+1] > 0.01) {
 			t.Errorf("pixel %d became %v with alpha %v", i, q.RGB[3*i:3*i+3], q.Alpha[i])
+		}
+	}
+}
+
+// The article's resize gives PIL's bits (tools/parity/resize.py).
+func TestBilinearIsPIL(t *testing.T) {
+	b, err := os.ReadFile("../../testdata/resize.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(b, &want); err != nil || len(want) == 0 {
+		t.Fatal(err)
+	}
+	m := image.NewNRGBA(image.Rect(0, 0, 131, 97)) // tools/parity/resize.py has the same formula
+	for y := range 97 {
+		for x := range 131 {
+			m.SetNRGBA(x, y, color.NRGBA{uint8(x*7 + y*3), uint8(x * y), uint8(x*x + 5*y), 255})
+		}
+	}
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, m); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Decode(buf.Bytes(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, hash := range want {
+		var w, h int
+		fmt.Sscan(size, &w, &h)
+		var pix []byte
+		for _, v := range s.Resize(w, h, Bilinear).Quantize().RGB {
+			pix = append(pix, byte(v*255+0.5))
+		}
+		if sum := sha256.Sum256(pix); hex.EncodeToString(sum[:]) != hash {
+			t.Errorf("%s: other pixels than PIL's", size)
 		}
 	}
 }
