@@ -178,6 +178,7 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 	if wk.style, err = openPicture(style, maxPixels); err != nil {
 		return err
 	}
+	wk.style.FillTransparent()
 	if i := wk.opts.Init; i != "content" && i != "noise" {
 		if wk.init, err = openPicture(i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)

@@ -52,6 +52,7 @@ type Source struct {
 	img     image.Image
 	turn    int          // EXIF orientation, 1 to 8
 	profile *icc.Profile // nil is sRGB
+	fill    bool
 	bounds  image.Rectangle
 }
 
@@ -127,6 +128,11 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 
 // Profile is the one whose colours the picture was stored in, nil for sRGB.
 func (s *Source) Profile() *icc.Profile { return s.profile }
+
+// FillTransparent has Resize put the mean of the visible colours where the picture
+// is transparent, in the measure in which it is: for a style, whose hidden colours
+// (often black) are no part of it. The alpha stays.
+func (s *Source) FillTransparent() { s.fill = true }
 
 // raw is what a decoder hands over.
 type raw struct {

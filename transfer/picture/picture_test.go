@@ -163,6 +163,57 @@ func TestAlphaDoesNotBleed(t *testing.T) {
 	}
 }
 
+// A style shows the mean of its visible colours where it is transparent.
+func TestFillTransparent(t *testing.T) {
+	m := image.NewNRGBA(image.Rect(0, 0, 8, 8))
+	for i := range 64 {
+		c := color.NRGBA{200, 100, 0, 255}
+		switch {
+		case i < 32 && i%2 == 1:
+			c = color.NRGBA{100, 200, 0, 255}
+		case i >= 32: // hidden
+			c = color.NRGBA{0, 0, 255, 0}
+		}
+		m.SetNRGBA(i%8, i/8, c)
+	}
+	decode := func() *Source {
+		var buf bytes.Buffer
+		if err := png.Encode(&buf, m); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Decode(buf.Bytes(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.FillTransparent()
+		return s
+	}
+	p := decode().Resize(8, 8, Bicubic)
+	for i := range 64 {
+		want := []float32{150, 150, 0}
+		switch {
+		case i < 32 && i%2 == 1:
+			want = []float32{100, 200, 0}
+		case i < 32:
+			want = []float32{200, 100, 0}
+		}
+		for c := range 3 {
+			if d := math.Abs(float64(p.RGB[3*i+c]*255 - want[c])); d > 0.01 {
+				t.Fatalf("pixel %d is %v, want %v", i, p.RGB[3*i:3*i+3], want)
+			}
+		}
+		if hidden := p.Alpha[i] == 0; hidden != (i >= 32) {
+			t.Fatalf("pixel %d has alpha %v", i, p.Alpha[i])
+		}
+	}
+	for i := range 64 { // nothing is visible
+		m.Pix[4*i+3] = 0
+	}
+	if p := decode().Resize(4, 4, Bilinear); p.RGB[0] != 0.5 {
+		t.Errorf("a transparent picture is %v", p.RGB[:3])
+	}
+}
+
 // The article's resize gives PIL's bits (tools/parity/resize.py).
 func TestBilinearIsPIL(t *testing.T) {
 	b, err := os.ReadFile("../../testdata/resize.json")

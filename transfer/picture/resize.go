@@ -95,7 +95,35 @@ func (s *Source) Resize(w, h int, f Filter) *Picture {
 	if f.bytes && !s.HasAlpha {
 		return resampleBytes(s.W, s.H, w, h, f, s.row)
 	}
-	return resample(s.W, s.H, w, h, f, s.HasAlpha, s.row)
+	p := resample(s.W, s.H, w, h, f, s.HasAlpha, s.row)
+	if s.fill {
+		p.fillTransparent()
+	}
+	return p
+}
+
+// fillTransparent lays a picture on the mean of its visible colours.
+func (p *Picture) fillTransparent() {
+	if p.Alpha == nil {
+		return
+	}
+	var sum [3]float64
+	weight := 0.0
+	for i, a := range p.Alpha {
+		weight += float64(a)
+		for c := range 3 {
+			sum[c] += float64(a) * float64(p.RGB[3*i+c])
+		}
+	}
+	for i, a := range p.Alpha {
+		for c := range 3 {
+			mean := float32(0.5) // of nothing
+			if weight > 0 {
+				mean = float32(sum[c] / weight)
+			}
+			p.RGB[3*i+c] = a*p.RGB[3*i+c] + (1-a)*mean
+		}
+	}
 }
 
 // Resize resamples a picture.
