@@ -71,6 +71,18 @@ def odd(out):
     rgb.save(f"{out}/lossy_animated.webp", save_all=True, append_images=frames[1:], quality=98, duration=100)
     rgba.save(f"{out}/alpha_animated.webp", save_all=True, append_images=[rgba.rotate(180)], lossless=True, exact=True, duration=100)
     rgba.save(f"{out}/alpha_lossy.webp", quality=98, exact=True)
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    for ext in ("avif", "heic"):
+        rgb.save(f"{out}/lossy.{ext}", quality=98)
+        rgb.convert("L").save(f"{out}/lossy_grey.{ext}", quality=98)
+    for tag, t in ((2, Image.Transpose.FLIP_LEFT_RIGHT), (6, Image.Transpose.ROTATE_90), (7, Image.Transpose.TRANSVERSE)):
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        rgb.transpose(t).save(f"{out}/lossy_turned_{tag}.avif", quality=98, exif=exif)
+    rgba.save(f"{out}/alpha_lossy.avif", quality=98)
+    rgba.save(f"{out}/named_transparency.heic", quality=98)
     rgb.save(f"{out}/animated.png", save_all=True, append_images=frames[1:], duration=100)
 
 

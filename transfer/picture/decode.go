@@ -1,6 +1,6 @@
 // Package picture reads, resizes and writes pictures. In between a picture is
 // fp32 sRGB in [0,1], (H,W,3), with an alpha plane beside it where the file had
-// one. PNG, JPEG, WebP, TIFF, BMP and GIF are read, each with all its usual
+// one. PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are read, each with its usual
 // depths and layouts, turned upright by their EXIF tag and converted to sRGB by
 // their profile; PNG and JPEG are written.
 //
@@ -20,7 +20,6 @@ import (
 	"image/gif"
 	"image/png"
 	"os"
-	"slices"
 
 	"github.com/bep/imagemeta"
 
@@ -158,6 +157,8 @@ var formats = []format{
 	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF, 0},
 	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP, 0},
 	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF, 0},
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF, 0},
+	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF, 0},
 }
 
 func formatOf(b []byte) *format {
@@ -287,10 +288,8 @@ func (m *floats) At(x, y int) color.Color {
 // kindOf guesses what somebody took for a picture.
 func kindOf(b []byte) string {
 	switch {
-	case len(b) > 12 && string(b[4:8]) == "ftyp" && slices.Contains([]string{"heic", "heix", "hevc", "mif1", "msf1"}, string(b[8:12])):
-		return "it is HEIC"
-	case len(b) > 12 && string(b[4:12]) == "ftypavif":
-		return "it is AVIF"
+	case len(b) > 12 && string(b[4:8]) == "ftyp":
+		return "it is a film"
 	case bytes.HasPrefix(b, []byte("%PDF")):
 		return "it is a PDF"
 	case bytes.HasPrefix(b, []byte("8BPS")):
@@ -306,7 +305,7 @@ func kindOf(b []byte) string {
 	case bytes.Contains(b[:min(len(b), 512)], []byte("<svg")):
 		return "it is an SVG drawing"
 	}
-	return "PNG, JPEG, WebP, TIFF, BMP and GIF are"
+	return "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are"
 }
 
 // orientation reads the EXIF tag; 1 when there is none or it cannot be read.
