@@ -87,7 +87,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
 		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize weights fetch | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
-		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png or .jpg).\nFlags may stand before or after the pictures.",
+		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures.",
 		Version:         version,
 		HideVersion:     true,
 		HideHelpCommand: true,

@@ -318,7 +318,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--max-pixels", "1000"), "content.png: the picture has 40x28 = 0.00112 million pixels, more than the 0.001 million allowed; raise --max-pixels 1000 or shrink it"},
 		{with("--max-pixels", "0"), "--max-pixels 0"},
 		{with("-o", "out"), "give the name an extension"},
-		{with("-o", "out.gif"), "written as .png or .jpg"},
+		{with("-o", "out.gif"), "written as .png, .jpg, .webp or .tif"},
 		{with("-o", "adir.png"), "is a folder"},
 		{with("-o", "no/such/folder/out.png"), "does not exist"},
 		{with("-o", "content.png"), "overwrite its own input"},

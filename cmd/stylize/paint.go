@@ -118,7 +118,7 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, err
 	}
 	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
-	if err := f.file.check(format, &save); err != nil {
+	if err := f.file.check(format, f.quality != nil, &save); err != nil {
 		return save, err
 	}
 	switch {

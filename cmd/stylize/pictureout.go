@@ -27,16 +27,20 @@ func (f *fileFlags) flags() []cli.Flag {
 }
 
 // check verifies the flags about the file that is written.
-func (f *fileFlags) check(format picture.Format, save *picture.SaveOptions) error {
+func (f *fileFlags) check(format picture.Format, quality bool, save *picture.SaveOptions) error {
 	save.Bare = f.noMetadata
 	save.Subsampling = given.Or(f.subsampling, "")
 	switch {
 	case f.subsampling != nil && format != picture.JPEG:
-		return errors.New("--subsampling has no effect on a PNG, which keeps all of its colour; write a .jpg, or leave the flag out")
+		return errors.New("--subsampling is of a JPEG alone; write a .jpg, or leave the flag out")
+	case quality && format != picture.JPEG && format != picture.PNG:
+		return errors.New("--quality is of a JPEG alone, here nothing is lost; write a .jpg, or leave the flag out")
+	case save.Bits == 16 && format == picture.WebP:
+		return errors.New("--bits 16: a WebP has 8 bits; write a .png or a .tif, or leave the flag out")
 	case f.subsampling != nil && !slices.Contains(picture.Subsamplings, *f.subsampling):
 		return fmt.Errorf("--subsampling %s: give 444, 422 or 420", *f.subsampling)
-	case f.noMetadata && format == picture.JPEG:
-		return errors.New("--no-metadata has no effect on a JPEG, which has none; leave the flag out")
+	case f.noMetadata && format != picture.PNG:
+		return errors.New("--no-metadata is of a PNG alone, other files have none; leave the flag out")
 	}
 	return nil
 }

@@ -213,7 +213,7 @@ func TestResultsAreTagged(t *testing.T) {
 	}
 	p := s.Resize(s.W, s.H, Bicubic)
 	tmp := t.TempDir()
-	for _, name := range []string{"out.png", "out.jpg"} {
+	for _, name := range []string{"out.png", "out.jpg", "out.webp", "out.tif"} {
 		path := filepath.Join(tmp, name)
 		if err := p.Save(path, SaveOptions{Metadata: "made"}); err != nil {
 			t.Fatal(err)
@@ -222,7 +222,7 @@ func TestResultsAreTagged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tag := map[string]string{"out.png": "sRGB\x01", "out.jpg": "ICC_PROFILE"}[name]; !bytes.Contains(b, []byte(tag)) {
+		if tag := map[string]string{"out.png": "sRGB\x01", "out.jpg": "ICC_PROFILE", "out.webp": "ICCP", "out.tif": "acsp"}[name]; !bytes.Contains(b, []byte(tag)) {
 			t.Errorf("%s says nothing of its colours", name)
 		}
 		if s, err := Decode(b, 0); err != nil || s.Profile() != nil {
@@ -240,7 +240,7 @@ func TestResultsAreTagged(t *testing.T) {
 		}
 		q := kept.Resize(p.W, p.H, Bicubic)
 		for i, v := range p.RGB {
-			if d := math.Abs(float64(v - q.RGB[i])); d > map[string]float64{"out.png": 0.001, "out.jpg": 0.08}[name] {
+			if d := math.Abs(float64(v - q.RGB[i])); d > map[string]float64{"out.png": 0.001, "out.jpg": 0.08, "out.webp": 0.012, "out.tif": 0.001}[name] {
 				t.Fatalf("%s in its profile: value %d is %v, was %v", name, i, q.RGB[i], v)
 			}
 		}
@@ -249,6 +249,54 @@ func TestResultsAreTagged(t *testing.T) {
 				t.Errorf("its text is %q, %v", text, err)
 			}
 		}
+	}
+}
+
+// Lossless formats give back what they got, with its transparency.
+func TestLosslessOutputs(t *testing.T) {
+	p := &Picture{W: 37, H: 23, RGB: make([]float32, 3*37*23)}
+	for i := range p.RGB {
+		p.RGB[i] = float32(i*7919%65536) / 65535
+	}
+	alpha := &Picture{W: p.W, H: p.H, RGB: p.RGB, Alpha: make([]float32, p.W*p.H)}
+	for i := range alpha.Alpha {
+		alpha.Alpha[i] = float32(1+i%255) / 255
+	}
+	for _, c := range []struct {
+		name string
+		bits int
+		p    *Picture
+	}{
+		{"a.png", 8, p}, {"a.webp", 8, p}, {"a.tif", 8, p}, {"a.tiff", 16, p}, {"a.png", 16, p},
+		{"b.png", 8, alpha}, {"b.webp", 8, alpha}, {"b.tif", 8, alpha}, {"b.tif", 16, alpha},
+	} {
+		path := filepath.Join(t.TempDir(), c.name)
+		if err := c.p.Save(path, SaveOptions{Bits: c.bits}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, 0)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		px, top := make([]float32, 4*s.W), float64(int(1)<<c.bits-1)
+		for y := range s.H {
+			s.row(y, px)
+			for i, v := range px {
+				want := float32(1)
+				if at := y*s.W + i/4; i%4 < 3 {
+					want = c.p.RGB[3*at+i%4]
+				} else if c.p.Alpha != nil {
+					want = c.p.Alpha[at]
+				}
+				if d := math.Abs(float64(v - want)); d > 0.501/top {
+					t.Fatalf("%s of %d bits: value %d of row %d is %v, was %v", c.name, c.bits, i, y, v, want)
+				}
+			}
+		}
+	}
+	if err := (&Picture{W: 1<<14 + 1, H: 1, RGB: make([]float32, 3*(1<<14+1))}).Save(filepath.Join(t.TempDir(), "x.webp"), SaveOptions{}); err == nil {
+		t.Error("a WebP of 16385 pixels is written")
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/HugoSmits86/nativewebp"
+
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
@@ -27,6 +29,8 @@ type Format int
 const (
 	PNG Format = iota
 	JPEG
+	WebP // lossless
+	TIFF
 )
 
 // FormatOf chooses by the extension of a name.
@@ -36,16 +40,20 @@ func FormatOf(path string) (Format, error) {
 		return PNG, nil
 	case ".jpg", ".jpeg":
 		return JPEG, nil
+	case ".webp":
+		return WebP, nil
+	case ".tif", ".tiff":
+		return TIFF, nil
 	case "":
-		return 0, fmt.Errorf("%s: give the name an extension, .png or .jpg", path)
+		return 0, fmt.Errorf("%s: give the name an extension, .png, .jpg, .webp or .tif", path)
 	default:
-		return 0, fmt.Errorf("%s: pictures are written as .png or .jpg, not %s", path, ext)
+		return 0, fmt.Errorf("%s: pictures are written as .png, .jpg, .webp or .tif, not %s", path, ext)
 	}
 }
 
 // SaveOptions says how to write.
 type SaveOptions struct {
-	Bits     int    // 8 or 16 per channel, PNG only; 0 is 8
+	Bits     int    // 8 or 16 per channel, of PNG and TIFF; 0 is 8
 	Quality  int    // JPEG, 1 to 100; 0 is 95
 	Metadata string // stored in a PNG under [Keyword]
 	Bare     bool   // leave Metadata out
@@ -68,9 +76,14 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 		return err
 	}
 	var b []byte
-	if format == JPEG {
+	switch format {
+	case JPEG:
 		b, err = p.jpeg(o)
-	} else {
+	case WebP:
+		b, err = p.webp(o)
+	case TIFF:
+		b, err = p.tiff(o)
+	default:
 		b, err = p.png(o)
 	}
 	if err != nil {
@@ -93,16 +106,12 @@ func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
 	case o.Subsampling == "420", o.Subsampling == "" && o.Quality < 90:
 		sampling = jpeg.S420
 	}
-	profile := icc.SRGB()
-	if o.Profile != nil {
-		profile = o.Profile.Encode()
-	}
 	q := p.onWhite().in(o.Profile)
 	pix := make([]byte, len(q.RGB))
 	for i, v := range q.RGB {
 		pix[i] = uint8(clamp(v)*255 + 0.5)
 	}
-	return jpeg.Encode(pix, q.W, q.H, o.Quality, sampling, profile)
+	return jpeg.Encode(pix, q.W, q.H, o.Quality, sampling, o.profile())
 }
 
 func (p *Picture) png(o SaveOptions) ([]byte, error) {
@@ -134,6 +143,123 @@ func (p *Picture) png(o SaveOptions) ([]byte, error) {
 	}
 	text := append([]byte(Keyword), 0, 0, 0, 0, 0) // not compressed, no language, no translation
 	return withChunk(b, pngChunk("iTXt", append(text, o.Metadata...)))
+}
+
+// webp writes a lossless WebP.
+func (p *Picture) webp(o SaveOptions) ([]byte, error) {
+	if p.W > 1<<14 || p.H > 1<<14 {
+		return nil, errors.New("a WebP has at most 16384 pixels on each side; write a .png")
+	}
+	img := p.in(o.Profile).toNRGBA()
+	var buf bytes.Buffer
+	if err := nativewebp.Encode(&buf, img, nil); err != nil {
+		return nil, err
+	}
+	head := make([]byte, 10)
+	head[0] = webpProfile
+	if !img.Opaque() {
+		head[0] |= webpAlpha
+	}
+	put24(head[4:], p.W-1)
+	put24(head[7:], p.H-1)
+	chunks := []riff{{"VP8X", head}, {"ICCP", o.profile()}}
+	for _, c := range riffChunks(buf.Bytes()[12:]) {
+		if c.name == "VP8L" {
+			chunks = append(chunks, c)
+		}
+	}
+	return webpFile(chunks...), nil
+}
+
+// tiff writes one strip, packed by zlib with differences.
+func (p *Picture) tiff(o SaveOptions) ([]byte, error) {
+	q, samples, size := p.in(o.Profile), 3, 1
+	if o.Bits == 16 {
+		size = 2
+	}
+	if p.Alpha != nil {
+		samples = 4
+	}
+	le := binary.LittleEndian
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	row := make([]byte, 0, p.W*samples*size)
+	last := make([]uint16, samples)
+	for i := range p.W * p.H {
+		if i%p.W == 0 {
+			row = row[:0]
+			clear(last)
+		}
+		for c := range samples {
+			v := float32(0)
+			if c == 3 {
+				v = clamp(q.Alpha[i])
+			} else {
+				v = clamp(q.RGB[3*i+c])
+			}
+			if size == 1 {
+				n := uint16(v*255 + 0.5)
+				row, last[c] = append(row, byte(n-last[c])), n
+			} else {
+				n := uint16(v*65535 + 0.5)
+				row, last[c] = le.AppendUint16(row, n-last[c]), n
+			}
+		}
+		if i%p.W == p.W-1 {
+			if _, err := w.Write(row); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	const short, long, undefined = 3, 4, 7
+	type entry struct {
+		tag, kind, count int
+		data             []byte
+	}
+	number := func(tag, v int) entry { return entry{tag, long, 1, le.AppendUint32(nil, uint32(v))} }
+	var depth []byte
+	for range samples {
+		depth = le.AppendUint16(depth, uint16(8*size))
+	}
+	profile := o.profile()
+	entries := []entry{
+		number(tagWidth, p.W), number(tagHeight, p.H), {tagBits, short, samples, depth}, number(tagCompression, 8), number(tagPhotometric, 2),
+		number(tagStripOffsets, 8), number(tagSamples, samples), number(tagRowsPerStrip, p.H), number(tagStripCounts, z.Len()), number(tagPredictor, 2),
+	}
+	if samples == 4 {
+		entries = append(entries, number(tagExtraSamples, 2))
+	}
+	entries = append(entries, entry{tagICC, undefined, len(profile), profile})
+	out := append([]byte("II*\x00\x00\x00\x00\x00"), z.Bytes()...)
+	dir := le.AppendUint16(nil, uint16(len(entries)))
+	for _, e := range entries {
+		dir = le.AppendUint16(le.AppendUint16(dir, uint16(e.tag)), uint16(e.kind))
+		dir = le.AppendUint32(dir, uint32(e.count))
+		if len(e.data) > 4 {
+			out = append(out, make([]byte, len(out)&1)...)
+			dir = le.AppendUint32(dir, uint32(len(out)))
+			out = append(out, e.data...)
+		} else {
+			dir = append(dir, e.data...)
+		}
+	}
+	out = append(out, make([]byte, len(out)&1)...)
+	if int64(len(out)) > 1<<32-1<<16 {
+		return nil, errors.New("it is too large for a TIFF; write a .png")
+	}
+	le.PutUint32(out[4:], uint32(len(out)))
+	return le.AppendUint32(append(out, dir...), 0), nil
+}
+
+// profile is the one to embed, as bytes.
+func (o SaveOptions) profile() []byte {
+	if o.Profile == nil {
+		return icc.SRGB()
+	}
+	return o.Profile.Encode()
 }
 
 // in converts a picture to the colours of a profile; nil is sRGB.

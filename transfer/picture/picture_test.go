@@ -327,7 +327,7 @@ func TestBadFiles(t *testing.T) {
 	if _, err := Open("no/such/file.png", 0); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no file: %v", err)
 	}
-	for _, name := range []string{"a", "a.gif", "a.webp", "dir.png/a"} {
+	for _, name := range []string{"a", "a.gif", "a.heic", "dir.png/a"} {
 		if _, err := FormatOf(name); err == nil {
 			t.Errorf("%s accepted for writing", name)
 		}

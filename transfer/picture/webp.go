@@ -48,7 +48,7 @@ func webpFile(chunks ...riff) []byte {
 func put24(b []byte, v int) { b[0], b[1], b[2] = byte(v), byte(v>>8), byte(v>>16) }
 func get24(b []byte) int    { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
-const webpAnimated, webpAlpha = 0x02, 0x10 // of VP8X
+const webpAnimated, webpAlpha, webpProfile = 0x02, 0x10, 0x20 // of VP8X
 
 // webpConfig gives the canvas, also of an animation.
 func webpConfig(b []byte) (w, h int, err error) {
