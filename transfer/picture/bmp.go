@@ -156,7 +156,7 @@ func decodeBMP(b []byte) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	r := raw{channels: 3, profile: m.profile}
+	r := raw{channels: 3, profile: m.profile, turn: 1}
 	if m.compression == bmpRLE8 || m.compression == bmpRLE4 {
 		r.img = m.runs()
 		return r, nil

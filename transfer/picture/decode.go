@@ -19,9 +19,8 @@ import (
 	"image/draw"
 	"image/gif"
 	"image/png"
+	"io"
 	"os"
-
-	"github.com/bep/imagemeta"
 
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
@@ -66,12 +65,14 @@ func Open(path string, maxPixels int) (*Source, error) {
 		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
 	case st.IsDir():
 		return nil, fmt.Errorf("%s: is a folder; give one picture", path)
+	case st.Mode()&os.ModeDevice != 0:
+		return nil, fmt.Errorf("%s: is a device; give a file", path)
 	case st.Size() > maxFile:
 		return nil, fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
 	}
-	b, err := os.ReadFile(path)
+	b, err := readAtMost(path, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+		return nil, err
 	}
 	s, err := Decode(b, maxPixels)
 	if err != nil {
@@ -79,6 +80,23 @@ func Open(path string, maxPixels int) (*Source, error) {
 	}
 	s.Path = path
 	return s, nil
+}
+
+// readAtMost reads a file, or a pipe, which does not say how much it has.
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("%s: has more than %d MB, more than any picture; give another file", path, limit>>20)
+	}
+	return b, nil
 }
 
 // Decode decodes the bytes of a file.
@@ -111,9 +129,6 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 	}
 	sum := sha256.Sum256(b)
 	s = &Source{img: r.img, turn: r.turn, bounds: r.img.Bounds(), SHA256: hex.EncodeToString(sum[:])}
-	if s.turn == 0 {
-		s.turn = orientation(b, f.exif)
-	}
 	s.profile = usable(r.profile, r.channels)
 	s.W, s.H = s.bounds.Dx(), s.bounds.Dy()
 	if s.turn >= 5 {
@@ -138,7 +153,7 @@ type raw struct {
 	img      image.Image
 	channels int          // that a profile is to have: 1, 3 or 4
 	profile  *icc.Profile // nil is sRGB
-	turn     int          // EXIF orientation; 0 if it stands in the EXIF data
+	turn     int          // EXIF orientation, 1 to 8
 }
 
 // format is a kind of file.
@@ -147,18 +162,17 @@ type format struct {
 	magic  []string // what it begins with; ? is any byte
 	config func(b []byte) (w, h int, err error)
 	decode func(b []byte) (raw, error)
-	exif   imagemeta.ImageFormat // where EXIF data may stand
 }
 
 var formats = []format{
-	{"PNG", []string{string(pngMagic)}, pngConfig, decodePNG, imagemeta.PNG},
-	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Config, decodeJPEG, imagemeta.JPEG},
-	{"WebP", []string{"RIFF????WEBPVP8"}, webpConfig, decodeWebP, imagemeta.WebP},
-	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF, 0},
-	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP, 0},
-	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF, 0},
-	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF, 0},
-	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF, 0},
+	{"PNG", []string{string(pngMagic)}, pngConfig, decodePNG},
+	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Config, decodeJPEG},
+	{"WebP", []string{"RIFF????WEBPVP8"}, webpConfig, decodeWebP},
+	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF},
+	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP},
+	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF},
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF},
+	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF},
 }
 
 func formatOf(b []byte) *format {
@@ -216,7 +230,7 @@ func decodeJPEG(b []byte) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	r := raw{channels: m.Channels, profile: parsed(m.ICC)}
+	r := raw{channels: m.Channels, profile: parsed(m.ICC), turn: orientation(m.EXIF)}
 	canvas := image.Rect(0, 0, m.W, m.H)
 	switch m.Channels {
 	case 1:
@@ -243,7 +257,7 @@ func decodeGIF(b []byte) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	return raw{img: onCanvas(img, image.Rect(0, 0, w, h)), channels: 3}, nil
+	return raw{img: onCanvas(img, image.Rect(0, 0, w, h)), channels: 3, turn: 1}, nil
 }
 
 // onCanvas lays a first frame that is smaller than its canvas on it.
@@ -308,35 +322,18 @@ func kindOf(b []byte) string {
 	return "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are"
 }
 
-// orientation reads the EXIF tag; 1 when there is none or it cannot be read.
-func orientation(b []byte, kind imagemeta.ImageFormat) int {
-	if kind == 0 {
+// orientation reads the tag in EXIF data; 1 when there is none or it cannot be
+// read: damaged metadata does not spoil a picture that decodes.
+func orientation(exif []byte) int {
+	exif = bytes.TrimPrefix(exif, []byte("Exif\x00\x00"))
+	if !matches(exif, "II*\x00") && !matches(exif, "MM\x00*") {
 		return 1
 	}
-	turn := 1
-	_, err := imagemeta.Decode(imagemeta.Options{
-		R: bytes.NewReader(b), ImageFormat: kind, Sources: imagemeta.EXIF,
-		ShouldHandleTag: func(t imagemeta.TagInfo) bool { return t.Tag == "Orientation" && t.Namespace == "IFD0" },
-		HandleTag: func(t imagemeta.TagInfo) error {
-			var v int
-			switch n := t.Value.(type) { // a SHORT, but some write a LONG
-			case uint16:
-				v = int(n)
-			case uint32:
-				v = int(n)
-			case uint8:
-				v = int(n)
-			}
-			if v >= 1 && v <= 8 {
-				turn = v
-			}
-			return nil
-		},
-	})
+	t, err := openTIFF(exif)
 	if err != nil {
-		return 1 // damaged metadata does not spoil a picture that decodes
+		return 1
 	}
-	return turn
+	return t.orientation()
 }
 
 // row converts one upright row to straight RGBA in [0,1], 4 values a pixel.

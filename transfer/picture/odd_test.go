@@ -645,3 +645,62 @@ func TestPNGRepairs(t *testing.T) {
 		t.Errorf("damaged pixels: %v", err)
 	}
 }
+
+// The orientation is found wherever it may stand, as a SHORT and as a LONG, and
+// nonsense is none. (TestFormats shows what each does.)
+func TestOrientationIsFound(t *testing.T) {
+	exif := func(order byteOrder, kind uint16, turn uint32) []byte {
+		b := []byte("MM\x00*")
+		if order == byteOrder(binary.LittleEndian) {
+			b = []byte("II*\x00")
+		}
+		b = order.AppendUint32(b, 8)
+		b = order.AppendUint16(b, 1)
+		b = order.AppendUint16(order.AppendUint16(b, 0x112), kind)
+		b = order.AppendUint32(b, 1)
+		if kind == 3 {
+			b = order.AppendUint16(order.AppendUint16(b, uint16(turn)), 0)
+		} else {
+			b = order.AppendUint32(b, turn)
+		}
+		return order.AppendUint32(b, 0)
+	}
+	jpg, err := os.ReadFile(filepath.Join(dir, "rgb.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lossless, err := os.ReadFile("../../testdata/odd/animated.webp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for turn := range uint32(10) {
+		want := int(turn)
+		if turn < 1 || turn > 8 {
+			want = 1
+		}
+		for _, order := range []byteOrder{binary.LittleEndian, binary.BigEndian} {
+			for _, kind := range []uint16{3, 4} {
+				e := exif(order, kind, turn)
+				seg := append([]byte("Exif\x00\x00"), e...)
+				seg = append(binary.BigEndian.AppendUint16([]byte{0xff, 0xe1}, uint16(len(seg)+2)), seg...)
+				for name, b := range map[string][]byte{
+					"PNG":                    chartPNG(t, pngChunk("eXIf", e)),
+					"JPEG":                   append(append(bytes.Clone(jpg[:2]), seg...), jpg[2:]...),
+					"WebP":                   webpFile(append(riffChunks(lossless[12:]), riff{"EXIF", e})...),
+					"WebP, EXIF with a name": webpFile(append(riffChunks(lossless[12:]), riff{"EXIF", append([]byte("Exif\x00\x00"), e...)})...),
+					"TIFF":                   tiffOf{order: order, bits: 8, photometric: 2, longTurn: want}.bytes(),
+				} {
+					s, err := Decode(b, 0)
+					if err != nil || s.turn != want || (s.W == 16) != (want >= 5) {
+						t.Errorf("%s with %d of kind %d: %v, turned by %+v", name, turn, kind, err, s)
+					}
+				}
+			}
+		}
+	}
+	for n := range 26 { // cut anywhere it is no orientation, and no error
+		if s, err := Decode(chartPNG(t, pngChunk("eXIf", exif(binary.BigEndian, 3, 6)[:n])), 0); err != nil || n < 20 && s.turn != 1 {
+			t.Errorf("EXIF of %d bytes: %v", n, err)
+		}
+	}
+}

@@ -324,6 +324,9 @@ func TestBadFiles(t *testing.T) {
 	if _, err := Open(t.TempDir(), 0); err == nil || !strings.Contains(err.Error(), "folder") {
 		t.Errorf("a folder: %v", err)
 	}
+	if _, err := Open(os.DevNull, 0); err == nil || !strings.Contains(err.Error(), "device") {
+		t.Errorf("a device: %v", err)
+	}
 	if _, err := Open("no/such/file.png", 0); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no file: %v", err)
 	}

@@ -20,7 +20,7 @@ func decodePNG(b []byte) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	r := raw{img: img, channels: 3, profile: pngColour(colour)}
+	r := raw{img: img, channels: 3, profile: pngColour(colour), turn: orientation(colour["eXIf"])}
 	if len(b) > 25 && b[25]&2 == 0 { // colour types 0 and 4 are grey
 		r.channels = 1
 	}
@@ -28,7 +28,7 @@ func decodePNG(b []byte) (raw, error) {
 }
 
 // pngChunks keeps the chunks that make the pixels, as they are, and hands out
-// those that say what the colours mean.
+// those that say what the colours mean and which way is up.
 func pngChunks(b []byte) (clean []byte, colour map[string][]byte) {
 	colour = map[string][]byte{}
 	clean = append(clean, b[:8]...)
@@ -49,7 +49,7 @@ func pngChunks(b []byte) (clean []byte, colour map[string][]byte) {
 			if good {
 				clean = append(clean, chunk...)
 			}
-		case "cICP", "iCCP", "sRGB", "gAMA", "cHRM":
+		case "cICP", "iCCP", "sRGB", "gAMA", "cHRM", "eXIf":
 			if _, twice := colour[name]; good && !twice {
 				colour[name] = data
 			}

@@ -80,8 +80,17 @@ func tiffConfig(b []byte) (w, h int, err error) {
 	return t.w, t.h, nil
 }
 
-// readTIFF reads the first directory.
+// readTIFF reads the first directory of a picture.
 func readTIFF(b []byte) (*tiff, error) {
+	t, err := openTIFF(b)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.understand()
+}
+
+// openTIFF reads the first directory, also of EXIF data.
+func openTIFF(b []byte) (*tiff, error) {
 	t := &tiff{file: b, order: binary.LittleEndian, tags: map[int][]uint64{}, blobs: map[int][]byte{}}
 	if b[0] == 'M' {
 		t.order = binary.BigEndian
@@ -104,7 +113,15 @@ func readTIFF(b []byte) (*tiff, error) {
 			return nil, err
 		}
 	}
-	return t, t.understand()
+	return t, nil
+}
+
+// orientation is 1 to 8.
+func (t *tiff) orientation() int {
+	if v := t.one(tagOrientation, 1); v >= 1 && v <= 8 {
+		return v
+	}
+	return 1
 }
 
 // at are n bytes of the file.
@@ -302,10 +319,7 @@ func decodeTIFF(b []byte) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	r := raw{channels: t.colours, profile: parsed(t.blobs[tagICC]), turn: 1}
-	if v := t.one(tagOrientation, 1); v >= 1 && v <= 8 {
-		r.turn = v
-	}
+	r := raw{channels: t.colours, profile: parsed(t.blobs[tagICC]), turn: t.orientation()}
 	if t.photometric == 3 {
 		r.channels = 3
 	}

@@ -63,7 +63,7 @@ func webpConfig(b []byte) (w, h int, err error) {
 
 // decodeWebP decodes a picture, or the first frame of an animation.
 func decodeWebP(b []byte) (raw, error) {
-	r := raw{channels: 3}
+	r := raw{channels: 3, turn: 1}
 	chunks := riffChunks(b[12:])
 	var frame *riff
 	animated := false
@@ -73,6 +73,8 @@ func decodeWebP(b []byte) (raw, error) {
 			animated = len(c.data) > 0 && c.data[0]&webpAnimated != 0
 		case "ICCP":
 			r.profile = parsed(c.data)
+		case "EXIF":
+			r.turn = orientation(c.data)
 		case "ANMF":
 			if frame == nil {
 				frame = &chunks[i]

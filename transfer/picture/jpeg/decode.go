@@ -36,6 +36,7 @@ type Image struct {
 	Channels int    // 1 grey, 3 RGB, 4 CMYK
 	Pix      []byte // interleaved; 255 of CMYK is full ink
 	ICC      []byte // the embedded profile, not checked; nil without
+	EXIF     []byte // its EXIF data, not checked; nil without
 }
 
 // component is one plane.
@@ -68,6 +69,7 @@ type decoder struct {
 	transform   byte // of Adobe's marker
 	inverted    bool // CMYK with paper as 255: Adobe's way, and everybody's in a file of its own
 	icc         [][]byte
+	exif        []byte
 	scans       int
 	tables      bool // reading only tables: no picture is an error
 }
@@ -112,7 +114,7 @@ func DecodeTables(tables, b []byte, transform int) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.ICC = d.profile()
+	m.ICC, m.EXIF = d.profile(), d.exif
 	return m, nil
 }
 
@@ -178,6 +180,10 @@ func (d *decoder) run(header bool) error {
 			err = Unsupported("a JPEG that says its height after its picture")
 		case marker == 0xe0:
 			d.jfif = d.jfif || bytes.HasPrefix(seg, []byte("JFIF\x00"))
+		case marker == 0xe1:
+			if data, ok := bytes.CutPrefix(seg, []byte("Exif\x00\x00")); ok && d.exif == nil {
+				d.exif = data
+			}
 		case marker == 0xe2:
 			if bytes.HasPrefix(seg, []byte("ICC_PROFILE\x00")) && len(seg) > 14 {
 				d.icc = append(d.icc, seg[12:])
