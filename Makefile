@@ -103,6 +103,9 @@ race: headers ## run the packages that have goroutines under the race detector
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer/picture -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer/picture/heif -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer/picture/icc -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer/picture/jpeg -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer -run '^$$' -fuzz FuzzRecord -fuzztime $(FUZZTIME)
 	$(GO) test ./transfer -run '^$$' -fuzz FuzzCheckpoint -fuzztime $(FUZZTIME)
 	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)

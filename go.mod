@@ -3,10 +3,11 @@ module github.com/stylize-gpu/stylize
 go 1.26.8
 
 require (
-	github.com/bep/imagemeta v1.0.1
+	github.com/HugoSmits86/nativewebp v0.9.3
 	github.com/klauspost/compress v1.20.3
 	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/tetratelabs/wazero v1.12.0
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/image v0.47.0
 	golang.org/x/term v0.47.0

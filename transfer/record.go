@@ -55,8 +55,10 @@ type Result struct {
 	MemoryBytes  int64   `json:"memory_bytes,omitempty"`        // of the device, as planned
 }
 
-// Text is the form stored in a picture.
+// Text is the form stored in a picture. It keeps the names of files, not their
+// folders, and the kind of device, not the machine.
 func (r Record) Text() (string, error) {
+	r = r.public()
 	r.Result.SetupSeconds, r.Result.RunSeconds, r.Result.PerSecond, r.Result.MedianMillis = 0, 0, 0, 0
 	r.Device.Free = 0 // as it happened to be
 	b, err := json.Marshal(r)

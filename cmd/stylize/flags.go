@@ -55,6 +55,7 @@ func (f *planFlags) flags() []cli.Flag {
 // that they have now.
 type rerunFlags struct {
 	content, style, init string
+	folder               string
 	machine              machineFlags
 	output               outputFlags
 }
@@ -64,6 +65,7 @@ func (f *rerunFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "content", Destination: &f.content, Category: catPicture, Usage: "where the content is now"},
 		&cli.StringFlag{Name: "style", Destination: &f.style, Category: catPicture, Usage: "where the style is now"},
 		&cli.StringFlag{Name: "init", Destination: &f.init, Category: catPicture, Usage: "where the initial picture is now"},
+		&cli.StringFlag{Name: "folder", Destination: &f.folder, Category: catPicture, Usage: "look for them in this folder and below, by their content"},
 	}, f.machine.flags(), f.output.flags())
 }
 
@@ -307,12 +309,13 @@ type outputFlags struct {
 
 	quiet bool
 	json  bool
+	file  fileFlags
 }
 
 func (f *outputFlags) flags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png or .jpg"},
-		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG: 8 or 16"},
+	return append(f.file.flags(), []cli.Flag{
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png, .jpg, .webp or .tif"},
+		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG or TIFF: 8 or 16"},
 		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
 		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
 		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write the losses of every iteration to a CSV file, which stylize plot draws"},
@@ -320,7 +323,7 @@ func (f *outputFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "checkpoint-every", Action: given.To(&f.checkpointEvery), Category: catOutput, DefaultText: "60s", Usage: "how often it is written, as 90s or 5m; 0s is as often as can be"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 		jsonFlag(&f.json),
-	}
+	}...)
 }
 
 func jsonFlag(dst *bool) cli.Flag {

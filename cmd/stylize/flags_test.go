@@ -67,7 +67,7 @@ func TestFlagsArrive(t *testing.T) {
 		t.Errorf("machine %+v", f.machine)
 	}
 	bits, quality, every, often := 16, 7, 8, "9s"
-	if out := (outputFlags{"out", &bits, &quality, &every, "t", "c", &often, true, true}); !reflect.DeepEqual(f.output, out) {
+	if out := (outputFlags{"out", &bits, &quality, &every, "t", "c", &often, true, true, fileFlags{}}); !reflect.DeepEqual(f.output, out) {
 		t.Errorf("output %+v", f.output)
 	}
 
@@ -104,7 +104,7 @@ func TestMessagesNameFlags(t *testing.T) {
 			names["--"+n] = true
 		}
 	}
-	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	flag := regexp.MustCompile(`--[a-z][a-z0-9-]*`)
 	for _, dir := range []string{".", "../../transfer", "../../vgg"} {
 		if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {

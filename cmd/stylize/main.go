@@ -92,8 +92,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
-		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
-		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png or .jpg).\nFlags may stand before or after the pictures.",
+		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | import FILE | path | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
+		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures.",
 		Version:         version,
 		HideVersion:     true,
 		HideHelpCommand: true,
@@ -130,17 +130,21 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		sub("plot", "draw the losses of a trace, or compare several", "TRACE...", forPlot.flags(),
 			func(_ context.Context, args []string) error { return plotTraces(args, forPlot) }),
 		{
-			Name: "weights", Usage: "fetch, convert and verify the weights of VGG19", HideHelpCommand: true,
+			Name: "weights", Usage: "fetch, import, convert and verify the weights of VGG19", HideHelpCommand: true,
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 			Action: func(c *cli.Context) error {
 				if c.NArg() == 0 {
-					return usage(errors.New("weights: say what to do: fetch, convert or verify"))
+					return usage(errors.New("weights: say what to do: fetch, import, path, convert or verify"))
 				}
-				return usage(fmt.Errorf("weights %s: there is no such command; use fetch, convert or verify", c.Args().First()))
+				return usage(fmt.Errorf("weights %s: there is no such command; use fetch, import, path, convert or verify", c.Args().First()))
 			},
 			Subcommands: []*cli.Command{
 				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", forFetch.flags(),
 					func(ctx context.Context, _ []string) error { return weightsFetch(ctx, forFetch, stdout, stderr) }),
+				sub("import", "put the weights of a .pth or .safetensors file where fetch puts them", "FILE", nil,
+					func(_ context.Context, args []string) error { return weightsImport(args, stdout) }),
+				sub("path", "say where the fetched weights are", "", nil,
+					func(context.Context, []string) error { return weightsPath(stdout) }),
 				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", nil,
 					func(_ context.Context, args []string) error { return weightsConvert(args, stdout) }),
 				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[FILE]", nil,

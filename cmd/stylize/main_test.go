@@ -313,12 +313,12 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"nope.png", "style.jpg", "-o", "out.png"}, "nope.png: there is no such file"},
 		{[]string{"content.png", "empty.png", "-o", "out.png"}, "empty.png: the file is empty"},
 		{[]string{"text.png", "style.jpg", "-o", "out.png"}, "text.png: is no picture"},
-		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the png picture is damaged or cut off"},
+		{[]string{"cut.png", "style.jpg", "-o", "out.png"}, "cut.png: the PNG picture is damaged or cut off"},
 		{[]string{"adir.png", "style.jpg", "-o", "out.png"}, "is a folder"},
 		{with("--max-pixels", "1000"), "content.png: the picture has 40x28 = 0.00112 million pixels, more than the 0.001 million allowed; raise --max-pixels 1000 or shrink it"},
 		{with("--max-pixels", "0"), "--max-pixels 0"},
 		{with("-o", "out"), "give the name an extension"},
-		{with("-o", "out.gif"), "written as .png or .jpg"},
+		{with("-o", "out.gif"), "written as .png, .jpg, .webp or .tif"},
 		{with("-o", "adir.png"), "is a folder"},
 		{with("-o", "no/such/folder/out.png"), "does not exist"},
 		{with("-o", "content.png"), "overwrite its own input"},
@@ -401,7 +401,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"--frobnicate", "plan", "content.png", "style.jpg"}, "unknown flag --frobnicate"},
 		{[]string{"devices", "x"}, "takes no arguments"},
 		{[]string{"version", "x"}, "takes no arguments"},
-		{[]string{"weights"}, "fetch, convert or verify"},
+		{[]string{"weights"}, "fetch, import, path, convert or verify"},
 		{[]string{"weights", "eat"}, "no such command"},
 		{[]string{"weights", "verify"}, "run `stylize weights fetch`"},
 		{[]string{"weights", "verify", "a", "b"}, "give one file"},
@@ -642,6 +642,22 @@ func TestWeightsCommands(t *testing.T) {
 	code, _, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out2.png", small)
 	if code != exitUsage || !strings.Contains(stderr, "run `stylize weights fetch --force` to replace them") {
 		t.Errorf("damaged weights in the cache: exit %d, %s", code, stderr)
+	}
+	mustRun(t, "weights", "convert", "random:4", "mine.safetensors")
+	if stdout, _ := mustRun(t, "weights", "import", "mine.safetensors"); !strings.Contains(stdout, "not torchvision's") {
+		t.Error(stdout)
+	}
+	stdout, _ = mustRun(t, "weights", "path")
+	if strings.TrimSpace(stdout) != path {
+		t.Errorf("weights path says %s", stdout)
+	}
+	if w, err := weights.Load(path); err != nil || len(w.Conv) != 13 {
+		t.Errorf("imported weights: %v", err)
+	}
+	for _, args := range [][]string{{"import"}, {"import", "content.png"}, {"import", path}, {"path", "x"}} {
+		if code, _, stderr := stylize(context.Background(), append([]string{"weights"}, args...)...); code != exitUsage {
+			t.Errorf("weights %v: exit %d, %s", args, code, stderr)
+		}
 	}
 	code, _, stderr = stylize(context.Background(), "weights", "fetch", "--force", "--url", "http://127.0.0.1:1/vgg19-dcbb9e9d.pth", "--sha256", "00")
 	if code != exitFailed || !strings.Contains(stderr, "127.0.0.1:1") || !strings.Contains(stderr, "pass it with --weights") {

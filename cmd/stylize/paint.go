@@ -98,6 +98,9 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if err := wk.open(content, style, m.maxPixels); err != nil {
 		return nil, usage(err)
 	}
+	if err := wk.keepProfile(); err != nil {
+		return nil, usage(err)
+	}
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
@@ -123,6 +126,9 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, err
 	}
 	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
+	if err := f.file.check(format, f.quality != nil, &save); err != nil {
+		return save, err
+	}
 	switch {
 	case format == picture.JPEG && o.Bits == 16:
 		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
@@ -203,6 +209,7 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 	if wk.style, err = openPicture(style, maxPixels); err != nil {
 		return err
 	}
+	wk.style.FillTransparent()
 	if i := wk.opts.Init; i != "content" && i != "noise" {
 		if wk.init, err = openPicture(i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)

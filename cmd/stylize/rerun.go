@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,8 @@ import (
 )
 
 // rerun makes a picture again from the record in its PNG. Inputs are looked for
-// where they were, then beside the picture, and must have the same content.
+// where they were, beside the picture and in --folder, and must have the same
+// content.
 func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.Writer) error {
 	started := time.Now()
 	if len(args) != 1 {
@@ -32,10 +32,11 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 		return usage(fmt.Errorf("%s: %w", from, err))
 	}
 	o := rec.Repeat() // what there is, not what was planned
-	content := locate(f.content, rec.Content.Path, from)
-	style := locate(f.style, rec.Style.Path, from)
+	find := finder{from: from, folder: f.folder}
+	content := find.locate(f.content, rec.Content)
+	style := find.locate(f.style, rec.Style)
 	if rec.Init != nil {
-		o.Init = locate(f.init, rec.Init.Path, from)
+		o.Init = find.locate(f.init, *rec.Init)
 	} else if f.init != "" {
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
@@ -69,21 +70,6 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 		return err
 	}
 	return compare(from, f.output.path, f.machine.maxPixels, stderr)
-}
-
-// locate finds an input: where the user says, where it was, or beside the result.
-func locate(flag, recorded, from string) string {
-	if flag != "" {
-		return flag
-	}
-	if _, err := os.Stat(recorded); err == nil {
-		return recorded
-	}
-	beside := filepath.Join(filepath.Dir(from), filepath.Base(recorded))
-	if _, err := os.Stat(beside); err == nil {
-		return beside
-	}
-	return recorded
 }
 
 // compare says whether two results are the same picture.

@@ -22,6 +22,9 @@ type command struct {
 	Output          string  `json:"output"`
 	Quality         *int    `json:"quality,omitempty"`
 	SaveEvery       *int    `json:"save_every,omitempty"`
+	Subsampling     *string `json:"subsampling,omitempty"`
+	KeepProfile     bool    `json:"keep_profile,omitempty"`
+	NoMetadata      bool    `json:"no_metadata,omitempty"`
 	Trace           string  `json:"trace,omitempty"`
 	CheckpointEvery *string `json:"checkpoint_every,omitempty"`
 	Device          string  `json:"device"`
@@ -42,7 +45,8 @@ func (wk *work) checkpoint(c *transfer.Checkpoint, trace *traceFile) error {
 	}
 	c.Record.Version = version
 	c.Tool, err = json.Marshal(command{
-		Dir: dir, Output: out.path, Quality: out.quality, SaveEvery: out.saveEvery, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
+		Dir: dir, Output: out.path, Quality: out.quality, SaveEvery: out.saveEvery,
+		Subsampling: out.file.subsampling, KeepProfile: out.file.keepProfile, NoMetadata: out.file.noMetadata, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
 		Device: m.device, Precision: m.precision, Kernels: m.kernels, NoAutotune: m.noAutotune, Threads: m.threads, LowMemory: m.lowMemory, MaxPixels: m.maxPixels,
 	})
 	if err != nil {
@@ -72,10 +76,13 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 	}
 	rec := c.Record
 	o := rec.Options
-	at := func(flag, recorded string) string { return locate(flag, inDir(was.Dir, recorded), from) }
-	content, style := at(f.content, rec.Content.Path), at(f.style, rec.Style.Path)
+	at := func(flag string, in transfer.Input) string {
+		in.Path = inDir(was.Dir, in.Path)
+		return finder{from: from, folder: f.folder}.locate(flag, in)
+	}
+	content, style := at(f.content, rec.Content), at(f.style, rec.Style)
 	if rec.Init != nil {
-		o.Init = at(f.init, rec.Init.Path)
+		o.Init = at(f.init, *rec.Init)
 	} else if f.init != "" {
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
@@ -144,6 +151,8 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 	text(&out.trace, beside(was.Trace))
 	text(&out.checkpoint, from)
 	out.quality, out.saveEvery = or(out.quality, was.Quality), or(out.saveEvery, was.SaveEvery)
+	file := &out.file
+	file.subsampling, file.keepProfile, file.noMetadata = or(file.subsampling, was.Subsampling), file.keepProfile || was.KeepProfile, file.noMetadata || was.NoMetadata
 	out.checkpointEvery = or(out.checkpointEvery, was.CheckpointEvery)
 	if m.device == "auto" {
 		m.device = was.Device

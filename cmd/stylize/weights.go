@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -53,10 +54,52 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 		return fmt.Errorf("%w; get the file on another machine and pass it with --weights", err)
 	case errors.Is(err, weights.ErrRefused):
 		return fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)
+	case errors.Is(err, weights.ErrWrongHash):
+		return fmt.Errorf("%w; if that file is what you want, say so with --sha256 and what its hash begins with", err)
 	case err != nil:
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%s\n", got)
+	return err
+}
+
+// weightsImport puts the weights of a file where fetch puts them.
+func weightsImport(args []string, stdout io.Writer) error {
+	if len(args) != 1 {
+		return usage(fmt.Errorf("give one file of weights; got %d names", len(args)))
+	}
+	w, err := weights.Load(args[0])
+	if err != nil {
+		return usage(err)
+	}
+	path, err := weights.CachePath()
+	if err != nil {
+		return usage(err)
+	}
+	if same(args[0], path) {
+		return usage(fmt.Errorf("%s: is in its place already", path))
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return usage(err)
+	}
+	if err := weights.Save(path, w); err != nil {
+		return err
+	}
+	origin := "not torchvision's file; used as it is"
+	if weights.Official(hashOf(args[0])) {
+		origin = "torchvision's own"
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", path, origin, w.SHA256)
+	return err
+}
+
+// weightsPath says where the fetched weights are, or would be.
+func weightsPath(stdout io.Writer) error {
+	path, err := weights.CachePath()
+	if err != nil {
+		return usage(err)
+	}
+	_, err = fmt.Fprintln(stdout, path)
 	return err
 }
 

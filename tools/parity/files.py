@@ -1,14 +1,12 @@
-"""Makes testdata/pictures and testdata/weights: files of every kind that is read, written by the programs that people
-use (Pillow, torch.save), and hostile ones.
+"""Makes testdata/pictures, testdata/odd and testdata/weights: files of every kind that is read, written by the programs
+that people use (Pillow, torch.save), and hostile ones.
 
-    .venv/bin/python tools/parity/files.py testdata
+    .venv/bin/python tools/parity/files.py testdata [pictures|odd|weights ...]
 """
 import os, pickle, sys, zipfile
 from collections import OrderedDict
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 W, H = 24, 16
 
@@ -52,7 +50,46 @@ def pictures(out):
         (rgb.transpose(t) if t is not None else rgb).save(f"{out}/exif_{tag}.jpg", quality=98, subsampling=0, exif=exif)
 
 
+def odd(out):
+    """Odd but legal: what other readers trip over. Files with `fax` in their name are black on the left, white on the right."""
+    rgb = Image.fromarray(chart())
+    alpha = Image.fromarray(np.tile(np.linspace(0, 255, W).astype(np.uint8), (H, 1)))
+    rgba = rgb.copy()
+    rgba.putalpha(alpha)
+    fax = Image.fromarray(np.tile(np.repeat([0, 255], W // 2).astype(np.uint8), (H, 1))).convert("1")
+    for c in ("group3", "group4"):
+        for photometric, name in ((0, "white_is_zero"), (1, "black_is_zero")):
+            fax.save(f"{out}/fax_{c}_{name}.tif", compression=c, tiffinfo={262: photometric})
+    for c in ("tiff_lzw", "packbits", "zstd", "tiff_adobe_deflate"):
+        rgba.save(f"{out}/alpha_{c}.tif", compression=c)
+        rgb.quantize(8).save(f"{out}/palette_{c}.tif", compression=c)
+    rgb.convert("CMYK").save(f"{out}/cmyk.tif", compression="tiff_lzw")
+    rgb.save(f"{out}/lossy_jpeg.tif", compression="jpeg", quality=98)
+    rgb.convert("L").save(f"{out}/lossy_grey_jpeg.tif", compression="jpeg", quality=98)
+    frames = [rgb, rgb.rotate(180)]
+    rgb.save(f"{out}/animated.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
+    rgb.save(f"{out}/lossy_animated.webp", save_all=True, append_images=frames[1:], quality=98, duration=100)
+    rgba.save(f"{out}/alpha_animated.webp", save_all=True, append_images=[rgba.rotate(180)], lossless=True, exact=True, duration=100)
+    rgba.save(f"{out}/alpha_lossy.webp", quality=98, exact=True)
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    for ext in ("avif", "heic"):
+        rgb.save(f"{out}/lossy.{ext}", quality=98)
+        rgb.convert("L").save(f"{out}/lossy_grey.{ext}", quality=98)
+    for tag, t in ((2, Image.Transpose.FLIP_LEFT_RIGHT), (6, Image.Transpose.ROTATE_90), (7, Image.Transpose.TRANSVERSE)):
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        rgb.transpose(t).save(f"{out}/lossy_turned_{tag}.avif", quality=98, exif=exif)
+    rgba.save(f"{out}/alpha_lossy.avif", quality=98)
+    rgba.save(f"{out}/named_transparency.heic", quality=98)
+    rgb.save(f"{out}/animated.png", save_all=True, append_images=frames[1:], duration=100)
+
+
 def weights(out):
+    import torch
+    from safetensors.torch import save_file
+
     def tiny():
         g = torch.Generator().manual_seed(3)
         return OrderedDict([("features.0.weight", torch.randn(4, 3, 3, 3, generator=g)),
@@ -83,6 +120,8 @@ def weights(out):
 
 
 if __name__ == "__main__":
-    for name, make in (("pictures", pictures), ("weights", weights)):
+    for name, make in (("pictures", pictures), ("odd", odd), ("weights", weights)):
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
         os.makedirs(f"{sys.argv[1]}/{name}", exist_ok=True)
         make(f"{sys.argv[1]}/{name}")

@@ -1,10 +1,11 @@
 // Package picture reads, resizes and writes pictures. In between a picture is
-// fp32 RGB in [0,1], (H,W,3), with an alpha plane beside it where the file had
-// one. PNG (8 and 16 bit, palette, grey), JPEG (also CMYK), WebP, TIFF, BMP and
-// GIF are read, turned upright by their EXIF tag; PNG and JPEG are written.
+// fp32 sRGB in [0,1], (H,W,3), with an alpha plane beside it where the file had
+// one. PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are read, each with its usual
+// depths and layouts, turned upright by their EXIF tag and converted to sRGB by
+// their profile; PNG, JPEG, lossless WebP and TIFF are written.
 //
 // A file from outside is checked for its extents before it is decoded, and a
-// decoder that panics is an error. The package imports vgg/atomicfile.
+// decoder that panics is an error. What is legal but not read is named.
 package picture
 
 import (
@@ -16,16 +17,13 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	_ "image/gif"  // reader
-	_ "image/jpeg" // reader
-	_ "image/png"  // reader
+	"image/gif"
+	"image/png"
+	"io"
 	"os"
-	"slices"
 
-	"github.com/bep/imagemeta"
-	_ "golang.org/x/image/bmp"  // reader
-	_ "golang.org/x/image/tiff" // reader
-	_ "golang.org/x/image/webp" // reader
+	"github.com/stylize-gpu/stylize/transfer/picture/icc"
+	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 )
 
 // DefaultMaxPixels bounds what is decoded unless the user says otherwise: more
@@ -49,10 +47,11 @@ type Source struct {
 	HasAlpha bool
 	SHA256   string // of the file
 
-	img    image.Image
-	turn   int  // EXIF orientation, 1 to 8
-	studio bool // YCbCr of the range 16 to 235, as lossy WebP has it
-	bounds image.Rectangle
+	img     image.Image
+	turn    int          // EXIF orientation, 1 to 8
+	profile *icc.Profile // nil is sRGB
+	fill    bool
+	bounds  image.Rectangle
 }
 
 // Open reads and decodes a file of at most maxPixels pixels, or of any number
@@ -66,12 +65,14 @@ func Open(path string, maxPixels int) (*Source, error) {
 		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
 	case st.IsDir():
 		return nil, fmt.Errorf("%s: is a folder; give one picture", path)
+	case st.Mode()&os.ModeDevice != 0:
+		return nil, fmt.Errorf("%s: is a device; give a file", path)
 	case st.Size() > maxFile:
 		return nil, fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
 	}
-	b, err := os.ReadFile(path)
+	b, err := readAtMost(path, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+		return nil, err
 	}
 	s, err := Decode(b, maxPixels)
 	if err != nil {
@@ -79,6 +80,23 @@ func Open(path string, maxPixels int) (*Source, error) {
 	}
 	s.Path = path
 	return s, nil
+}
+
+// readAtMost reads a file, or a pipe, which does not say how much it has.
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("%s: has more than %d MB, more than any picture; give another file", path, limit>>20)
+	}
+	return b, nil
 }
 
 // Decode decodes the bytes of a file.
@@ -91,81 +109,231 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 	if len(b) == 0 {
 		return nil, errors.New("the file is empty; give a picture")
 	}
-	cfg, format, err := image.DecodeConfig(bytes.NewReader(b))
-	if errors.Is(err, image.ErrFormat) {
+	f := formatOf(b)
+	if f == nil {
 		return nil, fmt.Errorf("is no picture that can be read (%s); convert it to PNG or JPEG", kindOf(b))
 	}
+	w, h, err := f.config(b)
 	if err != nil {
-		return nil, fmt.Errorf("the %s picture is damaged or cut off (%w); save it again", format, err)
+		return nil, f.explain(err)
 	}
-	if cfg.Width < 1 || cfg.Height < 1 {
-		return nil, fmt.Errorf("the %s picture has %dx%d pixels", format, cfg.Width, cfg.Height)
+	if w < 1 || h < 1 {
+		return nil, fmt.Errorf("the %s picture has %dx%d pixels", f.name, w, h)
 	}
-	if maxPixels > 0 && int64(cfg.Width)*int64(cfg.Height) > int64(maxPixels) {
-		return nil, &SizeError{cfg.Width, cfg.Height, maxPixels}
+	if maxPixels > 0 && int64(w)*int64(h) > int64(maxPixels) {
+		return nil, &SizeError{w, h, maxPixels}
 	}
-	img, _, err := image.Decode(bytes.NewReader(b))
+	r, err := f.decode(b)
 	if err != nil {
-		return nil, fmt.Errorf("the %s picture is damaged or cut off (%w); save it again", format, err)
-	}
-	canvas := image.Rect(0, 0, cfg.Width, cfg.Height)
-	if format == "gif" && img.Bounds() != canvas { // a first frame smaller than its canvas
-		full := image.NewNRGBA(canvas)
-		draw.Draw(full, img.Bounds(), img, img.Bounds().Min, draw.Src)
-		img = full
+		return nil, f.explain(err)
 	}
 	sum := sha256.Sum256(b)
-	s = &Source{img: img, turn: orientation(b, format), studio: format == "webp", bounds: img.Bounds(), SHA256: hex.EncodeToString(sum[:])}
+	s = &Source{img: r.img, turn: r.turn, bounds: r.img.Bounds(), SHA256: hex.EncodeToString(sum[:])}
+	s.profile = usable(r.profile, r.channels)
 	s.W, s.H = s.bounds.Dx(), s.bounds.Dy()
 	if s.turn >= 5 {
 		s.W, s.H = s.H, s.W
 	}
-	if o, ok := img.(interface{ Opaque() bool }); ok {
+	if o, ok := r.img.(interface{ Opaque() bool }); ok {
 		s.HasAlpha = !o.Opaque()
 	}
 	return s, nil
 }
 
+// Profile is the one whose colours the picture was stored in, nil for sRGB.
+func (s *Source) Profile() *icc.Profile { return s.profile }
+
+// FillTransparent has Resize put the mean of the visible colours where the picture
+// is transparent, in the measure in which it is: for a style, whose hidden colours
+// (often black) are no part of it. The alpha stays.
+func (s *Source) FillTransparent() { s.fill = true }
+
+// raw is what a decoder hands over.
+type raw struct {
+	img      image.Image
+	channels int          // that a profile is to have: 1, 3 or 4
+	profile  *icc.Profile // nil is sRGB
+	turn     int          // EXIF orientation, 1 to 8
+}
+
+// format is a kind of file.
+type format struct {
+	name   string
+	magic  []string // what it begins with; ? is any byte
+	config func(b []byte) (w, h int, err error)
+	decode func(b []byte) (raw, error)
+}
+
+var formats = []format{
+	{"PNG", []string{string(pngMagic)}, pngConfig, decodePNG},
+	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Config, decodeJPEG},
+	{"WebP", []string{"RIFF????WEBPVP8"}, webpConfig, decodeWebP},
+	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF},
+	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP},
+	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF},
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF},
+	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF},
+}
+
+func formatOf(b []byte) *format {
+	for i, f := range formats {
+		for _, m := range f.magic {
+			if matches(b, m) {
+				return &formats[i]
+			}
+		}
+	}
+	return nil
+}
+
+func matches(b []byte, magic string) bool {
+	if len(b) < len(magic) {
+		return false
+	}
+	for i, c := range []byte(magic) {
+		if c != '?' && b[i] != c {
+			return false
+		}
+	}
+	return true
+}
+
+// unsupported names a picture that is as it should be, of a kind that is not read.
+type unsupported string
+
+func (u unsupported) Error() string { return string(u) }
+
+// explain tells a picture that is not read from one that is damaged.
+func (f *format) explain(err error) error {
+	var (
+		ours  unsupported
+		jpg   jpeg.Unsupported
+		pngs  png.UnsupportedError
+		named = ""
+	)
+	switch {
+	case errors.As(err, &ours):
+		named = string(ours)
+	case errors.As(err, &jpg):
+		named = string(jpg)
+	case errors.As(err, &pngs):
+		named = "a PNG with " + string(pngs)
+	}
+	if named != "" {
+		return fmt.Errorf("is %s, which is not read; convert it to PNG", named)
+	}
+	return fmt.Errorf("the %s picture is damaged or cut off (%w); save it again", f.name, err)
+}
+
+func decodeJPEG(b []byte) (raw, error) {
+	m, err := jpeg.Decode(b)
+	if err != nil {
+		return raw{}, err
+	}
+	r := raw{channels: m.Channels, profile: parsed(m.ICC), turn: orientation(m.EXIF)}
+	canvas := image.Rect(0, 0, m.W, m.H)
+	switch m.Channels {
+	case 1:
+		r.img = &image.Gray{Pix: m.Pix, Stride: m.W, Rect: canvas}
+	case 3:
+		r.img = &rgb{m.Pix, canvas}
+	default:
+		r.img = &image.CMYK{Pix: m.Pix, Stride: 4 * m.W, Rect: canvas}
+	}
+	return r, nil
+}
+
+func gifConfig(b []byte) (w, h int, err error) {
+	c, err := gif.DecodeConfig(bytes.NewReader(b))
+	return c.Width, c.Height, err
+}
+
+func decodeGIF(b []byte) (raw, error) {
+	img, err := gif.Decode(bytes.NewReader(b))
+	if err != nil {
+		return raw{}, err
+	}
+	w, h, err := gifConfig(b)
+	if err != nil {
+		return raw{}, err
+	}
+	return raw{img: onCanvas(img, image.Rect(0, 0, w, h)), channels: 3, turn: 1}, nil
+}
+
+// onCanvas lays a first frame that is smaller than its canvas on it.
+func onCanvas(img image.Image, canvas image.Rectangle) image.Image {
+	if img.Bounds() == canvas {
+		return img
+	}
+	full := image.NewNRGBA(canvas)
+	draw.Draw(full, img.Bounds(), img, img.Bounds().Min, draw.Src)
+	return full
+}
+
+// rgb is 8 bits of each colour, opaque, from (0,0).
+type rgb struct {
+	pix  []byte
+	rect image.Rectangle
+}
+
+func (m *rgb) Bounds() image.Rectangle { return m.rect }
+func (m *rgb) ColorModel() color.Model { return color.RGBAModel }
+func (m *rgb) Opaque() bool            { return true }
+func (m *rgb) At(x, y int) color.Color {
+	p := m.pix[3*(y*m.rect.Max.X+x):]
+	return color.RGBA{p[0], p[1], p[2], 255}
+}
+
+// floats is straight RGBA of any range, from (0,0).
+type floats struct {
+	pix   []float32
+	rect  image.Rectangle
+	alpha bool
+}
+
+func (m *floats) Bounds() image.Rectangle { return m.rect }
+func (m *floats) ColorModel() color.Model { return color.NRGBA64Model }
+func (m *floats) Opaque() bool            { return !m.alpha }
+func (m *floats) At(x, y int) color.Color {
+	p, v := m.pix[4*(y*m.rect.Max.X+x):], func(f float32) uint16 { return uint16(clamp(f)*65535 + 0.5) }
+	return color.NRGBA64{v(p[0]), v(p[1]), v(p[2]), v(p[3])}
+}
+
 // kindOf guesses what somebody took for a picture.
 func kindOf(b []byte) string {
 	switch {
-	case len(b) > 12 && string(b[4:8]) == "ftyp" && slices.Contains([]string{"heic", "heix", "hevc", "mif1", "msf1"}, string(b[8:12])):
-		return "it is HEIC"
-	case len(b) > 12 && string(b[4:12]) == "ftypavif":
-		return "it is AVIF"
+	case len(b) > 12 && string(b[4:8]) == "ftyp":
+		return "it is a film"
 	case bytes.HasPrefix(b, []byte("%PDF")):
 		return "it is a PDF"
 	case bytes.HasPrefix(b, []byte("8BPS")):
 		return "it is a Photoshop file"
+	case bytes.HasPrefix(b, []byte("\xff\x0a")), bytes.HasPrefix(b, []byte("\x00\x00\x00\x0cJXL ")):
+		return "it is JPEG XL"
+	case bytes.HasPrefix(b, []byte("\x00\x00\x00\x0cjP  ")), bytes.HasPrefix(b, []byte("\xff\x4f\xff\x51")):
+		return "it is JPEG 2000"
+	case bytes.HasPrefix(b, []byte("\x76\x2f\x31\x01")):
+		return "it is OpenEXR"
+	case bytes.HasPrefix(b, []byte("#?RADIANCE")):
+		return "it is a Radiance HDR picture"
 	case bytes.Contains(b[:min(len(b), 512)], []byte("<svg")):
 		return "it is an SVG drawing"
 	}
-	return "PNG, JPEG, WebP, TIFF, BMP and GIF are"
+	return "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are"
 }
 
-// orientation reads the EXIF tag; 1 when there is none or it cannot be read.
-func orientation(b []byte, format string) int {
-	kind, ok := map[string]imagemeta.ImageFormat{
-		"jpeg": imagemeta.JPEG, "png": imagemeta.PNG, "webp": imagemeta.WebP, "tiff": imagemeta.TIFF,
-	}[format]
-	if !ok {
+// orientation reads the tag in EXIF data; 1 when there is none or it cannot be
+// read: damaged metadata does not spoil a picture that decodes.
+func orientation(exif []byte) int {
+	exif = bytes.TrimPrefix(exif, []byte("Exif\x00\x00"))
+	if !matches(exif, "II*\x00") && !matches(exif, "MM\x00*") {
 		return 1
 	}
-	turn := 1
-	_, err := imagemeta.Decode(imagemeta.Options{
-		R: bytes.NewReader(b), ImageFormat: kind, Sources: imagemeta.EXIF,
-		ShouldHandleTag: func(t imagemeta.TagInfo) bool { return t.Tag == "Orientation" && t.Namespace == "IFD0" },
-		HandleTag: func(t imagemeta.TagInfo) error {
-			if v, ok := t.Value.(uint16); ok && v >= 1 && v <= 8 {
-				turn = int(v)
-			}
-			return nil
-		},
-	})
+	t, err := openTIFF(exif)
 	if err != nil {
-		return 1 // damaged metadata does not spoil a picture that decodes
+		return 1
 	}
-	return turn
+	return t.orientation()
 }
 
 // row converts one upright row to straight RGBA in [0,1], 4 values a pixel.
@@ -194,37 +362,37 @@ func (s *Source) row(y int, dst []float32) {
 		u, v = u+origin.X, v+origin.Y
 		d := dst[4*x : 4*x+4 : 4*x+4]
 		switch m := s.img.(type) { // the common kinds without 16-bit detours
-		case *image.YCbCr:
-			yi, ci := m.YOffset(u, v), m.COffset(u, v)
-			s.yuv(d, m.Y[yi], m.Cb[ci], m.Cr[ci])
-			d[3] = 1
-		case *image.NYCbCrA:
-			yi, ci := m.YOffset(u, v), m.COffset(u, v)
-			s.yuv(d, m.Y[yi], m.Cb[ci], m.Cr[ci])
-			d[3] = float32(m.A[m.AOffset(u, v)]) / 255
+		case *rgb:
+			p := m.pix[3*(v*s.bounds.Max.X+u):]
+			d[0], d[1], d[2], d[3] = float32(p[0])/255, float32(p[1])/255, float32(p[2])/255, 1
 		case *image.NRGBA:
 			p := m.Pix[m.PixOffset(u, v):]
 			d[0], d[1], d[2], d[3] = float32(p[0])/255, float32(p[1])/255, float32(p[2])/255, float32(p[3])/255
 		case *image.Gray:
 			g := float32(m.Pix[m.PixOffset(u, v)]) / 255
 			d[0], d[1], d[2], d[3] = g, g, g, 1
+		case *image.CMYK:
+			p := m.Pix[m.PixOffset(u, v):]
+			if s.profile != nil {
+				d[0], d[1], d[2], d[3] = float32(p[0])/255, float32(p[1])/255, float32(p[2])/255, float32(p[3])/255
+				continue
+			}
+			k := float32(255-p[3]) / (255 * 255)
+			d[0], d[1], d[2], d[3] = float32(255-p[0])*k, float32(255-p[1])*k, float32(255-p[2])*k, 1
+		case *floats:
+			copy(d, m.pix[4*(v*s.bounds.Max.X+u):])
 		default:
 			c := color.NRGBA64Model.Convert(s.img.At(u, v)).(color.NRGBA64)
 			d[0], d[1], d[2], d[3] = float32(c.R)/65535, float32(c.G)/65535, float32(c.B)/65535, float32(c.A)/65535
 		}
 	}
-}
-
-// yuv converts one pixel. JPEG uses the whole range of a byte; WebP the studio
-// range of BT.601, which Go's decoder hands on as if it were JPEG's.
-func (s *Source) yuv(d []float32, y, cb, cr uint8) {
-	if s.studio {
-		l, u, v := 1.164383*(float32(y)-16), float32(cb)-128, float32(cr)-128
-		d[0] = clamp((l + 1.596027*v) / 255)
-		d[1] = clamp((l - 0.391762*u - 0.812968*v) / 255)
-		d[2] = clamp((l + 2.017232*u) / 255)
+	if s.profile == nil {
 		return
 	}
-	r, g, b := color.YCbCrToRGB(y, cb, cr)
-	d[0], d[1], d[2] = float32(r)/255, float32(g)/255, float32(b)/255
+	s.profile.ToSRGB(dst[:4*s.W])
+	if s.profile.Channels() == 4 {
+		for i := 3; i < 4*s.W; i += 4 {
+			dst[i] = 1
+		}
+	}
 }

@@ -2,18 +2,23 @@ package picture
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/HugoSmits86/nativewebp"
+
+	"github.com/stylize-gpu/stylize/transfer/picture/icc"
+	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
@@ -24,6 +29,8 @@ type Format int
 const (
 	PNG Format = iota
 	JPEG
+	WebP // lossless
+	TIFF
 )
 
 // FormatOf chooses by the extension of a name.
@@ -33,55 +40,243 @@ func FormatOf(path string) (Format, error) {
 		return PNG, nil
 	case ".jpg", ".jpeg":
 		return JPEG, nil
+	case ".webp":
+		return WebP, nil
+	case ".tif", ".tiff":
+		return TIFF, nil
 	case "":
-		return 0, fmt.Errorf("%s: give the name an extension, .png or .jpg", path)
+		return 0, fmt.Errorf("%s: give the name an extension, .png, .jpg, .webp or .tif", path)
 	default:
-		return 0, fmt.Errorf("%s: pictures are written as .png or .jpg, not %s", path, ext)
+		return 0, fmt.Errorf("%s: pictures are written as .png, .jpg, .webp or .tif, not %s", path, ext)
 	}
 }
 
 // SaveOptions says how to write.
 type SaveOptions struct {
-	Bits     int    // 8 or 16 per channel, PNG only; 0 is 8
+	Bits     int    // 8 or 16 per channel, of PNG and TIFF; 0 is 8
 	Quality  int    // JPEG, 1 to 100; 0 is 95
 	Metadata string // stored in a PNG under [Keyword]
+	Bare     bool   // leave Metadata out
+
+	Subsampling string       // JPEG's chroma: 444, 422 or 420; empty is 444 from quality 90, below it 420
+	Profile     *icc.Profile // write the picture in these colours, which are reversible; nil is sRGB
 }
+
+// Subsamplings are what SaveOptions.Subsampling may be.
+var Subsamplings = []string{"444", "422", "420"}
 
 // Keyword names the text that a PNG carries about how it was made.
 const Keyword = "stylize"
 
-// Save writes a picture, whole or not at all. A JPEG has no alpha: the picture
-// is laid on white.
+// Save writes a picture, whole or not at all, and says what its colours mean. A
+// JPEG has no alpha: the picture is laid on white.
 func (p *Picture) Save(path string, o SaveOptions) error {
 	format, err := FormatOf(path)
 	if err != nil {
 		return err
 	}
-	var buf bytes.Buffer
-	switch {
-	case format == JPEG:
-		if o.Quality == 0 {
-			o.Quality = 95
-		}
-		err = jpeg.Encode(&buf, p.onWhite().toNRGBA(), &jpeg.Options{Quality: o.Quality})
-	case o.Bits == 16:
-		err = png.Encode(&buf, p.toNRGBA64())
+	var b []byte
+	switch format {
+	case JPEG:
+		b, err = p.jpeg(o)
+	case WebP:
+		b, err = p.webp(o)
+	case TIFF:
+		b, err = p.tiff(o)
 	default:
-		err = png.Encode(&buf, p.toNRGBA())
+		b, err = p.png(o)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
-	}
-	b := buf.Bytes()
-	if format == PNG && o.Metadata != "" {
-		if b, err = withText(b, Keyword, o.Metadata); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
 	}
 	return atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})
+}
+
+func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
+	if o.Quality == 0 {
+		o.Quality = 95
+	}
+	sampling := jpeg.S444
+	switch {
+	case o.Subsampling == "422":
+		sampling = jpeg.S422
+	case o.Subsampling == "420", o.Subsampling == "" && o.Quality < 90:
+		sampling = jpeg.S420
+	}
+	q := p.onWhite().in(o.Profile)
+	pix := make([]byte, len(q.RGB))
+	for i, v := range q.RGB {
+		pix[i] = uint8(clamp(v)*255 + 0.5)
+	}
+	return jpeg.Encode(pix, q.W, q.H, o.Quality, sampling, o.profile())
+}
+
+func (p *Picture) png(o SaveOptions) ([]byte, error) {
+	q := p.in(o.Profile)
+	var img image.Image = q.toNRGBA()
+	if o.Bits == 16 {
+		img = q.toNRGBA64()
+	}
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, img); err != nil {
+		return nil, err
+	}
+	colour := pngChunk("sRGB", []byte{1}) // relative colorimetric
+	if o.Profile != nil {
+		var z bytes.Buffer
+		z.WriteString("content\x00\x00")
+		w := zlib.NewWriter(&z)
+		if _, err := w.Write(o.Profile.Encode()); err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		colour = pngChunk("iCCP", z.Bytes())
+	}
+	b, err := withChunk(buf.Bytes(), colour)
+	if err != nil || o.Metadata == "" || o.Bare {
+		return b, err
+	}
+	text := append([]byte(Keyword), 0, 0, 0, 0, 0) // not compressed, no language, no translation
+	return withChunk(b, pngChunk("iTXt", append(text, o.Metadata...)))
+}
+
+// webp writes a lossless WebP.
+func (p *Picture) webp(o SaveOptions) ([]byte, error) {
+	if p.W > 1<<14 || p.H > 1<<14 {
+		return nil, errors.New("a WebP has at most 16384 pixels on each side; write a .png")
+	}
+	img := p.in(o.Profile).toNRGBA()
+	var buf bytes.Buffer
+	if err := nativewebp.Encode(&buf, img, nil); err != nil {
+		return nil, err
+	}
+	head := make([]byte, 10)
+	head[0] = webpProfile
+	if !img.Opaque() {
+		head[0] |= webpAlpha
+	}
+	put24(head[4:], p.W-1)
+	put24(head[7:], p.H-1)
+	chunks := []riff{{"VP8X", head}, {"ICCP", o.profile()}}
+	for _, c := range riffChunks(buf.Bytes()[12:]) {
+		if c.name == "VP8L" {
+			chunks = append(chunks, c)
+		}
+	}
+	return webpFile(chunks...), nil
+}
+
+// tiff writes one strip, packed by zlib with differences.
+func (p *Picture) tiff(o SaveOptions) ([]byte, error) {
+	q, samples, size := p.in(o.Profile), 3, 1
+	if o.Bits == 16 {
+		size = 2
+	}
+	if p.Alpha != nil {
+		samples = 4
+	}
+	le := binary.LittleEndian
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	row := make([]byte, 0, p.W*samples*size)
+	last := make([]uint16, samples)
+	for i := range p.W * p.H {
+		if i%p.W == 0 {
+			row = row[:0]
+			clear(last)
+		}
+		for c := range samples {
+			v := float32(0)
+			if c == 3 {
+				v = clamp(q.Alpha[i])
+			} else {
+				v = clamp(q.RGB[3*i+c])
+			}
+			if size == 1 {
+				n := uint16(v*255 + 0.5)
+				row, last[c] = append(row, byte(n-last[c])), n
+			} else {
+				n := uint16(v*65535 + 0.5)
+				row, last[c] = le.AppendUint16(row, n-last[c]), n
+			}
+		}
+		if i%p.W == p.W-1 {
+			if _, err := w.Write(row); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	const short, long, undefined = 3, 4, 7
+	type entry struct {
+		tag, kind, count int
+		data             []byte
+	}
+	number := func(tag, v int) entry { return entry{tag, long, 1, le.AppendUint32(nil, uint32(v))} }
+	var depth []byte
+	for range samples {
+		depth = le.AppendUint16(depth, uint16(8*size))
+	}
+	profile := o.profile()
+	entries := []entry{
+		number(tagWidth, p.W), number(tagHeight, p.H), {tagBits, short, samples, depth}, number(tagCompression, 8), number(tagPhotometric, 2),
+		number(tagStripOffsets, 8), number(tagSamples, samples), number(tagRowsPerStrip, p.H), number(tagStripCounts, z.Len()), number(tagPredictor, 2),
+	}
+	if samples == 4 {
+		entries = append(entries, number(tagExtraSamples, 2))
+	}
+	entries = append(entries, entry{tagICC, undefined, len(profile), profile})
+	out := append([]byte("II*\x00\x00\x00\x00\x00"), z.Bytes()...)
+	dir := le.AppendUint16(nil, uint16(len(entries)))
+	for _, e := range entries {
+		dir = le.AppendUint16(le.AppendUint16(dir, uint16(e.tag)), uint16(e.kind))
+		dir = le.AppendUint32(dir, uint32(e.count))
+		if len(e.data) > 4 {
+			out = append(out, make([]byte, len(out)&1)...)
+			dir = le.AppendUint32(dir, uint32(len(out)))
+			out = append(out, e.data...)
+		} else {
+			dir = append(dir, e.data...)
+		}
+	}
+	out = append(out, make([]byte, len(out)&1)...)
+	if int64(len(out)) > 1<<32-1<<16 {
+		return nil, errors.New("it is too large for a TIFF; write a .png")
+	}
+	le.PutUint32(out[4:], uint32(len(out)))
+	return le.AppendUint32(append(out, dir...), 0), nil
+}
+
+// profile is the one to embed, as bytes.
+func (o SaveOptions) profile() []byte {
+	if o.Profile == nil {
+		return icc.SRGB()
+	}
+	return o.Profile.Encode()
+}
+
+// in converts a picture to the colours of a profile; nil is sRGB.
+func (p *Picture) in(profile *icc.Profile) *Picture {
+	if profile == nil {
+		return p
+	}
+	px := make([]float32, 4*p.W*p.H)
+	for i := range p.W * p.H {
+		copy(px[4*i:4*i+3], p.RGB[3*i:])
+	}
+	profile.FromSRGB(px)
+	q := &Picture{W: p.W, H: p.H, RGB: make([]float32, len(p.RGB)), Alpha: p.Alpha}
+	for i := range p.W * p.H {
+		copy(q.RGB[3*i:3*i+3], px[4*i:])
+	}
+	return q
 }
 
 func (p *Picture) toNRGBA() *image.NRGBA {
@@ -130,20 +325,20 @@ func (p *Picture) onWhite() *Picture {
 
 var pngMagic = []byte("\x89PNG\r\n\x1a\n")
 
-// withText inserts an iTXt chunk (PNG specification 11.3.3.4) behind IHDR.
-func withText(b []byte, keyword, text string) ([]byte, error) {
+// pngChunk makes a chunk.
+func pngChunk(name string, data []byte) []byte {
+	b := append([]byte(name), data...)
+	out := append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), b...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(b))
+}
+
+// withChunk inserts a chunk behind IHDR.
+func withChunk(b, chunk []byte) ([]byte, error) {
 	const ihdrEnd = 8 + 4 + 4 + 13 + 4
 	if len(b) < ihdrEnd || !bytes.HasPrefix(b, pngMagic) {
 		return nil, errors.New("not a PNG stream")
 	}
-	data := append([]byte("iTXt"+keyword), 0, 0, 0, 0, 0) // not compressed, no language, no translation
-	data = append(data, text...)
-	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(data)-4))
-	chunk = append(chunk, data...)
-	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(data))
-	out := append([]byte(nil), b[:ihdrEnd]...)
-	out = append(out, chunk...)
-	return append(out, b[ihdrEnd:]...), nil
+	return slices.Concat(b[:ihdrEnd], chunk, b[ihdrEnd:]), nil
 }
 
 // ReadText returns the text that Save stored in a PNG file.

@@ -2,12 +2,21 @@ package picture
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
 	"image/png"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stylize-gpu/stylize/transfer/picture/heif"
 )
 
 const dir = "../../testdata/pictures"
@@ -156,6 +165,94 @@ func TestAlphaDoesNotBleed(t *testing.T) {
 	}
 }
 
+// A style shows the mean of its visible colours where it is transparent.
+func TestFillTransparent(t *testing.T) {
+	m := image.NewNRGBA(image.Rect(0, 0, 8, 8))
+	for i := range 64 {
+		c := color.NRGBA{200, 100, 0, 255}
+		switch {
+		case i < 32 && i%2 == 1:
+			c = color.NRGBA{100, 200, 0, 255}
+		case i >= 32: // hidden
+			c = color.NRGBA{0, 0, 255, 0}
+		}
+		m.SetNRGBA(i%8, i/8, c)
+	}
+	decode := func() *Source {
+		var buf bytes.Buffer
+		if err := png.Encode(&buf, m); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Decode(buf.Bytes(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.FillTransparent()
+		return s
+	}
+	p := decode().Resize(8, 8, Bicubic)
+	for i := range 64 {
+		want := []float32{150, 150, 0}
+		switch {
+		case i < 32 && i%2 == 1:
+			want = []float32{100, 200, 0}
+		case i < 32:
+			want = []float32{200, 100, 0}
+		}
+		for c := range 3 {
+			if d := math.Abs(float64(p.RGB[3*i+c]*255 - want[c])); d > 0.01 {
+				t.Fatalf("pixel %d is %v, want %v", i, p.RGB[3*i:3*i+3], want)
+			}
+		}
+		if hidden := p.Alpha[i] == 0; hidden != (i >= 32) {
+			t.Fatalf("pixel %d has alpha %v", i, p.Alpha[i])
+		}
+	}
+	for i := range 64 { // nothing is visible
+		m.Pix[4*i+3] = 0
+	}
+	if p := decode().Resize(4, 4, Bilinear); p.RGB[0] != 0.5 {
+		t.Errorf("a transparent picture is %v", p.RGB[:3])
+	}
+}
+
+// The article's resize gives PIL's bits (tools/parity/resize.py).
+func TestBilinearIsPIL(t *testing.T) {
+	b, err := os.ReadFile("../../testdata/resize.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(b, &want); err != nil || len(want) == 0 {
+		t.Fatal(err)
+	}
+	m := image.NewNRGBA(image.Rect(0, 0, 131, 97)) // tools/parity/resize.py has the same formula
+	for y := range 97 {
+		for x := range 131 {
+			m.SetNRGBA(x, y, color.NRGBA{uint8(x*7 + y*3), uint8(x * y), uint8(x*x + 5*y), 255})
+		}
+	}
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, m); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Decode(buf.Bytes(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, hash := range want {
+		var w, h int
+		fmt.Sscan(size, &w, &h)
+		var pix []byte
+		for _, v := range s.Resize(w, h, Bilinear).Quantize().RGB {
+			pix = append(pix, byte(v*255+0.5))
+		}
+		if sum := sha256.Sum256(pix); hex.EncodeToString(sum[:]) != hash {
+			t.Errorf("%s: other pixels than PIL's", size)
+		}
+	}
+}
+
 // A flat picture stays flat at any size, with every filter.
 func TestResizeKeepsFlat(t *testing.T) {
 	p := &Picture{W: 7, H: 5, RGB: make([]float32, 105)}
@@ -227,10 +324,13 @@ func TestBadFiles(t *testing.T) {
 	if _, err := Open(t.TempDir(), 0); err == nil || !strings.Contains(err.Error(), "folder") {
 		t.Errorf("a folder: %v", err)
 	}
+	if _, err := Open(os.DevNull, 0); err == nil || !strings.Contains(err.Error(), "device") {
+		t.Errorf("a device: %v", err)
+	}
 	if _, err := Open("no/such/file.png", 0); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no file: %v", err)
 	}
-	for _, name := range []string{"a", "a.gif", "a.webp", "dir.png/a"} {
+	for _, name := range []string{"a", "a.gif", "a.heic", "dir.png/a"} {
 		if _, err := FormatOf(name); err == nil {
 			t.Errorf("%s accepted for writing", name)
 		}
@@ -256,18 +356,32 @@ func crc(b []byte) uint32 {
 }
 
 func FuzzDecode(f *testing.F) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+	for _, dir := range []string{dir, "../../testdata/odd"} {
+		entries, err := os.ReadDir(dir)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b)
+		for _, e := range entries {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				f.Fatal(err)
+			}
+			if !heif.Brand(b) { // a machine for each would be slow
+				f.Add(b)
+			}
+		}
+	}
+	for _, depth := range []tiffOf{{bits: 16}, {bits: 32, float: true, scale: 1, predictor: 3, tile: 16}, {bits: 8, planar: true, big: true}} {
+		depth.order, depth.photometric = binary.BigEndian, 2
+		f.Add(depth.bytes())
+	}
+	for _, m := range []bmpOf{{bits: 8, compression: 1}, {bits: 4, compression: 2}, {bits: 32, compression: 3}, {bits: 8, header: 12}} {
+		f.Add(m.bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if heif.Brand(b) {
+			return
+		}
 		if s, err := Decode(b, 1<<14); err == nil {
 			s.Resize(5, 4, Bicubic)
 		}

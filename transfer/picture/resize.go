@@ -18,11 +18,12 @@ type Filter struct {
 	radius    float64
 	antialias bool // widen by the scale when shrinking
 	at        func(x float64) float64
+	bytes     bool // a source is resized in 8 bits, and rounds to them between its passes
 }
 
 var (
 	// Bicubic is Keys' cubic with a = -0.5, widened when shrinking (PIL's BICUBIC).
-	Bicubic = Filter{2, true, func(x float64) float64 {
+	Bicubic = Filter{radius: 2, antialias: true, at: func(x float64) float64 {
 		switch x = math.Abs(x); {
 		case x < 1:
 			return (1.5*x-2.5)*x*x + 1
@@ -32,10 +33,11 @@ var (
 		return 0
 	}}
 	// Bilinear is a triangle, widened when shrinking (PIL's BILINEAR, what
-	// torchvision's Resize does to a picture).
-	Bilinear = Filter{1, true, triangle}
+	// torchvision's Resize does to a picture). An opaque source comes out with
+	// PIL's very bits.
+	Bilinear = Filter{radius: 1, antialias: true, at: triangle, bytes: true}
 	// Point is a triangle of fixed width (OpenCV's INTER_LINEAR).
-	Point = Filter{1, false, triangle}
+	Point = Filter{radius: 1, at: triangle}
 )
 
 func triangle(x float64) float64 { return max(1-math.Abs(x), 0) }
@@ -44,7 +46,11 @@ func triangle(x float64) float64 { return max(1-math.Abs(x), 0) }
 type taps struct {
 	from int
 	w    []float32
+	n    []int32 // the weights in PIL's fixed point; of a filter of bytes
 }
+
+// fixedBits are those behind the point of a weight in PIL.
+const fixedBits = 22
 
 // plan computes the taps of each output position: centre (i+0.5)*scale, weights
 // normalised over the positions that exist.
@@ -68,13 +74,16 @@ func (f Filter) plan(in, out int) []taps {
 			w[j] = f.at((float64(lo+j) - center + 0.5) / stretch)
 			sum += w[j]
 		}
-		t[i] = taps{lo, make([]float32, hi-lo)}
+		t[i] = taps{from: lo, w: make([]float32, hi-lo)}
 		for j := range w {
 			if sum == 0 {
 				t[i].w[j] = 1 / float32(len(w))
 				continue
 			}
 			t[i].w[j] = float32(w[j] / sum)
+			if f.bytes {
+				t[i].n = append(t[i].n, int32(math.Floor(w[j]/sum*(1<<fixedBits)+0.5)))
+			}
 		}
 	}
 	return t
@@ -83,7 +92,38 @@ func (f Filter) plan(in, out int) []taps {
 // Resize resamples the source. Colours are weighted by alpha, so that what a
 // transparent pixel hides does not bleed into its neighbours.
 func (s *Source) Resize(w, h int, f Filter) *Picture {
-	return resample(s.W, s.H, w, h, f, s.HasAlpha, s.row)
+	if f.bytes && !s.HasAlpha {
+		return resampleBytes(s.W, s.H, w, h, f, s.row)
+	}
+	p := resample(s.W, s.H, w, h, f, s.HasAlpha, s.row)
+	if s.fill {
+		p.fillTransparent()
+	}
+	return p
+}
+
+// fillTransparent lays a picture on the mean of its visible colours.
+func (p *Picture) fillTransparent() {
+	if p.Alpha == nil {
+		return
+	}
+	var sum [3]float64
+	weight := 0.0
+	for i, a := range p.Alpha {
+		weight += float64(a)
+		for c := range 3 {
+			sum[c] += float64(a) * float64(p.RGB[3*i+c])
+		}
+	}
+	for i, a := range p.Alpha {
+		for c := range 3 {
+			mean := float32(0.5) // of nothing
+			if weight > 0 {
+				mean = float32(sum[c] / weight)
+			}
+			p.RGB[3*i+c] = a*p.RGB[3*i+c] + (1-a)*mean
+		}
+	}
 }
 
 // Resize resamples a picture.
@@ -166,6 +206,57 @@ func resample(sw, sh, w, h int, f Filter, alpha bool, row func(y int, dst []floa
 	})
 	return p
 }
+
+// resampleBytes is resample as PIL does it: 8 bits in, between the passes and out,
+// with weights of fixed point.
+func resampleBytes(sw, sh, w, h int, f Filter, row func(y int, dst []float32)) *Picture {
+	across, down := f.plan(sw, w), f.plan(sh, h)
+	mid := make([]uint8, sh*w*3)
+	parallel(sh, func(lo, hi int) {
+		line, src := make([]float32, 4*sw), make([]uint8, 3*sw)
+		for y := lo; y < hi; y++ {
+			row(y, line)
+			for i := range src {
+				src[i] = uint8(clamp(line[i/3*4+i%3])*255 + 0.5)
+			}
+			dst := mid[y*w*3 : (y+1)*w*3]
+			if sw == w {
+				copy(dst, src)
+				continue
+			}
+			for x, t := range across {
+				r, g, b := half, half, half
+				for j, k := range t.n {
+					q := src[3*(t.from+j):][:3]
+					r, g, b = r+k*int32(q[0]), g+k*int32(q[1]), b+k*int32(q[2])
+				}
+				dst[3*x], dst[3*x+1], dst[3*x+2] = fixed8(r), fixed8(g), fixed8(b)
+			}
+		}
+	})
+	p := &Picture{W: w, H: h, RGB: make([]float32, 3*w*h)}
+	parallel(h, func(lo, hi int) {
+		for y := lo; y < hi; y++ {
+			t, dst := down[y], p.RGB[y*w*3:(y+1)*w*3]
+			for i := range dst {
+				v := mid[y%sh*w*3+i]
+				if sh != h {
+					sum := half
+					for j, k := range t.n {
+						sum += k * int32(mid[(t.from+j)*w*3+i])
+					}
+					v = fixed8(sum)
+				}
+				dst[i] = float32(v) / 255
+			}
+		}
+	})
+	return p
+}
+
+const half = int32(1) << (fixedBits - 1)
+
+func fixed8(v int32) uint8 { return uint8(min(max(v>>fixedBits, 0), 255)) }
 
 func clamp(v float32) float32 { return min(max(v, 0), 1) }
 

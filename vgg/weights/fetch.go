@@ -25,12 +25,13 @@ import (
 var (
 	ErrNoConnection = errors.New("no connection")
 	ErrRefused      = errors.New("the server does not hand it out") // and trying again would not help
+	ErrWrongHash    = errors.New("wrong hash")                      // it sends another file than the one asked for
 )
 
 // FetchOptions configures [Fetch]; the zero value fetches the official weights.
 type FetchOptions struct {
 	URL      string                  // OfficialURL if empty
-	SHA256   string                  // hexadecimal, a prefix suffices; by default the digits in the URL's name, as in vgg19-dcbb9e9d.pth
+	SHA256   string                  // hexadecimal, a prefix suffices; by default the digits in the URL's name, as in vgg19-dcbb9e9d.pth, else those of the official file
 	Path     string                  // where the 13 convolutions go; CachePath if empty
 	Progress func(done, total int64) // called as bytes arrive; total is -1 when the server does not say
 	Stall    time.Duration           // give up on a connection that sends nothing for so long; 30 s if 0
@@ -55,6 +56,8 @@ func Fetch(ctx context.Context, o FetchOptions) (string, error) {
 	if o.SHA256 == "" {
 		if m := hashInName.FindStringSubmatch(path.Base(o.URL)); m != nil {
 			o.SHA256 = m[1]
+		} else {
+			o.SHA256 = officialSHA
 		}
 	}
 	if o.Stall == 0 {
@@ -189,7 +192,7 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 		return cause(ctx, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); !strings.HasPrefix(got, strings.ToLower(o.SHA256)) {
-		return discard(f, permanent{fmt.Errorf("wrong hash: the file is %s, its name promises %s; nothing was kept", got[:16], o.SHA256)})
+		return discard(f, permanent{fmt.Errorf("%w: the file is %s, not %s; nothing was kept", ErrWrongHash, got[:16], o.SHA256)})
 	}
 	return nil
 }

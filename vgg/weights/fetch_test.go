@@ -130,7 +130,10 @@ func TestFetchFailures(t *testing.T) {
 		"wrong hash": {wrong, "wrong hash", false, func(w http.ResponseWriter, r *http.Request) {
 			w.Write(s.data)
 		}},
-		"not weights": {"vgg19.pth", "cannot be used", false, func(w http.ResponseWriter, r *http.Request) {
+		"another file under a name without a hash": {"mirror.safetensors", "not dcbb9e9d", false, func(w http.ResponseWriter, r *http.Request) {
+			w.Write(s.data)
+		}},
+		"not weights": {"vgg19-a28d35ff.pth", "cannot be used", false, func(w http.ResponseWriter, r *http.Request) {
 			w.Write([]byte("<html>please log in</html>"))
 		}},
 		"cut off": {s.name, "broke off", true, func(w http.ResponseWriter, r *http.Request) {

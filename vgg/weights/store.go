@@ -20,6 +20,7 @@ import (
 // the first digits of its SHA-256.
 const (
 	OfficialURL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+	officialSHA = "dcbb9e9d" // what its hash begins with
 	cacheName   = "vgg19-dcbb9e9d.safetensors"
 )
 
@@ -133,3 +134,6 @@ func Format(path string) (string, error) {
 	}
 	return o.format, nil
 }
+
+// Official reports whether a file's SHA-256, in hexadecimal, is that of torchvision's.
+func Official(sha256 string) bool { return strings.HasPrefix(sha256, officialSHA) }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/stylize-gpu/stylize/transfer"
+)
+
+// finder looks for the inputs of a result, by their content.
+type finder struct {
+	from, folder string
+}
+
+// locate finds an input: where the user says, where it was, beside the result, or
+// in the folder. The record has the name alone, so only the hash tells. What is
+// not found is named as it was recorded, and the error says so.
+func (f finder) locate(flag string, in transfer.Input) string {
+	if flag != "" {
+		return flag
+	}
+	name := filepath.Base(in.Path)
+	near := []string{in.Path, filepath.Join(filepath.Dir(f.from), name)}
+	for _, path := range near {
+		if hashOf(path) == in.SHA256 {
+			return path
+		}
+	}
+	for _, path := range f.files(name) {
+		if hashOf(path) == in.SHA256 {
+			return path
+		}
+	}
+	for _, path := range near { // another content: the error says which file is wrong
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return in.Path
+}
+
+// files are those of the folder and below, of the same name first.
+func (f finder) files(name string) []string {
+	if f.folder == "" {
+		return nil
+	}
+	var all []string
+	_ = filepath.WalkDir(f.folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() { // what cannot be read cannot be found
+			all = append(all, path)
+		}
+		return nil
+	})
+	first := func(path string) int {
+		if filepath.Base(path) == name {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(first(a), first(b)) })
+	return all
+}
+
+// hashOf is the SHA-256 of a file, empty if it cannot be read.
+func hashOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+)
+
+// fileFlags decide how a picture stands in its file.
+type fileFlags struct {
+	subsampling *string
+	keepProfile bool
+	noMetadata  bool
+}
+
+func (f *fileFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "how much colour a JPEG keeps: 444 (all), 422 (half) or 420 (a quarter)"},
+		&cli.BoolFlag{Name: "keep-profile", Destination: &f.keepProfile, Category: catOutput, Usage: "write the result in the content's colour profile instead of sRGB"},
+		&cli.BoolFlag{Name: "no-metadata", Destination: &f.noMetadata, Category: catOutput, Usage: "do not store in a PNG how it was made; rerun then cannot repeat it"},
+	}
+}
+
+// check verifies the flags about the file that is written.
+func (f *fileFlags) check(format picture.Format, quality bool, save *picture.SaveOptions) error {
+	save.Bare = f.noMetadata
+	save.Subsampling = given.Or(f.subsampling, "")
+	switch {
+	case f.subsampling != nil && format != picture.JPEG:
+		return errors.New("--subsampling is of a JPEG alone; write a .jpg, or leave the flag out")
+	case quality && format != picture.JPEG && format != picture.PNG:
+		return errors.New("--quality is of a JPEG alone, here nothing is lost; write a .jpg, or leave the flag out")
+	case save.Bits == 16 && format == picture.WebP:
+		return errors.New("--bits 16: a WebP has 8 bits; write a .png or a .tif, or leave the flag out")
+	case f.subsampling != nil && !slices.Contains(picture.Subsamplings, *f.subsampling):
+		return fmt.Errorf("--subsampling %s: give 444, 422 or 420", *f.subsampling)
+	case f.noMetadata && format != picture.PNG:
+		return errors.New("--no-metadata is of a PNG alone, other files have none; leave the flag out")
+	}
+	return nil
+}
+
+// keepProfile has the result written in the content's colours.
+func (wk *work) keepProfile() error {
+	p := wk.content.Profile()
+	if !wk.output.file.keepProfile || p == nil { // a content of sRGB is in its profile already
+		return nil
+	}
+	if !p.Reversible() {
+		return fmt.Errorf("--keep-profile: the profile of %s leads one way only (it is made of tables, or of grey or CMYK); leave the flag out for sRGB", wk.content.Path)
+	}
+	wk.save.Profile = p
+	return nil
+}

@@ -1,0 +1,84 @@
+package heif
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const dir = "../../../testdata/odd"
+
+func files(t testing.TB) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, ext := range []string{"avif", "heic"} {
+		names, err := filepath.Glob(filepath.Join(dir, "*."+ext))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no %s files", ext)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[filepath.Base(name)] = b
+		}
+	}
+	return all
+}
+
+// The boxes say what the decoders give.
+func TestBoxes(t *testing.T) {
+	for name, b := range files(t) {
+		in, err := Read(b)
+		if err != nil || !Brand(b) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if in.W != 24 || in.H != 16 || in.AV1 != (filepath.Ext(name) == ".avif") || in.Turn < 1 || in.Turn > 8 {
+			t.Errorf("%s: %+v", name, in)
+		}
+		m, err := Decode(b, in)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		w, h := m.W, m.H
+		if in.Turn >= 5 {
+			w, h = h, w
+		}
+		if w != in.W || h != in.H {
+			t.Errorf("%s: %dx%d, its boxes say %dx%d", name, w, h, in.W, in.H)
+		}
+	}
+}
+
+// Cut anywhere, a file is an error and nothing worse.
+func TestCut(t *testing.T) {
+	for name, b := range files(t) {
+		for n := 0; n < len(b); n += 1 + len(b)/7 {
+			in, err := Read(b[:n])
+			if err != nil {
+				continue
+			}
+			if _, err := Decode(b[:n], in); err == nil && n < len(b)/2 {
+				t.Errorf("%s: %d bytes of %d decode", name, n, len(b))
+			}
+		}
+	}
+	if _, err := Decode(bytes.Repeat([]byte("nonsense"), 100), Info{W: 4, H: 4, AV1: true}); err == nil {
+		t.Error("nonsense decodes")
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, b := range files(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if in, err := Read(b); err == nil && (in.W < 1 || in.H < 1 || in.Turn < 1 || in.Turn > 8) {
+			t.Errorf("%+v", in)
+		}
+	})
+}
