@@ -61,8 +61,10 @@ type Painting struct {
 	lost   bool
 	pace   float64 // seconds of an iteration, at this level and lately
 
-	// Of this process: seconds in iterations, and their FLOPs.
+	// Of this process: seconds in iterations, and their FLOPs. Those of a level's first
+	// chunk, which finds all caches cold, count only until there are others.
 	busy, busyFLOPs float64
+	warm, warmed    bool // this level had its first chunk; some level had another
 }
 
 // position is where a painting is: with the work, everything that it goes on from.
@@ -369,7 +371,7 @@ func (p *Painting) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.session, p.at.State, p.pace = s, nil, 0
+	p.session, p.at.State, p.pace, p.warm = s, nil, 0, false
 	p.memory = max(p.memory, s.Plan().Total())
 	if !p.at.Opened {
 		p.at.Opened = true
@@ -405,8 +407,14 @@ func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 	if len(rows) > 0 {
 		p.pace = took / float64(len(rows))
 	}
-	p.busy += took
-	p.busyFLOPs += float64(len(rows)) * p.costs[p.at.Level].iteration
+	if p.warm && !p.warmed {
+		p.busy, p.busyFLOPs, p.warmed = 0, 0, true
+	}
+	if p.warm || !p.warmed {
+		p.busy += took
+		p.busyFLOPs += float64(len(rows)) * p.costs[p.at.Level].iteration
+	}
+	p.warm = true
 	var reportErr error
 	for i, r := range rows {
 		row := r[0]
