@@ -651,7 +651,7 @@ func TestWeightsCommands(t *testing.T) {
 	if strings.TrimSpace(stdout) != path {
 		t.Errorf("weights path says %s", stdout)
 	}
-	if w, err := weights.Load(path); err != nil || len(w.Conv) != 13 {
+	if _, err := weights.Load(path); err != nil {
 		t.Errorf("imported weights: %v", err)
 	}
 	for _, args := range [][]string{{"import"}, {"import", "content.png"}, {"import", path}, {"path", "x"}} {

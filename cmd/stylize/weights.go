@@ -55,7 +55,7 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 	case errors.Is(err, weights.ErrRefused):
 		return fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)
 	case errors.Is(err, weights.ErrWrongHash):
-		return fmt.Errorf("%w; if that file is what you want, say so with --sha256 and what its hash begins with", err)
+		return fmt.Errorf("%w; if that file is what you want, give what its hash begins with (stylize weights fetch --help)", err)
 	case err != nil:
 		return err
 	}

@@ -3,7 +3,7 @@ that people use (Pillow, torch.save), and hostile ones.
 
     .venv/bin/python tools/parity/files.py testdata [pictures|odd|weights ...]
 """
-import os, pickle, sys, zipfile
+import hashlib, json, os, pickle, sys, zipfile
 from collections import OrderedDict
 import numpy as np
 from PIL import Image
@@ -71,6 +71,15 @@ def odd(out):
     rgb.save(f"{out}/lossy_animated.webp", save_all=True, append_images=frames[1:], quality=98, duration=100)
     rgba.save(f"{out}/alpha_animated.webp", save_all=True, append_images=[rgba.rotate(180)], lossless=True, exact=True, duration=100)
     rgba.save(f"{out}/alpha_lossy.webp", quality=98, exact=True)
+    r = np.random.default_rng(7)
+    photo = Image.fromarray(r.integers(0, 256, (7, 9, 4), dtype=np.uint8)).resize((45, 31), Image.Resampling.BICUBIC)
+    exact = {}  # libwebp's bits
+    for name, im in (("exact.webp", photo.convert("RGB")), ("alpha_exact.webp", photo)):
+        im.save(f"{out}/{name}", quality=60)
+        exact[name] = hashlib.sha256(Image.open(f"{out}/{name}").tobytes()).hexdigest()
+    with open(f"{out}/exact.json", "w") as f:
+        json.dump(exact, f, indent=0)
+        f.write("\n")
     import pillow_heif
 
     pillow_heif.register_heif_opener()

@@ -101,9 +101,6 @@ func bmpHeader(b []byte) (*bmp, error) {
 		for i := range n {
 			m.masks[i] = le32(from[4*i:])
 		}
-		if size < 52 {
-			at += 4 * n
-		}
 		if m.depth != 16 && m.depth != 32 {
 			return nil, unsupported(fmt.Sprintf("a BMP with masks of %d bits", m.depth))
 		}

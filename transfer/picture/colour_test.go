@@ -122,6 +122,10 @@ func TestProfilesOfOtherColours(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	row := make([]float32, 4*24)
+	if s.row(0, row); row[3] != 1 {
+		t.Errorf("CMYK has the alpha %v", row[3])
+	}
 	ink := s.img.(*image.CMYK)
 	got := s.Resize(24, 16, Bicubic)
 	for i := range 24 * 16 {
@@ -267,8 +271,15 @@ func TestLosslessOutputs(t *testing.T) {
 		bits int
 		p    *Picture
 	}{
-		{"a.png", 8, p}, {"a.webp", 8, p}, {"a.tif", 8, p}, {"a.tiff", 16, p}, {"a.png", 16, p},
-		{"b.png", 8, alpha}, {"b.webp", 8, alpha}, {"b.tif", 8, alpha}, {"b.tif", 16, alpha},
+		{"a.png", 8, p},
+		{"a.webp", 8, p},
+		{"a.tif", 8, p},
+		{"a.tiff", 16, p},
+		{"a.png", 16, p},
+		{"b.png", 8, alpha},
+		{"b.webp", 8, alpha},
+		{"b.tif", 8, alpha},
+		{"b.tif", 16, alpha},
 	} {
 		path := filepath.Join(t.TempDir(), c.name)
 		if err := c.p.Save(path, SaveOptions{Bits: c.bits}); err != nil {
@@ -311,8 +322,12 @@ func TestSubsampling(t *testing.T) {
 		o    SaveOptions
 		want byte // of the luma in SOF0
 	}{
-		{SaveOptions{}, 0x11}, {SaveOptions{Quality: 90}, 0x11}, {SaveOptions{Quality: 89}, 0x22},
-		{SaveOptions{Quality: 50, Subsampling: "444"}, 0x11}, {SaveOptions{Subsampling: "420"}, 0x22}, {SaveOptions{Subsampling: "422"}, 0x21},
+		{SaveOptions{}, 0x11},
+		{SaveOptions{Quality: 90}, 0x11},
+		{SaveOptions{Quality: 89}, 0x22},
+		{SaveOptions{Quality: 50, Subsampling: "444"}, 0x11},
+		{SaveOptions{Subsampling: "420"}, 0x22},
+		{SaveOptions{Subsampling: "422"}, 0x21},
 	} {
 		path := filepath.Join(t.TempDir(), "out.jpg")
 		if err := p.Save(path, c.o); err != nil {

@@ -226,7 +226,9 @@ func (p *Picture) tiff(o SaveOptions) ([]byte, error) {
 	}
 	profile := o.profile()
 	entries := []entry{
-		number(tagWidth, p.W), number(tagHeight, p.H), {tagBits, short, samples, depth}, number(tagCompression, 8), number(tagPhotometric, 2),
+		number(tagWidth, p.W), number(tagHeight, p.H),
+		{tagBits, short, samples, depth},
+		number(tagCompression, 8), number(tagPhotometric, 2),
 		number(tagStripOffsets, 8), number(tagSamples, samples), number(tagRowsPerStrip, p.H), number(tagStripCounts, z.Len()), number(tagPredictor, 2),
 	}
 	if samples == 4 {

@@ -3,7 +3,10 @@ package picture
 import (
 	"bytes"
 	"compress/zlib"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
@@ -11,6 +14,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +60,9 @@ func TestOddFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
+		if strings.Contains(e.Name(), "exact") {
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			t.Fatal(err)
@@ -105,6 +112,37 @@ func TestOddFiles(t *testing.T) {
 	}
 }
 
+// Lossy WebP gives libwebp's bits.
+func TestWebPIsExact(t *testing.T) {
+	b, err := os.ReadFile("../../testdata/odd/exact.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(b, &want); err != nil || len(want) == 0 {
+		t.Fatal(err)
+	}
+	for name, hash := range want {
+		s, err := Open(filepath.Join("../../testdata/odd", name), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pix []byte
+		row := make([]float32, 4*s.W)
+		for y := range s.H {
+			s.row(y, row)
+			for i, v := range row {
+				if i%4 < 3 || s.HasAlpha {
+					pix = append(pix, byte(v*255+0.5))
+				}
+			}
+		}
+		if sum := sha256.Sum256(pix); hex.EncodeToString(sum[:]) != hash {
+			t.Errorf("%s: other pixels than libwebp's", name)
+		}
+	}
+}
+
 type byteOrder interface {
 	binary.ByteOrder
 	binary.AppendByteOrder
@@ -133,19 +171,23 @@ func (o tiffOf) bytes() []byte {
 		colours = 1
 	}
 	channels := colours + len(o.extra)
+	weight := 1.0
+	if len(o.extra) > 0 && o.extra[0] == 1 { // premultiplied
+		weight = 0.5
+	}
 	sample := func(x, y, c int) float64 {
 		q := chart[x/12+2*(y/8)]
 		switch {
 		case c >= colours:
-			return []float64{1, 0.5}[c&1]
+			return []float64{0.5, 1}[(c-colours)&1]
 		case colours == 1:
 			v := float64(0.299*q[0]+0.587*q[1]+0.114*q[2]) / 255
 			if o.photometric == 0 {
 				v = 1 - v
 			}
-			return v
+			return v * weight
 		}
-		return float64(q[c]) / 255
+		return float64(q[c]) / 255 * weight
 	}
 	put := func(row []byte, v float64) []byte {
 		switch {
@@ -267,7 +309,7 @@ func (o tiffOf) file(channels, w, h int, chunks [][]byte) []byte {
 		}
 		return o.order.AppendUint32(b, uint32(v))
 	}
-	out := append(head, make([]byte, word)...) // where the directory is, later
+	out := slices.Concat(head, make([]byte, word)) // where the directory is, later
 	var offsets, counts []uint64
 	for _, c := range chunks {
 		offsets, counts = append(offsets, uint64(len(out))), append(counts, uint64(len(c)))
@@ -293,9 +335,15 @@ func (o tiffOf) file(channels, w, h int, chunks [][]byte) []byte {
 		v         []uint64
 	}
 	entries := []entry{
-		{256, 3, []uint64{24}}, {257, 3, []uint64{16}}, {258, 3, all(uint64(o.bits))}, {259, 3, []uint64{uint64(max(o.compression, 1))}},
-		{262, 3, []uint64{uint64(o.photometric)}}, {277, 3, []uint64{uint64(channels)}}, {284, 3, []uint64{planar}},
-		{317, 3, []uint64{uint64(max(o.predictor, 1))}}, {339, 3, all(format)},
+		{256, 3, []uint64{24}},
+		{257, 3, []uint64{16}},
+		{258, 3, all(uint64(o.bits))},
+		{259, 3, []uint64{uint64(max(o.compression, 1))}},
+		{262, 3, []uint64{uint64(o.photometric)}},
+		{277, 3, []uint64{uint64(channels)}},
+		{284, 3, []uint64{planar}},
+		{317, 3, []uint64{uint64(max(o.predictor, 1))}},
+		{339, 3, all(format)},
 	}
 	if o.longTurn > 0 {
 		entries = append(entries, entry{274, 4, []uint64{uint64(o.longTurn)}})
@@ -324,11 +372,12 @@ func (o tiffOf) file(channels, w, h int, chunks [][]byte) []byte {
 	for _, e := range entries {
 		var data []byte
 		for _, v := range e.v {
-			if e.kind == 7 {
+			switch e.kind {
+			case 7:
 				data = append(data, byte(v))
-			} else if e.kind == 3 {
+			case 3:
 				data = o.order.AppendUint16(data, uint16(v))
-			} else {
+			default:
 				data = o.order.AppendUint32(data, uint32(v))
 			}
 		}
@@ -385,6 +434,9 @@ func TestTIFF(t *testing.T) {
 		"alpha and more":           {bits: 8, photometric: 2, extra: []uint64{2, 0, 0}},
 		"two channels of no name":  {bits: 8, photometric: 2, extra: []uint64{0, 0}},
 		"planar with no name":      {bits: 8, photometric: 2, extra: []uint64{0, 0}, planar: true},
+		"premultiplied alpha":      {bits: 8, photometric: 2, extra: []uint64{1}},
+		"premultiplied 16 bits":    {bits: 16, photometric: 2, extra: []uint64{1}},
+		"premultiplied grey":       {bits: 8, photometric: 1, extra: []uint64{1}},
 		"planar with alpha":        {bits: 16, photometric: 2, extra: []uint64{2}, planar: true},
 		"orientation 1 as a LONG":  {bits: 8, photometric: 2, longTurn: 1},
 		"orientation 99 as a LONG": {bits: 8, photometric: 2, longTurn: 99},
@@ -445,6 +497,7 @@ type bmpOf struct {
 	compression uint32
 	masks       []uint32
 	topDown     bool
+	short       bool // only the colours that there are
 }
 
 func (o bmpOf) bytes() []byte {
@@ -545,6 +598,9 @@ func (o bmpOf) bytes() []byte {
 	}
 	if o.bits <= 8 {
 		for i := range 1 << o.bits {
+			if o.short && i == 4 {
+				break
+			}
 			var c [3]float32
 			if i < 4 {
 				c = chart[i]
@@ -581,6 +637,7 @@ func TestBMP(t *testing.T) {
 		"OS/2, palette":           {bmpOf{bits: 8, header: 12}, 0.1},
 		"OS/2 2, palette":         {bmpOf{bits: 4, header: 64}, 0.1},
 		"palette of 256":          {bmpOf{bits: 8}, 0.1},
+		"palette cut short":       {bmpOf{bits: 8, short: true}, 0.1},
 		"palette of 16":           {bmpOf{bits: 4, topDown: true}, 0.1},
 		"palette of 4":            {bmpOf{bits: 2}, 0.1},
 		"runs of bytes":           {bmpOf{bits: 8, compression: 1}, 0.1},

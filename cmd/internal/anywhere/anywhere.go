@@ -67,6 +67,10 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 			}
 			value = rest[i]
 		}
+		value, err := decimal(f, name, value)
+		if err != nil {
+			return nil, err
+		}
 		front = append(front, "--"+name+"="+value)
 	}
 	out = append(out, front...)

@@ -55,10 +55,10 @@ func (c *caller) heic(b []byte) (*Image, error) {
 	if c.err != nil {
 		return nil, errDecode
 	}
-	switch {
-	case v[2] == grey:
+	switch v[2] {
+	case grey:
 		m.Y = all
-	case v[2] == ycbcr:
+	case ycbcr:
 		y, ch := m.YStride*m.H, m.CStride*m.ChromaH
 		m.Y, m.Cb, m.Cr = all[:y], all[y:y+ch], all[y+ch:]
 	default:

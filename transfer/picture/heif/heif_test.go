@@ -9,18 +9,18 @@ import (
 
 const dir = "../../../testdata/odd"
 
-func files(t testing.TB) map[string][]byte {
-	t.Helper()
+func files(tb testing.TB) map[string][]byte {
+	tb.Helper()
 	all := map[string][]byte{}
 	for _, ext := range []string{"avif", "heic"} {
 		names, err := filepath.Glob(filepath.Join(dir, "*."+ext))
 		if err != nil || len(names) == 0 {
-			t.Fatalf("no %s files", ext)
+			tb.Fatalf("no %s files", ext)
 		}
 		for _, name := range names {
 			b, err := os.ReadFile(name)
 			if err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			all[filepath.Base(name)] = b
 		}

@@ -10,15 +10,15 @@ import (
 
 const dir = "../../../testdata/icc"
 
-func load(t testing.TB, name string) *Profile {
-	t.Helper()
+func load(tb testing.TB, name string) *Profile {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, name+".icc"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p, err := Parse(b)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		tb.Fatalf("%s: %v", name, err)
 	}
 	return p
 }

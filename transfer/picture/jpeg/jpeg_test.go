@@ -18,11 +18,11 @@ import (
 
 const dir = "../../../testdata/jpeg"
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
+func read(tb testing.TB, name string) []byte {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -75,8 +75,11 @@ func TestUnsupported(t *testing.T) {
 		value byte
 		want  string
 	}{
-		{sof + 1, 0xc3, "lossless"}, {sof + 1, 0xc9, "arithmetic"}, {sof + 1, 0xc5, "hierarchical"},
-		{sof + 4, 12, "12 bits"}, {sof + 9, 2, "2 components"},
+		{sof + 1, 0xc3, "lossless"},
+		{sof + 1, 0xc9, "arithmetic"},
+		{sof + 1, 0xc5, "hierarchical"},
+		{sof + 4, 12, "12 bits"},
+		{sof + 9, 2, "2 components"},
 	} {
 		d := bytes.Clone(b)
 		d[c.at] = c.value
