@@ -142,7 +142,7 @@ func NewPainting(ctx context.Context, dev gpu.Device, work Work, from *Checkpoin
 		if err := from.suits(p); err != nil {
 			return nil, err
 		}
-		p.at, p.before = from.position.clone(), from.Seconds
+		p.at, p.before = from.clone(), from.Seconds
 	}
 	return p, nil
 }

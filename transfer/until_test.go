@@ -158,9 +158,18 @@ func TestSmallBudgets(t *testing.T) {
 
 func TestClockOptions(t *testing.T) {
 	for _, c := range []struct{ until, budget, want string }{
-		{"plateau", "", ""}, {"90", "", ""}, {"1m30s", "", ""}, {"", "0.5", ""},
-		{"soon", "", "Until soon"}, {"0s", "", "Until 0s"}, {"-3", "", "Until -3"}, {"NaN", "", "Until NaN"}, {"Inf", "", "Until Inf"},
-		{"", "plateau", "Budget plateau"}, {"", "0", "Budget 0"}, {"90", "90", "one of the two"},
+		{"plateau", "", ""},
+		{"90", "", ""},
+		{"1m30s", "", ""},
+		{"", "0.5", ""},
+		{"soon", "", "Until soon"},
+		{"0s", "", "Until 0s"},
+		{"-3", "", "Until -3"},
+		{"NaN", "", "Until NaN"},
+		{"Inf", "", "Until Inf"},
+		{"", "plateau", "Budget plateau"},
+		{"", "0", "Budget 0"},
+		{"90", "90", "one of the two"},
 	} {
 		o := work(t).Options
 		o.Until, o.Budget = c.until, c.budget

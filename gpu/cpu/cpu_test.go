@@ -255,7 +255,7 @@ func TestCancelKeepsTheLastIteration(t *testing.T) {
 	}
 	defer d.Close()
 	p := loop(t, 1, 16, 16)
-	stopped := func(ctx context.Context, n int) (int, error, [][]float32) {
+	stopped := func(ctx context.Context, n int) (int, [][]float32, error) {
 		r, err := d.Compile(p)
 		if err != nil {
 			t.Fatal(err)
@@ -280,14 +280,14 @@ func TestCancelKeepsTheLastIteration(t *testing.T) {
 			}
 			state = append(state, v)
 		}
-		return done, runErr, state
+		return done, state, runErr
 	}
 	var whole [3][][]float32
 	for n := range whole {
-		_, _, whole[n] = stopped(t.Context(), n)
+		_, whole[n], _ = stopped(t.Context(), n)
 	}
 	for k := 0; ; k++ {
-		done, err, state := stopped(&looks{t.Context(), k}, len(whole)-1)
+		done, state, err := stopped(&looks{t.Context(), k}, len(whole)-1)
 		for i := range state {
 			if !slices.Equal(state[i], whole[done][i]) {
 				t.Fatalf("stopped at look %d after %d iterations: %s is of another", k, done, []string{"x", "m", "v", "step"}[i])
