@@ -123,3 +123,6 @@ parity: ## make the PyTorch fixtures again (needs python3 and a network; about 3
 	python3 -m venv .venv && .venv/bin/pip install -q -r tools/parity/requirements.txt
 	.venv/bin/python tools/parity/generate.py testdata/parity
 	.venv/bin/python tools/parity/files.py testdata
+	.venv/bin/python tools/parity/colour.py testdata
+	.venv/bin/python tools/parity/resize.py testdata
+	@command -v cjpeg >/dev/null && .venv/bin/python tools/parity/jpegs.py testdata || echo "LEFT OUT: testdata/jpeg, for want of cjpeg (libjpeg-turbo-progs)"
