@@ -25,7 +25,7 @@ build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA w
 	else echo "without CUDA, for want of its headers (python3 -m pip could not install them)"; set -x; $(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; fi
 
 demo: build ## paint the sample picture to demo.png (no weights needed)
-	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --iterations 120 --weights random
+	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --weights random
 
 # SHORT is -short in make test and nothing in make test-long.
 SHORT    ?= -short
@@ -123,3 +123,6 @@ parity: ## make the PyTorch fixtures again (needs python3 and a network; about 3
 	python3 -m venv .venv && .venv/bin/pip install -q -r tools/parity/requirements.txt
 	.venv/bin/python tools/parity/generate.py testdata/parity
 	.venv/bin/python tools/parity/files.py testdata
+	.venv/bin/python tools/parity/colour.py testdata
+	.venv/bin/python tools/parity/resize.py testdata
+	@command -v cjpeg >/dev/null && .venv/bin/python tools/parity/jpegs.py testdata || echo "LEFT OUT: testdata/jpeg, for want of cjpeg (libjpeg-turbo-progs)"

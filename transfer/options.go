@@ -37,11 +37,17 @@ type Options struct {
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
-	Pooling       string  `json:"pooling,omitempty"` // "avg" or "max"; empty, as in older results, is avg
-	Init          string  `json:"init"`              // "content", "noise", or the path of a picture
-	Seed          uint64  `json:"seed"`              // of the noise
-	OutputSize    string  `json:"output_size"`
-	Bits          int     `json:"bits"` // per channel of a PNG, 8 or 16
+
+	// Strength, if not 0, is style against content without units: it takes the place of
+	// the numbers in ContentWeight and StyleWeight, which then only say by being 0 what
+	// is left out. See [RawWeights].
+	Strength float64 `json:"strength,omitempty"`
+
+	Pooling    string `json:"pooling,omitempty"` // "avg" or "max"; empty, as in older results, is avg
+	Init       string `json:"init"`              // "content", "noise", or the path of a picture
+	Seed       uint64 `json:"seed"`              // of the noise
+	OutputSize string `json:"output_size"`
+	Bits       int    `json:"bits"` // per channel of a PNG, 8 or 16
 
 	// When to stop. A result says how far it came.
 	Until  string `json:"until,omitempty"`  // "plateau", or seconds as "90" or "1m30s"
@@ -160,6 +166,9 @@ func (o Options) Validate() error {
 		if !(w.v >= 0) || w.v > math.MaxFloat32 {
 			return &OptionError{w.field, w.v, "give a finite number, 0 or more"}
 		}
+	}
+	if !(o.Strength >= 0) || o.Strength > MaxStrength || o.Strength > 0 && o.Strength < 1/MaxStrength {
+		return &OptionError{"Strength", o.Strength, fmt.Sprintf("give a number from %g to %g, as 0.5 for half the style or 2 for twice as much", 1/MaxStrength, MaxStrength)}
 	}
 	if o.ContentWeight == 0 && o.StyleWeight == 0 && (o.TVWeight == 0 || o.TVOfStyle) {
 		return ErrNoLoss

@@ -48,7 +48,8 @@ type Painting struct {
 	session *Session // of the level; nil before it is opened and after it is closed
 	memory  int64    // that the largest level took on the device
 	times   []float64
-	stopped string // why it ended before its last iteration: "plateau" or "time"
+	raw     *RawWeights // that the strength has become at the level; nil without
+	stopped string      // why it ended before its last iteration: "plateau" or "time"
 
 	// The picture at the last multiple of rollbackEvery. It becomes at.Good when its
 	// loss turns out to be finite.
@@ -188,7 +189,7 @@ func (p *Painting) Record() Record {
 	end := p.stages[len(p.stages)-1]
 	r.Result = Result{
 		WorkWidth: end.W, WorkHeight: end.H, Iterations: p.Done(), Levels: p.Levels(), Stopped: p.stopped,
-		Content: last.Content, Style: last.Style, TV: last.TV, Total: last.Total,
+		Content: last.Content, Style: last.Style, TV: last.TV, Total: last.Total, Raw: p.raw,
 	}
 	return r
 }
@@ -373,6 +374,10 @@ func (p *Painting) open(ctx context.Context) error {
 	}
 	p.session, p.at.State, p.pace, p.warm = s, nil, 0, false
 	p.memory = max(p.memory, s.Plan().Total())
+	if w.Options.Strength > 0 {
+		raw := s.Raw()
+		p.raw = &raw
+	}
 	if !p.at.Opened {
 		p.at.Opened = true
 		p.at.FLOPs += p.costs[p.at.Level].targets

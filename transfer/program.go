@@ -62,8 +62,15 @@ func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Progr
 //	total = cw MSE(relu4_2, target) + sw sum_l MSE(Gram_l, target_l) + tw TV(image)
 //
 // A term of weight 0 is not computed, and the network is built only as deep as
-// the terms reach; without any the error is [ErrNoLoss].
+// the terms reach; without any the error is [ErrNoLoss]. Options with a strength are
+// planned with the weights that it replaces; a [Session] knows those that it becomes.
 func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
+	strengthless := o
+	strengthless.Strength = 0
+	return loopProgram(o, strengthless.raw(nil), w, n, height, width)
+}
+
+func loopProgram(o Options, raw RawWeights, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	pic := gpu.Shape{N: n, H: height, W: width, C: 3}
 	x := p.NewBuffer(BufImage, gpu.State, pic)
@@ -82,18 +89,18 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 		net = vgg.Forward(p, x, w, o.pooling(), last)
 	}
 	if o.StyleWeight > 0 {
-		for _, l := range StyleLayers {
+		for i, l := range StyleLayers {
 			name := vgg.Layers[l].Name
 			g := p.GramFwd(name, net.Out[l])
 			t := p.NewBuffer(GramTarget(l), gpu.Input, gpu.Shape{N: 1, H: 1, W: g.Shape.W, C: g.Shape.C})
-			style = append(style, p.MSEFwd(name, g, t, float32(o.StyleWeight)))
-			dGram[l] = p.MSEBwd(name, g, t, float32(o.StyleWeight))
+			style = append(style, p.MSEFwd(name, g, t, float32(raw.Style[i])))
+			dGram[l] = p.MSEBwd(name, g, t, float32(raw.Style[i]))
 		}
 	}
 	if o.ContentWeight > 0 {
 		f := net.Out[ContentLayer]
 		target = p.NewBuffer(BufContent, gpu.Input, f.Shape)
-		content = append(content, p.MSEFwd("content", f, target, float32(o.ContentWeight)))
+		content = append(content, p.MSEFwd("content", f, target, float32(raw.Content)))
 	}
 	var tv *gpu.Buffer
 	if o.TVOfStyle {
@@ -118,7 +125,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 				d = join(name, d, p.GramBwd(name, g, f))
 			}
 			if layer == ContentLayer && target != nil {
-				d = join(name, d, p.MSEBwd("content", f, target, float32(o.ContentWeight)))
+				d = join(name, d, p.MSEBwd("content", f, target, float32(raw.Content)))
 			}
 			return d
 		})

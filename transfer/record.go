@@ -36,17 +36,18 @@ type Input struct {
 // Result is how the run ended. Seconds are not part of what a picture stores:
 // the same run writes the same file.
 type Result struct {
-	Width      int     `json:"width"`
-	Height     int     `json:"height"`
-	WorkWidth  int     `json:"work_width"`
-	WorkHeight int     `json:"work_height"`
-	Iterations int     `json:"iterations"`       // complete, of all levels
-	Levels     []Level `json:"levels,omitempty"` // those that were begun, with the iterations that are complete
-	Content    float64 `json:"content_loss"`
-	Style      float64 `json:"style_loss"`
-	TV         float64 `json:"tv_loss"`
-	Total      float64 `json:"total_loss"`
-	Stopped    string  `json:"stopped,omitempty"` // "interrupted", "diverged", "device lost", "failed", "plateau" or "time"
+	Width      int         `json:"width"`
+	Height     int         `json:"height"`
+	WorkWidth  int         `json:"work_width"`
+	WorkHeight int         `json:"work_height"`
+	Iterations int         `json:"iterations"`       // complete, of all levels
+	Levels     []Level     `json:"levels,omitempty"` // those that were begun, with the iterations that are complete
+	Content    float64     `json:"content_loss"`
+	Style      float64     `json:"style_loss"`
+	TV         float64     `json:"tv_loss"`
+	Total      float64     `json:"total_loss"`
+	Raw        *RawWeights `json:"raw_weights,omitempty"` // what Options.Strength was at the last level
+	Stopped    string      `json:"stopped,omitempty"`     // "interrupted", "diverged", "device lost", "failed", "plateau" or "time"
 
 	SetupSeconds float64 `json:"setup_seconds,omitempty"` // start to the first iteration
 	RunSeconds   float64 `json:"run_seconds,omitempty"`

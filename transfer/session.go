@@ -83,6 +83,7 @@ type Session struct {
 	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
+	raw     RawWeights
 }
 
 // NewSession computes the targets on dev, compiles the loop and sets the
@@ -110,7 +111,8 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 	}
 	debug.FreeOSMemory() // the targets' arenas, before the large one
 
-	if s.program, err = LoopProgram(job.Options, job.Weights, s.n, s.h, s.w); err != nil {
+	s.raw = job.Options.raw(targets)
+	if s.program, err = loopProgram(job.Options, s.raw, job.Weights, s.n, s.h, s.w); err != nil {
 		return nil, err
 	}
 	if s.runner, err = dev.Compile(s.program); err != nil {
@@ -363,6 +365,10 @@ func median(times []float64) float64 {
 
 // Done is how many iterations are complete.
 func (s *Session) Done() int { return s.done }
+
+// Raw are the weights of the terms: those of the options, or what their strength
+// has become for the targets.
+func (s *Session) Raw() RawWeights { return s.raw }
 
 // Plan is what the loop takes on the device.
 func (s *Session) Plan() *gpu.Plan { return s.runner.Plan() }

@@ -127,6 +127,7 @@ type pictureFlags struct {
 	contentWeight *float64
 	styleWeight   *float64
 	tvWeight      *float64
+	strength      *float64
 	optimizer     *string
 	history       *int
 	lr            *float64
@@ -144,6 +145,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "paint at smaller sizes first: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too"},
 		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
 		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "take this long in all, as 30s; chooses the ladder and the iterations"},
+		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, DefaultText: "the weights below", Usage: "style against content without units, as 0.3 or 3: the same look at every size; takes the place of the two weights below"},
 		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
@@ -176,6 +178,7 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	if err := f.climb(&o); err != nil {
 		return o, err
 	}
+	given.Replace(&o.Strength, f.strength)
 	given.Replace(&o.ContentWeight, f.contentWeight)
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
@@ -193,6 +196,10 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	switch {
 	case f.seed != nil && o.Init != "noise":
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
+	case f.strength != nil && *f.strength == 0:
+		return o, fmt.Errorf("--strength 0: give a number above 0; for no style at all, --style-weight 0")
+	case f.strength != nil && (f.contentWeight != nil || f.styleWeight != nil):
+		return o, fmt.Errorf("--strength %g takes the place of --content-weight and --style-weight; leave them out", *f.strength)
 	case f.lr != nil && o.Optimizer == "lbfgs":
 		return o, fmt.Errorf("--lr has no effect with --optimizer lbfgs, which finds its own step; leave it out, or add --optimizer adam")
 	case f.budget != nil && f.until != nil:

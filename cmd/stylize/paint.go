@@ -381,6 +381,13 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 			say("stylize: the checkpoint is not needed any more, and is still there: %v", err)
 		}
 	}
+	if raw := rec.Result.Raw; raw != nil {
+		var style []string
+		for i, name := range transfer.StyleLayerNames() {
+			style = append(style, fmt.Sprintf("%s %.4g", name, raw.Style[i]))
+		}
+		say("strength %g was content weight %.4g, style weights %s", wk.opts.Strength, raw.Content, strings.Join(style, ", "))
+	}
 	why := map[string]string{"plateau": ", at a plateau", "time": ", when the time was up"}[stopped]
 	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", wk.output.path, rec.Result.Width, rec.Result.Height, p.Done(),
 		duration(ran), why, rec.Result.PerSecond)

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"encoding/binary"
+	"errors"
 	"image"
 
 	"github.com/stylize-gpu/stylize/transfer/picture/heif"
@@ -10,6 +11,9 @@ import (
 
 func heifConfig(b []byte) (w, h int, err error) {
 	in, err := heif.Read(b)
+	if errors.Is(err, heif.ErrFilm) {
+		err = unsupported(err.Error())
+	}
 	return in.W, in.H, err
 }
 
@@ -18,6 +22,9 @@ func decodeHEIF(b []byte) (raw, error) {
 	in, err := heif.Read(b)
 	if err != nil {
 		return raw{}, err
+	}
+	if !in.AV1 && !in.HEVC {
+		return raw{}, unsupported("a HEIF of neither HEVC nor AV1")
 	}
 	if in.Alpha && !in.AV1 {
 		return raw{}, unsupported("a HEIC with transparency")

@@ -468,6 +468,10 @@ func TestNamed(t *testing.T) {
 	}
 	bmp := bmpOf{bits: 24}.bytes()
 	bmp[30] = 5
+	heic, err := os.ReadFile("../../testdata/odd/lossy.heic")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		b    []byte
 		want string
@@ -479,6 +483,10 @@ func TestNamed(t *testing.T) {
 		"camera":       {with(262, 32803), "raw file of a camera"},
 		"predictor":    {with(317, 7), "predictor 7"},
 		"PNG in a BMP": {bmp, "a PNG in a BMP"},
+		"film":         {[]byte("\x00\x00\x00\x18ftypmsf1\x00\x00\x00\x00msf1hevc\x00\x00\x00\x10moov12345678"), "a film"},
+		"video":        {[]byte("\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp42"), "it is a film"},
+		"CgBI":         {slices.Concat(chartPNG(t)[:8], pngChunk("CgBI", []byte{0x50, 0, 0x20, 2}), chartPNG(t)[8:]), "iPhones"},
+		"no codec":     {bytes.ReplaceAll(heic, []byte("hvcC"), []byte("avcC")), "neither HEVC nor AV1"},
 		"JPEG XL":      {[]byte("\xff\x0a and so on"), "JPEG XL"},
 		"JPEG 2000":    {[]byte("\x00\x00\x00\x0cjP  \r\n\x87\n"), "JPEG 2000"},
 		"EXR":          {[]byte("\x76\x2f\x31\x01...."), "OpenEXR"},

@@ -8,6 +8,9 @@ import (
 )
 
 func pngConfig(b []byte) (w, h int, err error) {
+	if matches(b[8:], "????CgBI") && len(b) > 8+16+16 { // a chunk before the header
+		b = append(bytes.Clone(b[:8]), b[8+16:]...)
+	}
 	c, err := png.DecodeConfig(bytes.NewReader(b))
 	return c.Width, c.Height, err
 }
@@ -15,6 +18,9 @@ func pngConfig(b []byte) (w, h int, err error) {
 // decodePNG decodes what libpng decodes: a damaged chunk that is not needed is
 // left out, and so is an end that is missing.
 func decodePNG(b []byte) (raw, error) {
+	if matches(b[8:], "????CgBI") {
+		return raw{}, unsupported("a PNG that Apple's tools have changed for iPhones")
+	}
 	clean, colour := pngChunks(b)
 	img, err := png.Decode(bytes.NewReader(clean))
 	if err != nil {

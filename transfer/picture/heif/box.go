@@ -9,7 +9,8 @@ import (
 // Info is what the boxes of a file say about its first picture.
 type Info struct {
 	W, H  int  // as it is shown, turned
-	AV1   bool // AVIF; HEIC otherwise
+	AV1   bool // AVIF
+	HEVC  bool // HEIC
 	Alpha bool // there is a plane of transparency, which the HEVC decoder leaves out
 	ICC   []byte
 
@@ -23,6 +24,9 @@ type Info struct {
 }
 
 var errBoxes = errors.New("its boxes are damaged")
+
+// ErrFilm says that a file has no still picture.
+var ErrFilm = errors.New("a film without a still picture")
 
 // box is one box of ISO/IEC 14496-12.
 type box struct {
@@ -85,7 +89,10 @@ func Read(b []byte) (Info, error) {
 	}
 	meta := find(top, "meta")
 	if len(meta) < 4 {
-		return in, errors.New("it has no picture, or a film alone")
+		if find(top, "moov") != nil {
+			return in, ErrFilm
+		}
+		return in, errBoxes
 	}
 	inner, err := boxes(meta[4:])
 	if err != nil {
@@ -107,6 +114,7 @@ func Read(b []byte) (Info, error) {
 	}
 	for _, p := range ipco {
 		in.AV1 = in.AV1 || p.name == "av1C"
+		in.HEVC = in.HEVC || p.name == "hvcC"
 		if p.name == "auxC" && (bytes.Contains(p.data, []byte("auxiliary:alpha")) || bytes.Contains(p.data, []byte("hevc:2015:auxid:1"))) {
 			in.Alpha = true
 		}

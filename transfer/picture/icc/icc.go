@@ -31,8 +31,9 @@ type Profile struct {
 	lab   bool // the connection space is Lab
 	scale labScale
 
-	grey [][3]float32 // 1 channel: every result
-	data []byte
+	grey  [][3]float32 // 1 channel: every result
+	ramps [3][]float32 // a matrix: its curves at every value of 16 bits
+	data  []byte
 }
 
 // Channels is 1 for grey, 3 for RGB and 4 for CMYK.
@@ -389,8 +390,19 @@ func cube(t float32) float32 {
 	return (t - 16.0/116) * 108 / 841
 }
 
-// prepare tabulates what a grey profile gives.
+// prepare tabulates what a grey profile gives, and the curves of a matrix.
 func (p *Profile) prepare() {
+	if p.channels == 3 && p.steps == nil {
+		for i, c := range p.curves {
+			if i > 0 && &c.v[0] == &p.curves[0].v[0] {
+				p.ramps[i] = p.ramps[0]
+				continue
+			}
+			if p.ramps[i] = c.v; len(c.v) != fine {
+				p.ramps[i] = clipped(func(x float64) float64 { return float64(c.at(float32(x))) }, fine).v
+			}
+		}
+	}
 	if p.channels != 1 {
 		return
 	}
@@ -427,9 +439,13 @@ func (p *Profile) one(v *[4]float32) {
 func (p *Profile) ToSRGB(px []float32) {
 	if p.grey != nil {
 		for ; len(px) >= 4; px = px[4:] {
-			g := &p.grey[int(clamp(px[0])*65535+0.5)]
+			g := &p.grey[index16(px[0])]
 			px[0], px[1], px[2] = g[0], g[1], g[2]
 		}
+		return
+	}
+	if p.steps == nil {
+		p.matrixToSRGB(px)
 		return
 	}
 	var last, got [4]float32 // neighbours are often equal
@@ -446,6 +462,39 @@ func (p *Profile) ToSRGB(px []float32) {
 		}
 		px[0], px[1], px[2] = got[0], got[1], got[2]
 	}
+}
+
+// matrixToSRGB is what phones' pictures take, so it is quick: three look-ups, a
+// matrix, and three look-ups with a line between two points.
+func (p *Profile) matrixToSRGB(px []float32) {
+	r, g, b := (*[fine]float32)(p.ramps[0]), (*[fine]float32)(p.ramps[1]), (*[fine]float32)(p.ramps[2])
+	m, encode := p.toLinear.float32(), (*[encodePoints]float32)(srgbEncode().v)
+	const top = encodePoints - 1
+	for ; len(px) >= 4; px = px[4:] {
+		x, y, z := r[index16(px[0])], g[index16(px[1])], b[index16(px[2])]
+		for i := range 3 {
+			v := (m[i][0]*x + m[i][1]*y + m[i][2]*z) * top
+			switch {
+			case !(v > 0): // also what is not a number
+				px[i] = 0
+			case v >= top:
+				px[i] = 1
+			default:
+				k := int(v)
+				px[i] = encode[k] + (encode[k+1]-encode[k])*(v-float32(k))
+			}
+		}
+	}
+}
+
+func index16(v float32) uint16 {
+	switch {
+	case !(v > 0):
+		return 0
+	case v >= 1:
+		return 65535
+	}
+	return uint16(v*65535 + 0.5)
 }
 
 // FromSRGB converts pixels of four values each from sRGB into the profile, in

@@ -112,7 +112,9 @@ func fromCurve(c Chroma, cv curve) *Profile {
 	if !c.valid() {
 		return nil
 	}
-	return &Profile{channels: 3, curves: [3]curve{cv, cv, cv}, toLinear: xyzToSRGB.times(c.matrix())}
+	p := &Profile{channels: 3, curves: [3]curve{cv, cv, cv}, toLinear: xyzToSRGB.times(c.matrix())}
+	p.prepare()
+	return p
 }
 
 // FromCode is the profile of two code points of ITU-T H.273 (as PNG's cICP chunk
