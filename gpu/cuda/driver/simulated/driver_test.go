@@ -245,8 +245,13 @@ func TestContexts(t *testing.T) {
 	want(t, d.PrimaryRelease(0), InvalidContext)
 	want(t, d.CtxPushCurrent(me, b), InvalidContext)
 	for _, c := range []struct{ dev, attr, want int }{
-		{0, deviceCapabilityMajor, 9}, {1, deviceCapabilityMajor, 8}, {1, deviceCapabilityMinor, 0}, {0, deviceWarpSize, 32},
-		{0, deviceMaxSharedPerBlockOptin, 227 << 10}, {1, deviceMaxSharedPerBlockOptin, 163 << 10}, {0, deviceMultiprocessors, 132},
+		{0, deviceCapabilityMajor, 9},
+		{1, deviceCapabilityMajor, 8},
+		{1, deviceCapabilityMinor, 0},
+		{0, deviceWarpSize, 32},
+		{0, deviceMaxSharedPerBlockOptin, 227 << 10},
+		{1, deviceMaxSharedPerBlockOptin, 163 << 10},
+		{0, deviceMultiprocessors, 132},
 	} {
 		if v, r := d.DeviceAttribute(c.dev, c.attr); v != c.want || r != Success {
 			t.Errorf("attribute %d of device %d: %d, %v", c.attr, c.dev, v, r)
