@@ -12,6 +12,8 @@ FUZZTIME ?= 30s
 CUDA_H   := .cuda12/nvidia/cuda_runtime/include/cuda.h
 export CGO_CFLAGS := -I$(CURDIR)/$(dir $(CUDA_H))
 TAGGED   := ./gpu/cuda/... ./cmd/stylize ./cmd/kernelbench # what has files behind the tag cuda
+# The tests of stylize that the tag changes.
+ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,8 @@ test-long: ## run what make test leaves out for its time: more cases on the simu
 	@$(MAKE) --no-print-directory cross
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
-	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m $(TAGGED); \
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m ./gpu/cuda/... ./cmd/kernelbench && \
+	  $(GO) test -tags cuda $(SHORT) -timeout 80m ./cmd/stylize -run '$(ON_CUDA)'; \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)

@@ -36,6 +36,9 @@ func TestPaintOnSimulatedDevice(t *testing.T) {
 // Stopped and resumed on the simulated GPU, a run ends with the same picture; the
 // loss scale goes on too. Another precision or other kernels are refused.
 func TestResumeOnSimulatedDevice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute: make test-long has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
+	}
 	inputs(t)
 	args := []string{"content.png", "style.jpg", "--device", "sim", "--size", "16", "-n", "3", rnd} // the stop comes behind the second
 	mustRun(t, append(args, "-o", "whole.png", "-q")...)

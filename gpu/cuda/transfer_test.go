@@ -101,16 +101,20 @@ func loop(t *testing.T, dev gpu.Device, w, h, iterations int) (gradient []float3
 	return gradient, losses, image
 }
 
-// Three whole iterations agree with the CPU, clean under every check.
+// Whole iterations agree with the CPU, clean under every check: two of the smallest
+// picture in make test, else three of one that was recorded.
 func TestTransferSimulated(t *testing.T) {
 	t.Parallel()
-	const w, h = 32, 32
+	w, h, iterations := 32, 32, 3
+	if testing.Short() {
+		w, h, iterations = 16, 16, 2
+	}
 	cpu, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cpu.Close()
-	wantGrad, wantLoss, wantImage := loop(t, cpu, w, h, 3)
+	wantGrad, wantLoss, wantImage := loop(t, cpu, w, h, iterations)
 	for _, c := range []struct {
 		p    plan.Precision
 		grad float64 // relative L2 of the first gradient
@@ -121,8 +125,10 @@ func TestTransferSimulated(t *testing.T) {
 			continue
 		}
 		t.Run(c.p.String(), func(t *testing.T) {
-			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, 3)
-			bits(t, c.p).Same(t, "transfer 32x32", "sm90a", kerneltest.Hash(kerneltest.Hash(0, grad), image))
+			grad, loss, image := loop(t, onSim(t, c.p, sim.Config{Mode: c.mode}), w, h, iterations)
+			if w == 32 {
+				bits(t, c.p).Same(t, "transfer 32x32", "sm90a", kerneltest.Hash(kerneltest.Hash(0, grad), image))
+			}
 			g := relL2(grad, wantGrad)
 			worst := 0.0
 			for i, v := range wantLoss {
