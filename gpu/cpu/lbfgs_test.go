@@ -16,12 +16,13 @@ type optimizer struct {
 	p *gpu.Program
 }
 
-func newOptimizer(t testing.TB, h, w, history int, x []float32) *optimizer {
+func newOptimizer(tb testing.TB, h, w, history int, x []float32) *optimizer {
+	tb.Helper()
 	dev, err := New(Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { dev.Close() })
+	tb.Cleanup(func() { dev.Close() })
 	p, s, one := &gpu.Program{}, gpu.Shape{N: 1, H: h, W: w, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
 	l := gpu.LBFGSParams{History: history, First: 0.05, Most: 0.5, Rise: 0.2}
 	image, m := p.NewBuffer("x", gpu.State, s), p.NewLBFGSState(s, l)
@@ -32,10 +33,10 @@ func newOptimizer(t testing.TB, h, w, history int, x []float32) *optimizer {
 	p.Record(image, g, total, each, p.NewBuffer("step", gpu.State, one), ring, m.Control)
 	r, err := dev.Compile(p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close() })
-	o := &optimizer{t, r, p}
+	tb.Cleanup(func() { r.Close() })
+	o := &optimizer{tb, r, p}
 	for _, b := range p.Buffers {
 		if b.Role == gpu.State || b.Role == gpu.Input {
 			o.write(b.Name, make([]float32, b.Shape.Elems()))
