@@ -145,7 +145,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "paint at smaller sizes first: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too"},
 		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
 		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "take this long in all, as 30s; chooses the ladder and the iterations"},
-		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, DefaultText: "the weights below", Usage: "style against content without units, as 0.3 or 3: the same look at every size; takes the place of the two weights below"},
+		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, DefaultText: "those weights", Usage: "style against content without units, as 0.3 or 3: the same look at every size; takes the place of --content-weight and --style-weight"},
 		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
 		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
