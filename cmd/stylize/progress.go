@@ -4,48 +4,43 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/stylize-gpu/stylize/transfer"
 )
 
-// progress shows how a run goes: a bar on a terminal, a line now and then
-// elsewhere, nothing when quiet. Both count arithmetic, not iterations, which cost
-// little on a small level of a ladder and much on a large one.
+// progress shows how a run goes: a line that repaints itself on a terminal, a line
+// now and then elsewhere, nothing when quiet. Both count arithmetic, not iterations,
+// which cost little on a small level of a ladder and much on a large one.
 type progress struct {
 	w     io.Writer
-	bar   *progressbar.ProgressBar
+	width func() int // of the terminal, in columns; nil where there is none
 	quiet bool
 	start time.Time
 	shown time.Time
+	drawn bool    // the line of the terminal is not ended
 	next  float64 // share of the work at which the next line is due
 
 	count int // evaluations seen
 }
 
-// parts is what a bar counts to.
-const parts = 10000
-
 func newProgress(w io.Writer, quiet bool) *progress {
 	p := &progress{w: w, quiet: quiet, start: time.Now()}
-	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
-		p.bar = progressbar.NewOptions(parts,
-			progressbar.OptionSetWriter(w),
-			progressbar.OptionSetPredictTime(false), // row knows better
-			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetWidth(20),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionUseANSICodes(true),
-			progressbar.OptionOnCompletion(func() { fmt.Fprintln(w) }))
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		p.width = func() int {
+			if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+				return w
+			}
+			return 80
+		}
 	}
 	return p
 }
 
-// row is called once an evaluation. On a terminal the bar repaints itself at
+// row is called once an evaluation. On a terminal the line repaints itself at
 // most ten times a second; elsewhere a line appears at the first evaluation,
 // then after each twentieth of the work or ten seconds, whichever is later.
 func (p *progress) row(r transfer.Point) {
@@ -58,18 +53,35 @@ func (p *progress) row(r transfer.Point) {
 	if r.Of > 0 {
 		of = fmt.Sprintf("/%d", r.Of)
 	}
-	losses := fmt.Sprintf("content %.4g style %.4g tv %.4g", r.Content, r.Style, r.TV)
+	losses := []string{fmt.Sprintf("content %.4g", r.Content), fmt.Sprintf("style %.4g", r.Style), fmt.Sprintf("tv %.4g", r.TV)}
+	last := r.Evaluation == r.Of
 	switch {
-	case p.bar != nil:
-		if now.Sub(p.shown) > 100*time.Millisecond {
-			p.bar.Describe(fmt.Sprintf("%d%s at %dx%d  %s  %s left", r.Evaluation, of, r.W, r.H, losses, duration(r.Left)))
-			p.shown = now
+	case p.width != nil:
+		if now.Sub(p.shown) < 100*time.Millisecond && !last {
+			return
 		}
-		_ = p.bar.Set(int(r.Share * parts))
-	case p.count == 1 || r.Evaluation == r.Of || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
-		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s left\n", r.Evaluation, of, r.W, r.H, losses, float64(p.count)/now.Sub(p.start).Seconds(), duration(r.Left))
+		p.shown, p.drawn = now, true
+		what := []string{
+			fmt.Sprintf("%3.0f%%", 100*r.Share), duration(r.Left) + " left", fmt.Sprintf("%d%s", r.Evaluation, of), fmt.Sprintf("at %dx%d", r.W, r.H),
+		}
+		// A line that is one column short of the terminal wraps nowhere.
+		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, append(what, losses[1], losses[0], losses[2])))
+	case p.count == 1 || last || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
+		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s left\n", r.Evaluation, of, r.W, r.H, strings.Join(losses, " "), float64(p.count)/now.Sub(p.start).Seconds(), duration(r.Left))
 		p.shown, p.next = now, r.Share+0.05
 	}
+}
+
+// fit joins as many of the parts as a line has room for, the first in any case.
+func fit(width int, parts []string) string {
+	line := parts[0]
+	for _, s := range parts[1:] {
+		if len(line)+2+len(s) > width {
+			break
+		}
+		line += "  " + s
+	}
+	return line[:max(min(len(line), width), 0)]
 }
 
 // note prints a line of its own.
@@ -77,17 +89,15 @@ func (p *progress) note(text string) {
 	if p.quiet {
 		return
 	}
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
+	p.finish()
 	fmt.Fprintln(p.w, text)
 }
 
 // finish leaves the terminal on a fresh line.
 func (p *progress) finish() {
-	if p.bar != nil && !p.bar.IsFinished() {
-		_ = p.bar.Exit()
+	if p.drawn {
 		fmt.Fprintln(p.w)
+		p.drawn = false
 	}
 }
 
@@ -99,6 +109,6 @@ func duration(s float64) string {
 	case d < time.Hour:
 		return d.Round(time.Second).String()
 	default:
-		return d.Round(time.Minute).String()
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	}
 }
