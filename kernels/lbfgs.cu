@@ -132,8 +132,6 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_products_f32(
 
 constexpr int kSolve = 1024;
 
-__device__ __forceinline__ double larger(double a, double b) { return a > b ? a : b; }
-
 // The sum over a warp, in every lane, in fp64; a shuffle moves 32 bits.
 __device__ __forceinline__ double warp_sum(double v) {
 #pragma unroll
@@ -168,7 +166,7 @@ __device__ __forceinline__ bool recursion(Recursion& r, const float* control, in
         __syncwarp();
     }
     int newest = (head + slots) % slots;
-    double h = larger(r.p[newest * cols + newest] / larger(r.p[(slots + newest) * cols + newest], 1e-30), 1e-12);
+    double h = fmax(r.p[newest * cols + newest] / fmax(r.p[(slots + newest) * cols + newest], 1e-30), 1e-12);
     for (int i = lane; i <= g; i += 32) r.q[i] *= h;
     __syncwarp();
     for (int age = count - 1; age >= 0; age--) {   // from the oldest
@@ -210,15 +208,12 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
         if (mine)
             for (int b = run * length; b < min((run + 1) * length, blocks); b++) {
                 double v = parts[(size_t)b * width + i];
-                sum = largest ? larger(sum, v) : sum + v;
+                sum = largest ? fmax(sum, v) : sum + v;
             }
         s_some[t] = sum;
         __syncthreads();
         if (mine && run == 0) {
-            for (int k = 1; k < runs; k++) {
-                double v = s_some[k * width + t];
-                sum = largest ? larger(sum, v) : sum + v;
-            }
+            for (int k = 1; k < runs; k++) sum = largest ? fmax(sum, s_some[k * width + t]) : sum + s_some[k * width + t];
             if (i < products)
                 r.p[i] = sum;
             else
