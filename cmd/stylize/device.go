@@ -86,9 +86,11 @@ func (f *machineFlags) openCUDA(opt cuda.Options, stderr io.Writer) (gpu.Device,
 		return cuda.Open(opt)
 	}
 	path, err := choicesPath()
-	if err == nil {
-		opt.Choices, err = readChoices(path)
+	if err != nil { // without a home there is nothing to read, and nowhere to keep them
+		opt.Choices = &plan.Choices{}
+		return cuda.Open(opt)
 	}
+	opt.Choices, err = readChoices(path)
 	if err != nil { // a cache: without it everything is only slower to start
 		fmt.Fprintf(stderr, "stylize: kernels are timed again: %v\n", err)
 		opt.Choices = &plan.Choices{}

@@ -50,6 +50,9 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signals = append(signals, syscall.SIGHUP)
 	}
+	// A reader that goes away, as head does, is no reason to lose the picture: what is
+	// said to it is lost.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	go func() {
 		<-ctx.Done()
@@ -61,7 +64,7 @@ func main() {
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	args, err := anywhere.Reorder(app, args)
+	args, err := anywhere.Reorder(app, habits(args))
 	if err = usage(err); err == nil {
 		err = app.RunContext(ctx, args)
 	}
@@ -77,6 +80,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitInterrupted
 	}
 	return exitFailed
+}
+
+// habits says in our words what other programs are asked by: --version, -V, and
+// help [COMMAND...].
+func habits(args []string) []string {
+	if len(args) < 2 {
+		return args
+	}
+	switch args[1] {
+	case "--version", "-V":
+		return append([]string{args[0], "version"}, args[2:]...)
+	case "help":
+		return append(append([]string{args[0]}, args[2:]...), "--help")
+	}
+	return args
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -323,7 +323,7 @@ func TestBadUsage(t *testing.T) {
 		{with("-o", "no/such/folder/out.png"), "does not exist"},
 		{with("-o", "content.png"), "overwrite its own input"},
 		{with("-o", "./style.jpg"), "overwrite its own input"},
-		{with("--trace", "content.png"), "overwrite an input"},
+		{with("--trace", "content.png"), "which is read"},
 		{with("--trace", "out.png"), "also the result's name"},
 		{with("--trace", "no/such/t.csv"), "does not exist"},
 		{with("--size", "15"), "--size 15"},
@@ -348,7 +348,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s"}, "--budget 1s has no effect on a plan"},
 		{with("--checkpoint-every", "5s"), "--checkpoint-every 5s has no effect without --checkpoint"},
 		{with("--checkpoint", "r.ckpt", "--checkpoint-every", "often"), "--checkpoint-every often: give a time"},
-		{with("--checkpoint", "style.jpg"), "--checkpoint style.jpg: would overwrite an input"},
+		{with("--checkpoint", "style.jpg"), "--checkpoint style.jpg: would overwrite style.jpg, which is read"},
 		{with("--checkpoint", "out.png"), "--checkpoint out.png: is also the result's name"},
 		{with("--checkpoint", "t.csv", "--trace", "t.csv"), "--checkpoint t.csv: is also the trace's name"},
 		{with("--checkpoint", "no/such/r.ckpt"), "does not exist"},
@@ -751,5 +751,88 @@ func TestBudgetCommand(t *testing.T) {
 	_, stderr = mustRun(t, "rerun", "out.png", "-o", "again.png")
 	if !strings.Contains(stderr, "the same picture, to the bit") {
 		t.Errorf("rerun says\n%s", stderr)
+	}
+}
+
+// Nothing that is read is ever written, under any name.
+func TestInputsStay(t *testing.T) {
+	inputs(t)
+	mustRun(t, "weights", "convert", "random:1", "w.safetensors")
+	copyFile := func(from, to string) {
+		if err := os.WriteFile(to, read(t, from), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyFile("content.png", "init.png")
+	copyFile("content.png", "out-000001.png")
+	for _, c := range []struct {
+		keep string
+		args []string
+	}{
+		{"init.png", []string{"content.png", "style.jpg", "--init", "init.png", "-o", "init.png"}},
+		{"init.png", []string{"content.png", "style.jpg", "--init", "init.png", "--trace", "init.png", "-o", "o.png"}},
+		{"out-000001.png", []string{"out-000001.png", "style.jpg", "--save-every", "1", "-o", "out.png"}},
+		{"w.safetensors", []string{"content.png", "style.jpg", "--weights", "w.safetensors", "--trace", "w.safetensors", "-o", "o.png"}},
+		{"w.safetensors", []string{"content.png", "style.jpg", "--weights", "w.safetensors", "--checkpoint", "w.safetensors", "-o", "o.png"}},
+	} {
+		before := read(t, c.keep)
+		code, _, stderr := stylize(t.Context(), append(c.args, small, quick)...)
+		if code != exitUsage || !strings.Contains(stderr, c.keep) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit %d, %s", c.args, code, stderr)
+		}
+		if !bytes.Equal(before, read(t, c.keep)) {
+			t.Errorf("%v: %s is another file now", c.args, c.keep)
+		}
+	}
+}
+
+// A rerun onto itself is compared with what was there.
+func TestRerunOntoItself(t *testing.T) {
+	inputs(t)
+	mustRun(t, "content.png", "style.jpg", "-o", "a.png", small, quick, rnd, "-q")
+	mustRun(t, "content.png", "style.jpg", "-o", "b.png", small, "--iterations=4", rnd, "-q")
+	record, err := picture.ReadText("a.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := picture.Open("b.png", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := b.Resize(b.W, b.H, picture.Bicubic) // the pixels of one with the record of the other
+	if err := p.Save("a.png", picture.SaveOptions{Bits: 8, Metadata: record}); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr := mustRun(t, "rerun", "a.png", "-o", "a.png"); !strings.Contains(stderr, "not the same picture") {
+		t.Error(stderr)
+	}
+	if _, stderr := mustRun(t, "rerun", "a.png", "-o", "a.png"); !strings.Contains(stderr, "the same picture, to the bit") {
+		t.Error(stderr)
+	}
+}
+
+// What other programs are asked by is understood here.
+func TestHabits(t *testing.T) {
+	want, _ := mustRun(t, "version")
+	for _, flag := range []string{"--version", "-V"} {
+		if got, _ := mustRun(t, flag); got != want {
+			t.Errorf("%s: %q, want %q", flag, got, want)
+		}
+	}
+	if out, _ := mustRun(t, "help"); !strings.Contains(out, "stylize [flags] CONTENT STYLE") {
+		t.Error(out)
+	}
+	if out, _ := mustRun(t, "help", "plan"); !strings.Contains(out, "--launches") {
+		t.Error(out)
+	}
+	if _, _, stderr := stylize(t.Context(), "-v"); strings.Contains(stderr, "did you mean") {
+		t.Error(stderr)
+	}
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("STYLIZE_CACHE", "")
+	inputs(t)
+	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "o.png", small, quick, "-q"); stderr != "" {
+		t.Errorf("quiet: %q", stderr)
 	}
 }

@@ -78,7 +78,14 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))
 	}
-	save, err := out.check(o, content, style)
+	reads := []string{content, style}
+	if o.Init != "content" && o.Init != "noise" {
+		reads = append(reads, o.Init)
+	}
+	if w := given.Or(m.weights, "auto"); w != "auto" && !strings.HasPrefix(w, "random") {
+		reads = append(reads, w)
+	}
+	save, err := out.check(o, reads...)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -110,13 +117,13 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if <-read; errWeights != nil {
 		return nil, usage(errWeights)
 	}
-	if note != "" {
+	if note != "" && !out.quiet {
 		fmt.Fprintf(stderr, "stylize: %s\n", note)
 	}
 	return wk, nil
 }
 
-// check verifies what will be written, and that no input is among it.
+// check verifies what will be written, and that nothing is among it that is read.
 func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.SaveOptions, err error) {
 	if f.path == "" {
 		return save, errors.New("say where the result goes: -o OUT.png")
@@ -150,8 +157,11 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		}
 		for _, o := range others {
 			if o.path != "" && same(in, o.path) {
-				return save, fmt.Errorf("%s %s: would overwrite an input picture; choose another name", o.flag, o.path)
+				return save, fmt.Errorf("%s %s: would overwrite %s, which is read; choose another name", o.flag, o.path, in)
 			}
+		}
+		if f.saveEvery != nil && isNumbered(f.path, in) {
+			return save, fmt.Errorf("--save-every: would overwrite %s, which is read, as the picture after so many iterations; choose another name for -o", in)
 		}
 	}
 	if err := atomicfile.Check(f.path); err != nil {
@@ -172,6 +182,19 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
 	}
 	return save, nil
+}
+
+// isNumbered reports whether a file has the name of an intermediate picture of a
+// result.
+func isNumbered(result, path string) bool {
+	a, e1 := filepath.Abs(result)
+	b, e2 := filepath.Abs(path)
+	if e1 != nil || e2 != nil {
+		return false
+	}
+	number, ok := strings.CutPrefix(b, strings.TrimSuffix(a, filepath.Ext(a))+"-")
+	number, same := strings.CutSuffix(number, filepath.Ext(a))
+	return ok && same && len(number) >= 6 && strings.Trim(number, "0123456789") == ""
 }
 
 // parseTime reads a number of seconds, or a duration as Go writes it.

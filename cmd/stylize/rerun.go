@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,20 +65,23 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
 	wk.content.Path, wk.style.Path, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Options.Init
+	before, err := openPicture(from, f.machine.maxPixels) // now: the result may take its place
+	if err != nil {
+		return usage(err)
+	}
 	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet {
 		return err
 	}
-	return compare(from, f.output.path, f.machine.maxPixels, stderr)
+	return compare(before, from, f.output.path, f.machine.maxPixels, stderr)
 }
 
-// compare says whether two results are the same picture.
-func compare(a, b string, maxPixels int, stderr io.Writer) error {
+// compare says whether a result is the picture that it repeats.
+func compare(pa *picture.Source, a, b string, maxPixels int, stderr io.Writer) error {
 	if f, err := picture.FormatOf(b); err != nil || f != picture.PNG {
 		return err
 	}
-	pa, e1 := openPicture(a, maxPixels)
-	pb, e2 := openPicture(b, maxPixels)
-	if err := errors.Join(e1, e2); err != nil {
+	pb, err := openPicture(b, maxPixels)
+	if err != nil {
 		return err
 	}
 	x, y := pa.Resize(pa.W, pa.H, picture.Bicubic), pb.Resize(pb.W, pb.H, picture.Bicubic)
@@ -87,6 +89,6 @@ func compare(a, b string, maxPixels int, stderr io.Writer) error {
 	if pa.W != pb.W || pa.H != pb.H || !slices.Equal(x.RGB, y.RGB) || !slices.Equal(x.Alpha, y.Alpha) {
 		verdict = "not the same picture to the bit (another device or version computes with other roundings)"
 	}
-	_, err := fmt.Fprintf(stderr, "%s and %s: %s\n", a, b, verdict)
+	_, err = fmt.Fprintf(stderr, "%s and %s: %s\n", a, b, verdict)
 	return err
 }

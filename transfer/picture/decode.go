@@ -21,6 +21,7 @@ import (
 	"image/png"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
@@ -67,6 +68,8 @@ func Open(path string, maxPixels int) (*Source, error) {
 		return nil, fmt.Errorf("%s: is a folder; give one picture", path)
 	case st.Mode()&os.ModeDevice != 0:
 		return nil, fmt.Errorf("%s: is a device; give a file", path)
+	case st.Mode()&os.ModeNamedPipe != 0 && !strings.HasPrefix(path, "/dev/"): // as <(COMMAND) is
+		return nil, fmt.Errorf("%s: is a named pipe, which may never have anything; give a file", path)
 	case st.Size() > maxFile:
 		return nil, fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
 	}

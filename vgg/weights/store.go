@@ -60,8 +60,8 @@ func Resolve(name string) (w *vgg.Weights, fellBack bool, err error) {
 	switch {
 	case name == "" || name == "auto":
 		path, err := CachePath()
-		if err != nil {
-			return nil, false, err
+		if err != nil { // without a home nothing can have been fetched
+			return Random(0), true, nil
 		}
 		w, err := Load(path)
 		switch {

@@ -112,7 +112,7 @@ func find(flags []cli.Flag, name string) cli.Flag {
 }
 
 func nearest(app string, flags []cli.Flag, name string) string {
-	best, dist := "", 3
+	best, dist := "", min(3, len(name)) // of a letter every other is near
 	for _, f := range flags {
 		for _, n := range f.Names() {
 			if d := distance(n, name); d < dist && len(n) > 1 {
