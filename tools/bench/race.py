@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""A race to the article's loss: race.py STYLIZE [SIZE [ROUNDS]]. Needs torch, pillow, numpy, safetensors.
+
+The goal is the loss that PyTorch has after 1000 steps of Adam with lr 0.01, the picture kept in [0,1], as the article
+does it. How many evaluations, how much arithmetic and how long does it take stylize (its default preset, with more
+at the last size) and PyTorch's own L-BFGS (20 pairs, no line search) to come there? The same
+pictures, the same random weights, the same cores, one after the other in each round. PyTorch's L-BFGS knows no bounds:
+its picture is clamped when its loss is taken.
+
+Arithmetic is counted in evaluations at SIZE, those of smaller levels by their FLOPs."""
+import csv, json, pathlib, statistics, subprocess, sys, tempfile, time
+import numpy as np, torch, torch.nn as nn
+from PIL import Image
+from safetensors.torch import load_file
+
+stylize = pathlib.Path(sys.argv[1]).resolve()
+size, rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 128, int(sys.argv[3]) if len(sys.argv) > 3 else 1
+root, tmp = pathlib.Path(__file__).resolve().parents[2], pathlib.Path(tempfile.mkdtemp())
+subprocess.run([stylize, "weights", "convert", "random:1", tmp / "w.safetensors"], check=True, capture_output=True)
+for name in ["content", "style"]:  # resampled here, so that both have the same pixels
+    Image.open(root / f"testdata/{name}.jpg").convert("RGB").resize((size, size), Image.BICUBIC).save(tmp / f"{name}.png")
+
+weights, layers, c = load_file(tmp / "w.safetensors"), [], 3
+for v in [64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512]:
+    if not v:
+        layers.append(nn.AvgPool2d(2))
+        continue
+    conv = nn.Conv2d(c, v, 3, padding=1)
+    conv.weight.data, conv.bias.data = weights[f"features.{len(layers)}.weight"].float(), weights[f"features.{len(layers)}.bias"].float()
+    layers += [conv, nn.ReLU()]
+    c = v
+net = nn.Sequential(*layers).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+load = lambda p: torch.tensor(np.asarray(Image.open(p), np.float32) / 255).permute(2, 0, 1)[None].contiguous()
+content, style = load(tmp / "content.png"), load(tmp / "style.png")
+mean, std = torch.tensor([.485, .456, .406]).view(1, 3, 1, 1), torch.tensor([.229, .224, .225]).view(1, 3, 1, 1)
+STYLE, CONTENT = [1, 6, 11, 20, 29], 22
+
+
+def features(t):
+    t, out = ((t - mean) / std).contiguous(memory_format=torch.channels_last), {}
+    for i, l in enumerate(net):
+        t = l(t)
+        out[i] = t
+    return out
+
+
+def gram(t):
+    v = t.permute(0, 2, 3, 1).reshape(-1, t.shape[1])
+    return v.t() @ v / t.numel()
+
+
+with torch.no_grad():
+    grams, goal_features = [gram(features(style)[i]) for i in STYLE], features(content)[CONTENT]
+
+
+def loss(x):
+    o = features(x)
+    l = 1e-3 * ((o[CONTENT] - goal_features) ** 2).mean() + 1e7 * sum(((gram(o[i]) - t) ** 2).mean() for i, t in zip(STYLE, grams))
+    return l + 5e-3 * ((x[:, :, 1:] - x[:, :, :-1]).abs().sum() + (x[..., 1:] - x[..., :-1]).abs().sum()) / x.numel()
+
+
+def adam(n):
+    x, last = content.clone().requires_grad_(True), 0.
+    opt, start = torch.optim.Adam([x], lr=.01), time.time()
+    for _ in range(n):
+        opt.zero_grad()
+        l = loss(x)
+        l.backward()
+        last = l.item()
+        opt.step()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+    return last, time.time() - start
+
+
+def torch_lbfgs(goal, most=400):
+    """Evaluations and seconds to the goal, of the picture clamped; None if it does not come there."""
+    x, seen, start, looked = content.clone().requires_grad_(True), 0, time.time(), 0.
+    opt = torch.optim.LBFGS([x], lr=1, max_iter=1, max_eval=1, history_size=20)
+
+    def closure():
+        nonlocal seen
+        seen += 1
+        opt.zero_grad()
+        l = loss(x)
+        l.backward()
+        return l
+    while seen < most:
+        opt.step(closure)
+        t = time.time()
+        with torch.no_grad():
+            done = loss(x.clamp(0, 1)).item() <= goal
+        looked += time.time() - t
+        if done:
+            return seen, time.time() - start - looked
+    return None
+
+
+def ours(goal):
+    # The ladder of the default preset, with more at the last size, so that the goal is passed.
+    sizes = [size]
+    while sizes[0] // 2 >= 64:
+        sizes.insert(0, sizes[0] // 2)
+    ladder = ",".join(f"{s}:{120 if s == size else 40}" for s in sizes) if len(sizes) > 1 else "off"
+    subprocess.run([stylize, tmp / "content.png", tmp / "style.png", "-o", tmp / "out.png", "--ladder", ladder, "--weights",
+                    tmp / "w.safetensors", "--device", "cpu", "--trace", tmp / "t.csv", "--quiet"], check=True)
+    rows = list(csv.DictReader((tmp / "t.csv").open()))
+    top = [r for r in rows if r["level"] == f"{size}x{size}"]
+    each = float(top[1]["gflop"]) - float(top[0]["gflop"])
+    # The first row of a level has the time of its targets; the clock begins with the program.
+    first = next((r for r in top if float(r["total"]) <= goal), None)
+    if first is None:
+        sys.exit(f"race: stylize came to {top[-1]['total']}, the goal is {goal}")
+    return int(first["evaluation"]), float(first["gflop"]) / each, float(first["seconds"])
+
+
+seen = []
+for i in range(rounds):
+    goal, t_adam = adam(1000)
+    n, arithmetic, t_ours = ours(goal)
+    theirs = torch_lbfgs(goal)
+    seen.append((1000 / arithmetic, t_adam / t_ours))
+    print(f"round {i + 1}, {size}x{size}, goal {goal:.4g}: PyTorch's Adam 1000 evaluations, {t_adam:.1f} s; "
+          f"PyTorch's L-BFGS {f'{theirs[0]}, {theirs[1]:.1f} s' if theirs else 'does not come there in 400'}; "
+          f"stylize {n}, arithmetic of {arithmetic:.1f}, {t_ours:.2f} s with everything: 1/{1000 / arithmetic:.1f} of the arithmetic, 1/{t_adam / t_ours:.1f} of the time", flush=True)
+print(json.dumps({"size": size, "arithmetic": statistics.median(s[0] for s in seen), "time": statistics.median(s[1] for s in seen)}))
