@@ -98,7 +98,7 @@ func TestOptionErrorsNameFlags(t *testing.T) {
 
 // A message names flags that exist; the packages below name none.
 func TestMessagesNameFlags(t *testing.T) {
-	names := map[string]bool{"--help": true}
+	names := map[string]bool{"--help": true, "--version": true}
 	for _, f := range allFlags() {
 		for _, n := range f.Names() {
 			names["--"+n] = true

@@ -155,9 +155,9 @@ func TestFlagsAnywhereAndSameBits(t *testing.T) {
 
 func TestAutoWeightsAreAnnounced(t *testing.T) {
 	inputs(t)
-	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", "--quiet")
-	if !strings.Contains(stderr, "random weights") || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("with --quiet and no weights:\n%s", stderr)
+	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1")
+	if strings.Count(stderr, "random weights (random:0); `stylize weights fetch`") != 1 {
+		t.Errorf("without weights:\n%s", stderr)
 	}
 }
 
