@@ -73,9 +73,9 @@ func (p *Painting) Checkpoint() (*Checkpoint, error) {
 }
 
 // Iterations is how many are complete, those of all levels together.
-func (c *Checkpoint) Iterations() int {
+func (p *position) Iterations() int {
 	n := 0
-	for _, d := range c.Done {
+	for _, d := range p.Done {
 		n += d
 	}
 	return n

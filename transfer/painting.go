@@ -195,13 +195,7 @@ func (p *Painting) Record() Record {
 }
 
 // Done is how many iterations are complete, those of all levels together.
-func (p *Painting) Done() int {
-	n := 0
-	for _, d := range p.at.Done {
-		n += d
-	}
-	return n
-}
+func (p *Painting) Done() int { return p.at.Iterations() }
 
 // Levels are those that were begun, with the iterations that are complete.
 func (p *Painting) Levels() []Level {

@@ -123,12 +123,7 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 		s.named[b.Name] = b
 	}
 	s.ring = make([]float32, s.named[BufRing].Shape.Elems())
-	for _, b := range s.program.Buffers {
-		if b.Role == gpu.State {
-			targets[b.Name] = make([]float32, b.Shape.Elems())
-		}
-	}
-	targets[BufImage] = s.initial()
+	targets[BufImage], targets[BufStep] = s.initial(), []float32{0}
 	if from := job.From; from != nil {
 		maps.Copy(targets, from.Buffers)
 		s.done = from.Done
@@ -142,9 +137,17 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 		targets[r] = targets[BufImage]
 	}
 	s.counted = int(targets[BufStep][0]) - s.done
-	for name, data := range targets {
-		b := s.named[name]
-		if b == nil { // a term of weight 0 has no target in the loop
+	var zeros []float32 // what state begins with: the pairs of L-BFGS alone are twenty pictures
+	for _, b := range s.program.Buffers {
+		data, ok := targets[b.Name]
+		switch {
+		case ok:
+		case b.Role == gpu.State:
+			if n := b.Shape.Elems(); n > len(zeros) {
+				zeros = make([]float32, n)
+			}
+			data = zeros[:b.Shape.Elems()]
+		default:
 			continue
 		}
 		if err := s.runner.Write(b, data); err != nil {

@@ -1,7 +1,5 @@
 package transfer
 
-import "github.com/stylize-gpu/stylize/vgg"
-
 // MaxStrength bounds Options.Strength, and one over it from below.
 const MaxStrength = 1e4
 
@@ -56,13 +54,4 @@ func perEnergy(target []float32) float64 {
 		return 0
 	}
 	return float64(len(target)) / sum
-}
-
-// StyleLayerNames are the names of StyleLayers, in their order.
-func StyleLayerNames() []string {
-	var names []string
-	for _, l := range StyleLayers {
-		names = append(names, vgg.Layers[l].Name)
-	}
-	return names
 }

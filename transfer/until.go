@@ -75,34 +75,36 @@ func (o Options) validateClocks() error {
 	return nil
 }
 
+// end is when the whole painting has to end, on its clock.
+func (p *Painting) end() float64 {
+	for _, s := range []string{p.work.Options.Until, p.work.Options.Budget} {
+		if v := seconds(s); v > 0 {
+			return v
+		}
+	}
+	return math.Inf(1)
+}
+
 // deadline is when the level has to end, on the painting's clock. Under a budget each
 // level gets such a part of what is left as makes for the same number of iterations
 // in all.
 func (p *Painting) deadline() float64 {
-	if u := seconds(p.work.Options.Until); u > 0 {
-		return u
-	}
-	b := seconds(p.work.Options.Budget)
-	if b == 0 {
-		return math.Inf(1)
+	end := p.end()
+	if p.work.Options.Budget == "" {
+		return end
 	}
 	all := 0.0
 	for _, c := range p.costs[p.at.Level:] {
 		all += c.iteration
 	}
 	now := p.clock()
-	return now + (b-now)*p.costs[p.at.Level].iteration/all
+	return now + (end-now)*p.costs[p.at.Level].iteration/all
 }
 
 // late reports whether there is no time to begin the next level: its targets and
 // one iteration, at the speed of this one.
 func (p *Painting) late() bool {
-	end := math.Inf(1)
-	if u := seconds(p.work.Options.Until); u > 0 {
-		end = u
-	} else if b := seconds(p.work.Options.Budget); b > 0 {
-		end = b
-	}
+	end := p.end()
 	if p.at.Level == len(p.stages)-1 || math.IsInf(end, 1) {
 		return false
 	}

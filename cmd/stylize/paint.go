@@ -406,8 +406,8 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	}
 	if raw := rec.Result.Raw; raw != nil {
 		var style []string
-		for i, name := range transfer.StyleLayerNames() {
-			style = append(style, fmt.Sprintf("%s %.4g", name, raw.Style[i]))
+		for i, l := range transfer.StyleLayers {
+			style = append(style, fmt.Sprintf("%s %.4g", vgg.Layers[l].Name, raw.Style[i]))
 		}
 		say("strength %g was content weight %.4g, style weights %s", wk.opts.Strength, raw.Content, strings.Join(style, ", "))
 	}

@@ -88,6 +88,12 @@ func (r *runner) mem(b *gpu.Buffer) []float32 {
 	return r.arena[o : o+n : o+n]
 }
 
+// picture is the memory of picture n of a buffer.
+func (r *runner) picture(b *gpu.Buffer, n int) []float32 {
+	size := b.Shape.Elems() / b.Shape.N
+	return r.mem(b)[n*size:][:size]
+}
+
 // armFences fills the fences of the buffers that begin to live at a step: their
 // place may have belonged to others before.
 func (r *runner) armFences(at int) {
@@ -191,8 +197,7 @@ func (r *runner) args(op *gpu.Op) []loops.Args {
 			if b.Shape.N == 1 { // one for all pictures
 				return r.mem(b)
 			}
-			size := b.Shape.Elems() / b.Shape.N
-			return r.mem(b)[n*size:][:size]
+			return r.picture(b, n)
 		}
 		args[n] = loops.Args{
 			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()),
@@ -276,10 +281,7 @@ func (r *runner) bindLBFGS(op *gpu.Op) func() {
 	s, y := op.Pairs()
 	pictures := make([]loops.LBFGS, op.Picture().Shape.N)
 	for n := range pictures {
-		of := func(b *gpu.Buffer) []float32 {
-			size := b.Shape.Elems() / b.Shape.N
-			return r.mem(b)[n*size:][:size]
-		}
+		of := func(b *gpu.Buffer) []float32 { return r.picture(b, n) }
 		pictures[n] = loops.LBFGS{
 			X: of(op.Picture()), G: of(op.Gradient()), A: of(a), GA: of(ga), D: of(op.Direction()), S: of(s), Y: of(y), Control: of(op.Control()),
 			History: l.History, First: l.First, Most: l.Most, Rise: l.Rise,

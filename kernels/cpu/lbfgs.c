@@ -7,8 +7,6 @@
 
 enum { STRIP = 256, MOST_SLOTS = 33 };
 
-static long min_long(long a, long b) { return a < b ? a : b; }
-
 // 0 where a value is at its bound and would leave it, else 1.
 static inline float is_free(float x, float g) { return !((x <= 0 && g > 0) || (x >= 1 && g < 0)); }
 

@@ -1,4 +1,4 @@
-// pool.h - how steps.c uses the threads of pool.c.
+// pool.h - how steps.c and lbfgs.c use the threads of pool.c.
 #ifndef STYLIZE_POOL_H
 #define STYLIZE_POOL_H
 #include "cpu.h"
@@ -9,4 +9,6 @@ typedef void task_fn(void *arg, int worker, long index);
 // of its own. A thread takes the next index when it is done with the last, so that one that is held up delays nobody.
 void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg);
 int cpu_pool_threads(const cpu_pool *p);
+
+static inline long min_long(long a, long b) { return a < b ? a : b; }
 #endif

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long min_long(long a, long b) { return a < b ? a : b; }
-
 // ---- Winograd: blocks of tiles with V and M of their own, or one V for all and the channels divided
 typedef struct {
     const cpu_wino_fns *fns;
