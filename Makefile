@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long test-cuda test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test-cuda: headers ## test the CUDA device on the simulated driver (fetches the 
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda $(SHORT) -timeout 80m ./gpu/cuda/... ./cmd/kernelbench && \
 	  $(GO) test -tags cuda $(SHORT) -timeout 80m ./cmd/stylize -run '$(ON_CUDA)'; \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
+
+test-runs: headers ## whole runs on the simulated GPU that make test leaves out for their time, in fp16; and a stop and resume there
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda ./gpu/cuda -run '(TestTransferSimulated|TestLBFGSSimulated)/fp16' && \
+	  $(GO) test -tags cuda ./cmd/stylize -run TestResumeOnSimulatedDevice; \
+	else echo "LEFT OUT: whole runs on the simulated GPU, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
 	tools/gpu/test.sh

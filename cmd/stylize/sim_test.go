@@ -37,7 +37,7 @@ func TestPaintOnSimulatedDevice(t *testing.T) {
 // loss scale goes on too. Another precision or other kernels are refused.
 func TestResumeOnSimulatedDevice(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute: make test-long has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
+		t.Skip("takes a minute: make test-runs has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
 	}
 	inputs(t)
 	args := []string{"content.png", "style.jpg", "--device", "sim", "--size", "16", "-n", "3", rnd} // the stop comes behind the second
