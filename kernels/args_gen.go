@@ -77,7 +77,6 @@ const (
 	wgmmaTW        = 16   // TW
 	wgmmaRow       = 128  // kRow
 	wgmmaLine      = 2048 // kLine
-	wgmmaPass      = 32   // kPass
 	wgmmaThreads   = 384  // kThreads
 	wgmmaConsumers = 2    // kConsumers
 	wgmmaAlign     = 1024 // kAlign
@@ -746,18 +745,18 @@ var conv3x3WGMMAFamily = family{
 		{Name: "pictures", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 197632, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 193536, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 181248, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 181248, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 226304, cluster: 2},
 		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2}, stages: 3, shared: 218112, cluster: 2},
 		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 197632, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 193536, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 181248, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 181248, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 226304, cluster: 2},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2}, stages: 3, shared: 218112, cluster: 2},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4}, stages: 3, shared: 218112, cluster: 4},
 		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},

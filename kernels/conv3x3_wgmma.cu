@@ -31,7 +31,6 @@
 #include "hopper.cuh"
 
 constexpr int TW = 16, kRow = 128, kLine = TW * kRow;   // pixels of a line of a tile; bytes of a pixel's channels, of a line
-constexpr int kPass = 32;                               // pixels staged at a time, two lines
 constexpr int kThreads = 384, kConsumers = 2;
 constexpr int kAlign = 1024;   // of the first stage, as the swizzle wants it
 
@@ -51,7 +50,8 @@ struct Conv {
     using T = typename Element<E>::Store;
     static constexpr int BK = kRow / sizeof(T), N = CH == 64 ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
     static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
-    static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass;
+    static constexpr int kPass = sizeof(T) == 2 && SPLIT == 1 ? 64 : 32;   // pixels staged at a time, two or four lines
+    static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass, kValues = kPass / 2;
     static constexpr int kShared = STAGES * kStage + kConsumers * kStaged + kAlign;
     static constexpr int kStagedTile = 1, kSums = 3;   // named barriers: kStagedTile + warpgroup; both warpgroups
     static_assert(N == 128 || N == 256, "a warpgroup's product");
@@ -151,7 +151,7 @@ struct Conv {
         }
         // The barriers must exist before anyone arrives at them, from this block or another.
         if (CLUSTER > 1)
-            cluster_sync();
+            cluster_meet();
         else
             __syncthreads();
         start_next();
@@ -161,6 +161,7 @@ struct Conv {
         if (threadIdx.x < 128) {
             give_registers<40>();
             if (threadIdx.x == 0) produce(in, out, walk, span, ring, rank);
+            __syncwarp();   // the barriers of the cluster are for whole warps
             if (SPLIT > 1) cluster_sync();   // the one in share, for which all threads of the cluster are counted
         } else {
             take_registers<232>();
@@ -186,7 +187,7 @@ struct Conv {
                                                    Ring ring, int rank, const Warpgroup& wg) {
         wait_for_previous();   // the epilogue reads what earlier launches wrote, and writes what they read
         for (int g = walk.first(); g < walk.groups; g += walk.step()) {
-            float d[N / 2];
+            float d[N / 2] = {};   // or compilers before 12.9 serialise the wgmmas, for want of a value
             multiply(d, span, ring, wg);
             finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
         }
@@ -262,31 +263,35 @@ struct Conv {
         if (SPLIT > 1) share(d, sums, span.to > span.from);
         int first = kPasses / SPLIT * (SPLIT > 1 ? rank : 0);
         for (int pass = first; pass < first + kPasses / SPLIT; pass++) {
-            float r[16];
-            if (SPLIT > 1)
-                gather(r, sums, pass);
-            else
-                take(r, d, pass);
-#pragma unroll
-            for (int i = 0; i < 16; i++) {
-                r[i] += i & 2 ? v : u;
-                if (e.relu) r[i] = r[i] < 0.f ? 0.f : r[i];
-            }
             named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
-            stage(wg.s_staged, r, warp, lane);
+            if (SPLIT > 1) {
+                float r[kValues];
+                gather(r, sums, pass);
+                stage(wg.s_staged, r, u, v, e.relu, warp, lane);
+            } else {
+                stage_pass(wg.s_staged, d, pass, u, v, e.relu, warp, lane);
+            }
             named_barrier(kStagedTile + wg.index, 128);   // the tile is staged
             int y0 = tile.y0 + wg.line + pass * (kPass / TW);
             ::finish<E, kPass, TW, 128>(e, wg.s_staged, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
         }
     }
 
-    // The values of one pass. Registers have no index: the code of every pass is there, and one is executed.
-    static __device__ __forceinline__ void take(float (&r)[16], const float (&d)[N / 2], int pass) {
+    // Stages the values of one pass. Registers have no index: the code of every pass is there, and one is executed. The empty
+    // asm keeps the compiler from doing the work of all passes ahead of the branch, and selecting (2,000 instructions a tile).
+    static __device__ __forceinline__ void stage_pass(unsigned char* s_staged, const float (&d)[N / 2], int pass, float u, float v,
+                                                      bool relu, int warp, int lane) {
 #pragma unroll
         for (int q = 0; q < kPasses; q++)
-            if (q == pass)
+            if (q == pass) {
+                float r[kValues];
 #pragma unroll
-                for (int i = 0; i < 16; i++) r[i] = d[q * 16 + i];
+                for (int i = 0; i < kValues; i++) {
+                    r[i] = d[q * kValues + i];
+                    asm volatile("" : "+f"(r[i]));
+                }
+                stage(s_staged, r, u, v, relu, warp, lane);
+            }
     }
 
     // Puts this block's sums where the others can read them; a block whose span is empty has summed nothing. Threads of a warp
@@ -302,22 +307,30 @@ struct Conv {
     }
 
     // The values of one pass, each the sum of all blocks' sums in the order of ranks.
-    static __device__ __forceinline__ void gather(float (&r)[16], uint32_t sums, int pass) {
+    static __device__ __forceinline__ void gather(float (&r)[kValues], uint32_t sums, int pass) {
 #pragma unroll
-        for (int i = 0; i < 16; i++) {
-            r[i] = load_from(sums + (pass * 16 + i) * 512, 0);
+        for (int i = 0; i < kValues; i++) {
+            r[i] = load_from(sums + (pass * kValues + i) * 512, 0);
 #pragma unroll
-            for (int p = 1; p < SPLIT; p++) r[i] += load_from(sums + (pass * 16 + i) * 512, p);
+            for (int p = 1; p < SPLIT; p++) r[i] += load_from(sums + (pass * kValues + i) * 512, p);
         }
     }
 
-    // Stages 64 channels of 32 pixels, pixel by pixel, as finish reads them; the index map is that of multiply.
-    static __device__ __forceinline__ void stage(unsigned char* s_staged, const float (&r)[16], int warp, int lane) {
+    // Adds the biases u and v of a thread's channels, does the ReLU, and stages 64 channels of kPass pixels, pixel by pixel,
+    // as finish reads them; the index map is that of multiply.
+    static __device__ __forceinline__ void stage(unsigned char* s_staged, float (&r)[kValues], float u, float v, bool relu, int warp,
+                                                 int lane) {
+        float least = relu ? 0.f : -INFINITY;
+#pragma unroll
+        for (int i = 0; i < kValues; i++) {
+            r[i] += i & 2 ? v : u;
+            r[i] = max_nan(r[i], least);
+        }
         if constexpr (sizeof(T) == 2) {
             // Two matrices of eight channels by two of eight pixels at a time; lane l gives the place of pixel l % 8 of matrix
             // l / 8, which are (pixels 0, channels 0), (0, 8), (8, 0), (8, 8).
 #pragma unroll
-            for (int j = 0; j < 4; j += 2) {
+            for (int j = 0; j < kPass / 8; j += 2) {
                 uint32_t m[4] = {pack2(E{}, r[4 * j], r[4 * j + 1]), pack2(E{}, r[4 * j + 2], r[4 * j + 3]),
                                  pack2(E{}, r[4 * j + 4], r[4 * j + 5]), pack2(E{}, r[4 * j + 6], r[4 * j + 7])};
                 int pixel = (j + (lane >> 4)) * 8 + (lane & 7), ch8 = warp * 2 + (lane >> 3 & 1);
@@ -326,7 +339,7 @@ struct Conv {
         } else {
             // stmatrix moves 16-bit elements only: one by one.
 #pragma unroll
-            for (int i = 0; i < 16; i++) {
+            for (int i = 0; i < kValues; i++) {
                 int pixel = i / 4 * 8 + (lane & 3) * 2 + (i & 1), ch8 = warp * 2 + (i >> 1 & 1);
                 *(float*)(s_staged + staged<T>(pixel, ch8, lane >> 4) + (lane >> 2 & 3) * 4) = rounded(E{}, r[i]);
             }

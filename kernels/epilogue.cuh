@@ -145,6 +145,78 @@ __device__ __forceinline__ uint32_t first_max8(const float (&v)[8], const unsign
     return bits;
 }
 
+// Eight 16-bit values, as they are stored. Most epilogues never need them as numbers.
+// Their bits, from the staged tile.
+__device__ __forceinline__ uint4 read_raw8(const unsigned char* s_tile, int pixel, int ch8) {
+    return *(const uint4*)(s_tile + staged<f16>(pixel, ch8, 0));
+}
+// Two bytes of the sign of byte LOW of v, and two of that of the byte above it.
+template <int LOW>
+__device__ __forceinline__ uint32_t signs(uint32_t v) {
+    uint32_t r;
+    asm("prmt.b32 %0, %1, 0, %2;" : "=r"(r) : "r"(v), "n"(LOW == 0 ? 0x9988 : 0xbbaa));
+    return r;
+}
+// 0 where a bit is not set. Four bits become the signs of four bytes.
+__device__ __forceinline__ uint4 gated8(uint4 v, uint32_t bits) {
+    uint32_t lo = bits << 7 | bits << 14 | bits << 21 | bits << 28, up = bits >> 4, hi = up << 7 | up << 14 | up << 21 | up << 28;
+    v.x &= signs<0>(lo), v.y &= signs<2>(lo), v.z &= signs<0>(hi), v.w &= signs<2>(hi);
+    return v;
+}
+// A bit for each that is above 0.
+__device__ __forceinline__ uint32_t above0(f16, uint32_t v) { return __hgt2_mask(*(__half2*)&v, __half2()); }
+__device__ __forceinline__ uint32_t above0(bf16, uint32_t v) {
+    return (__uint_as_float(v << 16) > 0.f ? 0xffffu : 0u) | (__uint_as_float(v & 0xffff0000u) > 0.f ? 0xffff0000u : 0u);
+}
+template <class E>
+__device__ __forceinline__ uint32_t positive8(E e, uint4 v) {
+    uint32_t m = (above0(e, v.x) & 0x00020001u) | (above0(e, v.y) & 0x00080004u) | (above0(e, v.z) & 0x00200010u) |
+                 (above0(e, v.w) & 0x00800040u);
+    return (m | m >> 16) & 0xffu;
+}
+// A quarter of each, rounded once.
+__device__ __forceinline__ uint32_t quarter2(f16, uint32_t v) {
+    __half2 h = __hmul2(*(__half2*)&v, __float2half2_rn(0.25f));
+    return *(uint32_t*)&h;
+}
+__device__ __forceinline__ uint32_t quarter2(bf16 e, uint32_t v) {
+    return pack2(e, __uint_as_float(v << 16) * 0.25f, __uint_as_float(v & 0xffff0000u) * 0.25f);
+}
+
+// finish_raw is what finish does with a tile of 16-bit values where nothing is added and bits are the gate, if any: all loads
+// come first, so that a pass waits for memory once. WINDOW is 4 where pooling is undone, of windows that are all whole, else 1.
+template <class E, int PIXELS, int WIDTH, int THREADS, int WINDOW>
+__device__ __forceinline__ void finish_raw(const Epilogue<typename Element<E>::Store>& e, const unsigned char* s_tile, int t, int n,
+                                           int y0, int x0, int ch0, int h, int w, int k) {
+    constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH, kSide = WINDOW == 4 ? 2 : 1;
+    int ch8 = t & 7, pixel = t >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
+    if (px >= w) return;
+    // at: of this thread's first value; from there to the next line, and to its next item.
+    size_t line = (size_t)w * kSide * k, at = ((size_t)n * h + py) * kSide * line + (size_t)px * kSide * k + ch0 + ch8 * 8;
+    uint32_t bits[kItems][WINDOW];
+    if (e.bits) {
+#pragma unroll
+        for (int r = 0; r < kItems; r++)
+#pragma unroll
+            for (int q = 0; q < WINDOW; q++)
+                bits[r][q] = py + r * kDown < h ? e.bits[(at + (r * kDown * kSide + q / 2) * line + q % 2 * k) >> 3] : 0u;
+    }
+#pragma unroll
+    for (int r = 0; r < kItems; r++) {
+        if (py + r * kDown >= h) return;
+        uint4 v = read_raw8(s_tile, pixel + r * kDown * WIDTH, ch8);
+        size_t to = at + r * kDown * kSide * line;
+        if (WINDOW == 4 && !e.max_pool)
+            v = make_uint4(quarter2(E{}, v.x), quarter2(E{}, v.y), quarter2(E{}, v.z), quarter2(E{}, v.w));
+#pragma unroll
+        for (int q = 0; q < WINDOW; q++) {
+            uint4 z = e.bits ? gated8(v, bits[r][q]) : v;
+            if (e.y) *(uint4*)(e.y + to + q / 2 * line + q % 2 * k) = z;
+            if (WINDOW == 1 && e.positive) e.positive[to >> 3] = (uint8_t)positive8(E{}, z);
+        }
+    }
+}
+
 // finish does the epilogue of a staged tile of PIXELS pixels, WIDTH in a row, whose first is (y0, x0) of picture n and
 // whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution.
 template <class E, int PIXELS, int WIDTH, int THREADS>
@@ -152,7 +224,15 @@ __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store
                                        int n, int y0, int x0, int ch0, int h, int w, int k) {
     using T = typename Element<E>::Store;
     float target_k = e.target ? e.target_k * *e.scale : 0.f;
-    for (int i = t; i < PIXELS * 8; i += THREADS) {
+    // Which of the ways a tile goes is the same for all of a launch.
+    bool raw = false, whole = e.unpool_h == 2 * h && e.unpool_w == 2 * w;
+    if constexpr (sizeof(T) == 2) raw = !e.add && !e.target && (e.bits || !e.gate) && (e.unpool_h == 0 ? !e.max_pool || !e.positive : whole);
+    if constexpr (sizeof(T) == 2)
+        if (raw && e.unpool_h == 0)
+            finish_raw<E, PIXELS, WIDTH, THREADS, 1>(e, s_tile, t, n, y0, x0, ch0, h, w, k);
+        else if (raw)
+            finish_raw<E, PIXELS, WIDTH, THREADS, 4>(e, s_tile, t, n, y0, x0, ch0, h, w, k);
+    for (int i = t; i < PIXELS * 8 && !raw; i += THREADS) {
         // Eight threads have the 64 channels of a pixel, 128 or 256 bytes in a row. at: where y, add, gate and target
         // have this value.
         int ch8 = i & 7, pixel = i >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;

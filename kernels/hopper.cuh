@@ -24,14 +24,14 @@ __device__ __forceinline__ void barrier_arrive(uint32_t bar) {
 __device__ __forceinline__ void barrier_arrive_in(uint32_t bar, int rank) {   // the same barrier of another block of the cluster
     asm volatile(
         "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
+        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
         "r"(rank)
         : "memory");
 }
 // Until the phase of this parity is complete. Phases count from 0; the one before the first passes for complete.
 __device__ __forceinline__ void barrier_wait(uint32_t bar, int parity) {
     asm volatile(
-        "{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
         "@done bra DONE;\nbra WAIT;\nDONE:\n}" ::"r"(bar),
         "r"(parity)
         : "memory");
@@ -136,6 +136,13 @@ __device__ __forceinline__ void store_matrices_trans(uint32_t address, const uin
                  : "memory");
 }
 
+// The larger; NaN where one is. One instruction, where a comparison and a selection are two.
+__device__ __forceinline__ float max_nan(float a, float b) {
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+    return r;
+}
+
 // A barrier of some of a block's warps; id 0 is __syncthreads.
 __device__ __forceinline__ void named_barrier(int id, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -145,7 +152,11 @@ __device__ __forceinline__ uint32_t cluster_rank() {
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
     return r;
 }
-// All threads of all blocks of the cluster; what they wrote to shared memory before it, all of them can read after it.
+// All threads of all blocks of the cluster have come; what fence.mbarrier_init published, and nothing else, is seen after it.
+__device__ __forceinline__ void cluster_meet() {
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// The same; what they wrote to shared memory before it, all of them can read after it.
 __device__ __forceinline__ void cluster_sync() {
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }

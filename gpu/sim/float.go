@@ -223,6 +223,9 @@ func one(b bool) uint32 {
 // one16 is 1.0 in fp16, or 0.
 func one16(b bool) uint32 { return one(b) * 0x3c00 }
 
+// ones16 is sixteen bits of b.
+func ones16(b bool) uint32 { return one(b) * 0xffff }
+
 func relu(b uint32) float32 { return f32(max32(f32(b), 0)) }
 
 func sat(f float32) float32 {

@@ -156,10 +156,15 @@ var laneOps = map[string]laneOp{
 	"abs.bf16x2":             {"rr", op_abs_bf16x2},
 	"copysign.f32":           {"rrr", op_copysign_f32},
 	"set.gt.f16x2.f16x2":     {"rrr", op_set_gt_f16x2_f16x2},
+	"set.gt.u32.f16x2":       {"rrr", op_set_gt_u32_f16x2},
 	"set.ge.f16x2.f16x2":     {"rrr", op_set_ge_f16x2_f16x2},
+	"set.ge.u32.f16x2":       {"rrr", op_set_ge_u32_f16x2},
 	"set.lt.f16x2.f16x2":     {"rrr", op_set_lt_f16x2_f16x2},
+	"set.lt.u32.f16x2":       {"rrr", op_set_lt_u32_f16x2},
 	"set.le.f16x2.f16x2":     {"rrr", op_set_le_f16x2_f16x2},
+	"set.le.u32.f16x2":       {"rrr", op_set_le_u32_f16x2},
 	"set.eq.f16x2.f16x2":     {"rrr", op_set_eq_f16x2_f16x2},
+	"set.eq.u32.f16x2":       {"rrr", op_set_eq_u32_f16x2},
 	"and.b16":                {"rrr", op_and_b16},
 	"and.b32":                {"rrr", op_and_b32},
 	"and.b64":                {"qqq", op_and_b64},
@@ -2398,6 +2403,20 @@ func op_set_gt_f16x2_f16x2(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_set_gt_u32_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = ones16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = ones16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
+	}
+}
+
 func op_set_ge_f16x2_f16x2(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -2409,6 +2428,20 @@ func op_set_ge_f16x2_f16x2(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = one16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
+	}
+}
+
+func op_set_ge_u32_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = ones16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = ones16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
 	}
 }
 
@@ -2426,6 +2459,20 @@ func op_set_lt_f16x2_f16x2(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_set_lt_u32_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = ones16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = ones16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
+	}
+}
+
 func op_set_le_f16x2_f16x2(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -2440,6 +2487,20 @@ func op_set_le_f16x2_f16x2(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_set_le_u32_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = ones16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = ones16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
+	}
+}
+
 func op_set_eq_f16x2_f16x2(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -2451,6 +2512,20 @@ func op_set_eq_f16x2_f16x2(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = one16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
+	}
+}
+
+func op_set_eq_u32_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = ones16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = ones16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
 	}
 }
 

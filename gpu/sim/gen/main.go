@@ -131,15 +131,15 @@ func arithmetic() {
 	add("abs.f16x2", "rr", "A&0x7fff7fff")
 	add("abs.bf16x2", "rr", "A&0x7fff7fff")
 	add("copysign.f32", "rrr", "B&^(1<<31)|A&(1<<31)")
-	add("set.gt.f16x2.f16x2", "rrr", setHalf(">"))
-	add("set.ge.f16x2.f16x2", "rrr", setHalf(">="))
-	add("set.lt.f16x2.f16x2", "rrr", setHalf("<"))
-	add("set.le.f16x2.f16x2", "rrr", setHalf("<="))
-	add("set.eq.f16x2.f16x2", "rrr", setHalf("=="))
+	for _, o := range []struct{ name, cmp string }{{"gt", ">"}, {"ge", ">="}, {"lt", "<"}, {"le", "<="}, {"eq", "=="}} {
+		add("set."+o.name+".f16x2.f16x2", "rrr", setHalf("one16", o.cmp))
+		add("set."+o.name+".u32.f16x2", "rrr", setHalf("ones16", o.cmp))
+	}
 }
 
-func setHalf(cmp string) string {
-	return "one16(h2f(uint16(A>>16))" + cmp + "h2f(uint16(B>>16)))<<16|one16(h2f(uint16(A))" + cmp + "h2f(uint16(B)))"
+// setHalf compares both halves; fn makes 16 bits of a result.
+func setHalf(fn, cmp string) string {
+	return fn + "(h2f(uint16(A>>16))" + cmp + "h2f(uint16(B>>16)))<<16|" + fn + "(h2f(uint16(A))" + cmp + "h2f(uint16(B)))"
 }
 
 // pair applies an expression of two halves to the upper and the lower ones.
