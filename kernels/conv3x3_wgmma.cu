@@ -48,12 +48,14 @@ struct Extents {
 template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT>
 struct Conv {
     using T = typename Element<E>::Store;
-    static constexpr int BK = kRow / sizeof(T), N = CH == 64 ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
+    // Ping-pong: each warpgroup has tiles of its own, and finishes one while the other multiplies.
+    static constexpr bool PINGPONG = CH == 64 && PX == 256;
+    static constexpr int BK = kRow / sizeof(T), N = CH == 64 && !PINGPONG ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
     static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
     static constexpr int kPass = sizeof(T) == 2 && SPLIT == 1 ? 64 : 32;   // pixels staged at a time, two or four lines
     static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass, kValues = kPass / 2;
     static constexpr int kShared = STAGES * kStage + kConsumers * kStaged + kAlign;
-    static constexpr int kStagedTile = 1, kSums = 3;   // named barriers: kStagedTile + warpgroup; both warpgroups
+    static constexpr int kStagedTile = 1, kSums = 3, kTurn = 4;   // named barriers: + warpgroup; both warpgroups; + warpgroup
     static_assert(N == 128 || N == 256, "a warpgroup's product");
     static_assert(MULTICAST == 1 || SPLIT == 1, "a cluster does one or the other");
     static_assert(kPasses % SPLIT == 0, "every block of a split finishes as many pixels");
@@ -104,7 +106,8 @@ struct Conv {
         __device__ void init() const {
             for (int i = 0; i < STAGES; i++) {
                 barrier_init(full + 8 * i, 1);                             // the producer; its bytes are counted apart
-                barrier_init(empty + 8 * i, kConsumers * 4 * MULTICAST);   // the consumer warps of all blocks that it fills
+                // The consumer warps of all blocks that it fills.
+                barrier_init(empty + 8 * i, (PINGPONG ? 1 : kConsumers) * 4 * MULTICAST);
             }
             barrier_init_done();
         }
@@ -132,7 +135,7 @@ struct Conv {
         unsigned char* s_staged;   // after the stages: 64 channels of kPass pixels
         __device__ Warpgroup(unsigned char* s_stages) : index((threadIdx.x >> 7) - 1), t(threadIdx.x & 127) {
             ch = CH == 64 ? 0 : index * 64;
-            line = CH == 64 ? index * (TH / 2) : 0;
+            line = CH == 64 && !PINGPONG ? index * (TH / 2) : 0;
             s_staged = s_stages + STAGES * kStage + index * kStaged;
         }
     };
@@ -186,9 +189,18 @@ struct Conv {
     static __device__ __forceinline__ void consume(const Extents& out, const Epilogue<T>& e, const Walk& walk, const Span& span,
                                                    Ring ring, int rank, const Warpgroup& wg) {
         wait_for_previous();   // the epilogue reads what earlier launches wrote, and writes what they read
-        for (int g = walk.first(); g < walk.groups; g += walk.step()) {
+        int turn = 0;
+        for (int g = walk.first(); g < walk.groups; g += walk.step(), turn ^= 1) {
+            if (PINGPONG && turn != wg.index) {   // the other's tile
+                ring.count += span.to - span.from;
+                continue;
+            }
+            // A wait by parity tells a phase from the one before it only: so a warpgroup waits for stages when the other has
+            // seen all that come before them.
+            if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, 256);
             float d[N / 2] = {};   // or compilers before 12.9 serialise the wgmmas, for want of a value
             multiply(d, span, ring, wg);
+            if (PINGPONG && g + walk.step() < walk.groups) named_barrier_arrive(kTurn + (wg.index ^ 1), 256);
             finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
         }
     }
