@@ -3,34 +3,23 @@
 package cuda
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
 	"testing"
-	"time"
-
-	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
-	"github.com/stylize-gpu/stylize/gpu/sim/conform"
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 )
 
-var (
-	recordTo = flag.String("record", "", "write what the GPU gives for the conformance cases to this file")
-	separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
-)
+var separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
@@ -214,138 +203,4 @@ func BenchmarkIterationGPU(b *testing.B) {
 			run(b.N)
 		})
 	}
-}
-
-// onDevice runs conformance cases through the driver in use.
-type onDevice struct{ d *Device }
-
-// Run implements conform.Device.
-func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byte, err error) {
-	err = o.d.do(func() error {
-		mod, err := loadModule(c.Name, string(src))
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, mod.unload()) }()
-		f, err := mod.function("t")
-		if err != nil {
-			return err
-		}
-		var ptrs []cu.DevicePtr
-		var params [][]byte
-		for _, b := range append([][]byte{c.Out}, c.Inputs...) {
-			p, err := cu.MemAlloc(int64(len(b)))
-			if err != nil {
-				return wrap("allocate", err)
-			}
-			defer func() { _ = cu.MemFree(p) }()
-			if err := o.d.staging.upload(p, b); err != nil {
-				return err
-			}
-			ptrs = append(ptrs, p)
-			params = append(params, binary.LittleEndian.AppendUint64(nil, uint64(p)))
-		}
-		for _, m := range c.Maps {
-			base := uint64(ptrs[m.Input+1])
-			if m.Tiled != nil {
-				t := *m.Tiled
-				t.Base = base
-				m.Tiled = &t
-			} else {
-				t := *m.Im2col
-				t.Base = base
-				m.Im2col = &t
-			}
-			b, err := encodeMap(m.Tiled, m.Im2col)
-			if err != nil {
-				return err
-			}
-			params = append(params, b)
-		}
-		if err := allowShared(f, c.Shared); err != nil {
-			return err
-		}
-		la := kernelLaunch{f: f, grid: [3]int{c.Grid.X, 1, 1}, block: [3]int{c.Block.X, 1, 1}, shared: c.Shared, params: params}
-		if err := la.enqueue(o.d.stream); err != nil {
-			return err
-		}
-		if err := wrap("run", o.d.stream.Synchronize()); err != nil {
-			o.d.lost = true
-			return err
-		}
-		out = make([]byte, len(c.Out))
-		return o.d.staging.download(out, ptrs[0])
-	})
-	return out, o.d.report(err)
-}
-
-// The conformance cases give through gorgonia.org/cu and the simulated driver
-// what they give on the simulator itself: the recorder works before a GPU is
-// there to be recorded.
-func TestConformanceSimulated(t *testing.T) {
-	t.Parallel()
-	d := onSim(t, plan.FP32, sim.Config{})
-	for i, c := range conform.Cases() {
-		if testing.Short() && i%5 != 0 && len(c.Maps) == 0 {
-			continue
-		}
-		out, err := conform.Run(t.Context(), onDevice{d}, c)
-		if err == nil {
-			err = c.Check(out)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// What a GPU gives for every case its architecture has, compared with the
-// expectation, and recorded with -record.
-func TestConformanceGPU(t *testing.T) {
-	d := onGPU(t, plan.FP32)
-	about := conform.Recording{Device: d.info.Name, Driver: d.info.Detail, Date: time.Now().UTC().Format(time.DateOnly)}
-	rec, err := conform.Record(t.Context(), &reopening{t: t, d: d}, about, func(arch string) bool { return arch == "sm_80" || d.cc == 90 })
-	if err != nil {
-		t.Fatal(err)
-	}
-	differ := 0
-	for _, c := range conform.Cases() {
-		r, ok := rec.Results[c.Name]
-		switch {
-		case !ok:
-		case r.Err != "":
-			t.Errorf("%s: %s", c.Name, r.Err)
-		default:
-			if err := c.Check(r.Out); err != nil {
-				differ++
-				t.Errorf("the GPU disagrees with the expectation: %v", err)
-			}
-		}
-	}
-	t.Logf("%d cases on %s, %d differ", len(rec.Results), about.Device, differ)
-	if *recordTo == "" {
-		return
-	}
-	var b bytes.Buffer
-	if err := rec.Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(*recordTo, b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// reopening runs cases and opens the device again when one has ruined its
-// context.
-type reopening struct {
-	t *testing.T
-	d *Device
-}
-
-// Run implements conform.Device.
-func (r *reopening) Run(ctx context.Context, c *conform.Case, src []byte) ([]byte, error) {
-	if r.d.lost {
-		r.d = onGPU(r.t, plan.FP32)
-	}
-	return onDevice{r.d}.Run(ctx, c, src)
 }
