@@ -48,7 +48,7 @@ gotest hopper -test.run '^TestHopperGPU$'
 gotest bits -test.short -test.run '^TestSameBitsAsSimulator$'
 gotest transfer -test.run '^TestTransferGPU$'
 gotest conformance -test.run '^TestConformanceGPU$' -record "$dir/conformance.json.zst"
-gotest bench -test.run '^$' -test.bench IterationGPU -test.benchtime 300x -test.count 5
+gotest bench -test.run '^$' -test.bench IterationGPU -test.benchtime 200x -test.count 3
 gotest figures -test.run '^TestFigures$' -figures gpu -figures-width "${FIGURES:-512}" -figures-height "${FIGURES:-512}"
 for tool in memcheck racecheck synccheck initcheck; do sanitize $tool; done
 
