@@ -54,10 +54,14 @@ func openGPU(tb testing.TB, o Options) *Device {
 }
 
 // The whole case table on a GPU, in every precision, with the portable kernels;
-// then the cases whose kernels have a newer version, where the GPU takes that.
+// then the cases whose kernels have a newer version, where the GPU takes that. The
+// precisions run side by side: a case takes the host longer than the GPU.
 func TestKernelsGPU(t *testing.T) {
+	onGPU(t, plan.FP32) // or there is nothing to prepare
+	kerneltest.Prepare()
 	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
+			t.Parallel()
 			d := openGPU(t, Options{Precision: p, Kernels: "sm80"})
 			for _, sms := range []int{d.target.SMs, 1} { // many share the sums of few tiles
 				d.target.SMs = sms
@@ -71,8 +75,11 @@ func TestKernelsGPU(t *testing.T) {
 
 // Every case that Hopper's kernels take, with every tile, on one.
 func TestHopperGPU(t *testing.T) {
+	onGPU(t, plan.FP32)
+	kerneltest.Prepare()
 	for _, p := range []plan.Precision{plan.FP16, plan.TF32, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
+			t.Parallel()
 			d := openGPU(t, Options{Precision: p, Kernels: "sm90a"})
 			for _, sms := range []int{d.target.SMs, 2} { // few: blocks take several tiles
 				d.target.SMs = sms
