@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
@@ -155,23 +154,36 @@ func TestSameBitsAsSimulator(t *testing.T) {
 	}
 }
 
-// Whole transfers on a GPU against the CPU; and the same bits in two runs.
+// The gradient of a whole transfer on a GPU, against the oracles in float64; and the
+// same bits in two runs.
+//
+// Most of what a precision loses, it loses at ReLUs: where the value ahead of one is
+// within its error e of 0, rounding decides whether the gradient passes. That is a
+// share of the gates that grows as e, and an error of the gradient that grows as the
+// root of the share: rounding what layers store to 10 and to 7 bits of fraction, and
+// nothing else, makes 7.1e-4 and 2.3e-3. In fp32 few gates are wrong, but each shows:
+// of the 1.1 million at 96x72 the CPU has two, for its Winograd layers are off by
+// 3e-6, and with them a gradient that is off by 4.2e-5. So it is no reference; at
+// 96x72 the simulated device is off by 3.3e-7 and 3.0e-3 (fp16), and an H200 is as far
+// from the CPU as that is.
+//
+// At 48x40 the simulated device gives 3.1e-7 in fp32, 1.5e-3 in tf32 and fp16, and
+// 6.4e-3 in bf16, without a wrong gate in fp32. Twice that is allowed: a GPU's tensor
+// cores add otherwise, and so other gates are wrong, about as many.
 func TestTransferGPU(t *testing.T) {
-	onGPU(t, plan.FP32) // before the CPU takes its seconds
-	cpu, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cpu.Close()
-	wantGrad, _, _ := loop(t, cpu, 96, 72, 20)
-	for p, tol := range map[plan.Precision]float64{plan.FP32: 1e-5, plan.TF32: 2e-3, plan.FP16: 2e-3, plan.BF16: 2e-2} {
+	const w, h = 48, 40
+	onGPU(t, plan.FP32) // before the oracles take their seconds
+	want, _, _ := loop(t, kerneltest.Oracle[float64]{}, w, h, 1)
+	for p, tol := range map[plan.Precision]float64{plan.FP32: 6e-7, plan.TF32: 3e-3, plan.FP16: 3e-3, plan.BF16: 1.3e-2} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := onGPU(t, p)
-			grad, _, image := loop(t, d, 96, 72, 20)
-			if g := relL2(grad, wantGrad); !(g <= tol) {
+			grad, _, image := loop(t, d, w, h, 20)
+			g := relL2(grad, want)
+			t.Logf("gradient %.2g of %.1g", g, tol)
+			if !(g <= tol) {
 				t.Errorf("gradient %.3g, allowed %g", g, tol)
 			}
-			_, _, again := loop(t, d, 96, 72, 20)
+			_, _, again := loop(t, d, w, h, 20)
 			for i := range image {
 				if math.Float32bits(image[i]) != math.Float32bits(again[i]) {
 					t.Fatalf("value %d differs between two runs: %g and %g", i, image[i], again[i])
