@@ -3,34 +3,22 @@
 package cuda
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
 	"testing"
-	"time"
-
-	"gorgonia.org/cu"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
-	"github.com/stylize-gpu/stylize/gpu/sim/conform"
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 )
 
-var (
-	recordTo = flag.String("record", "", "write what the GPU gives for the conformance cases to this file")
-	separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
-)
+var separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
@@ -65,10 +53,14 @@ func openGPU(tb testing.TB, o Options) *Device {
 }
 
 // The whole case table on a GPU, in every precision, with the portable kernels;
-// then the cases whose kernels have a newer version, where the GPU takes that.
+// then the cases whose kernels have a newer version, where the GPU takes that. The
+// precisions run side by side: a case takes the host longer than the GPU.
 func TestKernelsGPU(t *testing.T) {
+	onGPU(t, plan.FP32) // or there is nothing to prepare
+	kerneltest.Prepare()
 	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
+			t.Parallel()
 			d := openGPU(t, Options{Precision: p, Kernels: "sm80"})
 			for _, sms := range []int{d.target.SMs, 1} { // many share the sums of few tiles
 				d.target.SMs = sms
@@ -82,8 +74,11 @@ func TestKernelsGPU(t *testing.T) {
 
 // Every case that Hopper's kernels take, with every tile, on one.
 func TestHopperGPU(t *testing.T) {
+	onGPU(t, plan.FP32)
+	kerneltest.Prepare()
 	for _, p := range []plan.Precision{plan.FP16, plan.TF32, plan.BF16} {
 		t.Run(p.String(), func(t *testing.T) {
+			t.Parallel()
 			d := openGPU(t, Options{Precision: p, Kernels: "sm90a"})
 			for _, sms := range []int{d.target.SMs, 2} { // few: blocks take several tiles
 				d.target.SMs = sms
@@ -159,23 +154,36 @@ func TestSameBitsAsSimulator(t *testing.T) {
 	}
 }
 
-// Whole transfers on a GPU against the CPU; and the same bits in two runs.
+// The gradient of a whole transfer on a GPU, against the oracles in float64; and the
+// same bits in two runs.
+//
+// Most of what a precision loses, it loses at ReLUs: where the value ahead of one is
+// within its error e of 0, rounding decides whether the gradient passes. That is a
+// share of the gates that grows as e, and an error of the gradient that grows as the
+// root of the share: rounding what layers store to 10 and to 7 bits of fraction, and
+// nothing else, makes 7.1e-4 and 2.3e-3. In fp32 few gates are wrong, but each shows:
+// of the 1.1 million at 96x72 the CPU has two, for its Winograd layers are off by
+// 3e-6, and with them a gradient that is off by 4.2e-5. So it is no reference; at
+// 96x72 the simulated device is off by 3.3e-7 and 3.0e-3 (fp16), and an H200 is as far
+// from the CPU as that is.
+//
+// At 48x40 the simulated device gives 3.1e-7 in fp32, 1.5e-3 in tf32 and fp16, and
+// 6.4e-3 in bf16, without a wrong gate in fp32. Twice that is allowed: a GPU's tensor
+// cores add otherwise, and so other gates are wrong, about as many.
 func TestTransferGPU(t *testing.T) {
-	onGPU(t, plan.FP32) // before the CPU takes its seconds
-	cpu, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cpu.Close()
-	wantGrad, _, _ := loop(t, cpu, 96, 72, 20)
-	for p, tol := range map[plan.Precision]float64{plan.FP32: 1e-5, plan.TF32: 2e-3, plan.FP16: 2e-3, plan.BF16: 2e-2} {
+	const w, h = 48, 40
+	onGPU(t, plan.FP32) // before the oracles take their seconds
+	want, _, _ := loop(t, kerneltest.Oracle[float64]{}, w, h, 1)
+	for p, tol := range map[plan.Precision]float64{plan.FP32: 6e-7, plan.TF32: 3e-3, plan.FP16: 3e-3, plan.BF16: 1.3e-2} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := onGPU(t, p)
-			grad, _, image := loop(t, d, 96, 72, 20)
-			if g := relL2(grad, wantGrad); !(g <= tol) {
+			grad, _, image := loop(t, d, w, h, 20)
+			g := relL2(grad, want)
+			t.Logf("gradient %.2g of %.1g", g, tol)
+			if !(g <= tol) {
 				t.Errorf("gradient %.3g, allowed %g", g, tol)
 			}
-			_, _, again := loop(t, d, 96, 72, 20)
+			_, _, again := loop(t, d, w, h, 20)
 			for i := range image {
 				if math.Float32bits(image[i]) != math.Float32bits(again[i]) {
 					t.Fatalf("value %d differs between two runs: %g and %g", i, image[i], again[i])
@@ -189,6 +197,20 @@ func TestTransferGPU(t *testing.T) {
 // from the first launch to the last row of losses, over iterations.
 func BenchmarkIterationGPU(b *testing.B) {
 	const size = 512
+	iterate := func(b *testing.B, d *Device, n int) {
+		b.Helper()
+		b.StopTimer()
+		s := session(b, d, size, size, n, nil)
+		defer s.Close()
+		rows := 0
+		b.StartTimer()
+		err := s.Run(b.Context(), func([]transfer.Row) error { rows++; return nil }, 0, nil)
+		b.StopTimer()
+		if err != nil || rows != n { // a loss that is not finite is an error
+			b.Fatalf("%d iterations of %d: %v", rows, n, err)
+		}
+	}
+	hopper := openGPU(b, Options{}).cc == 90
 	for _, o := range []Options{
 		{Precision: plan.FP16, Kernels: "sm90a", Choices: &plan.Choices{}},
 		{Precision: plan.BF16, Kernels: "sm90a"},
@@ -197,155 +219,14 @@ func BenchmarkIterationGPU(b *testing.B) {
 		{Precision: plan.TF32, Kernels: "sm80"},
 		{Precision: plan.FP32},
 	} {
-		b.Run(fmt.Sprint(o.Precision, o.Kernels), func(b *testing.B) {
-			d := openGPU(b, o)
-			run := func(n int) {
-				s := session(b, d, size, size, n, nil)
-				defer s.Close()
-				b.ResetTimer()
-				rows := 0
-				err := s.Run(b.Context(), func([]transfer.Row) error { rows++; return nil }, 0, nil)
-				b.StopTimer()
-				if err != nil || rows != n { // a loss that is not finite is an error
-					b.Fatalf("%d iterations of %d: %v", rows, n, err)
-				}
-			}
-			run(3) // loads modules, settles clocks a little
-			run(b.N)
-		})
-	}
-}
-
-// onDevice runs conformance cases through the driver in use.
-type onDevice struct{ d *Device }
-
-// Run implements conform.Device.
-func (o onDevice) Run(_ context.Context, c *conform.Case, src []byte) (out []byte, err error) {
-	err = o.d.do(func() error {
-		mod, err := loadModule(c.Name, string(src))
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, mod.unload()) }()
-		f, err := mod.function("t")
-		if err != nil {
-			return err
-		}
-		var ptrs []cu.DevicePtr
-		var params [][]byte
-		for _, b := range append([][]byte{c.Out}, c.Inputs...) {
-			p, err := cu.MemAlloc(int64(len(b)))
-			if err != nil {
-				return wrap("allocate", err)
-			}
-			defer func() { _ = cu.MemFree(p) }()
-			if err := o.d.staging.upload(p, b); err != nil {
-				return err
-			}
-			ptrs = append(ptrs, p)
-			params = append(params, binary.LittleEndian.AppendUint64(nil, uint64(p)))
-		}
-		for _, m := range c.Maps {
-			base := uint64(ptrs[m.Input+1])
-			if m.Tiled != nil {
-				t := *m.Tiled
-				t.Base = base
-				m.Tiled = &t
-			} else {
-				t := *m.Im2col
-				t.Base = base
-				m.Im2col = &t
-			}
-			b, err := encodeMap(m.Tiled, m.Im2col)
-			if err != nil {
-				return err
-			}
-			params = append(params, b)
-		}
-		if err := allowShared(f, c.Shared); err != nil {
-			return err
-		}
-		la := kernelLaunch{f: f, grid: [3]int{c.Grid.X, 1, 1}, block: [3]int{c.Block.X, 1, 1}, shared: c.Shared, params: params}
-		if err := la.enqueue(o.d.stream); err != nil {
-			return err
-		}
-		if err := wrap("run", o.d.stream.Synchronize()); err != nil {
-			o.d.lost = true
-			return err
-		}
-		out = make([]byte, len(c.Out))
-		return o.d.staging.download(out, ptrs[0])
-	})
-	return out, o.d.report(err)
-}
-
-// The conformance cases give through gorgonia.org/cu and the simulated driver
-// what they give on the simulator itself: the recorder works before a GPU is
-// there to be recorded.
-func TestConformanceSimulated(t *testing.T) {
-	t.Parallel()
-	d := onSim(t, plan.FP32, sim.Config{})
-	for i, c := range conform.Cases() {
-		if testing.Short() && i%5 != 0 && len(c.Maps) == 0 {
+		if o.Kernels == "sm90a" && !hopper {
 			continue
 		}
-		out, err := conform.Run(t.Context(), onDevice{d}, c)
-		if err == nil {
-			err = c.Check(out)
-		}
-		if err != nil {
-			t.Error(err)
-		}
+		d := openGPU(b, o) // once for all counts
+		iterate(b, d, 3)   // loads modules, settles clocks a little
+		b.Run(fmt.Sprint(o.Precision, o.Kernels), func(b *testing.B) {
+			b.ResetTimer()
+			iterate(b, d, b.N)
+		})
 	}
-}
-
-// What a GPU gives for every case its architecture has, compared with the
-// expectation, and recorded with -record.
-func TestConformanceGPU(t *testing.T) {
-	d := onGPU(t, plan.FP32)
-	about := conform.Recording{Device: d.info.Name, Driver: d.info.Detail, Date: time.Now().UTC().Format(time.DateOnly)}
-	rec, err := conform.Record(t.Context(), &reopening{t: t, d: d}, about, func(arch string) bool { return arch == "sm_80" || d.cc == 90 })
-	if err != nil {
-		t.Fatal(err)
-	}
-	differ := 0
-	for _, c := range conform.Cases() {
-		r, ok := rec.Results[c.Name]
-		switch {
-		case !ok:
-		case r.Err != "":
-			t.Errorf("%s: %s", c.Name, r.Err)
-		default:
-			if err := c.Check(r.Out); err != nil {
-				differ++
-				t.Errorf("the GPU disagrees with the expectation: %v", err)
-			}
-		}
-	}
-	t.Logf("%d cases on %s, %d differ", len(rec.Results), about.Device, differ)
-	if *recordTo == "" {
-		return
-	}
-	var b bytes.Buffer
-	if err := rec.Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(*recordTo, b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// reopening runs cases and opens the device again when one has ruined its
-// context.
-type reopening struct {
-	t *testing.T
-	d *Device
-}
-
-// Run implements conform.Device.
-func (r *reopening) Run(ctx context.Context, c *conform.Case, src []byte) ([]byte, error) {
-	if r.d.lost {
-		r.d = onGPU(r.t, plan.FP32)
-	}
-	return onDevice{r.d}.Run(ctx, c, src)
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -18,6 +19,7 @@ import (
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
@@ -48,6 +50,9 @@ func relL2(got, want []float32) float64 {
 	return math.Sqrt(num / den)
 }
 
+// noise are the weights of every run.
+var noise = sync.OnceValue(func() *vgg.Weights { return weights.Random(1) })
+
 // session starts a run from content, or from a picture.
 func session(tb testing.TB, dev gpu.Device, w, h, iterations int, from []float32) *transfer.Session {
 	tb.Helper()
@@ -61,7 +66,7 @@ func sessionOf(tb testing.TB, preset string, dev gpu.Device, w, h, iterations in
 		tb.Fatal(err)
 	}
 	o.Size, o.Iterations, o.Ladder = max(w, h), iterations, nil
-	job := transfer.Job{Options: o, Weights: weights.Random(1), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
+	job := transfer.Job{Options: o, Weights: noise(), Contents: []*picture.Picture{waves(w, h, 0.3)}, Style: waves(w, h, 0.9)}
 	if from != nil {
 		job.Options.Init, job.Init = "a picture", &picture.Picture{W: w, H: h, RGB: from}
 	}
@@ -228,7 +233,7 @@ func TestManyInOneGraph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := transfer.LoopProgram(o, weights.Random(1), 1, size, size)
+	p, err := transfer.LoopProgram(o, noise(), 1, size, size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,16 @@ func TestChecks(t *testing.T) {
 			good: "",
 		},
 		{
+			name: "tensor map in parameters, by an address that is not generic", kind: Misuse, says: "no tensor map at 0x0", arch: "sm_90a",
+			bad:  ".shared .align 1024 .b8 tile[1024];\nmov.u32 %r1, tile;\nmov.b64 %q1, a;\ncp.async.bulk.tensor.1d.global.shared::cta.tile.bulk_group [%q1, {%r2}], [%r1];",
+			good: "",
+		},
+		{
+			name: "parameter by an address that is not generic", kind: OutOfBounds, says: "which no memory holds", arch: "sm_90a",
+			bad:  "mov.b64 %q1, b;\nld.u64 %q2, [%q1];",
+			good: "mov.b64 %q1, b;\ncvta.param.u64 %q1, %q1;\nld.u64 %q2, [%q1];",
+		},
+		{
 			name: "wgmma with part of a warpgroup", kind: Misuse, says: "four whole warps", arch: "sm_90a",
 			bad:  "setp.eq.u32 %p0, %t, %t;\nwgmma.fence.sync.aligned;\nwgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%r1, %r2, %r3, %r4}, %q1, %q2, %p0, 1, 1, 0, 0;",
 			good: "",

@@ -199,7 +199,7 @@ func (d *decoder) place() error {
 		case ptx.Global, ptx.Const:
 			d.addrs[v] = uint64(k.mod.globals[v.Name])
 		case ptx.Param:
-			d.addrs[v] = paramBase + uint64(v.Offset)
+			d.addrs[v] = uint64(v.Offset) // generic only after cvta.param
 		case ptx.NoSpace:
 		}
 	}

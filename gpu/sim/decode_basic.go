@@ -229,8 +229,7 @@ func (d *decoder) special(dst ptx.Operand, name string) {
 }
 
 // cvta adds or takes away the window of a state space. Global addresses, and
-// constants, which live in global memory here, are generic as they are; the
-// address of a parameter is generic from the start.
+// constants, which live in global memory here, are generic as they are.
 func (d *decoder) cvta() {
 	if !d.args(2, 2) {
 		return
@@ -241,7 +240,9 @@ func (d *decoder) cvta() {
 		base = sharedBase
 	case d.in.Has("local"):
 		base = localBase
-	case d.in.Has("global"), d.in.Has("const"), d.in.Has("param"), d.in.Has("param::entry"):
+	case d.in.Has("param"), d.in.Has("param::entry"):
+		base = paramBase
+	case d.in.Has("global"), d.in.Has("const"):
 	default:
 		d.unsupported()
 		return

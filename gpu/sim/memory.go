@@ -172,11 +172,7 @@ func (d *decoder) dropHint() {
 // loadParam reads the launch's parameters, which are the same for every lane.
 func (d *decoder) loadParam(x *access) {
 	read := func(w *warp, o *op, i int) []byte {
-		addr := w.address(o, x, i)
-		if addr >= paramBase {
-			addr -= paramBase
-		}
-		p := w.g.l.Params
+		addr, p := w.address(o, x, i), w.g.l.Params
 		if addr+uint64(x.bytes) > uint64(len(p)) {
 			w.trap(OutOfBounds, o, i, "reads parameter bytes %d to %d, there are %d", addr, addr+uint64(x.bytes), len(p))
 		}

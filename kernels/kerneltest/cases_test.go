@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -44,32 +45,22 @@ func TestEveryKindHasCases(t *testing.T) {
 
 // wrong is a device that computes everything with the oracle and then errs in
 // one value: the table must notice.
-type wrong struct{ gpu.Device }
+type wrong struct{ Oracle[float32] }
 
-type wrongRunner struct{ ip *Interp[float32] }
+type wrongRunner struct{ gpu.Runner }
 
-func (wrong) Compile(p *gpu.Program) (gpu.Runner, error) {
-	return &wrongRunner{NewInterp[float32](p)}, nil
+func (d wrong) Compile(p *gpu.Program) (gpu.Runner, error) {
+	r, err := d.Oracle.Compile(p)
+	return wrongRunner{r}, err
 }
-func (r *wrongRunner) Write(b *gpu.Buffer, data []float32) error { r.ip.Write(b, data); return nil }
-func (r *wrongRunner) Read(b *gpu.Buffer, dst []float32) error {
-	copy(dst, r.ip.Values[b])
+
+func (r wrongRunner) Read(b *gpu.Buffer, dst []float32) error {
+	err := r.Runner.Read(b, dst)
 	if b.Role == gpu.Output {
 		dst[len(dst)-1] += 0.5
 	}
-	return nil
+	return err
 }
-
-func (r *wrongRunner) Run(_ context.Context, n int) (int, error) {
-	for range n {
-		if err := r.ip.Run(); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
-}
-func (r *wrongRunner) Plan() *gpu.Plan { return nil }
-func (r *wrongRunner) Close() error    { return nil }
 
 func TestTableNoticesAWrongValue(t *testing.T) {
 	for _, c := range Cases() {
@@ -101,5 +92,16 @@ func TestTableNoticesAWrongValue(t *testing.T) {
 				t.Errorf("%v: half a unit off passes", c)
 			}
 		}
+	}
+}
+
+// The oracles as a device give what they give, also where bands meet.
+func TestOracle(t *testing.T) {
+	for _, c := range Cases() {
+		if c.Kind != gpu.Conv3x3Fprop && c.Kind != gpu.Conv3x3Dgrad || c.Group != "tiny" && !strings.HasPrefix(c.Name, "n=2 h=9 w=10") {
+			continue
+		}
+		c.Tol, c.Ints = 1e-7, false // what reading in float32 rounds
+		t.Run(c.String(), func(t *testing.T) { RunCase(t, Oracle[float64]{}, c) })
 	}
 }

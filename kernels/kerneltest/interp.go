@@ -13,6 +13,8 @@ import (
 type Interp[T ref.Float] struct {
 	Program *gpu.Program
 	Values  map[*gpu.Buffer][]T
+
+	spread bool // convolutions over all processors
 }
 
 // NewInterp allocates every buffer of p; constants are filled in.
@@ -63,9 +65,13 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 	case gpu.NormalizeBwd:
 		ref.NormalizeBwd(out[0], in[0], d, op.Std)
 	case gpu.Conv3x3Fprop:
-		ref.Conv3x3Fprop(out[0], in[0], in[1], in[2], d, o.C)
+		f := func(y, x []T, d ref.Dim) { ref.Conv3x3Fprop(y, x, in[1], in[2], d, o.C) }
+		ip.conv(out[0], in[0], d, o.C, f)
 	case gpu.Conv3x3Dgrad:
-		ref.Conv3x3Dgrad(out[0], in[0], in[1], o, d.C)
+		f := func(dx, dy []T, e ref.Dim) {
+			ref.Conv3x3Dgrad(dx, dy, in[1], ref.Dim{N: e.N, H: e.H, W: e.W, C: o.C}, e.C)
+		}
+		ip.conv(out[0], in[0], d, o.C, f)
 	case gpu.ReLUFwd:
 		ref.ReLUFwd(out[0], in[0])
 	case gpu.ReLUBwd:
@@ -125,6 +131,14 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		return fmt.Errorf("interp: no oracle for %v", op.Kind)
 	}
 	return nil
+}
+
+func (ip *Interp[T]) conv(y, x []T, d ref.Dim, k int, f func(y, x []T, d ref.Dim)) {
+	if ip.spread {
+		inBands(y, x, d, k, f)
+	} else {
+		f(y, x, d)
+	}
 }
 
 // picture is what belongs to picture i of n.

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 mkdir -p "${1:-bin/gpu}"
 dir=$(cd "${1:-bin/gpu}" && pwd)
-steps=${STEPS:-about kernels hopper bits transfer conformance bench figures memcheck racecheck synccheck initcheck}
+steps=${STEPS:-about kernels hopper transfer bench conformance bits figures memcheck racecheck synccheck initcheck}
 limit=${STEP_TIMEOUT:-300}
 failed=()
 export REQUIRE_GPU=1
@@ -32,26 +32,34 @@ step() {
   esac
   [ "$status" = ok ] || failed+=("$name")
   printf '%-12s %s in %d s\n' "$name" "$status" $((SECONDS - from))
-  if [ "$status" != ok ]; then tail -n 15 "$dir/$name.log" | sed 's/^/    /'; fi
+  if [ "$status" != ok ]; then failures "$dir/$name.log" | awk '!seen[$0]++ { print "    " $0 }'; fi
+}
+# failures LOG: what went wrong, then how the log ends, and the test that was under way
+failures() {
+  grep -E -- '--- FAIL|_test\.go:[0-9]+:|^panic:|^fatal error:|^=+ (Error|ERROR)' "$1" | grep -v 'worst relative L2' | head -n 20
+  grep -v '^=== ' "$1" | tail -n 5
+  grep '^=== RUN' "$1" | tail -n 1
 }
 gotest() { local name=$1; shift; step "$name" "$root/bin/cuda.test" -test.v -test.timeout 0 "$@"; }
 # A sanitizer runs the short case table in fp16 and fp32 (tensor cores and none), and
 # every buffer is an allocation of its own, so that memcheck sees its ends.
 sanitize() {
   step "$1" compute-sanitizer --tool "$1" --error-exitcode 9 "$root/bin/cuda.test" -test.short -separate \
-    -test.timeout 0 -test.run '^Test(Kernels|Hopper)GPU$/^(fp16|fp32)$' -test.v
+    -test.timeout 0 -test.parallel 1 -test.run '^Test(Kernels|Hopper)GPU$/^(fp16|fp32)$' -test.v
 }
 
 step about nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
+# The most important first, should the machine be wanted elsewhere.
 gotest kernels -test.run '^TestKernelsGPU$'
 gotest hopper -test.run '^TestHopperGPU$'
-gotest bits -test.short -test.run '^TestSameBitsAsSimulator$'
 gotest transfer -test.run '^TestTransferGPU$'
+gotest bench -test.run '^$' -test.bench IterationGPU -test.benchtime 200x -test.count 3
 gotest conformance -test.run '^TestConformanceGPU$' -record "$dir/conformance.json.zst"
-gotest bench -test.run '^$' -test.bench IterationGPU -test.benchtime 300x -test.count 5
+gotest bits -test.short -test.run '^TestSameBitsAsSimulator$'
 gotest figures -test.run '^TestFigures$' -figures gpu -figures-width "${FIGURES:-512}" -figures-height "${FIGURES:-512}"
 for tool in memcheck racecheck synccheck initcheck; do sanitize $tool; done
 
+[ -f "$dir/conformance.log" ] && grep -h 'processes$' "$dir/conformance.log"
 [ -f "$dir/bench.log" ] && grep -h 'ns/op' "$dir/bench.log"
 [ -f "$dir/figures.log" ] && grep -h '|' "$dir/figures.log"
 if [ ${#failed[@]} -gt 0 ]; then

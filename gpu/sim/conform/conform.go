@@ -251,30 +251,26 @@ type Recording struct {
 type Result struct {
 	PTX string `json:"ptx"` // sha256 of the source
 	Out []byte `json:"out,omitempty"`
-	Err string `json:"err,omitempty"` // what the device refused
+	Err string `json:"err,omitempty"` // what the device refused, or how it failed
 }
 
-// Record runs every case that a device supports.
-func Record(ctx context.Context, dev Device, about Recording, supports func(arch string) bool) (*Recording, error) {
-	about.Results = map[string]Result{}
-	for _, c := range Cases() {
-		if !supports(c.Arch) {
-			continue
-		}
-		src, err := c.Source()
-		if err != nil {
-			return nil, err
-		}
-		r := Result{PTX: fmt.Sprintf("%x", sha256.Sum256(src))}
-		if out, err := dev.Run(ctx, c, src); err != nil {
-			r.Err = err.Error()
-		} else {
-			r.Out = out
-		}
-		about.Results[c.Name] = r
+// Record runs one case and says what the device gave, or how it failed.
+func Record(ctx context.Context, dev Device, c *Case) (Result, error) {
+	src, err := c.Source()
+	if err != nil {
+		return Result{}, err
 	}
-	return &about, nil
+	r := ResultOf(src)
+	if out, err := dev.Run(ctx, c, src); err != nil {
+		r.Err = err.Error()
+	} else {
+		r.Out = out
+	}
+	return r, nil
 }
+
+// ResultOf is the result of a case with this source before it has any.
+func ResultOf(src []byte) Result { return Result{PTX: fmt.Sprintf("%x", sha256.Sum256(src))} }
 
 // Write stores a recording, as JSON in zstd.
 func (r *Recording) Write(w io.Writer) error {
@@ -331,7 +327,7 @@ func (c *Case) CheckRecorded(r *Recording, got []byte) (known bool, err error) {
 		return false, err
 	}
 	rec, ok := r.Results[c.Name]
-	if !ok || rec.PTX != fmt.Sprintf("%x", sha256.Sum256(src)) || rec.Err != "" {
+	if !ok || rec.PTX != ResultOf(src).PTX || rec.Err != "" {
 		return false, nil
 	}
 	if err := c.compare(got, rec.Out); err != nil {

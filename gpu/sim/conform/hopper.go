@@ -239,6 +239,7 @@ func tensorForms() []hand {
 			name: fileName(fmt.Sprintf("%s.swizzle%d%s", form, f.span, tail)), covers: []string{form, "mbarrier.arrive.expect_tx.shared::cta.b64"},
 			in: [][]byte{tensor}, maps: []Map{{Input: 0, Tiled: m}}, local: local, want: want, elem: ptx.U16,
 			body: initBar + fmt.Sprintf(`mov.b64 %%q0, map0;
+				cvta.param.u64 %%q0, %%q0;
 				mov.u32 %%r8, buf;
 				@%%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%r9], %d;
 				@%%p7 %s [%%r8], [%%q0, {%s}], [%%r9];
@@ -261,6 +262,7 @@ func tensorForms() []hand {
 		fill := loadBuf(32, bytes) + `setp.eq.u32 %p7, %t, 0;
 			mov.u32 %r8, buf;
 			mov.b64 %q0, map0;
+			cvta.param.u64 %q0, %q0;
 			@!%p7 bra OUT;
 			`
 		for _, wait := range []string{"cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group.read 0;"} {
@@ -281,7 +283,7 @@ func tensorForms() []hand {
 	hs = append(hs, hand{
 		covers: []string{"prefetch.tensormap"}, in: [][]byte{in}, want: in,
 		maps: []Map{{Input: 0, Tiled: &tensormap.Tiled{Type: ptx.F32, Dims: []uint64{32}, Box: []uint32{32}}}},
-		body: "mov.b64 %q0, map0;\nprefetch.tensormap [%q0];\nst.global.u32 [%me], %t;",
+		body: "mov.b64 %q0, map0;\ncvta.param.u64 %q0, %q0;\nprefetch.tensormap [%q0];\nst.global.u32 [%me], %t;",
 	})
 	return hs
 }
@@ -352,6 +354,7 @@ func im2colForms() []hand {
 			name: fileName(fmt.Sprintf("%s.%d", form, f.pixels)), covers: []string{form}, in: [][]byte{tensor}, maps: []Map{{Input: 0, Im2col: m}},
 			local: fmt.Sprintf("%s.shared .align 1024 .b8 buf[%d];", barDecl, bytes), want: want, elem: ptx.U16,
 			body: initBar + fmt.Sprintf(`mov.b64 %%q0, map0;
+				cvta.param.u64 %%q0, %%q0;
 				mov.u32 %%r8, buf;
 				@%%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%r9], %d;
 				@%%p7 %s [%%r8], [%%q0, {%s}], [%%r9], {%s};
@@ -421,6 +424,7 @@ func clusterForms() []hand {
 			covers: []string{form}, grid: 2, attr: cluster, in: [][]byte{tensor}, maps: []Map{m},
 			local: barDecl + ".shared .align 1024 .b8 buf[1024];", want: append(slices.Clone(tile), tile...), elem: ptx.U16,
 			body: initBar + rank + sync + `mov.b64 %q0, map0;
+				cvta.param.u64 %q0, %q0;
 				mov.u32 %r8, buf;
 				@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 1024;
 				setp.eq.and.u32 %p4, %r0, 0, %p7;
