@@ -598,12 +598,12 @@ var conv3x3MMAFamily = family{
 		{Name: "k", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_f16_nhwc_128x128", module: "conv3x3_mma", elem: F16, tile: Tile{128, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x128", module: "conv3x3_mma", elem: BF16, tile: Tile{128, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x128", module: "conv3x3_mma", elem: TF32, tile: Tile{128, 128, 1, 1}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x128", module: "conv3x3_mma", elem: F16, tile: Tile{128, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x128", module: "conv3x3_mma", elem: BF16, tile: Tile{128, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x128", module: "conv3x3_mma", elem: TF32, tile: Tile{128, 128, 1, 1, false}, stages: 3},
 	},
 }
 
@@ -638,9 +638,9 @@ var conv3x3MMAShareFamily = family{
 		{Name: "k", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64_share", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64_share", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64_share", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64_share", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64_share", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64_share", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
 	},
 }
 
@@ -668,9 +668,9 @@ var conv3x3MMASumFamily = family{
 		{Name: "k", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64_sum", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64_sum", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64_sum", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64_sum", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64_sum", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64_sum", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
 	},
 }
 
@@ -745,27 +745,63 @@ var conv3x3WGMMAFamily = family{
 		{Name: "pictures", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4}, stages: 3, shared: 226304, cluster: 4},
+		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 226304, cluster: 4},
+	},
+}
+
+// Conv3x3WGMMAPingpongArgs are the parameters of conv3x3_wgmma_f16_nhwc_64x256_pingpong, conv3x3_wgmma_bf16_nhwc_64x256_pingpong and conv3x3_wgmma_tf32_nhwc_64x256_pingpong (conv3x3_wgmma.cu).
+type Conv3x3WGMMAPingpongArgs struct {
+	X, W, X2, W2                      Map // CUtensorMap, may be null
+	Height, Width, C, C2, K, Pictures int // int
+	EpilogueArgs
+}
+
+// conv3x3WGMMAPingpongThreads is the threads of a block.
+const conv3x3WGMMAPingpongThreads = 384
+
+func (a Conv3x3WGMMAPingpongArgs) arguments() (*family, []Arg) {
+	return &conv3x3WGMMAPingpongFamily, slices.Concat([]Arg{tensorMap(a.X), tensorMap(a.W), tensorMap(a.X2), tensorMap(a.W2), integer(a.Height), integer(a.Width), integer(a.C), integer(a.C2), integer(a.K), integer(a.Pictures)}, a.EpilogueArgs.list())
+}
+
+var conv3x3WGMMAPingpongFamily = family{
+	name: "conv3x3_wgmma_pingpong", source: "conv3x3_wgmma", arch: "sm90a", threads: conv3x3WGMMAPingpongThreads,
+	overlaps: true,
+	params: slices.Concat([]Param{
+		{Name: "x", Kind: TensorMap, Elem: stored, MayBeNull: true},
+		{Name: "w", Kind: TensorMap, Elem: stored, MayBeNull: true},
+		{Name: "x2", Kind: TensorMap, Elem: stored, MayBeNull: true},
+		{Name: "w2", Kind: TensorMap, Elem: stored, MayBeNull: true},
+		{Name: "height", Kind: Int32},
+		{Name: "width", Kind: Int32},
+		{Name: "c", Kind: Int32},
+		{Name: "c2", Kind: Int32},
+		{Name: "k", Kind: Int32},
+		{Name: "pictures", Kind: Int32},
+	}, epilogueParams),
+	entries: []entry{
+		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
 	},
 }
 
@@ -1613,6 +1649,7 @@ var families = []*family{
 	&conv3x3MMASumFamily,
 	&conv3x3Family,
 	&conv3x3WGMMAFamily,
+	&conv3x3WGMMAPingpongFamily,
 	&reluFwdFamily,
 	&reluBwdFamily,
 	&addFamily,

@@ -45,11 +45,9 @@ struct Extents {
     int n, h, w, k;
 };
 
-template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT>
+template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT, int PINGPONG>
 struct Conv {
     using T = typename Element<E>::Store;
-    // Ping-pong: each warpgroup has tiles of its own, and finishes one while the other multiplies.
-    static constexpr bool PINGPONG = CH == 64 && PX == 256;
     static constexpr int BK = kRow / sizeof(T), N = CH == 64 && !PINGPONG ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
     static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
     static constexpr int kPass = sizeof(T) == 2 && SPLIT == 1 ? 64 : 32;   // pixels staged at a time, two or four lines
@@ -58,7 +56,8 @@ struct Conv {
     static constexpr int kStagedTile = 1, kSums = 3, kTurn = 4;   // named barriers: + warpgroup; both warpgroups; + warpgroup
     static_assert(N == 128 || N == 256, "a warpgroup's product");
     static_assert(MULTICAST == 1 || SPLIT == 1, "a cluster does one or the other");
-    static_assert(kPasses % SPLIT == 0, "every block of a split finishes as many pixels");
+    static_assert(!PINGPONG || CH == 64 && CLUSTER == 1, "a warpgroup has all channels of its tile, and the block no peers");
+    static_assert(kPasses >= SPLIT, "every block of a split finishes some pixels");
     static_assert(SPLIT == 1 || STAGES * kStage >= kConsumers * 128 * N / 2 * 4, "the sums of a split must fit into the stages");
 
     // What a block computes at a time: its picture, its first pixel, its first channel.
@@ -199,8 +198,7 @@ struct Conv {
             // seen all that come before them.
             if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, 256);
             float d[N / 2] = {};   // or compilers before 12.9 serialise the wgmmas, for want of a value
-            multiply(d, span, ring, wg);
-            if (PINGPONG && g + walk.step() < walk.groups) named_barrier_arrive(kTurn + (wg.index ^ 1), 256);
+            multiply(d, span, ring, wg, g + walk.step() < walk.groups);
             finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
         }
     }
@@ -236,9 +234,10 @@ struct Conv {
 
     // Multiply: a warpgroup's sums of a tile over this block's stages. Value 4 j + i of a thread is channel
     // 16 warp + lane/4 + 8 (i/2), pixel 8 j + 2 (lane%4) + i%2.
-    static __device__ __forceinline__ void multiply(float (&d)[N / 2], const Span& span, Ring& ring, const Warpgroup& wg) {
+    static __device__ __forceinline__ void multiply(float (&d)[N / 2], const Span& span, Ring& ring, const Warpgroup& wg, bool next) {
         for (int s = span.from; s < min(span.to, span.main); s++) multiply_stage<3, 0>(d, s > span.from, ring, wg);
         for (int s = max(span.from, span.main); s < span.to; s++) multiply_stage<1, 1>(d, s > span.from, ring, wg);
+        if (PINGPONG && next) named_barrier_arrive(kTurn + (wg.index ^ 1), 256);   // the other's turn, with the next tile
         wgmma_wait<0>();
         if (span.to > span.from) ring.release_previous();
     }
@@ -270,11 +269,11 @@ struct Conv {
         int lane = wg.t & 31, warp = wg.t >> 5, ch0 = tile.ch0 + wg.ch, row = ch0 + warp * 16 + (lane >> 2);
         float u = 0.f, v = 0.f;   // a thread has two channels
         if (e.bias) u = e.bias[row], v = e.bias[row + 8];
-        // Sums to share are (warpgroup, value, thread), in place of the stages.
-        uint32_t sums = ring.stages + (wg.index * (N / 2) * 128 + wg.t) * 4;
+        // Sums to share are (warpgroup, four values, thread), in place of the stages.
+        uint32_t sums = ring.stages + (wg.index * (N / 8) * 128 + wg.t) * 16;
         if (SPLIT > 1) share(d, sums, span.to > span.from);
-        int first = kPasses / SPLIT * (SPLIT > 1 ? rank : 0);
-        for (int pass = first; pass < first + kPasses / SPLIT; pass++) {
+        int from = SPLIT > 1 ? kPasses * rank / SPLIT : 0, to = SPLIT > 1 ? kPasses * (rank + 1) / SPLIT : kPasses;
+        for (int pass = from; pass < to; pass++) {
             named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
             if (SPLIT > 1) {
                 float r[kValues];
@@ -311,21 +310,32 @@ struct Conv {
     static __device__ __forceinline__ void share(const float (&d)[N / 2], uint32_t sums, bool any) {
         named_barrier(kSums, kConsumers * 128);   // both warpgroups are done with the stages
 #pragma unroll
-        for (int i = 0; i < N / 2; i++) {
-            float sum = any ? d[i] : 0.f;
-            asm volatile("st.shared.f32 [%0], %1;" ::"r"(sums + i * 512), "f"(sum) : "memory");
-        }
+        for (int i = 0; i < N / 2; i += 4)
+            store4(sums + i * 512, any ? d[i] : 0.f, any ? d[i + 1] : 0.f, any ? d[i + 2] : 0.f, any ? d[i + 3] : 0.f);
         cluster_sync();   // the sums of all blocks are there
     }
 
-    // The values of one pass, each the sum of all blocks' sums in the order of ranks.
+    // The values of one pass, each the sum of all blocks' sums in the order of ranks. The next rank's are under way while one
+    // rank's are added: a load from another block takes as long as one from the second-level cache.
     static __device__ __forceinline__ void gather(float (&r)[kValues], uint32_t sums, int pass) {
+        float4 next[kValues / 4];
+        load_sums(next, sums, pass, 0);
 #pragma unroll
-        for (int i = 0; i < kValues; i++) {
-            r[i] = load_from(sums + (pass * kValues + i) * 512, 0);
+        for (int p = 0; p < SPLIT; p++) {
+            float4 v[kValues / 4];
 #pragma unroll
-            for (int p = 1; p < SPLIT; p++) r[i] += load_from(sums + (pass * kValues + i) * 512, p);
+            for (int i = 0; i < kValues / 4; i++) v[i] = next[i];
+            if (p + 1 < SPLIT) load_sums(next, sums, pass, p + 1);
+#pragma unroll
+            for (int i = 0; i < kValues; i++) {
+                float add = i % 4 == 0 ? v[i / 4].x : i % 4 == 1 ? v[i / 4].y : i % 4 == 2 ? v[i / 4].z : v[i / 4].w;
+                r[i] = p ? r[i] + add : add;
+            }
         }
+    }
+    static __device__ __forceinline__ void load_sums(float4 (&v)[kValues / 4], uint32_t sums, int pass, int rank) {
+#pragma unroll
+        for (int i = 0; i < kValues / 4; i++) v[i] = load4_from(sums + (pass * kValues / 4 + i) * 2048, rank);
     }
 
     // Adds the biases u and v of a thread's channels, does the ReLU, and stages 64 channels of kPass pixels, pixel by pixel,
@@ -360,19 +370,21 @@ struct Conv {
 };
 
 #define CONV3X3_WGMMA(E, ...) CONV3X3_WGMMA_ENTRY(E, __VA_ARGS__)   // E expanded first
-#define CONV3X3_WGMMA_ENTRY(E, CH, PX, STAGES, MULTICAST, SPLIT, SUFFIX)                                         \
+#define CONV3X3_WGMMA_ENTRY(E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG, SUFFIX)                               \
     extern "C" __global__ __cluster_dims__(MULTICAST* SPLIT, 1, 1) __launch_bounds__(kThreads, 1)                \
         void conv3x3_wgmma_##E##_nhwc_##CH##x##PX##SUFFIX(                                                       \
             const __grid_constant__ CUtensorMap MAYBE_NULL x, const __grid_constant__ CUtensorMap MAYBE_NULL w,  \
             const __grid_constant__ CUtensorMap MAYBE_NULL x2, const __grid_constant__ CUtensorMap MAYBE_NULL w2,\
             int height, int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {   \
-        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT>::run({x, w, x2, w2, c, c2}, {pictures, height, width, k},      \
+        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG>::run({x, w, x2, w2, c, c2}, {pictures, height, width, k}, \
                                                        EPILOGUE(Element<E>::Store));                             \
     }
-CONV3X3_WGMMA(EACH, 64, 512, 2, 1, 1, )
-CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, )
-CONV3X3_WGMMA(EACH, 128, 256, 2, 1, 1, )
-CONV3X3_WGMMA(EACH, 128, 256, 2, 2, 1, _multicast2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 2, 1, _multicast2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 2, _split2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 4, _split4)
+CONV3X3_WGMMA(EACH, 64, 512, 2, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 1, _pingpong)
+CONV3X3_WGMMA(EACH, 128, 256, 2, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 128, 256, 2, 2, 1, 0, _multicast2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 2, 1, 0, _multicast2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 2, 0, _split2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 3, 0, _split3)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 4, 0, _split4)

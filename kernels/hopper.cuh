@@ -163,12 +163,15 @@ __device__ __forceinline__ void cluster_meet() {
 __device__ __forceinline__ void cluster_sync() {
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-// The value at this address in the shared memory of the block with this rank.
-__device__ __forceinline__ float load_from(uint32_t address, int rank) {
-    float v;
+// Four values to shared memory, and four from this address in that of the block with this rank.
+__device__ __forceinline__ void store4(uint32_t address, float a, float b, float c, float d) {
+    asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(address), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+}
+__device__ __forceinline__ float4 load4_from(uint32_t address, int rank) {
+    float4 v;
     asm volatile(
-        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\nld.shared::cluster.f32 %0, [remote];\n}"
-        : "=f"(v)
+        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %4, %5;\nld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [remote];\n}"
+        : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
         : "r"(address), "r"(rank)
         : "memory");
     return v;

@@ -106,8 +106,9 @@ type Spec struct {
 
 // Tile is how a block divides a convolution.
 type Tile struct {
-	Channels, Pixels int // of a block; pixels are 16 wide
-	Multicast, Split int // blocks of a cluster that share weights, or a tile; 1 without
+	Channels, Pixels int  // of a block; pixels are 16 wide
+	Multicast, Split int  // blocks of a cluster that share weights, or a tile; 1 without
+	Pingpong         bool // each warpgroup of a block has tiles of its own
 }
 
 // All lists the entries, by name.

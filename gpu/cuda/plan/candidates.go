@@ -111,12 +111,12 @@ func (t Target) shares(out gpu.Shape, p kernels.Conv3x3MMAArgs) int {
 var (
 	narrow, wide = kernels.MMATiles[0], kernels.MMATiles[1]
 
-	half512  = kernels.Tile{Channels: 64, Pixels: 512, Multicast: 1, Split: 1}
-	half256  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
-	pair256  = kernels.Tile{Channels: 128, Pixels: 256, Multicast: 2, Split: 1}
-	pair128  = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
-	twoPart  = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
-	fourPart = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
+	half256   = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
+	pingpong  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true}
+	pair128   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
+	twoPart   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
+	threePart = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 3}
+	fourPart  = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
 )
 
 // candidates lists the tiles for a product. Which is first, and whether blocks
@@ -141,18 +141,16 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 	}
 	var first kernels.Tile
 	switch small := perSM(pair128); {
-	case out.C%pair128.Channels != 0 && perSM(half512) >= 0.9:
-		first = half512
-	case out.C%pair128.Channels != 0:
-		first = half256
-	case perSM(pair256) >= 0.9:
-		first = pair256
-	case small >= 0.6:
-		first = pair128
-	case small >= 0.3:
-		first = twoPart
-	default:
+	case out.C%fourPart.Channels == 0 && small < 0.2125: // all clusters of four are resident at once, though no part of the chip has a multiple of four
 		first = fourPart
+	case out.C%threePart.Channels == 0 && small < 0.32:
+		first = threePart
+	case out.C%twoPart.Channels == 0 && small < 0.6:
+		first = twoPart
+	case perSM(pingpong) > 2: // one for each warpgroup, and more
+		first = pingpong
+	default:
+		first = half256
 	}
 	all := []kernels.Tile{first}
 	for _, tile := range kernels.Tiles {
