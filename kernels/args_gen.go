@@ -10,7 +10,8 @@ const (
 	adamClampBefore = 1 // kClampBefore
 	adamClampNone   = 2 // kClampNone
 	adamSeen        = 5 // kSeen
-	adamUpdate      = 4 // kUpdate
+	adamUpdate      = 8 // kUpdate
+	adamAtOnce      = 4 // kAtOnce
 	adamRow         = 9 // kRow
 )
 
@@ -116,6 +117,14 @@ const (
 	lbfgsRetries  = 8    // kRetries
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
+)
+
+// Constants of losses.cu.
+const (
+	lossesBatch  = 8 // kBatch
+	lossesLine   = 6 // kLine
+	lossesWarps  = 8 // kWarps
+	lossesAtOnce = 4 // kAtOnce
 )
 
 // Constants of probe.cu.
