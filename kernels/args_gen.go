@@ -40,6 +40,7 @@ const (
 	firstFpropTW        = 16  // fprop::TW
 	firstFpropPatchW    = 18  // fprop::kPatchW
 	firstFpropPatch     = 540 // fprop::kPatch
+	firstFpropFill      = 3   // fprop::kFill
 	firstDgradThreads   = 128 // dgrad::kThreads
 	firstDgradTH        = 4   // dgrad::TH
 	firstDgradTW        = 32  // dgrad::TW
