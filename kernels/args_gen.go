@@ -103,6 +103,8 @@ const (
 	gramMMABT      = 64  // BT
 	gramMMABP      = 32  // BP
 	gramMMAThreads = 128 // kThreads
+	gramMMAStrip   = 16  // kStrip
+	gramMMASplits  = 8   // kSplits
 )
 
 // Constants of lbfgs.cu.
