@@ -41,12 +41,13 @@ const (
 	firstFpropPatchW    = 18  // fprop::kPatchW
 	firstFpropPatch     = 540 // fprop::kPatch
 	firstFpropFill      = 3   // fprop::kFill
-	firstDgradThreads   = 128 // dgrad::kThreads
-	firstDgradTH        = 4   // dgrad::TH
+	firstDgradThreads   = 256 // dgrad::kThreads
+	firstDgradWarps     = 8   // dgrad::kWarps
+	firstDgradTH        = 8   // dgrad::TH
 	firstDgradTW        = 32  // dgrad::TW
 	firstDgradHaloW     = 34  // dgrad::kHaloW
-	firstDgradHalo      = 204 // dgrad::kHalo
-	firstDgradFragments = 13  // dgrad::kFragments
+	firstDgradHalo      = 340 // dgrad::kHalo
+	firstDgradFragments = 22  // dgrad::kFragments
 	firstDgradRow       = 128 // dgrad::kRow
 )
 
@@ -548,7 +549,7 @@ var conv3x3FirstFpropFamily = family{
 	},
 }
 
-// Conv3x3FirstDgradArgs are the parameters of conv3x3_first_dgrad_f16_nhwc_128x3, conv3x3_first_dgrad_bf16_nhwc_128x3 and conv3x3_first_dgrad_tf32_nhwc_128x3 (conv3x3_first.cu).
+// Conv3x3FirstDgradArgs are the parameters of conv3x3_first_dgrad_f16_nhwc_256x3, conv3x3_first_dgrad_bf16_nhwc_256x3 and conv3x3_first_dgrad_tf32_nhwc_256x3 (conv3x3_first.cu).
 type Conv3x3FirstDgradArgs struct {
 	DX               Ptr // float*
 	DY, W            Ptr // const T*
@@ -557,7 +558,7 @@ type Conv3x3FirstDgradArgs struct {
 }
 
 // conv3x3FirstDgradThreads is the threads of a block.
-const conv3x3FirstDgradThreads = 128
+const conv3x3FirstDgradThreads = 256
 
 func (a Conv3x3FirstDgradArgs) arguments() (*family, []Arg) {
 	return &conv3x3FirstDgradFamily, []Arg{pointer(a.DX), pointer(a.DY), pointer(a.W), pointer(a.Std), pointer(a.Scale), integer(a.Height), integer(a.Width), integer(a.C)}
@@ -577,9 +578,9 @@ var conv3x3FirstDgradFamily = family{
 		{Name: "c", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "conv3x3_first_dgrad_f16_nhwc_128x3", module: "conv3x3_first", elem: F16},
-		{name: "conv3x3_first_dgrad_bf16_nhwc_128x3", module: "conv3x3_first", elem: BF16},
-		{name: "conv3x3_first_dgrad_tf32_nhwc_128x3", module: "conv3x3_first", elem: TF32},
+		{name: "conv3x3_first_dgrad_f16_nhwc_256x3", module: "conv3x3_first", elem: F16},
+		{name: "conv3x3_first_dgrad_bf16_nhwc_256x3", module: "conv3x3_first", elem: BF16},
+		{name: "conv3x3_first_dgrad_tf32_nhwc_256x3", module: "conv3x3_first", elem: TF32},
 	},
 }
 

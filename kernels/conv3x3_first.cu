@@ -4,14 +4,14 @@
 //          products of E in {fp16, bf16, tf32}, sums fp32
 // Layout   x, dx (N,H,W,3) fp32; dy NHWC in E's storage type; fprop: w (K,32), which is (K,9,3) and zeros; dgrad: w (3,9,C)
 // Shapes   fprop: K a multiple of 64; dgrad: C a multiple of 128 bytes; any H, W
-// Launch   fprop: 256 threads, grid (ceil(tiles / each), K/64, N); dgrad: 128 threads, grid (ceil(H/4) ceil(W/32), 1, N)
+// Launch   fprop: 256 threads, grid (ceil(tiles / each), K/64, N); dgrad: 256 threads, grid (ceil(H/8) ceil(W/32), 1, N)
 // Tile     fprop: 8x16 pixels, 64 channels, gemm_k 27 padded to 32, gathered from a patch of 10x18 pixels; a block has each
 //          tiles in a row, and where part is given (K = 64) sums their Gram matrix, of what it stores, as gram_mma does:
 //          part[n,block,i,j] = sum_p a[n,p,i] a[n,p,j]
-//          dgrad: z[q, 9 i + tap] = sum_k dy[q,k] w[i,tap,k] for the 6x34 pixels q around a tile of 4x32, one GEMM with gemm_n
+//          dgrad: z[q, 9 i + tap] = sum_k dy[q,k] w[i,tap,k] for the 10x34 pixels q around a tile of 8x32, one GEMM with gemm_n
 //          27 padded to 32; then dx is nine shifted sums of z. An implicit GEMM would have 3 columns and read dy nine times
-// Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 26 KiB, dy and then z
-// Banks    dgrad: z is column by column, 204 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
+// Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 44 KiB, dy and then z
+// Banks    dgrad: z is column by column, 340 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
 //          Gram in tf32: the four pixels of a fragment are two apart in the staged tile, which keeps them apart in banks
 // Hazards  a barrier after every copy, and before z takes the place of dy; the barrier after a patch is also the one before
 //          the staged tile is written again
@@ -156,7 +156,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
 }
 
 namespace dgrad {
-constexpr int kThreads = 128, TH = 4, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
+constexpr int kThreads = 256, kWarps = kThreads / 32, TH = 8, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
 }
 
 template <class E>
@@ -166,8 +166,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     using namespace dgrad;
     using T = typename Element<E>::Store;
     constexpr int BK = kRow / sizeof(T), kChunk = 16 / sizeof(T), kStep = 32 / sizeof(T), kPair = 4 / sizeof(T);
-    constexpr int kMine = (kFragments + 3) / 4;   // fragments of a warp: warp, warp + 4, ...
-    static_assert(kHalo % 16 == 12 && kThreads == TH * TW, "columns of z are 8 banks apart; a thread is a pixel");
+    constexpr int kMine = (kFragments + kWarps - 1) / kWarps;   // fragments of a warp: warp, warp + kWarps, ...
+    static_assert(kHalo % 8 == 4 && kThreads == TH * TW, "columns of z are 8 banks apart; a thread is a pixel");
     static_assert(kK * kHalo * 4 <= kFragments * 16 * kRow, "z must fit where dy was");
     __shared__ __align__(128) unsigned char s_dy[kFragments * 16 * kRow];
     float* s_z = (float*)s_dy;   // (column, pixel)
@@ -179,6 +179,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     start_next();
     float acc[kMine][4][4] = {};
     for (int c0 = 0; c0 < c; c0 += BK) {
+#pragma unroll 2   // more would hold addresses in registers, and copies do not wait
         for (int i = t; i < kFragments * 16 * 8; i += kThreads) {
             // Chunk ch of pixel q of the halo, at ch ^ (q % 8): eight threads read 128 neighbouring bytes, and ldmatrix
             // hits no bank twice.
@@ -204,8 +205,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 #pragma unroll
             for (int m = 0; m < kMine; m++) {
                 // Lane l gives the address of row l%16, chunk l/16, of 16 pixels of the halo.
-                int q = (warp + 4 * m) * 16 + (lane & 15);
-                if (warp + 4 * m >= kFragments) continue;
+                int q = (warp + kWarps * m) * 16 + (lane & 15);
+                if (warp + kWarps * m >= kFragments) continue;
                 uint32_t a[4];
                 load_matrices(a, s + q * kRow + (((kk * 2 + (lane >> 4)) ^ (q & 7)) << 4));
                 round_operand(E{}, a);
@@ -215,6 +216,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         }
         __syncthreads();   // these channels are done with
     }
+    float by = *scale, deviation[kIn] = {std[0], std[1], std[2]};   // under way while z is written
 #pragma unroll
     for (int m = 0; m < kMine; m++)
 #pragma unroll
@@ -222,7 +224,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 #pragma unroll
             for (int r = 0; r < 4; r++) {
                 // A fragment is rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next.
-                int q = (warp + 4 * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
+                int q = (warp + kWarps * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
                 if (q < kHalo && col < kK) s_z[col * kHalo + q] = acc[m][j][r];
             }
     __syncthreads();   // z is there
@@ -230,13 +232,12 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     // halo; threads of a warp read neighbours in every column of z.
     int py = t / TW, px = t % TW;
     if (y0 + py >= height || x0 + px >= width) return;
-    float by = *scale;
 #pragma unroll
     for (int i = 0; i < kIn; i++) {
         float v = 0.f;
 #pragma unroll
         for (int tap = 0; tap < 9; tap++) v += s_z[(i * 9 + tap) * kHalo + (py + tap / 3) * kHaloW + px + tap % 3];
-        dx[(((size_t)n * height + y0 + py) * width + x0 + px) * kIn + i] = v / by / std[i];
+        dx[(((size_t)n * height + y0 + py) * width + x0 + px) * kIn + i] = v / by / deviation[i];
     }
 }
 
@@ -250,7 +251,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         e.relu = relu;                                                                                           \
         first_fprop<E>(x, mean, std, w, part, each, height, width, k, e);                                        \
     }                                                                                                            \
-    extern "C" __global__ __launch_bounds__(dgrad::kThreads) void conv3x3_first_dgrad_##E##_nhwc_128x3(          \
+    extern "C" __global__ __launch_bounds__(dgrad::kThreads, 3) void conv3x3_first_dgrad_##E##_nhwc_256x3(          \
         float* RESTRICT dx, const Element<E>::Store* RESTRICT dy, const Element<E>::Store* RESTRICT w,           \
         const float* RESTRICT std, const float* RESTRICT scale, int height, int width, int c) {                  \
         first_dgrad<E>(dx, dy, w, std, scale, height, width, c);                                                 \
