@@ -102,8 +102,8 @@ const (
 // Constants of gram_mma.cu.
 const (
 	gramMMABT      = 64  // BT
-	gramMMABP      = 32  // BP
-	gramMMAThreads = 128 // kThreads
+	gramMMABM      = 128 // BM
+	gramMMAThreads = 256 // kThreads
 	gramMMAStrip   = 16  // kStrip
 	gramMMASplits  = 8   // kSplits
 )
@@ -998,14 +998,14 @@ var gramBwdFamily = family{
 	},
 }
 
-// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_64x64x32, gram_fwd_mma_bf16_64x64x32 and gram_fwd_mma_tf32_64x64x32 (gram_mma.cu).
+// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_128x128, gram_fwd_mma_bf16_128x128 and gram_fwd_mma_tf32_128x128 (gram_mma.cu).
 type GramFwdMMAArgs struct {
 	Layers     Ptr // const GramLayer*
 	Count, PPS int // int
 }
 
 // gramFwdMMAThreads is the threads of a block.
-const gramFwdMMAThreads = 128
+const gramFwdMMAThreads = 256
 
 func (a GramFwdMMAArgs) arguments() (*family, []Arg) {
 	return &gramFwdMMAFamily, []Arg{pointer(a.Layers), integer(a.Count), integer(a.PPS)}
@@ -1020,9 +1020,9 @@ var gramFwdMMAFamily = family{
 		{Name: "pps", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "gram_fwd_mma_f16_64x64x32", module: "gram_mma", elem: F16},
-		{name: "gram_fwd_mma_bf16_64x64x32", module: "gram_mma", elem: BF16},
-		{name: "gram_fwd_mma_tf32_64x64x32", module: "gram_mma", elem: TF32},
+		{name: "gram_fwd_mma_f16_128x128", module: "gram_mma", elem: F16},
+		{name: "gram_fwd_mma_bf16_128x128", module: "gram_mma", elem: BF16},
+		{name: "gram_fwd_mma_tf32_128x128", module: "gram_mma", elem: TF32},
 	},
 }
 
