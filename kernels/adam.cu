@@ -8,11 +8,12 @@
 //                  the loss scale S: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
 // Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 9 + terms); parts (N, blocks, 5); each (N, terms)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
-//          update: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread. record: 256 threads, 1 block, a warp for
-//          each picture
-// Hazards  adam, update: thread 0's corrections pass through shared memory, one barrier. record: one before step is written
-// Order    record: a lane merges every 32nd block in order, then the lanes in a tree (Chan, Golub, LeVeque 1979), in fp64
-// Rounding beta^t by repeated squaring in fp64, as the host could: one thread per block
+//          update: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, 1 block, picture
+//          after picture
+// Hazards  adam, update: two threads' corrections pass through shared memory, one barrier. record: one before step is written, one on each side of a picture's sums
+// Order    record: a thread adds every 256th block in order, then lanes in a tree, then warps in order; in fp64, of distances from
+//          the first block's mean, so that it needs no division until the end and differences of squares stay exact
+// Rounding beta^t by repeated squaring in fp64, as the host could: two threads per block
 // Bound    memory: update 32 B per element, 25 MB at 512x512
 // Oracle   ref.Adam, ref.Record   Suite kerneltest
 // ptx: sm_80 sm_90
@@ -52,14 +53,15 @@ struct Rates {
 __device__ __forceinline__ Rates rates(const float* step, const double* constants) {
     __shared__ float s_rate, s_root;
     double beta1 = constants[1], beta2 = constants[2];
-    // One thread does the divisions and the root in fp64; the barrier gives the others its results.
-    if (threadIdx.x == 0) {
-        unsigned t = (unsigned)step[0] + 1;
-        s_rate = (float)(constants[0] / (1.0 - power(beta1, t)));
-        s_root = (float)(1.0 / sqrt(1.0 - power(beta2, t)));
-    }
+    Rates r = {0.f, 0.f, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[3]};
+    // Two threads do the divisions and the root in fp64, of two warps, so that neither waits for the other; the barrier gives the
+    // others their results.
+    unsigned t = (unsigned)step[0] + 1;
+    if (threadIdx.x == 0) s_rate = (float)(constants[0] / (1.0 - power(beta1, t)));
+    if (threadIdx.x == 32) s_root = (float)(1.0 / sqrt(1.0 - power(beta2, t)));
     __syncthreads();
-    return {s_rate, s_root, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[3]};
+    r.rate = s_rate, r.root = s_root;
+    return r;
 }
 
 // One element's step; false if it is left alone.
@@ -134,126 +136,151 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void stats_f32(float* __
     if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
 }
 
-constexpr int kUpdate = 4;   // elements per thread
+constexpr int kUpdate = 8;   // elements per thread: at 512x512 three blocks a multiprocessor, which all run at once
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void update_f32(
+extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
     float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* MAYBE_NULL RESTRICT g,
     const float* RESTRICT dx, const float* MAYBE_NULL RESTRICT dtv, const float* RESTRICT step,
     const float* RESTRICT total, const AdamConstants* RESTRICT constants, float* RESTRICT parts, int clamp, unsigned elems) {
-    __shared__ float s_mean;
+    __shared__ Seen s_warp[kReduceThreads / 32];
     wait_for_previous();
     start_next();
-    Rates r = rates(step, &constants->lr);
     size_t n = blockIdx.y;
-    bool go = finite(total[4 * n + 3]);
     // Element j of a thread lies kReduceThreads beyond the one before, so that every access of a warp is 128 neighbouring
     // bytes.
     unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
-    float pixel[kUpdate], mi[kUpdate], vi[kUpdate], gi[kUpdate], sum = 0.f, bad = 0.f, most = 0.f;
+    float pixel[kUpdate], mi[kUpdate], vi[kUpdate], gi[kUpdate], tv[kUpdate];
+    x += n * elems, m += n * elems, v += n * elems, dx += n * elems;
+    if (g) g += n * elems;
+    if (dtv) dtv += n * elems;
+    const float* second = dtv ? dtv : dx;   // read in any case: a branch would wait for each pair
 #pragma unroll
-    for (int j = 0; j < kUpdate; j++) {   // all loads first, whatever the compiler knows of the arrays
-        unsigned i = from + j * kReduceThreads;
-        pixel[j] = 0.f;
-        if (i >= elems) continue;
-        size_t at = n * elems + i;
-        pixel[j] = x[at], mi[j] = m[at], vi[j] = v[at], gi[j] = dtv ? dx[at] + dtv[at] : dx[at];
+    for (int j = 0; j < kUpdate; j++) {   // all loads first, whatever the compiler knows of the arrays, and ahead of rates' barrier
+        unsigned i = min(from + j * kReduceThreads, elems - 1);
+        pixel[j] = x[i], mi[j] = m[i], vi[j] = v[i], gi[j] = dx[i], tv[j] = second[i];
     }
+    bool go = finite(total[4 * n + 3]);
+    Rates r = rates(step, &constants->lr);
+    float sum = 0.f, bad = 0.f, most = 0.f, count = 0.f;
 #pragma unroll
     for (int j = 0; j < kUpdate; j++) {
         unsigned i = from + j * kReduceThreads;
         if (i >= elems) continue;
-        size_t at = n * elems + i;
-        if (g) g[at] = gi[j];
-        if (go && adam(&pixel[j], &mi[j], &vi[j], gi[j], r, clamp)) x[at] = pixel[j], m[at] = mi[j], v[at] = vi[j];
+        if (dtv) gi[j] += tv[j];
+        if (g) g[i] = gi[j];
+        if (go && adam(&pixel[j], &mi[j], &vi[j], gi[j], r, clamp)) x[i] = pixel[j], m[i] = mi[j], v[i] = vi[j];
         sum += pixel[j];
+        count += 1.f;
         if (finite(gi[j] * gi[j]))
             most = fmaxf(most, fabsf(gi[j]));
         else
             bad = 1.f;
     }
-    sum = block_sum(sum);
-    bad = block_sum(bad);
-    most = block_max(most);
-    float count = (float)min((unsigned)(kUpdate * kReduceThreads), elems - blockIdx.x * (kUpdate * kReduceThreads));
-    // As stats does, but the share is still in registers.
-    if (threadIdx.x == 0) s_mean = sum / count;
-    __syncthreads();
-    float mean = s_mean, dev = 0.f;
+    // As stats does, but a warp has its own mean first, which needs no barrier and whose share is still in registers.
+    Seen seen = {warp_sum(sum), 0.f, warp_sum(count), warp_sum(bad), warp_max(most)};
+    seen.mean = seen.count > 0.f ? seen.mean / seen.count : 0.f;
 #pragma unroll
     for (int j = 0; j < kUpdate; j++) {
-        float d = pixel[j] - mean;
-        if (from + j * kReduceThreads < elems) dev = fmaf(d, d, dev);
+        float d = pixel[j] - seen.mean;
+        if (from + j * kReduceThreads < elems) seen.dev = fmaf(d, d, seen.dev);
     }
-    dev = block_sum(dev);
-    if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = {mean, dev, count, bad, most};
+    seen.dev = warp_sum(seen.dev);
+    if (threadIdx.x % 32 == 0) s_warp[threadIdx.x / 32] = seen;
+    __syncthreads();   // the warps' shares are there; the first warp merges them, and its lanes beyond them have none
+    if (threadIdx.x >= 32) return;
+    seen = threadIdx.x < kReduceThreads / 32 ? s_warp[threadIdx.x] : Seen{0.f, 0.f, 0.f, 0.f, 0.f};
+    count = warp_sum(seen.count);
+    float mean = warp_sum(seen.mean * seen.count) / count, d = seen.mean - mean;
+    seen = {mean, warp_sum(fmaf(seen.count * d, d, seen.dev)), count, warp_sum(seen.bad), warp_max(seen.most)};
+    if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = seen;
 }
 
-// Statistics of more and more blocks; add takes in the mean m and the squared deviations d of c further pixels.
-struct Merged {
-    double mean, dev, count;
-    __device__ void add(double m, double d, double c) {
-        double delta = m - mean, all = count + c;
-        if (c == 0) return;
-        dev += d + delta * delta * count * c / all;
-        mean += delta * c / all;
-        count = all;
-    }
+// What a share of a picture's blocks has seen: of count pixels the sum and the squares of their distances from a value near them
+// all, which keeps both small.
+struct Sums {
+    double sum, square, count;
+    float bad, most;
 };
 
-// v of the lane that many further on; a shuffle moves 32 bits, so that a double takes two.
-__device__ __forceinline__ double down(double v, int by) {
-    return __hiloint2double(__shfl_down_sync(0xffffffffu, __double2hiint(v), by),
-                            __shfl_down_sync(0xffffffffu, __double2loint(v), by));
+// The sum over a full warp, in every lane; a shuffle moves 32 bits, so that a double takes two.
+__device__ __forceinline__ double warp_sum(double v) {
+#pragma unroll
+    for (int o = 16; o; o >>= 1)
+        v += __hiloint2double(__shfl_xor_sync(0xffffffffu, __double2hiint(v), o), __shfl_xor_sync(0xffffffffu, __double2loint(v), o));
+    return v;
 }
 
+constexpr int kAtOnce = 4;   // parts that a thread of record loads before it needs the first
 constexpr int kRow = 9;   // values of a row before the terms
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
     const float* RESTRICT parts, const float* RESTRICT each, const float* MAYBE_NULL RESTRICT control, int pictures, int blocks,
     unsigned rows, int terms, int columns, float* scale, flag dynamic) {
+    __shared__ Sums s_warp[kReduceThreads / 32];
     wait_for_previous();
     start_next();
-    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int t = threadIdx.x, lane = t & 31, warp = t >> 5;
     // Steps are counted in fp32, exactly up to 2^24; the ring begins again after its last row.
     float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
     unsigned row = (unsigned)done % rows;
-    for (int n = warp; n < pictures; n += kReduceThreads / 32) {
+    for (int n = 0; n < pictures; n++) {
         float* r = ring + (kRow + terms) * ((size_t)row * pictures + n);
-        for (int i = lane; i < terms; i += 32) r[kRow + i] = each[(size_t)n * terms + i];
-        Merged all = {0, 0, 0};
-        float bad = 0.f;
-        // Each lane merges every 32nd block, in order, and then the lanes merge in a tree: lane 0 has the whole picture.
-        for (int b = lane; b < blocks; b += 32) {
-            Seen p = *(const Seen*)(parts + kSeen * ((size_t)n * blocks + b));
-            all.add(p.mean, p.dev, p.count);
-            bad += p.bad;
-            most = fmaxf(most, p.most);
+        const float *l = total + 4 * n, *c = control ? control + (size_t)n * columns : nullptr;
+        const Seen* p = (const Seen*)parts + (size_t)n * blocks;
+        // All loads before the first use, also those of thread 0 for the end.
+        float losses[4], accepted = 0.f, refusals = 0.f, longest = 0.f, near = p->mean;
+#pragma unroll
+        for (int i = 0; i < 4; i++) losses[i] = l[i];
+        if (c) accepted = c[kAccepted], refusals = c[kRefusals], longest = c[kStep];
+        Sums all = {0, 0, 0, 0.f, 0.f};
+        for (int b0 = t; b0 < blocks; b0 += kAtOnce * kReduceThreads) {
+            Seen s[kAtOnce];
+#pragma unroll
+            for (int j = 0; j < kAtOnce; j++) {
+                int b = b0 + j * kReduceThreads;
+                s[j] = b < blocks ? p[b] : Seen{near, 0.f, 0.f, 0.f, 0.f};   // which changes no sum
+            }
+#pragma unroll
+            for (int j = 0; j < kAtOnce; j++) {
+                double d = (double)s[j].mean - near, cd = s[j].count * d;
+                all.sum += cd;
+                all.square += s[j].dev + cd * d;
+                all.count += s[j].count;
+                all.bad += s[j].bad;
+                all.most = fmaxf(all.most, s[j].most);
+            }
         }
-        for (int o = 16; o; o >>= 1) all.add(down(all.mean, o), down(all.dev, o), down(all.count, o));
-        bad = warp_sum(bad);
-        overflows += bad;
-        if (lane) continue;
-        const float* l = total + 4 * n;
-        for (int i = 0; i < 4; i++) r[i] = l[i];
-        r[4] = (float)all.mean;
-        r[5] = (float)sqrt(all.dev / (all.count > 1 ? all.count - 1 : 1));
-        // With a scale to lower an overflow is no failure: those pixels were left alone.
-        bool rescued = dynamic && was > kLeastScale;
-        bool fine = (bad == 0.f || rescued) && finite(l[3]);
-        r[7] = r[8] = 0.f;
-        // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
-        if (control) {
-            const float* c = control + (size_t)n * columns;
-            fine |= c[kAccepted] > 0.f && c[kRefusals] < kGiveUp;
-            r[7] = c[kStep];
-            r[8] = c[kRefusals] > 0.f ? 1.f : 0.f;
+        all = {warp_sum(all.sum), warp_sum(all.square), warp_sum(all.count), warp_sum(all.bad), warp_max(all.most)};
+        if (lane == 0) s_warp[warp] = all;
+        for (int i = t; i < terms; i += kReduceThreads) r[kRow + i] = each[(size_t)n * terms + i];
+        __syncthreads();   // the warps' sums are there; of the first picture: all have read step and scale
+        if (t == 0) {
+#pragma unroll
+            for (int w = 1; w < kReduceThreads / 32; w++) {
+                all.sum += s_warp[w].sum, all.square += s_warp[w].square, all.count += s_warp[w].count;
+                all.bad += s_warp[w].bad, all.most = fmaxf(all.most, s_warp[w].most);
+            }
+            double from = all.sum / all.count, dev = all.square - all.sum * from;
+            if (dev < 0) dev = 0;   // rounding of a picture of one colour
+#pragma unroll
+            for (int i = 0; i < 4; i++) r[i] = losses[i];
+            r[4] = (float)(near + from);
+            r[5] = (float)sqrt(dev / (all.count > 1 ? all.count - 1 : 1));
+            // With a scale to lower an overflow is no failure: those pixels were left alone.
+            bool rescued = dynamic && was > kLeastScale;
+            bool fine = (all.bad == 0.f || rescued) && finite(losses[3]);
+            // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
+            if (c) fine |= accepted > 0.f && refusals < kGiveUp;
+            r[6] = fine ? 1.f : 0.f;
+            r[7] = longest;
+            r[8] = refusals > 0.f ? 1.f : 0.f;
+            most = fmaxf(most, all.most);
+            overflows += all.bad;
         }
-        r[6] = fine ? 1.f : 0.f;
+        __syncthreads();   // the warps' sums are done with
     }
-    most = block_max(most);
-    overflows = block_sum(overflows);   // after its barriers every thread has read step and scale
-    if (threadIdx.x != 0) return;
+    if (t != 0) return;
     step[0] = done + 1.f;
     if (!dynamic) return;
     // Quartered where a gradient overflowed; otherwise S times the largest gradient is put between 2^8 and 2^9.

@@ -10,7 +10,8 @@ const (
 	adamClampBefore = 1 // kClampBefore
 	adamClampNone   = 2 // kClampNone
 	adamSeen        = 5 // kSeen
-	adamUpdate      = 4 // kUpdate
+	adamUpdate      = 8 // kUpdate
+	adamAtOnce      = 4 // kAtOnce
 	adamRow         = 9 // kRow
 )
 
@@ -39,12 +40,14 @@ const (
 	firstFpropTW        = 16  // fprop::TW
 	firstFpropPatchW    = 18  // fprop::kPatchW
 	firstFpropPatch     = 540 // fprop::kPatch
-	firstDgradThreads   = 128 // dgrad::kThreads
-	firstDgradTH        = 4   // dgrad::TH
+	firstFpropFill      = 3   // fprop::kFill
+	firstDgradThreads   = 256 // dgrad::kThreads
+	firstDgradWarps     = 8   // dgrad::kWarps
+	firstDgradTH        = 8   // dgrad::TH
 	firstDgradTW        = 32  // dgrad::TW
 	firstDgradHaloW     = 34  // dgrad::kHaloW
-	firstDgradHalo      = 204 // dgrad::kHalo
-	firstDgradFragments = 13  // dgrad::kFragments
+	firstDgradHalo      = 340 // dgrad::kHalo
+	firstDgradFragments = 22  // dgrad::kFragments
 	firstDgradRow       = 128 // dgrad::kRow
 )
 
@@ -98,8 +101,10 @@ const (
 // Constants of gram_mma.cu.
 const (
 	gramMMABT      = 64  // BT
-	gramMMABP      = 32  // BP
-	gramMMAThreads = 128 // kThreads
+	gramMMABM      = 128 // BM
+	gramMMAThreads = 256 // kThreads
+	gramMMAStrip   = 16  // kStrip
+	gramMMASplits  = 8   // kSplits
 )
 
 // Constants of lbfgs.cu.
@@ -115,6 +120,14 @@ const (
 	lbfgsRetries  = 8    // kRetries
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
+)
+
+// Constants of losses.cu.
+const (
+	lossesBatch  = 8 // kBatch
+	lossesLine   = 6 // kLine
+	lossesWarps  = 8 // kWarps
+	lossesAtOnce = 4 // kAtOnce
 )
 
 // Constants of probe.cu.
@@ -535,7 +548,7 @@ var conv3x3FirstFpropFamily = family{
 	},
 }
 
-// Conv3x3FirstDgradArgs are the parameters of conv3x3_first_dgrad_f16_nhwc_128x3, conv3x3_first_dgrad_bf16_nhwc_128x3 and conv3x3_first_dgrad_tf32_nhwc_128x3 (conv3x3_first.cu).
+// Conv3x3FirstDgradArgs are the parameters of conv3x3_first_dgrad_f16_nhwc_256x3, conv3x3_first_dgrad_bf16_nhwc_256x3 and conv3x3_first_dgrad_tf32_nhwc_256x3 (conv3x3_first.cu).
 type Conv3x3FirstDgradArgs struct {
 	DX               Ptr // float*
 	DY, W            Ptr // const T*
@@ -544,7 +557,7 @@ type Conv3x3FirstDgradArgs struct {
 }
 
 // conv3x3FirstDgradThreads is the threads of a block.
-const conv3x3FirstDgradThreads = 128
+const conv3x3FirstDgradThreads = 256
 
 func (a Conv3x3FirstDgradArgs) arguments() (*family, []Arg) {
 	return &conv3x3FirstDgradFamily, []Arg{pointer(a.DX), pointer(a.DY), pointer(a.W), pointer(a.Std), pointer(a.Scale), integer(a.Height), integer(a.Width), integer(a.C)}
@@ -564,9 +577,9 @@ var conv3x3FirstDgradFamily = family{
 		{Name: "c", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "conv3x3_first_dgrad_f16_nhwc_128x3", module: "conv3x3_first", elem: F16},
-		{name: "conv3x3_first_dgrad_bf16_nhwc_128x3", module: "conv3x3_first", elem: BF16},
-		{name: "conv3x3_first_dgrad_tf32_nhwc_128x3", module: "conv3x3_first", elem: TF32},
+		{name: "conv3x3_first_dgrad_f16_nhwc_256x3", module: "conv3x3_first", elem: F16},
+		{name: "conv3x3_first_dgrad_bf16_nhwc_256x3", module: "conv3x3_first", elem: BF16},
+		{name: "conv3x3_first_dgrad_tf32_nhwc_256x3", module: "conv3x3_first", elem: TF32},
 	},
 }
 
@@ -747,61 +760,31 @@ var conv3x3WGMMAFamily = family{
 	entries: []entry{
 		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
 		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
 		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
 		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
 		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
 		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split3", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
 		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
 		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
 		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split3", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
 		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
 		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
 		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
 		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
 		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
 		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
 		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split3", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 226304, cluster: 3},
 		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 226304, cluster: 4},
-	},
-}
-
-// Conv3x3WGMMAPingpongArgs are the parameters of conv3x3_wgmma_f16_nhwc_64x256_pingpong, conv3x3_wgmma_bf16_nhwc_64x256_pingpong and conv3x3_wgmma_tf32_nhwc_64x256_pingpong (conv3x3_wgmma.cu).
-type Conv3x3WGMMAPingpongArgs struct {
-	X, W, X2, W2                      Map // CUtensorMap, may be null
-	Height, Width, C, C2, K, Pictures int // int
-	EpilogueArgs
-}
-
-// conv3x3WGMMAPingpongThreads is the threads of a block.
-const conv3x3WGMMAPingpongThreads = 384
-
-func (a Conv3x3WGMMAPingpongArgs) arguments() (*family, []Arg) {
-	return &conv3x3WGMMAPingpongFamily, slices.Concat([]Arg{tensorMap(a.X), tensorMap(a.W), tensorMap(a.X2), tensorMap(a.W2), integer(a.Height), integer(a.Width), integer(a.C), integer(a.C2), integer(a.K), integer(a.Pictures)}, a.EpilogueArgs.list())
-}
-
-var conv3x3WGMMAPingpongFamily = family{
-	name: "conv3x3_wgmma_pingpong", source: "conv3x3_wgmma", arch: "sm90a", threads: conv3x3WGMMAPingpongThreads,
-	overlaps: true,
-	params: slices.Concat([]Param{
-		{Name: "x", Kind: TensorMap, Elem: stored, MayBeNull: true},
-		{Name: "w", Kind: TensorMap, Elem: stored, MayBeNull: true},
-		{Name: "x2", Kind: TensorMap, Elem: stored, MayBeNull: true},
-		{Name: "w2", Kind: TensorMap, Elem: stored, MayBeNull: true},
-		{Name: "height", Kind: Int32},
-		{Name: "width", Kind: Int32},
-		{Name: "c", Kind: Int32},
-		{Name: "c2", Kind: Int32},
-		{Name: "k", Kind: Int32},
-		{Name: "pictures", Kind: Int32},
-	}, epilogueParams),
-	entries: []entry{
-		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
 	},
 }
 
@@ -1020,14 +1003,14 @@ var gramBwdFamily = family{
 	},
 }
 
-// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_64x64x32, gram_fwd_mma_bf16_64x64x32 and gram_fwd_mma_tf32_64x64x32 (gram_mma.cu).
+// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_128x128, gram_fwd_mma_bf16_128x128 and gram_fwd_mma_tf32_128x128 (gram_mma.cu).
 type GramFwdMMAArgs struct {
 	Layers     Ptr // const GramLayer*
 	Count, PPS int // int
 }
 
 // gramFwdMMAThreads is the threads of a block.
-const gramFwdMMAThreads = 128
+const gramFwdMMAThreads = 256
 
 func (a GramFwdMMAArgs) arguments() (*family, []Arg) {
 	return &gramFwdMMAFamily, []Arg{pointer(a.Layers), integer(a.Count), integer(a.PPS)}
@@ -1042,9 +1025,9 @@ var gramFwdMMAFamily = family{
 		{Name: "pps", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "gram_fwd_mma_f16_64x64x32", module: "gram_mma", elem: F16},
-		{name: "gram_fwd_mma_bf16_64x64x32", module: "gram_mma", elem: BF16},
-		{name: "gram_fwd_mma_tf32_64x64x32", module: "gram_mma", elem: TF32},
+		{name: "gram_fwd_mma_f16_128x128", module: "gram_mma", elem: F16},
+		{name: "gram_fwd_mma_bf16_128x128", module: "gram_mma", elem: BF16},
+		{name: "gram_fwd_mma_tf32_128x128", module: "gram_mma", elem: TF32},
 	},
 }
 
@@ -1649,7 +1632,6 @@ var families = []*family{
 	&conv3x3MMASumFamily,
 	&conv3x3Family,
 	&conv3x3WGMMAFamily,
-	&conv3x3WGMMAPingpongFamily,
 	&reluFwdFamily,
 	&reluBwdFamily,
 	&addFamily,

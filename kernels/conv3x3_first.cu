@@ -4,14 +4,14 @@
 //          products of E in {fp16, bf16, tf32}, sums fp32
 // Layout   x, dx (N,H,W,3) fp32; dy NHWC in E's storage type; fprop: w (K,32), which is (K,9,3) and zeros; dgrad: w (3,9,C)
 // Shapes   fprop: K a multiple of 64; dgrad: C a multiple of 128 bytes; any H, W
-// Launch   fprop: 256 threads, grid (ceil(tiles / each), K/64, N); dgrad: 128 threads, grid (ceil(H/4) ceil(W/32), 1, N)
+// Launch   fprop: 256 threads, grid (ceil(tiles / each), K/64, N); dgrad: 256 threads, grid (ceil(H/8) ceil(W/32), 1, N)
 // Tile     fprop: 8x16 pixels, 64 channels, gemm_k 27 padded to 32, gathered from a patch of 10x18 pixels; a block has each
 //          tiles in a row, and where part is given (K = 64) sums their Gram matrix, of what it stores, as gram_mma does:
 //          part[n,block,i,j] = sum_p a[n,p,i] a[n,p,j]
-//          dgrad: z[q, 9 i + tap] = sum_k dy[q,k] w[i,tap,k] for the 6x34 pixels q around a tile of 4x32, one GEMM with gemm_n
+//          dgrad: z[q, 9 i + tap] = sum_k dy[q,k] w[i,tap,k] for the 10x34 pixels q around a tile of 8x32, one GEMM with gemm_n
 //          27 padded to 32; then dx is nine shifted sums of z. An implicit GEMM would have 3 columns and read dy nine times
-// Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 26 KiB, dy and then z
-// Banks    dgrad: z is column by column, 204 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
+// Budget   fprop: shared the staged tile, 16 or 32 KiB, and 2 KiB; dgrad: 44 KiB, dy and then z
+// Banks    dgrad: z is column by column, 340 apart: four columns of a fragment are 8 banks apart, and pixels are neighbours.
 //          Gram in tf32: the four pixels of a fragment are two apart in the staged tile, which keeps them apart in banks
 // Hazards  a barrier after every copy, and before z takes the place of dy; the barrier after a patch is also the one before
 //          the staged tile is written again
@@ -28,12 +28,19 @@ constexpr int kIn = 3, kK = 9 * kIn, kPadded = 32;   // kK: products of an outpu
 
 namespace fprop {
 constexpr int kThreads = 256, TH = 8, TW = 16, kPatchW = TW + 2, kPatch = (TH + 2) * kPatchW * kIn;
+constexpr int kFill = (kPatch + kThreads - 1) / kThreads;   // values of a patch that a thread reads
 }
 
 // Where product j of an output lies, counted from the first value of its patch; the padding reads the first: its weight is 0.
 __device__ __forceinline__ int gather(int j) {
     int tap = j < kK ? j / kIn : 0, i = j < kK ? j - tap * kIn : 0;
     return (tap / 3 * fprop::kPatchW + tap % 3) * kIn + i;
+}
+
+// v, of which the compiler does not know that it stays the same: what is made of it is made again for each tile.
+__device__ __forceinline__ int again(int v) {
+    asm volatile("" : "+r"(v));
+    return v;
 }
 
 // What is the same for every tile is not restricted: it would be loaded before the first and held in forty registers.
@@ -44,33 +51,51 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
     using namespace fprop;
     using T = typename Element<E>::Store;
     constexpr int kStep = 32 / sizeof(T), kSteps = kPadded / kStep, kPair = 4 / sizeof(T);   // k of an mma; values of a register
+    constexpr int kAhead = 8 / sizeof(T);   // groups of eight channels whose weights are loaded together
     __shared__ __align__(128) unsigned char s_tile[TH * TW * kChannels * sizeof(T)];
     __shared__ T s_patch[kPatch];   // (row, column, channel)
+    __shared__ float s_mean[kIn], s_std[kIn], s_bias[kChannels];
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 2) * 32, wn = (warp & 3) * 16;
     int across = (width + TW - 1) / TW, tiles = across * ((height + TH - 1) / TH);
-    int n0 = blockIdx.y * kChannels, n = blockIdx.z, first = blockIdx.x * each;
+    int n0 = blockIdx.y * kChannels, n = blockIdx.z, first = blockIdx.x * each, last = min(first + each, tiles);
     // A thread's products are eight neighbours, for gemm_k may be in any order: its weights are 16 or 32 bytes.
     int at[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) at[i] = gather((lane & 3) * 8 + i);
+    // Value i = t + m kThreads of a patch, m < kFill, is channel i % 3 of pixel i / 3: neighbouring threads read a line of it, 54
+    // values, one after another. Values of the next tile are on their way while this one is computed.
+    float next[kFill];
+    auto fetch = [&](int y0, int x0) {
+        int t = again(threadIdx.x);
+#pragma unroll
+        for (int m = 0; m < kFill; m++) {
+            int i = t + m * kThreads, q = i / kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
+            next[m] = s_mean[i % kIn];   // outside, so that it becomes 0
+            if (i < kPatch && (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
+                next[m] = x[(((size_t)n * height + yy) * width + xx) * kIn + i % kIn];
+        }
+    };
     float sums[2][2][4] = {};   // of the Gram matrix
+    int y0 = first / across * TH, x0 = first % across * TW;
+    if (t < kIn) s_mean[t] = mean[t], s_std[t] = std[t];
+    if (t < kChannels) s_bias[t] = e.bias ? e.bias[n0 + t] : 0.f;
+    __syncthreads();   // mean, deviation and bias are there
     wait_for_previous();
     start_next();
-    for (int tile = first; tile < min(first + each, tiles); tile++) {
-        int ty = tile / across, y0 = ty * TH, x0 = (tile - ty * across) * TW;
-#pragma unroll 2
-        for (int i = t; i < kPatch; i += kThreads) {
-            // Value i is channel ch of pixel q of the patch: neighbouring threads read a line of it, 54 values, one after
-            // another.
-            int q = i / kIn, ch = i - q * kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
-            float v = 0.f;
-            if ((unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
-                v = (x[(((size_t)n * height + yy) * width + xx) * kIn + ch] - mean[ch]) / std[ch];
-            store(&s_patch[i], rounded(E{}, v));
+    fetch(y0, x0);
+    for (int tile = first; tile < last; tile++) {
+        int u = again(t);
+#pragma unroll
+        for (int m = 0; m < kFill; m++) {
+            int i = u + m * kThreads;
+            if (i < kPatch) store(&s_patch[i], rounded(E{}, (next[m] - s_mean[i % kIn]) / s_std[i % kIn]));
         }
         __syncthreads();   // the patch is there, the tile before is done with
+        int y1 = x0 + TW < width ? y0 : y0 + TH, x1 = x0 + TW < width ? x0 + TW : 0;   // the next tile
+        if (tile + 1 < last) fetch(y1, x1);
         // A warp has a row of the tile, 16 pixels.
         uint32_t a[kSteps][4];
+        uint4 weights[kAhead][kSteps / 2];
 #pragma unroll
         for (int s = 0; s < kSteps; s++)
 #pragma unroll
@@ -86,19 +111,24 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
             }
 #pragma unroll
         for (int j = 0; j < 8; j++) {
-            // Eight output channels at a time; a thread has the weights of channel 8 j + lane/4, straight from the
-            // caches.
-            const uint4* mine = (const uint4*)(w + (size_t)(n0 + j * 8 + (lane >> 2)) * kPadded + (lane & 3) * 8);
+            // Eight output channels at a time; a thread has the weights of channel 8 j + lane/4, straight from the caches, those of
+            // kAhead j at once.
+            if (j % kAhead == 0)
+#pragma unroll
+                for (int a = 0; a < kAhead; a++) {
+                    const uint4* mine = (const uint4*)(w + (size_t)(n0 + (j + a) * 8 + (lane >> 2)) * kPadded + (lane & 3) * 8);
+#pragma unroll
+                    for (int half = 0; half < kSteps / 2; half++) weights[a][half] = mine[half];
+                }
             float acc[4] = {};
 #pragma unroll
             for (int half = 0; half < kSteps / 2; half++) {
-                uint4 b = mine[half];
+                uint4 b = weights[j % kAhead][half];
                 mma(E{}, acc, a[half * 2], b.x, b.y);
                 mma(E{}, acc, a[half * 2 + 1], b.z, b.w);
             }
             int col = j * 8 + (lane & 3) * 2;
-            float u = 0.f, v = 0.f;
-            if (e.bias) u = e.bias[n0 + col], v = e.bias[n0 + col + 1];
+            float u = s_bias[col], v = s_bias[col + 1];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
                 // Sums are two channels of pixel lane/4, and of the one 8 beyond. A pixel outside must not count in the
@@ -113,6 +143,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
         __syncthreads();   // the tile is staged
         finish<E, TH * TW, TW, kThreads>(e, s_tile, t, n, y0, x0, n0, height, width, k);
         // Gram: pixels are gemm_k, in any order; in tf32 fragments take them as 0 2 4 6 1 3 5 7.
+        y0 = y1, x0 = x1;
         if (!part) continue;
 #pragma unroll 2
         for (int kk = 0; kk < TH * TW; kk += kStep)
@@ -125,7 +156,7 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
 }
 
 namespace dgrad {
-constexpr int kThreads = 128, TH = 4, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
+constexpr int kThreads = 256, kWarps = kThreads / 32, TH = 8, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
 }
 
 template <class E>
@@ -135,8 +166,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     using namespace dgrad;
     using T = typename Element<E>::Store;
     constexpr int BK = kRow / sizeof(T), kChunk = 16 / sizeof(T), kStep = 32 / sizeof(T), kPair = 4 / sizeof(T);
-    constexpr int kMine = (kFragments + 3) / 4;   // fragments of a warp: warp, warp + 4, ...
-    static_assert(kHalo % 16 == 12 && kThreads == TH * TW, "columns of z are 8 banks apart; a thread is a pixel");
+    constexpr int kMine = (kFragments + kWarps - 1) / kWarps;   // fragments of a warp: warp, warp + kWarps, ...
+    static_assert(kHalo % 8 == 4 && kThreads == TH * TW, "columns of z are 8 banks apart; a thread is a pixel");
     static_assert(kK * kHalo * 4 <= kFragments * 16 * kRow, "z must fit where dy was");
     __shared__ __align__(128) unsigned char s_dy[kFragments * 16 * kRow];
     float* s_z = (float*)s_dy;   // (column, pixel)
@@ -148,6 +179,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     start_next();
     float acc[kMine][4][4] = {};
     for (int c0 = 0; c0 < c; c0 += BK) {
+#pragma unroll 2   // more would hold addresses in registers, and copies do not wait
         for (int i = t; i < kFragments * 16 * 8; i += kThreads) {
             // Chunk ch of pixel q of the halo, at ch ^ (q % 8): eight threads read 128 neighbouring bytes, and ldmatrix
             // hits no bank twice.
@@ -173,8 +205,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 #pragma unroll
             for (int m = 0; m < kMine; m++) {
                 // Lane l gives the address of row l%16, chunk l/16, of 16 pixels of the halo.
-                int q = (warp + 4 * m) * 16 + (lane & 15);
-                if (warp + 4 * m >= kFragments) continue;
+                int q = (warp + kWarps * m) * 16 + (lane & 15);
+                if (warp + kWarps * m >= kFragments) continue;
                 uint32_t a[4];
                 load_matrices(a, s + q * kRow + (((kk * 2 + (lane >> 4)) ^ (q & 7)) << 4));
                 round_operand(E{}, a);
@@ -184,6 +216,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         }
         __syncthreads();   // these channels are done with
     }
+    float by = *scale, deviation[kIn] = {std[0], std[1], std[2]};   // under way while z is written
 #pragma unroll
     for (int m = 0; m < kMine; m++)
 #pragma unroll
@@ -191,7 +224,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 #pragma unroll
             for (int r = 0; r < 4; r++) {
                 // A fragment is rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next.
-                int q = (warp + 4 * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
+                int q = (warp + kWarps * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
                 if (q < kHalo && col < kK) s_z[col * kHalo + q] = acc[m][j][r];
             }
     __syncthreads();   // z is there
@@ -199,18 +232,17 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     // halo; threads of a warp read neighbours in every column of z.
     int py = t / TW, px = t % TW;
     if (y0 + py >= height || x0 + px >= width) return;
-    float by = *scale;
 #pragma unroll
     for (int i = 0; i < kIn; i++) {
         float v = 0.f;
 #pragma unroll
         for (int tap = 0; tap < 9; tap++) v += s_z[(i * 9 + tap) * kHalo + (py + tap / 3) * kHaloW + px + tap % 3];
-        dx[(((size_t)n * height + y0 + py) * width + x0 + px) * kIn + i] = v / by / std[i];
+        dx[(((size_t)n * height + y0 + py) * width + x0 + px) * kIn + i] = v / by / deviation[i];
     }
 }
 
 #define CONV3X3_FIRST(E)                                                                                         \
-    extern "C" __global__ __launch_bounds__(fprop::kThreads) void conv3x3_first_fprop_##E##_nhwc_128x64(         \
+    extern "C" __global__ __launch_bounds__(fprop::kThreads, sizeof(Element<E>::Store) == 2 ? 3 : 2) void conv3x3_first_fprop_##E##_nhwc_128x64(         \
         const float* RESTRICT x, const float* mean, const float* std, const Element<E>::Store* w,                \
         const float* MAYBE_NULL bias, Element<E>::Store* MAYBE_NULL RESTRICT y,                                  \
         Element<E>::Store* MAYBE_NULL RESTRICT pooled, uint8_t* MAYBE_NULL RESTRICT positive,                    \
@@ -219,7 +251,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         e.relu = relu;                                                                                           \
         first_fprop<E>(x, mean, std, w, part, each, height, width, k, e);                                        \
     }                                                                                                            \
-    extern "C" __global__ __launch_bounds__(dgrad::kThreads) void conv3x3_first_dgrad_##E##_nhwc_128x3(          \
+    extern "C" __global__ __launch_bounds__(dgrad::kThreads, 3) void conv3x3_first_dgrad_##E##_nhwc_256x3(          \
         float* RESTRICT dx, const Element<E>::Store* RESTRICT dy, const Element<E>::Store* RESTRICT w,           \
         const float* RESTRICT std, const float* RESTRICT scale, int height, int width, int c) {                  \
         first_dgrad<E>(dx, dy, w, std, scale, height, width, c);                                                 \

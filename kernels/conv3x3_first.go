@@ -13,11 +13,17 @@ const FirstWeights = firstPadded
 // layer are written for.
 const FirstChannels = firstIn
 
+// firstPlaces is how many blocks of the first layer run at once on 132
+// multiprocessors, in 16 bits.
+const firstPlaces = 3 * 132
+
 // FirstTiles is how many tiles a block of the first layer has where it sums their
-// Gram matrix: enough to keep the sums few, few enough to fill a GPU, and no more
-// than 2048 pixels.
+// Gram matrix: enough to keep the sums few, no more than 2048 pixels, and so many
+// that blocks fill a GPU a whole number of times.
 func FirstTiles(height, width int) int {
-	return min(max(ceil(tilesOf(height, width, firstFpropTH, firstFpropTW), 512), 2), 2048/(firstFpropTH*firstFpropTW))
+	const most = 2048 / (firstFpropTH * firstFpropTW)
+	tiles := tilesOf(height, width, firstFpropTH, firstFpropTW)
+	return max(ceil(tiles, firstPlaces*ceil(tiles, firstPlaces*most)), 2)
 }
 
 // FirstBlocks is how many blocks of FirstTiles a picture has: so many sums of its

@@ -7,31 +7,34 @@
 // Layout   f (N,P,C) in E; part fp32; w (N,C,C) in E's storage type; target (N or 1,C,C) fp32; S the loss scale
 // Shapes   C a multiple of 64
 // Launch   fwd and style take the layers of a network together, so that they fill a GPU and wait once; a block looks its layer
-//          up in a table. fwd: 128 threads = 4 warps as 2x2; a block for each picture, split and 64x64 tile on or above the
-//          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; C*C*G/256 blocks per
-//          picture: 256/G elements, G threads for each, which add a share of the splits. coef: 256 threads; grid
-//          (ceil(C*C/256), N)
-// Tile     64x64 outputs, 32 pixels deep; warp 32x32; 4 stages, 3 in tf32; on the diagonal both operands are one tile
-// Budget   shared 4 * 2 * 32 * 128 B = 32 KiB, 3 * 2 * 32 * 256 B = 48 KiB in tf32
-// Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
+//          up in a table. fwd: 256 threads = 8 warps as 4x2; a block for each picture, split and 128x128 tile on or above the
+//          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; 4 G blocks for each
+//          such tile of a picture: 16/G of its rows, G threads for four elements, which add a share of the splits; coefficients
+//          below the diagonal are those above, turned in shared memory. coef: 256 threads; grid (ceil(C*C/256), N)
+// Tile     128x128 outputs, 32 pixels deep, 16 in tf32; warp 32x64; 3 stages; on the diagonal both operands are one tile. What is
+//          mirrored is counted in 64x64
+// Budget   shared 3 * 2 * 32 * 256 B = 48 KiB
+// Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): eight pixels of a chunk are every bank once; in tf32, where four
 //          pixels by eight channels are read, at ch ^ 2 (p % 4)
 // Hazards  one barrier per step: after it the stage is there, and the one that is filled next was read a step ago; tables are
 //          constants and may be read while the launch before still runs
 // Order    splits of at most 1024 pixels, added in order in fp32: the tensor core's truncation stays below 1e-5
 // Oracle   ref.GramFwd, ref.GramBwd   Suite kerneltest
 // ptx: sm_80 sm_90
+#include <type_traits>
+
 #include "gram.cuh"
 #include "overlap.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
 
-constexpr int BT = 64, BP = 32, kThreads = 128;
+constexpr int BT = 64, BM = 128, kThreads = 256;   // BT: what readers mirror by; BM: what a block has
 
 // Where 16 bytes of a pixel's channels stand.
 template <class T>
 __device__ __forceinline__ uint32_t chunk(int pixel, int ch) {
     int swizzle = sizeof(T) == 2 ? pixel & 7 : (pixel & 3) << 1;
-    return pixel * BT * sizeof(T) + ((ch ^ swizzle) << 4);
+    return pixel * BM * sizeof(T) + ((ch ^ swizzle) << 4);
 }
 
 // A pointer out of a table: the compiler may take it for global memory.
@@ -59,35 +62,37 @@ __device__ __forceinline__ const L& layer_of_block(const L* layers, int count) {
 template <class E>
 __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     using T = typename Element<E>::Store;
-    constexpr int kRow = BT * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
-    constexpr int kStages = sizeof(T) == 2 ? 4 : 3;
+    constexpr int BP = 64 / sizeof(T), kRow = BM * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
+    constexpr int kStages = 3;
     __shared__ __align__(128) unsigned char s_tiles[kStages * 2 * kTile];   // (stage, a or b, pixel, channel)
-    int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 32;
+    int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 64;
     const Layer& l = layer_of_block(layers, count);
     // Blocks of a layer: pictures, in each its splits, in each its tiles on or above the diagonal.
-    int pixels = l.pixels, c = l.c, side = c / BT, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
+    int pixels = l.pixels, c = l.c, side = (c + BM - 1) / BM, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
     int share = block / tiles, tile = block - share * tiles, n = share / l.splits, split = share - n * l.splits, i0 = 0;
     for (; tile >= side - i0; i0++) tile -= side - i0;   // row by row, from the diagonal on
-    int j0 = (i0 + tile) * BT;
-    i0 *= BT;
+    int j0 = (i0 + tile) * BM;
+    i0 *= BM;
     // Pixels [p0, p1), BP to a step.
     int p0 = split * pps, p1 = min(pixels, p0 + pps), steps = (p1 - p0 + BP - 1) / BP;
     const T* fn = (const T*)l.f + (size_t)n * pixels * c;
     uint32_t s = shared_address(s_tiles);
     int ch = t % kChunks, row = t / kChunks;   // copies: chunk ch of pixels row, row + kRows, ..., of both tiles
     bool diagonal = i0 == j0;   // a and b are one tile
+    // Nobody reads what lies below the diagonal or behind the last channel; warps that would have only that just copy.
+    bool idle = i0 + wm >= c || j0 + wn >= c || (diagonal && wm / BT > wn / BT);
     auto fill = [&](int step) {
         if (step < steps) {
             uint32_t tile = s + step % kStages * 2 * kTile;
 #pragma unroll
             for (int r = row; r < BP; r += kRows) {
-                int p = p0 + step * BP + r;
-                // kChunks threads read the 64 channels of a pixel in a row; after the last pixel zeros are written, and
-                // nothing is read.
-                int bytes = p < p1 ? 16 : 0;
-                const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
-                copy16(tile + chunk<T>(r, ch), src + i0, bytes);
-                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + j0, bytes);
+                int p = p0 + step * BP + r, channel = ch * (16 / sizeof(T));
+                // kChunks threads read the 128 channels of a pixel in a row; after the last pixel or channel zeros are written,
+                // and nothing is read.
+                const T* src = fn + (size_t)(p < p1 ? p : p0) * c;
+                bool a = p < p1 && i0 + channel < c, b = p < p1 && j0 + channel < c;
+                copy16(tile + chunk<T>(r, ch), src + (a ? i0 + channel : 0), a ? 16 : 0);
+                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + (b ? j0 + channel : 0), b ? 16 : 0);
             }
         }
         copy_commit();
@@ -98,11 +103,12 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     // fill, so that the number of groups tells which stage has come.
 #pragma unroll
     for (int step = 0; step < kStages - 1; step++) fill(step);
-    float acc[2][4][4] = {};
+    float acc[2][8][4] = {};
     for (int step = 0; step < steps; step++) {
         copy_wait<kStages - 2>();
         __syncthreads();   // the stage is there for all, and the one before is done with
         fill(step + kStages - 1);
+        if (idle) continue;
         const unsigned char* s_a = s_tiles + step % kStages * 2 * kTile;
         // 32 bytes of pixels at a time.
 #pragma unroll
@@ -111,11 +117,11 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
                           [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
     }
     // Every split has its matrix: the order in which they are added is not that in which they finish.
-    gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
+    if (!idle) gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
 }
 
 #define GRAM_MMA(E)                                                                                              \
-    extern "C" __global__ __launch_bounds__(kThreads) void gram_fwd_mma_##E##_64x64x32(                          \
+    extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_fwd_mma_##E##_128x128(                          \
         const Layer* layers, int count, int pps) {                                                               \
         gram<E>(layers, count, pps);                                                                             \
     }
@@ -153,44 +159,91 @@ struct Style {
     int groups, first;
 };
 
+// A block of gram_style has kStrip / groups rows of a tile; a thread has four elements of one, and kSplits of their splits under way.
+constexpr int kStrip = 16, kSplits = 8;
+static_assert(kStrip * BT == 4 * kReduceThreads, "a group of all threads has kStrip rows");
+
 template <class T>
 __device__ __forceinline__ void gram_style(const Style* styles, int count, const float* loss_scale) {
-    __shared__ float s_sum[kReduceThreads];   // (group, element)
+    __shared__ float4 s_sum[kReduceThreads];      // (group, four elements)
+    __shared__ float s_turned[kStrip][BT + 1];    // the target, mirrored; then the coefficients; a column more, for the banks
     const Style& l = layer_of_block(styles, count);
-    int c = l.c, splits = l.splits, groups = l.groups, per = kReduceThreads / groups, blocks = c * c / per;
-    int n = (blockIdx.x - l.first) / blocks, block = blockIdx.x - l.first - n * blocks;
-    // A block has per elements, and groups threads for each: thread (group, element) adds a share of the splits.
-    int group = threadIdx.x / per, element = threadIdx.x - group * per;
-    int e = block * per + element, i = e / c, j = e - i * c;
-    int mirrored = j * c + i;
-    size_t cc = (size_t)c * c;
-    // Tiles below the diagonal were never written: their elements are those mirrored.
-    const float* p = global(l.part) + n * splits * cc + (j / BT < i / BT ? mirrored : e);
+    int c = l.c, splits = l.splits, groups = l.groups, per = kReduceThreads / groups, rows = kStrip / groups, strips = BT / rows;
+    // Blocks of a layer: pictures, in each its tiles on or above the diagonal, in each its strips.
+    int side = c / BT, blocks = side * (side + 1) / 2 * strips, block = blockIdx.x - l.first, n = block / blocks, i0 = 0;
+    block -= n * blocks;
+    int tile = block / strips, strip = block - tile * strips;
+    for (; tile >= side - i0; i0++) tile -= side - i0;   // row by row, from the diagonal on
+    int j0 = (i0 + tile) * BT;
+    bool diagonal = tile == 0;
+    i0 = i0 * BT + strip * rows;
+    // Groups of threads share the splits: thread (group, quad) adds those of its group.
+    int t = threadIdx.x, group = t / per, quad = t - group * per, row = quad / (BT / 4), col = quad % (BT / 4) * 4;
+    size_t cc = (size_t)c * c, e = (size_t)(i0 + row) * c + j0 + col;
+    const float* p = global(l.part) + n * splits * cc + e;
     const float* a = global(l.target) + (l.one_target ? 0 : n * cc);
+    T* w = global((T*)l.w) + n * cc;
     // The table may be read before the launch ahead has ended, what it points to only after.
     int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
     wait_for_previous();
     start_next();
-    float s = 0.f;
-#pragma unroll 8
-    for (int k = group * each; k < to; k++) s += p[k * cc];
-    s_sum[threadIdx.x] = s;
-    __syncthreads();
+    float by = l.scale * *loss_scale;
+    float4 own = *(const float4*)(a + e), s = {};
+    // Neighbouring threads read neighbours of a column of the strip, which are a row of the mirrored target.
+    float turned[kStrip * BT / kReduceThreads];
+#pragma unroll
+    for (int q = 0; q < kStrip * BT / kReduceThreads; q++) {
+        int i = t + q * kReduceThreads, j = i / rows;
+        if (i < rows * BT) turned[q] = a[(size_t)(j0 + j) * c + i0 + i - j * rows];
+    }
+    for (int k0 = group * each; k0 < to; k0 += kSplits) {
+        float4 v[kSplits];
+#pragma unroll
+        for (int k = 0; k < kSplits; k++) v[k] = k0 + k < to ? *(const float4*)(p + (k0 + k) * cc) : float4{};
+#pragma unroll
+        for (int k = 0; k < kSplits; k++) s.x += v[k].x, s.y += v[k].y, s.z += v[k].z, s.w += v[k].w;
+    }
+    s_sum[t] = s;
+#pragma unroll
+    for (int q = 0; q < kStrip * BT / kReduceThreads; q++) {
+        int i = t + q * kReduceThreads, j = i / rows;
+        if (i < rows * BT) s_turned[i - j * rows][j] = turned[q];
+    }
+    __syncthreads();   // shares and mirrored targets are there
     float square = 0.f;
-    // The shares in order, by the first group; it has the element's whole sum then, and makes loss and coefficient of it.
+    // The shares in order, by the first group; it has the elements' whole sums then, and makes loss and coefficients of them.
     if (group == 0) {
-        for (int k = 1; k < groups; k++) s += s_sum[k * per + element];
-        float g = l.norm * s;
-        float d = g - a[e];
-        square = d * d;
-        store_operand(global((T*)l.w) + n * cc + e, l.scale * *loss_scale * (d + (g - a[mirrored])));
+        for (int k = 1; k < groups; k++) {
+            float4 v = s_sum[k * per + quad];
+            s.x += v.x, s.y += v.y, s.z += v.z, s.w += v.w;
+        }
+        float sums[4] = {s.x, s.y, s.z, s.w}, targets[4] = {own.x, own.y, own.z, own.w};
+        __align__(16) T out[4];
+#pragma unroll
+        for (int q = 0; q < 4; q++) {
+            float g = l.norm * sums[q], d = g - targets[q], mirrored = g - s_turned[row][col + q], v = by * (d + mirrored);
+            square += d * d;
+            // What lies below the diagonal is part of the loss too, and has the same coefficient.
+            if (!diagonal) square += mirrored * mirrored;
+            s_turned[row][col + q] = v;
+            store_operand(out + q, v);
+        }
+        using Four = typename std::conditional<sizeof(T) == 2, uint2, uint4>::type;
+        *(Four*)(w + e) = *(const Four*)out;
+    }
+    if (!diagonal) {
+        __syncthreads();   // the coefficients are there
+        for (int i = t; i < rows * BT; i += kReduceThreads) {
+            int j = i / rows;
+            store_operand(w + (size_t)(j0 + j) * c + i0 + i - j * rows, s_turned[i - j * rows][j]);
+        }
     }
     square = block_sum(square);
-    if (threadIdx.x == 0) global(l.loss)[n * blocks + block] = square;
+    if (t == 0) global(l.loss)[n * blocks + block] = square;
 }
 
 #define GRAM_STYLE(T)                                                                                            \
-    extern "C" __global__ __launch_bounds__(kReduceThreads) void gram_style_##T(                                 \
+    extern "C" __global__ __launch_bounds__(kReduceThreads, 5) void gram_style_##T(                                 \
         const Style* styles, int count, const float* loss_scale) {                                               \
         gram_style<T>(styles, count, loss_scale);                                                                \
     }

@@ -6,7 +6,7 @@ import "errors"
 // above the diagonal, C being a multiple of 64. The First of the next layer is so
 // many further on.
 func (l GramLayer) Blocks(pictures int) int {
-	side := l.C / gramMMABT
+	side := ceil(l.C, gramMMABM)
 	return side * (side + 1) / 2 * l.Splits * pictures
 }
 
@@ -36,9 +36,11 @@ func StyleGroups(splits int) int {
 }
 
 // Blocks is how many blocks a style loss has, each of which leaves a part of the
-// loss of a picture. The First of the next is so many further on.
+// loss of a picture: Groups times four for each tile on or above the diagonal. The
+// First of the next is so many further on.
 func (s GramStyle) Blocks(pictures int) int {
-	return s.C * s.C / (reduceThreads / max(s.Groups, 1)) * pictures
+	side := s.C / gramMMABT
+	return side * (side + 1) / 2 * gramMMABT / gramMMAStrip * s.Groups * pictures
 }
 
 // Launch computes, for each of Count GramStyles, g = Norm times the sum of the

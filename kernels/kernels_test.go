@@ -368,7 +368,7 @@ func TestRefusals(t *testing.T) {
 		{func() (kernels.Launch, error) { a := add; a.Elems = -1; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: elems is -1"},
 		{func() (kernels.Launch, error) { a := add; a.Elems = 0; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of [0 1 1]"},
 		{func() (kernels.Launch, error) { a := add; a.Elems = 1 << 40; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of"},
-		{func() (kernels.Launch, error) { return tv.Launch(1 << 16) }, kernels.ErrShape, "tv_fwd_bwd_f32: a grid of [1 65536 1]"},
+		{func() (kernels.Launch, error) { return tv.Launch(1 << 16) }, kernels.ErrShape, "tv_fwd_bwd_f32: a grid of [4 65536 1]"},
 		{func() (kernels.Launch, error) { a := tv; a.H = 1 << 31; return a.Launch(1) }, kernels.ErrShape, "tv_fwd_bwd_f32: h is 2147483648"},
 		{func() (kernels.Launch, error) { a := tv; a.DX.Elem = kernels.F64; return a.Launch(1) }, nil, "tv_fwd_bwd_f32: dx points to f64"},
 		{func() (kernels.Launch, error) {

@@ -1,11 +1,13 @@
 package kernels
 
+import "fmt"
+
 // ReduceBlocks is how many blocks share a picture of a reduction: enough to fill a
 // GPU, few enough for one block to add. Each leaves one part, an fp32.
 func ReduceBlocks(elems int) int { return min(max(elems/(16*reduceThreads), 1), 512) }
 
-// TVBlocks is ReduceBlocks for the variation of a picture, whose rows blocks share.
-func TVBlocks(h, w, c int) int { return min(h, ReduceBlocks(h*w*c)) }
+// TVBlocks is how many blocks share the rows of a picture, for its variation.
+func TVBlocks(h int) int { return min(h, 512) }
 
 // Launch adds (a - b)^2 up: Parts (pictures, ReduceBlocks). Elems are a picture's.
 func (a MSEFwdArgs) Launch(t Elem, pictures int) (Launch, error) {
@@ -14,7 +16,7 @@ func (a MSEFwdArgs) Launch(t Elem, pictures int) (Launch, error) {
 
 // Launch adds the absolute differences of neighbours up: Parts (pictures, TVBlocks).
 func (a TVFwdArgs) Launch(pictures int) (Launch, error) {
-	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H, a.W, a.C), pictures, 1})
+	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H), pictures, 1})
 }
 
 // Launch computes dx = K times the signs of the differences to all neighbours.
@@ -24,7 +26,7 @@ func (a TVBwdArgs) Launch(pictures int) (Launch, error) {
 
 // Launch does what TVFwdArgs and TVBwdArgs do, in one pass.
 func (a TVFwdBwdArgs) Launch(pictures int) (Launch, error) {
-	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H, a.W, a.C), pictures, 1})
+	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H), pictures, 1})
 }
 
 // Launch computes l[n] = Scale times the sum of picture n's parts, Blocks of them.
@@ -33,7 +35,12 @@ func (a SumPartsArgs) Launch(pictures int) (Launch, error) {
 }
 
 // Launch computes l[n] = (content, sum of styles, tv, all) of a table of LossTerms:
-// Contents of them, Styles, and one of the variation.
+// Contents of them, Styles, and one of the variation. A block has a thread to read
+// each.
 func (a TotalArgs) Launch(pictures int) (Launch, error) {
-	return launch(a, F32, Tile{}, [3]int{pictures, 1, 1})
+	var err error
+	if n := a.Contents + a.Styles + 1; n > reduceThreads {
+		err = fmt.Errorf("%d terms of a loss, at most %d", n, reduceThreads)
+	}
+	return launch(a, F32, Tile{}, [3]int{pictures, 1, 1}, err)
 }

@@ -72,7 +72,7 @@ type constantOf struct {
 var elements = []string{"f32", "f16", "bf16", "tf32"}
 
 var (
-	tileWord    = regexp.MustCompile(`^(\d+x\d+(x\d+)?|(multicast|split)\d+)$`)
+	tileWord    = regexp.MustCompile(`^(\d+x\d+(x\d+)?|(multicast|split)\d+|pingpong)$`)
 	tileFields  = map[string]string{"CH": "Channels", "BN": "Channels", "PX": "Pixels", "MULTICAST": "Multicast", "SPLIT": "Split", "PINGPONG": "Pingpong"}
 	scalarKinds = map[string]string{"int": "Int32", "flag": "Flag", "unsigned": "Uint32", "unsigned long long": "Uint64", "float": "Float32", "double": "Float64"}
 	pointees    = map[string]string{

@@ -437,7 +437,7 @@ func (f *fuser) total(op *gpu.Op) step {
 // same picture.
 func (f *fuser) tv(fwd *gpu.Op) step {
 	x := fwd.X()
-	t := f.term(fwd, kernels.TVBlocks(x.Shape.H, x.Shape.W, x.Shape.C))
+	t := f.term(fwd, kernels.TVBlocks(x.Shape.H))
 	if t == nil {
 		return nil
 	}

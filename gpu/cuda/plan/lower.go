@@ -172,7 +172,7 @@ func (s *single) lower(l *lowering, to *Step) error {
 		}.Launch(l.ptr(x).Elem))
 	case gpu.TVFwd:
 		x := op.X().Shape
-		blocks := kernels.TVBlocks(x.H, x.W, x.C)
+		blocks := kernels.TVBlocks(x.H)
 		parts := to.workspace(partsBytes(op, blocks), kernels.F32)
 		return errors.Join(l.tvFwd(to, op, parts), l.sumParts(to, op, parts, blocks))
 	case gpu.TVBwd:
