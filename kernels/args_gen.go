@@ -101,8 +101,8 @@ const (
 // Constants of gram_mma.cu.
 const (
 	gramMMABT      = 64  // BT
-	gramMMABM      = 128 // BM
-	gramMMAThreads = 256 // kThreads
+	gramMMABP      = 32  // BP
+	gramMMAThreads = 128 // kThreads
 	gramMMAStrip   = 16  // kStrip
 	gramMMASplits  = 8   // kSplits
 )
@@ -611,12 +611,12 @@ var conv3x3MMAFamily = family{
 		{Name: "k", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_f16_nhwc_128x128", module: "conv3x3_mma", elem: F16, tile: Tile{128, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x128", module: "conv3x3_mma", elem: BF16, tile: Tile{128, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x128", module: "conv3x3_mma", elem: TF32, tile: Tile{128, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x128", module: "conv3x3_mma", elem: F16, tile: Tile{128, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x128", module: "conv3x3_mma", elem: BF16, tile: Tile{128, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x128", module: "conv3x3_mma", elem: TF32, tile: Tile{128, 128, 1, 1, false, false}, stages: 3},
 	},
 }
 
@@ -651,9 +651,9 @@ var conv3x3MMAShareFamily = family{
 		{Name: "k", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64_share", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64_share", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64_share", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64_share", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64_share", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64_share", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
 	},
 }
 
@@ -681,9 +681,9 @@ var conv3x3MMASumFamily = family{
 		{Name: "k", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_mma_f16_nhwc_128x64_sum", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_bf16_nhwc_128x64_sum", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false}, stages: 3},
-		{name: "conv3x3_mma_tf32_nhwc_128x64_sum", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false}, stages: 3},
+		{name: "conv3x3_mma_f16_nhwc_128x64_sum", module: "conv3x3_mma", elem: F16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_bf16_nhwc_128x64_sum", module: "conv3x3_mma", elem: BF16, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
+		{name: "conv3x3_mma_tf32_nhwc_128x64_sum", module: "conv3x3_mma", elem: TF32, tile: Tile{64, 128, 1, 1, false, false}, stages: 3},
 	},
 }
 
@@ -758,33 +758,35 @@ var conv3x3WGMMAFamily = family{
 		{Name: "pictures", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split3", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split3", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split3", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 226304, cluster: 3},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 226304, cluster: 4},
+		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1, false, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, false, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1, false, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1, false, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1, false, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2, false, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split3", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 3, false, false}, stages: 3, shared: 218112, cluster: 3},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4, false, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256_resident", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true, true}, stages: 3, shared: 226304, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1, false, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, false, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1, false, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1, false, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1, false, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2, false, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split3", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 3, false, false}, stages: 3, shared: 218112, cluster: 3},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4, false, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256_resident", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true, true}, stages: 3, shared: 226304, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1, false, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, false, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1, false, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1, false, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1, false, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2, false, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split3", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 3, false, false}, stages: 3, shared: 226304, cluster: 3},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4, false, false}, stages: 3, shared: 226304, cluster: 4},
 	},
 }
 
@@ -1003,14 +1005,14 @@ var gramBwdFamily = family{
 	},
 }
 
-// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_128x128, gram_fwd_mma_bf16_128x128 and gram_fwd_mma_tf32_128x128 (gram_mma.cu).
+// GramFwdMMAArgs are the parameters of gram_fwd_mma_f16_64x64x32, gram_fwd_mma_bf16_64x64x32 and gram_fwd_mma_tf32_64x64x32 (gram_mma.cu).
 type GramFwdMMAArgs struct {
 	Layers     Ptr // const GramLayer*
 	Count, PPS int // int
 }
 
 // gramFwdMMAThreads is the threads of a block.
-const gramFwdMMAThreads = 256
+const gramFwdMMAThreads = 128
 
 func (a GramFwdMMAArgs) arguments() (*family, []Arg) {
 	return &gramFwdMMAFamily, []Arg{pointer(a.Layers), integer(a.Count), integer(a.PPS)}
@@ -1025,9 +1027,9 @@ var gramFwdMMAFamily = family{
 		{Name: "pps", Kind: Int32},
 	},
 	entries: []entry{
-		{name: "gram_fwd_mma_f16_128x128", module: "gram_mma", elem: F16},
-		{name: "gram_fwd_mma_bf16_128x128", module: "gram_mma", elem: BF16},
-		{name: "gram_fwd_mma_tf32_128x128", module: "gram_mma", elem: TF32},
+		{name: "gram_fwd_mma_f16_64x64x32", module: "gram_mma", elem: F16},
+		{name: "gram_fwd_mma_bf16_64x64x32", module: "gram_mma", elem: BF16},
+		{name: "gram_fwd_mma_tf32_64x64x32", module: "gram_mma", elem: TF32},
 	},
 }
 

@@ -7,14 +7,13 @@
 // Layout   f (N,P,C) in E; part fp32; w (N,C,C) in E's storage type; target (N or 1,C,C) fp32; S the loss scale
 // Shapes   C a multiple of 64
 // Launch   fwd and style take the layers of a network together, so that they fill a GPU and wait once; a block looks its layer
-//          up in a table. fwd: 256 threads = 8 warps as 4x2; a block for each picture, split and 128x128 tile on or above the
+//          up in a table. fwd: 128 threads = 4 warps as 2x2; a block for each picture, split and 64x64 tile on or above the
 //          diagonal; the others' place in part is not written, readers mirror. style: 256 threads; 4 G blocks for each
 //          such tile of a picture: 16/G of its rows, G threads for four elements, which add a share of the splits; coefficients
 //          below the diagonal are those above, turned in shared memory. coef: 256 threads; grid (ceil(C*C/256), N)
-// Tile     128x128 outputs, 32 pixels deep, 16 in tf32; warp 32x64; 3 stages; on the diagonal both operands are one tile. What is
-//          mirrored is counted in 64x64
-// Budget   shared 3 * 2 * 32 * 256 B = 48 KiB
-// Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): eight pixels of a chunk are every bank once; in tf32, where four
+// Tile     64x64 outputs, 32 pixels deep; warp 32x32; 4 stages, 3 in tf32; on the diagonal both operands are one tile
+// Budget   shared 4 * 2 * 32 * 128 B = 32 KiB, 3 * 2 * 32 * 256 B = 48 KiB in tf32
+// Banks    16-byte chunk ch of pixel p stands at ch ^ (p % 8): a row of 128 bytes is every bank once; in tf32, where four
 //          pixels by eight channels are read, at ch ^ 2 (p % 4)
 // Hazards  one barrier per step: after it the stage is there, and the one that is filled next was read a step ago; tables are
 //          constants and may be read while the launch before still runs
@@ -28,13 +27,13 @@
 #include "params.cuh"
 #include "reduce.cuh"
 
-constexpr int BT = 64, BM = 128, kThreads = 256;   // BT: what readers mirror by; BM: what a block has
+constexpr int BT = 64, BP = 32, kThreads = 128;
 
 // Where 16 bytes of a pixel's channels stand.
 template <class T>
 __device__ __forceinline__ uint32_t chunk(int pixel, int ch) {
     int swizzle = sizeof(T) == 2 ? pixel & 7 : (pixel & 3) << 1;
-    return pixel * BM * sizeof(T) + ((ch ^ swizzle) << 4);
+    return pixel * BT * sizeof(T) + ((ch ^ swizzle) << 4);
 }
 
 // A pointer out of a table: the compiler may take it for global memory.
@@ -62,37 +61,35 @@ __device__ __forceinline__ const L& layer_of_block(const L* layers, int count) {
 template <class E>
 __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     using T = typename Element<E>::Store;
-    constexpr int BP = 64 / sizeof(T), kRow = BM * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
-    constexpr int kStages = 3;
+    constexpr int kRow = BT * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
+    constexpr int kStages = sizeof(T) == 2 ? 4 : 3;
     __shared__ __align__(128) unsigned char s_tiles[kStages * 2 * kTile];   // (stage, a or b, pixel, channel)
-    int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 64;
+    int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 32;
     const Layer& l = layer_of_block(layers, count);
     // Blocks of a layer: pictures, in each its splits, in each its tiles on or above the diagonal.
-    int pixels = l.pixels, c = l.c, side = (c + BM - 1) / BM, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
+    int pixels = l.pixels, c = l.c, side = c / BT, tiles = side * (side + 1) / 2, block = blockIdx.x - l.first;
     int share = block / tiles, tile = block - share * tiles, n = share / l.splits, split = share - n * l.splits, i0 = 0;
     for (; tile >= side - i0; i0++) tile -= side - i0;   // row by row, from the diagonal on
-    int j0 = (i0 + tile) * BM;
-    i0 *= BM;
+    int j0 = (i0 + tile) * BT;
+    i0 *= BT;
     // Pixels [p0, p1), BP to a step.
     int p0 = split * pps, p1 = min(pixels, p0 + pps), steps = (p1 - p0 + BP - 1) / BP;
     const T* fn = (const T*)l.f + (size_t)n * pixels * c;
     uint32_t s = shared_address(s_tiles);
     int ch = t % kChunks, row = t / kChunks;   // copies: chunk ch of pixels row, row + kRows, ..., of both tiles
     bool diagonal = i0 == j0;   // a and b are one tile
-    // Nobody reads what lies below the diagonal or behind the last channel; warps that would have only that just copy.
-    bool idle = i0 + wm >= c || j0 + wn >= c || (diagonal && wm / BT > wn / BT);
     auto fill = [&](int step) {
         if (step < steps) {
             uint32_t tile = s + step % kStages * 2 * kTile;
 #pragma unroll
             for (int r = row; r < BP; r += kRows) {
-                int p = p0 + step * BP + r, channel = ch * (16 / sizeof(T));
-                // kChunks threads read the 128 channels of a pixel in a row; after the last pixel or channel zeros are written,
-                // and nothing is read.
-                const T* src = fn + (size_t)(p < p1 ? p : p0) * c;
-                bool a = p < p1 && i0 + channel < c, b = p < p1 && j0 + channel < c;
-                copy16(tile + chunk<T>(r, ch), src + (a ? i0 + channel : 0), a ? 16 : 0);
-                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + (b ? j0 + channel : 0), b ? 16 : 0);
+                int p = p0 + step * BP + r;
+                // kChunks threads read the 64 channels of a pixel in a row; after the last pixel zeros are written, and
+                // nothing is read.
+                int bytes = p < p1 ? 16 : 0;
+                const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
+                copy16(tile + chunk<T>(r, ch), src + i0, bytes);
+                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + j0, bytes);
             }
         }
         copy_commit();
@@ -103,12 +100,11 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     // fill, so that the number of groups tells which stage has come.
 #pragma unroll
     for (int step = 0; step < kStages - 1; step++) fill(step);
-    float acc[2][8][4] = {};
+    float acc[2][4][4] = {};
     for (int step = 0; step < steps; step++) {
         copy_wait<kStages - 2>();
         __syncthreads();   // the stage is there for all, and the one before is done with
         fill(step + kStages - 1);
-        if (idle) continue;
         const unsigned char* s_a = s_tiles + step % kStages * 2 * kTile;
         // 32 bytes of pixels at a time.
 #pragma unroll
@@ -117,11 +113,11 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
                           [](int pixel, int ch) { return chunk<T>(pixel, ch * sizeof(T) / 16); });
     }
     // Every split has its matrix: the order in which they are added is not that in which they finish.
-    if (!idle) gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
+    gram_store(global(l.part) + (size_t)share * c * c + (size_t)(i0 + wm) * c + j0 + wn, acc, c);
 }
 
 #define GRAM_MMA(E)                                                                                              \
-    extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_fwd_mma_##E##_128x128(                          \
+    extern "C" __global__ __launch_bounds__(kThreads) void gram_fwd_mma_##E##_64x64x32(                          \
         const Layer* layers, int count, int pps) {                                                               \
         gram<E>(layers, count, pps);                                                                             \
     }

@@ -6,7 +6,7 @@ import "errors"
 // above the diagonal, C being a multiple of 64. The First of the next layer is so
 // many further on.
 func (l GramLayer) Blocks(pictures int) int {
-	side := ceil(l.C, gramMMABM)
+	side := l.C / gramMMABT
 	return side * (side + 1) / 2 * l.Splits * pictures
 }
 

@@ -113,6 +113,7 @@ var (
 
 	half256   = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
 	pingpong  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true}
+	resident  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true, Resident: true}
 	pair128   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
 	twoPart   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
 	threePart = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 3}
@@ -136,17 +137,23 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		}
 		return []kernels.Tile{narrow, wide}
 	}
-	if t.Only != (kernels.Tile{}) && out.C%t.Only.Channels == 0 {
+	takes := func(tile kernels.Tile) bool {
+		return p.WGMMA(t.Precision.element(), tile, out.N).Supports(t.Precision.element(), tile) == nil
+	}
+	if t.Only != (kernels.Tile{}) && takes(t.Only) {
 		return []kernels.Tile{t.Only}
 	}
 	var first kernels.Tile
 	switch small := perSM(pair128); {
-	case out.C%fourPart.Channels == 0 && small < 0.2125: // all clusters of four are resident at once, though no part of the chip has a multiple of four
+	// That all clusters of four are resident at once was seen for no more than these: a part of the chip holds whole clusters only.
+	case takes(fourPart) && small < 0.2125:
 		first = fourPart
-	case out.C%threePart.Channels == 0 && small < 0.32:
+	case takes(threePart) && small < 0.32:
 		first = threePart
-	case out.C%twoPart.Channels == 0 && small < 0.6:
+	case takes(twoPart) && small < 0.6:
 		first = twoPart
+	case takes(resident):
+		first = resident
 	case perSM(pingpong) > 2: // one for each warpgroup, and more
 		first = pingpong
 	default:
@@ -154,7 +161,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 	}
 	all := []kernels.Tile{first}
 	for _, tile := range kernels.Tiles {
-		if tile != first && tile.Split == first.Split && out.C%tile.Channels == 0 {
+		if tile != first && tile.Split == first.Split && takes(tile) {
 			all = append(all, tile)
 		}
 	}
