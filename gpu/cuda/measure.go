@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"gorgonia.org/cu"
@@ -169,17 +170,15 @@ func (m *measurer) launch(i, j int, chosen bool, la *kernels.Launch) error {
 	return nil
 }
 
-// times fills in the three kinds of times.
-func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
+// times fills in the three kinds of times. What goes ahead of a launch, to leave
+// caches as in an iteration or full of something else, is timed alone and taken off.
+func (m *measurer) times(x *Measurement, i, j int, again func() error) (err error) {
 	const n = 10
-	for round := range m.opt.Rounds + 1 {
-		for k := range m.r.plan.Steps[:i] { // the steps before leave caches as in an iteration
-			if k < i-2 {
-				continue
-			}
-			before := m.r.plan.Steps[k]
-			for l := range before.Launches {
-				if err := m.r.launch(before, &before.Launches[l]); err != nil {
+	before := func() error {
+		for k := max(i-2, 0); k < i; k++ {
+			s := m.r.plan.Steps[k]
+			for l := range s.Launches {
+				if err := m.r.launch(s, &s.Launches[l]); err != nil {
 					return err
 				}
 			}
@@ -189,30 +188,33 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) error {
 				return err
 			}
 		}
-		inOrder, err := m.watch.time(again)
+		return nil
+	}
+	flush := func() error { return wrap("fill the cache", cu.MemsetD8Async(m.flush, 0, m.flushBytes, m.r.d.stream)) }
+	var laps []*lap
+	defer func() {
+		for _, l := range laps {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	for _, w := range []struct{ prepare, work func() error }{
+		{nothing, again}, {before, nothing}, {before, again}, {flush, nothing}, {flush, again},
+	} {
+		l, err := m.watch.lap(n, w.prepare, w.work)
 		if err != nil {
 			return err
 		}
-		hot, err := m.watch.time(func() error {
-			for range n {
-				if err := again(); err != nil {
-					return err
-				}
+		laps = append(laps, l)
+	}
+	for round := range m.opt.Rounds + 1 {
+		var us [5]float64
+		for k, l := range laps {
+			if us[k], err = l.time(); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := wrap("fill the cache", cu.MemsetD8Async(m.flush, 0, m.flushBytes, m.r.d.stream)); err != nil {
-			return err
-		}
-		cold, err := m.watch.time(again)
-		if err != nil {
-			return err
 		}
 		if round > 0 {
-			x.InOrder, x.Hot, x.Cold = append(x.InOrder, inOrder), append(x.Hot, hot/n), append(x.Cold, cold)
+			x.Hot, x.InOrder, x.Cold = append(x.Hot, us[0]), append(x.InOrder, us[2]-us[1]), append(x.Cold, us[4]-us[3])
 		}
 	}
 	return nil

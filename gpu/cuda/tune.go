@@ -3,10 +3,13 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"gorgonia.org/cu"
+
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 )
 
 // rounds are how often each candidate is timed, in turn with the others, after
@@ -16,8 +19,12 @@ func (d *Device) rounds() (rounds, launches int) {
 	if d.opt.Simulate != nil {
 		return 1, 1
 	}
-	return 5, 4
+	return 7, 8
 }
+
+// noise is the share of the first candidate's time, which the plan's rule prefers,
+// that another must stay below: two timings of one kernel differ by so much.
+const noise = 0.98
 
 // tune times the kernels of every layer that nobody has chosen for, on the
 // program's own memory, and takes the fastest. They give the same bits, so a
@@ -28,44 +35,126 @@ func (r *runner) tune() error {
 		return err
 	}
 	defer watch.close()
-	rounds, launches := r.d.rounds()
 	for _, s := range r.plan.Steps {
 		v := s.Variants
 		if v == nil || len(v.Launches) < 2 {
 			continue
 		}
 		if _, ok := v.Named(r.d.target.Tuned(v.Layer)); !ok {
-			times := make([][]float64, len(v.Launches))
-			for round := range rounds + 1 {
-				for j := range v.Launches {
-					us, err := watch.time(func() error {
-						for range launches {
-							if err := r.launch(s, &v.Launches[j]); err != nil {
-								return err
-							}
-						}
-						return nil
-					})
-					if err != nil {
-						return fmt.Errorf("tune %s: %w", v.Launches[j].Spec.Entry, err)
-					}
-					if round > 0 {
-						times[j] = append(times[j], us)
-					}
-				}
-			}
-			best := 0
-			for j := range times {
-				slices.Sort(times[j])
-				if times[j][rounds/2] < times[best][rounds/2] {
-					best = j
-				}
+			best, err := r.fastest(watch, s)
+			if err != nil {
+				return err
 			}
 			r.d.opt.Choices.Set(r.d.key, v.Layer, v.Launches[best].Spec.Entry)
 		}
 		s.Launches[v.At], _ = v.Named(r.d.target.Tuned(v.Layer))
 	}
 	return nil
+}
+
+// fastest is the index of the variant of a step whose median time is least, by
+// more than noise.
+func (r *runner) fastest(watch *stopwatch, s *plan.Step) (best int, err error) {
+	rounds, launches := r.d.rounds()
+	all := s.Variants.Launches
+	laps := make([]*lap, 0, len(all))
+	defer func() {
+		for _, l := range laps {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	for j := range all {
+		if err := r.launch(s, &all[j]); err != nil { // loads its module, which a capture cannot
+			return 0, fmt.Errorf("tune %s: %w", all[j].Spec.Entry, err)
+		}
+		l, err := watch.lap(launches, nothing, func() error { return r.launch(s, &all[j]) })
+		if err != nil {
+			return 0, fmt.Errorf("tune %s: %w", all[j].Spec.Entry, err)
+		}
+		laps = append(laps, l)
+	}
+	times := make([][]float64, len(all))
+	for round := range rounds + 1 {
+		for j, l := range laps {
+			us, err := l.time()
+			if err != nil {
+				return 0, fmt.Errorf("tune %s: %w", all[j].Spec.Entry, err)
+			}
+			if round > 0 {
+				times[j] = append(times[j], us)
+			}
+		}
+	}
+	medians := make([]float64, len(all))
+	for j := range times {
+		slices.Sort(times[j])
+		medians[j] = times[j][rounds/2]
+		if medians[j] < medians[best] {
+			best = j
+		}
+	}
+	if medians[best] > noise*medians[0] {
+		best = 0
+	}
+	return best, nil
+}
+
+func nothing() error { return nil }
+
+// lap times one piece of work by the difference of two graphs: one does it once,
+// the other n times more. Between the events around a single launch lies the time
+// that the host needs to make it, which for most kernels is the longer.
+type lap struct {
+	watch     *stopwatch
+	one, many *graph
+	n         int
+}
+
+// lap captures the graphs. Each time it does the work, prepare goes before.
+func (w *stopwatch) lap(n int, prepare, work func() error) (_ *lap, err error) {
+	l := &lap{watch: w, n: n}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	times := func(n int) func() error {
+		return func() error {
+			for range n {
+				if err := errors.Join(prepare(), work()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	if l.one, err = capture(w.stream, times(1)); err != nil {
+		return nil, err
+	}
+	if l.many, err = capture(w.stream, times(1+n)); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// time is how long the device takes for the work once, with what prepares it, in
+// microseconds.
+func (l *lap) time() (us float64, err error) {
+	one, err := l.watch.time(func() error { return l.one.launch(l.watch.stream) })
+	if err != nil {
+		return 0, err
+	}
+	many, err := l.watch.time(func() error { return l.many.launch(l.watch.stream) })
+	return (many - one) / float64(l.n), err
+}
+
+func (l *lap) close() (err error) {
+	for _, g := range []*graph{l.one, l.many} {
+		if g != nil {
+			err = errors.Join(err, g.destroy())
+		}
+	}
+	return err
 }
 
 // stopwatch times work of a stream by the device's own events.
