@@ -22,9 +22,9 @@ func (d *Device) rounds() (rounds, launches int) {
 	return 7, 8
 }
 
-// noise is the share of the first candidate's time, which the plan's rule prefers,
+// margin is the share of the first candidate's time, which the plan's rule prefers,
 // that another must stay below: two timings of one kernel differ by so much.
-const noise = 0.98
+const margin = 0.98
 
 // tune times the kernels of every layer that nobody has chosen for, on the
 // program's own memory, and takes the fastest. They give the same bits, so a
@@ -53,7 +53,7 @@ func (r *runner) tune() error {
 }
 
 // fastest is the index of the variant of a step whose median time is least, by
-// more than noise.
+// more than margin.
 func (r *runner) fastest(watch *stopwatch, s *plan.Step) (best int, err error) {
 	rounds, launches := r.d.rounds()
 	all := s.Variants.Launches
@@ -93,7 +93,7 @@ func (r *runner) fastest(watch *stopwatch, s *plan.Step) (best int, err error) {
 			best = j
 		}
 	}
-	if medians[best] > noise*medians[0] {
+	if medians[best] > margin*medians[0] {
 		best = 0
 	}
 	return best, nil
