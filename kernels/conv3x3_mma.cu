@@ -143,7 +143,9 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
             }
         }
         __syncthreads();   // the tile is staged
-        finish<E, BM, TW, kThreads>(e, s_tiles, t, n, y0, x0, n0 + half * kChannels, height, width, k);
+        Gates<BM, kThreads> gates;
+        load_gates<BM, TW>(gates, e, t, n, y0, x0, n0 + half * kChannels, height, width, k);
+        finish<E, BM, TW, kThreads>(e, gates, s_tiles, t, n, y0, x0, n0 + half * kChannels, height, width, k);
     }
 }
 

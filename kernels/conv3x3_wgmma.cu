@@ -45,19 +45,17 @@ struct Extents {
     int n, h, w, k;
 };
 
-template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT, int PINGPONG, int RESIDENT>
+template <class E, int CH, int PX, int STAGES, int MULTICAST, int SPLIT, int PINGPONG>
 struct Conv {
     using T = typename Element<E>::Store;
     static constexpr int BK = kRow / sizeof(T), N = CH == 64 && !PINGPONG ? PX / 2 : PX, TH = PX / TW, CLUSTER = MULTICAST * SPLIT;
-    static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + (RESIDENT ? 1 : 3) * kWeights;
-    static constexpr int kResident = RESIDENT ? 9 * kWeights : 0;   // all taps, for as long as the block lives
+    static constexpr int kPixels = (TH + 2) * kLine, kWeights = CH * kRow, kStage = kPixels + 3 * kWeights;
     static constexpr int kPass = sizeof(T) == 2 && SPLIT == 1 ? 64 : 32;   // pixels staged at a time, two or four lines
     static constexpr int kStaged = kPass * kChannels * sizeof(T), kPasses = N / kPass, kValues = kPass / 2;
-    static constexpr int kShared = STAGES * kStage + kResident + kConsumers * kStaged + kAlign;
+    static constexpr int kShared = STAGES * kStage + kConsumers * kStaged + kAlign;
     static constexpr int kStagedTile = 1, kSums = 3, kTurn = 4;   // named barriers: + warpgroup; both warpgroups; + warpgroup
     static_assert(N == 128 || N == 256, "a warpgroup's product");
     static_assert(MULTICAST == 1 || SPLIT == 1, "a cluster does one or the other");
-    static_assert(!RESIDENT || PINGPONG, "tiles of all channels");
     static_assert(!PINGPONG || CH == 64 && CLUSTER == 1, "a warpgroup has all channels of its tile, and the block no peers");
     static_assert(kPasses >= SPLIT, "every block of a split finishes some pixels");
     static_assert(SPLIT == 1 || STAGES * kStage >= kConsumers * 128 * N / 2 * 4, "the sums of a split must fit into the stages");
@@ -101,13 +99,10 @@ struct Conv {
     // is slot count % STAGES in lap count / STAGES, and the phase of its barriers has the parity of the lap.
     struct Ring {
         uint32_t stages, full, empty;   // in shared memory; a barrier of each kind for each stage
-        uint32_t weights, ready;        // RESIDENT: those of all taps, and their barrier
         int count = 0;
-        __device__ Ring(const unsigned char* s_stages, const uint64_t* s_full, const uint64_t* s_empty, const uint64_t* s_ready)
-            : stages(shared_address(s_stages)), full(shared_address(s_full)), empty(shared_address(s_empty)),
-              weights(stages + STAGES * kStage), ready(shared_address(s_ready)) {}
+        __device__ Ring(const unsigned char* s_stages, const uint64_t* s_full, const uint64_t* s_empty)
+            : stages(shared_address(s_stages)), full(shared_address(s_full)), empty(shared_address(s_empty)) {}
         __device__ void init() const {
-            if (RESIDENT) barrier_init(ready, 1);
             for (int i = 0; i < STAGES; i++) {
                 barrier_init(full + 8 * i, 1);                             // the producer; its bytes are counted apart
                 // The consumer warps of all blocks that it fills.
@@ -140,16 +135,16 @@ struct Conv {
         __device__ Warpgroup(unsigned char* s_stages) : index((threadIdx.x >> 7) - 1), t(threadIdx.x & 127) {
             ch = CH == 64 ? 0 : index * 64;
             line = CH == 64 && !PINGPONG ? index * (TH / 2) : 0;
-            s_staged = s_stages + STAGES * kStage + kResident + index * kStaged;
+            s_staged = s_stages + STAGES * kStage + index * kStaged;
         }
     };
 
     static __device__ __forceinline__ void run(const Operands& in, const Extents& out, const Epilogue<T>& e) {
         extern __shared__ unsigned char s_dynamic[];
-        __shared__ __align__(8) uint64_t s_full[STAGES], s_empty[STAGES], s_ready;
+        __shared__ __align__(8) uint64_t s_full[STAGES], s_empty[STAGES];
         // The 128-byte swizzle repeats every 1024 bytes of address, and so every stage begins at a multiple of that.
         unsigned char* s_stages = s_dynamic + (-shared_address(s_dynamic) & (kAlign - 1));
-        Ring ring(s_stages, s_full, s_empty, &s_ready);
+        Ring ring(s_stages, s_full, s_empty);
         int rank = CLUSTER > 1 ? cluster_rank() : 0;
         if (threadIdx.x == 0) {
             ring.init();
@@ -180,10 +175,6 @@ struct Conv {
     // The producer, one thread: runs ahead of the consumers by as many stages as are empty, from one tile into the next.
     static __device__ __forceinline__ void produce(const Operands& in, const Extents& out, const Walk& walk, const Span& span,
                                                    Ring ring, int rank) {
-        if (RESIDENT) {
-            barrier_expect(ring.ready, kResident);
-            for (int tap = 0; tap < 9; tap++) copy_rows(ring.weights + tap * kWeights, in.w, ring.ready, tap * in.c, 0);
-        }
         for (int g = walk.first(); g < walk.groups; g += walk.step()) {
             Tile tile = walk.at(g, rank);
             for (int s = span.from; s < span.to; s++, ring.count++) {
@@ -197,7 +188,6 @@ struct Conv {
     static __device__ __forceinline__ void consume(const Extents& out, const Epilogue<T>& e, const Walk& walk, const Span& span,
                                                    Ring ring, int rank, const Warpgroup& wg) {
         wait_for_previous();   // the epilogue reads what earlier launches wrote, and writes what they read
-        if (RESIDENT) barrier_wait(ring.ready, 0);
         int turn = 0;
         for (int g = walk.first(); g < walk.groups; g += walk.step(), turn ^= 1) {
             if (PINGPONG && turn != wg.index) {   // the other's tile
@@ -219,7 +209,7 @@ struct Conv {
         // Stage s of the first product has channels from s / 3 * BK on, for column s % 3 of the taps; a stage of the second
         // has the centre alone.
         bool second = s >= main, first_of_all = ring.count == 0;
-        int dx = second ? 1 : s % 3, c0 = (second ? s - main : s / 3) * BK, taps = second ? 1 : RESIDENT ? 0 : 3;   // of weights
+        int dx = second ? 1 : s % 3, c0 = (second ? s - main : s / 3) * BK, taps = second ? 1 : 3;
         uint32_t stage = ring.stage(), full = ring.filled();
         barrier_expect(full, kPixels + taps * kWeights);
         // Earlier launches compute x, x2 and w2, which have to wait for them; w is constant and may be fetched at once.
@@ -245,28 +235,25 @@ struct Conv {
     // Multiply: a warpgroup's sums of a tile over this block's stages. Value 4 j + i of a thread is channel
     // 16 warp + lane/4 + 8 (i/2), pixel 8 j + 2 (lane%4) + i%2.
     static __device__ __forceinline__ void multiply(float (&d)[N / 2], const Span& span, Ring& ring, const Warpgroup& wg, bool next) {
-        for (int s = span.from; s < min(span.to, span.main); s++) multiply_stage<3, 0>(d, s, s > span.from, ring, wg);
-        for (int s = max(span.from, span.main); s < span.to; s++) multiply_stage<1, 1>(d, s, s > span.from, ring, wg);
+        for (int s = span.from; s < min(span.to, span.main); s++) multiply_stage<3, 0>(d, s > span.from, ring, wg);
+        for (int s = max(span.from, span.main); s < span.to; s++) multiply_stage<1, 1>(d, s > span.from, ring, wg);
         if (PINGPONG && next) named_barrier_arrive(kTurn + (wg.index ^ 1), 256);   // the other's turn, with the next tile
         wgmma_wait<0>();
         if (span.to > span.from) ring.release_previous();
     }
 
-    // Stage s: TAPS lines of taps, the first of them DOWN lines below the top of the box. more: d holds sums to add to.
+    // One stage: TAPS lines of taps, the first of them DOWN lines below the top of the box. more: d holds sums to add to.
     template <int TAPS, int DOWN>
-    static __device__ __forceinline__ void multiply_stage(float (&d)[N / 2], int s, bool more, Ring& ring, const Warpgroup& wg) {
+    static __device__ __forceinline__ void multiply_stage(float (&d)[N / 2], bool more, Ring& ring, const Warpgroup& wg) {
         ring.wait_full();
-        // Tap dy is the next tile of weights, or the next of this column among all taps, and the same box one line further down.
-        constexpr bool kOfAll = RESIDENT && TAPS == 3;
-        constexpr int kTap = kOfAll ? 3 * kWeights : kWeights;
-        uint32_t weights = kOfAll ? ring.weights + s * kWeights : ring.stage() + kPixels;
-        uint64_t a = descriptor(weights + wg.ch * kRow), b = descriptor(ring.stage() + (wg.line + DOWN) * kLine);
+        // Tap dy is the next tile of weights, and the same box one line further down.
+        uint64_t a = descriptor(ring.stage() + kPixels + wg.ch * kRow), b = descriptor(ring.stage() + (wg.line + DOWN) * kLine);
         wgmma_fence();
 #pragma unroll
         for (int dy = 0; dy < TAPS; dy++)
 #pragma unroll
             for (int kk = 0; kk < 4; kk++)   // 32 of the 128 bytes of channels; descriptors count in units of 16 bytes
-                wgmma(E{}, d, a + (dy * kTap + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), more || dy + kk);
+                wgmma(E{}, d, a + (dy * kWeights + kk * 32 >> 4), b + (dy * kLine + kk * 32 >> 4), more || dy + kk);
         wgmma_commit();
         // At most this stage's products are still under way, so those of the stage before are complete and it can be refilled.
         wgmma_wait<1>();
@@ -287,6 +274,9 @@ struct Conv {
         if (SPLIT > 1) share(d, sums, span.to > span.from);
         int from = SPLIT > 1 ? kPasses * rank / SPLIT : 0, to = SPLIT > 1 ? kPasses * (rank + 1) / SPLIT : kPasses;
         for (int pass = from; pass < to; pass++) {
+            int y0 = tile.y0 + wg.line + pass * (kPass / TW);
+            Gates<kPass, 128> gates;   // on their way while the pass is staged
+            load_gates<kPass, TW>(gates, e, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
             named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
             if (SPLIT > 1) {
                 float r[kValues];
@@ -296,8 +286,7 @@ struct Conv {
                 stage_pass(wg.s_staged, d, pass, u, v, e.relu, warp, lane);
             }
             named_barrier(kStagedTile + wg.index, 128);   // the tile is staged
-            int y0 = tile.y0 + wg.line + pass * (kPass / TW);
-            ::finish<E, kPass, TW, 128>(e, wg.s_staged, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
+            ::finish<E, kPass, TW, 128>(e, gates, wg.s_staged, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
         }
     }
 
@@ -383,28 +372,21 @@ struct Conv {
 };
 
 #define CONV3X3_WGMMA(E, ...) CONV3X3_WGMMA_ENTRY(E, __VA_ARGS__)   // E expanded first
-#define CONV3X3_WGMMA_ENTRY(E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG, RESIDENT, SUFFIX)                     \
+#define CONV3X3_WGMMA_ENTRY(E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG, SUFFIX)                               \
     extern "C" __global__ __cluster_dims__(MULTICAST* SPLIT, 1, 1) __launch_bounds__(kThreads, 1)                \
         void conv3x3_wgmma_##E##_nhwc_##CH##x##PX##SUFFIX(                                                       \
             const __grid_constant__ CUtensorMap MAYBE_NULL x, const __grid_constant__ CUtensorMap MAYBE_NULL w,  \
             const __grid_constant__ CUtensorMap MAYBE_NULL x2, const __grid_constant__ CUtensorMap MAYBE_NULL w2,\
             int height, int width, int c, int c2, int k, int pictures, EPILOGUE_PARAMS(Element<E>::Store, )) {   \
-        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG, RESIDENT>::run(                                      \
-            {x, w, x2, w2, c, c2}, {pictures, height, width, k}, EPILOGUE(Element<E>::Store));                   \
+        Conv<E, CH, PX, STAGES, MULTICAST, SPLIT, PINGPONG>::run({x, w, x2, w2, c, c2}, {pictures, height, width, k}, \
+                                                                 EPILOGUE(Element<E>::Store));                   \
     }
-CONV3X3_WGMMA(EACH, 64, 512, 2, 1, 1, 0, 0, )
-CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 0, 0, )
-CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 1, 0, _pingpong)
-CONV3X3_WGMMA(EACH, 128, 256, 2, 1, 1, 0, 0, )
-CONV3X3_WGMMA(EACH, 128, 256, 2, 2, 1, 0, 0, _multicast2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 2, 1, 0, 0, _multicast2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 2, 0, 0, _split2)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 3, 0, 0, _split3)
-CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 4, 0, 0, _split4)
-// The weights of all taps fit where there are 128 bytes of channels on one side and 64 channels on the other: not in tf32.
-#define WIDE_tf32 1
-#define WIDE(E) WIDE_OF(E)
-#define WIDE_OF(E) WIDE_##E
-#if !WIDE(EACH)
-CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 1, 1, _resident)
-#endif
+CONV3X3_WGMMA(EACH, 64, 512, 2, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 64, 256, 3, 1, 1, 1, _pingpong)
+CONV3X3_WGMMA(EACH, 128, 256, 2, 1, 1, 0, )
+CONV3X3_WGMMA(EACH, 128, 256, 2, 2, 1, 0, _multicast2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 2, 1, 0, _multicast2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 2, 0, _split2)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 3, 0, _split3)
+CONV3X3_WGMMA(EACH, 128, 128, 3, 1, 4, 0, _split4)

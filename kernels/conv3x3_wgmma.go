@@ -37,13 +37,7 @@ func (a Conv3x3MMAArgs) WGMMA(t Elem, tile Tile, pictures int) Conv3x3WGMMAArgs 
 // Supports says why Hopper's kernel does not take a product of this element type,
 // C, C2 and K in a tile; the rest of a need not be filled in.
 func (a Conv3x3WGMMAArgs) Supports(t Elem, tile Tile) error {
-	if err := supportsProduct(&conv3x3WGMMAFamily, t, tile, wgmmaRow, a.C, a.C2, a.K); err != nil {
-		return err
-	}
-	if tile.Resident && (a.C*t.Size() != wgmmaRow || a.K != tile.Channels) {
-		return fmt.Errorf("the weights of %d channels by %d do not stay in shared memory: %w", a.C, a.K, ErrShape)
-	}
-	return nil
+	return supportsProduct(&conv3x3WGMMAFamily, t, tile, wgmmaRow, a.C, a.C2, a.K)
 }
 
 // Launch computes what Conv3x3MMAArgs does, and bits that are the same for all

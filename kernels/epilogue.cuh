@@ -183,55 +183,96 @@ __device__ __forceinline__ uint32_t quarter2(bf16 e, uint32_t v) {
     return pack2(e, __uint_as_float(v << 16) * 0.25f, __uint_as_float(v & 0xffff0000u) * 0.25f);
 }
 
-// finish_raw is what finish does with a tile of 16-bit values where nothing is added and bits are the gate, if any: all loads
-// come first, so that a pass waits for memory once. WINDOW is 4 where pooling is undone, of windows that are all whole, else 1.
-template <class E, int PIXELS, int WIDTH, int THREADS, int WINDOW>
-__device__ __forceinline__ void finish_raw(const Epilogue<typename Element<E>::Store>& e, const unsigned char* s_tile, int t, int n,
-                                           int y0, int x0, int ch0, int h, int w, int k) {
-    constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH, kSide = WINDOW == 4 ? 2 : 1;
-    int ch8 = t & 7, pixel = t >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
-    if (px >= w) return;
-    // at: of this thread's first value; from there to the next line, and to its next item.
-    size_t line = (size_t)w * kSide * k, at = ((size_t)n * h + py) * kSide * line + (size_t)px * kSide * k + ch0 + ch8 * 8;
-    uint32_t bits[kItems][WINDOW];
-    if (e.bits) {
-#pragma unroll
-        for (int r = 0; r < kItems; r++)
-#pragma unroll
-            for (int q = 0; q < WINDOW; q++)
-                bits[r][q] = py + r * kDown < h ? e.bits[(at + (r * kDown * kSide + q / 2) * line + q % 2 * k) >> 3] : 0u;
+// The gates of a thread's values of a tile, a byte for eight values; four where a pooling is undone.
+template <int PIXELS, int THREADS>
+struct Gates {
+    uint32_t bits[PIXELS * 8 / THREADS][4];
+};
+
+// Whether 16-bit values go through the epilogue as they are stored: nothing is added, and what gates them, if anything does, is
+// bits. Where a pooling is undone, of windows that are all whole.
+template <class T>
+__device__ __forceinline__ bool is_raw(const Epilogue<T>& e, int h, int w) {
+    if (sizeof(T) != 2 || e.add || e.target || (e.gate && !e.bits)) return false;
+    return e.unpool_h ? e.unpool_h == 2 * h && e.unpool_w == 2 * w : !e.max_pool || !e.positive;
+}
+
+// Where a thread's values of a tile are: its first pixel, and as an index into y and bits; from there to the next line. SIDE is
+// 2 where a pooling is undone, else 1.
+template <int PIXELS, int WIDTH, int THREADS, int SIDE>
+struct Values {
+    static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
+    static_assert(kDown * WIDTH * 8 == THREADS, "a thread's pixels are below each other");
+    int py;
+    bool in;
+    size_t at, line;
+    int k;
+    __device__ Values(int t, int n, int y0, int x0, int ch0, int h, int w, int k) : k(k) {
+        int pixel = t >> 3, px = x0 + pixel % WIDTH;
+        py = y0 + pixel / WIDTH;
+        in = px < w;
+        line = (size_t)w * SIDE * k;
+        at = ((size_t)n * h + py) * SIDE * line + (size_t)px * SIDE * k + ch0 + (t & 7) * 8;
     }
+    // Value q of the window of item r.
+    __device__ size_t of(int r, int q) const { return at + (r * kDown * SIDE + q / 2) * line + q % 2 * k; }
+};
+
+// Loads the gates that finish_raw wants. All loads of a tile are under way at once, and before the tile is staged.
+template <int PIXELS, int WIDTH, int THREADS, int SIDE, class T>
+__device__ __forceinline__ void load_gates(Gates<PIXELS, THREADS>& gates, const Epilogue<T>& e, int t, int n, int y0, int x0, int ch0,
+                                           int h, int w, int k) {
+    Values<PIXELS, WIDTH, THREADS, SIDE> v(t, n, y0, x0, ch0, h, w, k);
 #pragma unroll
-    for (int r = 0; r < kItems; r++) {
-        if (py + r * kDown >= h) return;
-        uint4 v = read_raw8(s_tile, pixel + r * kDown * WIDTH, ch8);
-        size_t to = at + r * kDown * kSide * line;
-        if (WINDOW == 4 && !e.max_pool)
-            v = make_uint4(quarter2(E{}, v.x), quarter2(E{}, v.y), quarter2(E{}, v.z), quarter2(E{}, v.w));
+    for (int r = 0; r < v.kItems; r++)
 #pragma unroll
-        for (int q = 0; q < WINDOW; q++) {
-            uint4 z = e.bits ? gated8(v, bits[r][q]) : v;
-            if (e.y) *(uint4*)(e.y + to + q / 2 * line + q % 2 * k) = z;
-            if (WINDOW == 1 && e.positive) e.positive[to >> 3] = (uint8_t)positive8(E{}, z);
+        for (int q = 0; q < SIDE * SIDE; q++) gates.bits[r][q] = v.in && v.py + r * v.kDown < h ? e.bits[v.of(r, q) >> 3] : 0u;
+}
+template <int PIXELS, int WIDTH, int THREADS, class T>
+__device__ __forceinline__ void load_gates(Gates<PIXELS, THREADS>& gates, const Epilogue<T>& e, int t, int n, int y0, int x0, int ch0,
+                                           int h, int w, int k) {
+    if (!e.bits || !is_raw(e, h, w)) return;
+    if (e.unpool_h)
+        load_gates<PIXELS, WIDTH, THREADS, 2>(gates, e, t, n, y0, x0, ch0, h, w, k);
+    else
+        load_gates<PIXELS, WIDTH, THREADS, 1>(gates, e, t, n, y0, x0, ch0, h, w, k);
+}
+
+// finish_raw is what finish does where is_raw says so.
+template <class E, int PIXELS, int WIDTH, int THREADS, int SIDE>
+__device__ __forceinline__ void finish_raw(const Epilogue<typename Element<E>::Store>& e, const Gates<PIXELS, THREADS>& gates,
+                                           const unsigned char* s_tile, int t, int n, int y0, int x0, int ch0, int h, int w, int k) {
+    Values<PIXELS, WIDTH, THREADS, SIDE> at(t, n, y0, x0, ch0, h, w, k);
+    if (!at.in) return;
+#pragma unroll
+    for (int r = 0; r < at.kItems; r++) {
+        if (at.py + r * at.kDown >= h) return;
+        uint4 v = read_raw8(s_tile, (t >> 3) + r * at.kDown * WIDTH, t & 7);
+        if (SIDE == 2 && !e.max_pool) v = make_uint4(quarter2(E{}, v.x), quarter2(E{}, v.y), quarter2(E{}, v.z), quarter2(E{}, v.w));
+#pragma unroll
+        for (int q = 0; q < SIDE * SIDE; q++) {
+            uint4 z = e.bits ? gated8(v, gates.bits[r][q]) : v;
+            if (e.y) *(uint4*)(e.y + at.of(r, q)) = z;
+            if (SIDE == 1 && e.positive) e.positive[at.of(r, q) >> 3] = (uint8_t)positive8(E{}, z);
         }
     }
 }
 
 // finish does the epilogue of a staged tile of PIXELS pixels, WIDTH in a row, whose first is (y0, x0) of picture n and
-// whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution.
+// whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution; gates is
+// what load_gates gave.
 template <class E, int PIXELS, int WIDTH, int THREADS>
-__device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store>& e, const unsigned char* s_tile, int t,
-                                       int n, int y0, int x0, int ch0, int h, int w, int k) {
+__device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store>& e, const Gates<PIXELS, THREADS>& gates,
+                                       const unsigned char* s_tile, int t, int n, int y0, int x0, int ch0, int h, int w, int k) {
     using T = typename Element<E>::Store;
     float target_k = e.target ? e.target_k * *e.scale : 0.f;
-    // Which of the ways a tile goes is the same for all of a launch.
-    bool raw = false, whole = e.unpool_h == 2 * h && e.unpool_w == 2 * w;
-    if constexpr (sizeof(T) == 2) raw = !e.add && !e.target && (e.bits || !e.gate) && (e.unpool_h == 0 ? !e.max_pool || !e.positive : whole);
-    if constexpr (sizeof(T) == 2)
-        if (raw && e.unpool_h == 0)
-            finish_raw<E, PIXELS, WIDTH, THREADS, 1>(e, s_tile, t, n, y0, x0, ch0, h, w, k);
+    bool raw = is_raw(e, h, w);   // the same for all of a launch
+    if constexpr (sizeof(T) == 2) {
+        if (raw && e.unpool_h)
+            finish_raw<E, PIXELS, WIDTH, THREADS, 2>(e, gates, s_tile, t, n, y0, x0, ch0, h, w, k);
         else if (raw)
-            finish_raw<E, PIXELS, WIDTH, THREADS, 4>(e, s_tile, t, n, y0, x0, ch0, h, w, k);
+            finish_raw<E, PIXELS, WIDTH, THREADS, 1>(e, gates, s_tile, t, n, y0, x0, ch0, h, w, k);
+    }
     for (int i = t; i < PIXELS * 8 && !raw; i += THREADS) {
         // Eight threads have the 64 channels of a pixel, 128 or 256 bytes in a row. at: where y, add, gate and target
         // have this value.

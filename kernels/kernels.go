@@ -109,7 +109,6 @@ type Tile struct {
 	Channels, Pixels int  // of a block; pixels are 16 wide
 	Multicast, Split int  // blocks of a cluster that share weights, or a tile; 1 without
 	Pingpong         bool // each warpgroup of a block has tiles of its own
-	Resident         bool // the weights of all taps stay in shared memory
 }
 
 // All lists the entries, by name.

@@ -72,8 +72,8 @@ type constantOf struct {
 var elements = []string{"f32", "f16", "bf16", "tf32"}
 
 var (
-	tileWord    = regexp.MustCompile(`^(\d+x\d+(x\d+)?|(multicast|split)\d+|pingpong|resident)$`)
-	tileFields  = map[string]string{"CH": "Channels", "BN": "Channels", "PX": "Pixels", "MULTICAST": "Multicast", "SPLIT": "Split", "PINGPONG": "Pingpong", "RESIDENT": "Resident"}
+	tileWord    = regexp.MustCompile(`^(\d+x\d+(x\d+)?|(multicast|split)\d+|pingpong)$`)
+	tileFields  = map[string]string{"CH": "Channels", "BN": "Channels", "PX": "Pixels", "MULTICAST": "Multicast", "SPLIT": "Split", "PINGPONG": "Pingpong"}
 	scalarKinds = map[string]string{"int": "Int32", "flag": "Flag", "unsigned": "Uint32", "unsigned long long": "Uint64", "float": "Float32", "double": "Float64"}
 	pointees    = map[string]string{
 		"float": "F32", "double": "F64", "uint8_t": "U8", "uint32_t": "U32", "unsigned long long": "U64", "uint4": "U32x4",
@@ -158,7 +158,7 @@ func (a *api) addKernel(file, module string, s *source, k *kernel, values map[st
 		if e.stages == 0 {
 			e.stages = int(values["kStages"])
 		}
-		e.tile = fmt.Sprintf("Tile{%d, %d, %d, %d, %t, %t}", fields["Channels"], fields["Pixels"], fields["Multicast"], fields["Split"], fields["Pingpong"] == 1, fields["Resident"] == 1)
+		e.tile = fmt.Sprintf("Tile{%d, %d, %d, %d, %t}", fields["Channels"], fields["Pixels"], fields["Multicast"], fields["Split"], fields["Pingpong"] == 1)
 	}
 	if i := slices.IndexFunc(a.families, func(o *family) bool { return o.name == name }); i < 0 {
 		a.families = append(a.families, f)

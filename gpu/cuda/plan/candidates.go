@@ -113,7 +113,6 @@ var (
 
 	half256   = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
 	pingpong  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true}
-	resident  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true, Resident: true}
 	pair128   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
 	twoPart   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
 	threePart = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 3}
@@ -152,9 +151,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		first = threePart
 	case takes(twoPart) && small < 0.6:
 		first = twoPart
-	case takes(resident):
-		first = resident
-	case perSM(pingpong) > 2: // one for each warpgroup, and more
+	case perSM(pingpong) > 1.5: // nearly one for each warpgroup, or more
 		first = pingpong
 	default:
 		first = half256
