@@ -341,8 +341,13 @@ func (d *decoder) src64(a ptx.Operand) int32 {
 	return d.k64(v)
 }
 
-// predicate returns a source predicate and whether it is negated.
+// predicate returns a source predicate and whether it is negated. A literal is a
+// register that nothing writes, which is false, negated if the literal is true.
 func (d *decoder) predicate(a ptx.Operand) (int32, bool) {
+	if imm, ok := a.(ptx.Imm); ok {
+		d.k.npred++
+		return int32(d.k.npred - 1), imm.Bits != 0
+	}
 	if n, ok := a.(*ptx.Not); ok {
 		return d.regs[n.Reg.Index], true
 	}
