@@ -510,6 +510,33 @@ func clusterForms() []hand {
 				` + store,
 			want: two(func(r, t int) uint32 { return uint32((1-r)*1000 + t) }),
 		},
+		{ // as the kernels write it: default scope, and four values of the other block at once
+			covers: []string{"mbarrier.arrive.shared::cluster.b64", "mbarrier.try_wait.parity.shared::cta.b64", "ld.shared::cluster.v4.f32", "st.shared.v4.f32"},
+			name:   "cluster.mbarrier.default", grid: 2, attr: cluster, local: barDecl + ".shared .align 16 .b8 buf[1024];",
+			body: `mov.u32 %r9, bar;
+				mov.u32 %r8, buf;
+				` + rank + `setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
+				@%p7 fence.mbarrier_init.release.cluster;
+				` + sync + `mapa.shared::cluster.u32 %r5, %r9, %r1;
+				mbarrier.arrive.shared::cluster.b64 _, [%r5];
+				` + waitBar + `mad.lo.u32 %r2, %t, 16, %r8;
+				mad.lo.u32 %r3, %r0, 1000, %t;
+				add.u32 %r4, %r3, 100;
+				add.u32 %r6, %r3, 200;
+				add.u32 %r7, %r3, 300;
+				st.shared.v4.f32 [%r2], {%r3, %r4, %r6, %r7};
+				` + sync + `mapa.shared::cluster.u32 %r4, %r2, %r1;
+				ld.shared::cluster.v4.f32 {%r10, %r11, %r12, %r13}, [%r4];
+				mad.lo.u32 %r11, %r11, 3, %r10;
+				mad.lo.u32 %r12, %r12, 5, %r11;
+				mad.lo.u32 %r10, %r13, 7, %r12;
+				` + sync + store,
+			want: two(func(r, t int) uint32 {
+				v := (1-r)*1000 + t
+				return uint32(v + 3*(v+100) + 5*(v+200) + 7*(v+300))
+			}),
+		},
 		multi(multicast, "{0, 0}], [%r9]", Map{Input: 0, Tiled: &tensormap.Tiled{
 			Type: ptx.F16, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: tensormap.Swizzle128,
 		}}),
