@@ -40,10 +40,11 @@ type Case struct {
 	Maps    []Map
 	Out     []byte // the output buffer before the launch
 	Want    []byte
-	Elem    ptx.Type // of the output, for tolerances
-	ULPs    int      // 0: the same bits
-	RelTol  float64  // tensor cores with random inputs: |got-want| <= RelTol*max|want|
-	Anywhen bool     // the order of lanes shows: only the multiset of output words is fixed
+	Elem    ptx.Type  // of the output, for tolerances
+	ULPs    int       // 0: the same bits
+	Bounds  []float64 // of .approx functions: |got-want| of each element
+	RelTol  float64   // tensor cores with random inputs: |got-want| <= RelTol*max|want|
+	Anywhen bool      // the order of lanes shows: only the multiset of output words is fixed
 }
 
 // Map is a tensor map over an input.
@@ -99,6 +100,9 @@ func (c *Case) compare(got, want []byte) error {
 			continue
 		}
 		if c.RelTol > 0 && math.Abs(value(c.Elem, got[i:])-value(c.Elem, want[i:])) <= c.RelTol*scale {
+			continue
+		}
+		if c.Bounds != nil && math.Abs(value(c.Elem, got[i:])-value(c.Elem, want[i:])) <= c.Bounds[i/n] {
 			continue
 		}
 		if c.ULPs > 0 && ulps(c.Elem, got[i:], want[i:]) <= float64(c.ULPs) {
