@@ -248,6 +248,9 @@ func (b *bulkCopy) issue(w *warp, o *op, lane int) {
 		var x [5]int
 		for i := range b.rank {
 			x[i] = int(int32(w.r[b.coords[i]][lane]))
+			if x[i] < 0 && !b.load { // a load may begin there
+				w.trap(Misuse, o, lane, "a store at coordinate %d of dimension %d: one that begins before its tensor is an illegal instruction on an H200", x[i], i)
+			}
 		}
 		var offs [3]int
 		for i := range b.offsets {

@@ -8,12 +8,15 @@ import (
 )
 
 // The floating-point contract: every operation rounds once, to nearest even
-// unless its name says otherwise; subnormals are kept; a NaN that an operation
-// makes is the GPU's canonical one, whatever payload went in.
+// unless its name says otherwise; subnormals are kept. PTX leaves the bits of a NaN
+// open; here they are those of sm_90 (gpu/sim/conform holds them against a GPU): in
+// fp16, bf16 and fp32 the canonical NaN whatever payload went in, in fp64 an
+// operand's, quiet, or nan64 where no operand is a NaN.
 const (
-	nan32 = 0x7fffffff
-	nan16 = 0x7fff // fp16 and bf16
-	nan64 = 0x7fffffffffffffff
+	nan32   = 0x7fffffff
+	nan16   = 0x7fff // fp16 and bf16
+	nan64   = 0xfff8000000000000
+	quiet64 = 1 << 51
 )
 
 func f32(b uint32) float32 { return math.Float32frombits(b) }
@@ -28,11 +31,71 @@ func b32(f float32) uint32 {
 
 func f64(b uint64) float64 { return math.Float64frombits(b) }
 
-func b64(f float64) uint64 {
-	if f != f {
-		return nan64
+func isNaN64(b uint64) bool { return b<<1 > 0x7ff<<53 }
+
+func b64(f float64) uint64 { return nan3(f, 0, 0, 0) }
+
+// nan2 gives the bits of a result of two operands, in the order in which a NaN
+// among them wins.
+func nan2(f float64, first, second uint64) uint64 { return nan3(f, first, second, 0) }
+
+func nan3(f float64, first, second, third uint64) uint64 {
+	switch {
+	case f == f:
+		return math.Float64bits(f)
+	case isNaN64(first):
+		return first | quiet64
+	case isNaN64(second):
+		return second | quiet64
+	case isNaN64(third):
+		return third | quiet64
 	}
-	return math.Float64bits(f)
+	return nan64
+}
+
+// nanOr32, nanOr64 and nanOr16 are v, or the NaN that abs and neg make of a.
+func nanOr32(a, v uint32) uint32 {
+	if a&0x7fffffff > 0x7f800000 {
+		return nan32
+	}
+	return v
+}
+
+func nanOr64(a, v uint64) uint64 {
+	if isNaN64(a) { // its sign stays, also behind neg
+		return a | quiet64
+	}
+	return v
+}
+
+func nanOr16(a, v, inf uint32) uint32 {
+	if a&0x7fff > inf {
+		return nan16
+	}
+	return v
+}
+
+// nanTo32 is v, or the integer that a NaN becomes; from fp32 and fp16 it becomes 0.
+func nanTo32(a uint64, v uint32) uint32 {
+	if isNaN64(a) {
+		return 1 << 31
+	}
+	return v
+}
+
+// f32to64 and f64to32 keep a NaN's sign and what its payload has room for.
+func f32to64(a uint32) uint64 {
+	if a&0x7fffffff > 0x7f800000 {
+		return uint64(a>>31)<<63 | 0x7ff8<<48 | uint64(a&0x7fffff)<<29
+	}
+	return math.Float64bits(float64(f32(a)))
+}
+
+func f64to32(a uint64) uint32 {
+	if isNaN64(a) {
+		return uint32(a>>63)<<31 | 0x7fc00000 | uint32(a>>29)&0x3fffff
+	}
+	return math.Float32bits(float32(f64(a)))
 }
 
 // fma32 is a*b+c rounded once to fp32. The product is exact in fp64; the fp64
@@ -96,25 +159,24 @@ func min32(a, b float32) uint32 {
 	return math.Float32bits(b)
 }
 
-// max64 and min64 are the same in fp64.
-func max64(a, b float64) uint64 {
+// max64 and min64 are the same in fp64; of two NaNs the second wins.
+func max64(a, b uint64) uint64 {
 	switch {
-	case a != a:
-		return b64(b)
-	case b != b:
-		return b64(a)
+	case isNaN64(b) && isNaN64(a):
+		return b | quiet64
+	case isNaN64(a):
+		return b
+	case isNaN64(b):
+		return a
 	}
-	return math.Float64bits(max(a, b))
+	return math.Float64bits(max(f64(a), f64(b)))
 }
 
-func min64(a, b float64) uint64 {
-	switch {
-	case a != a:
-		return b64(b)
-	case b != b:
-		return b64(a)
+func min64(a, b uint64) uint64 {
+	if isNaN64(a) || isNaN64(b) {
+		return max64(a, b)
 	}
-	return math.Float64bits(min(a, b))
+	return math.Float64bits(min(f64(a), f64(b)))
 }
 
 // maxNaN32 and minNaN32 are the .NaN forms: a NaN wins.
@@ -139,17 +201,51 @@ func rsqrt32(a float32) float32 {
 func rcp32(a float32) float32  { return 1 / a }
 func ex2(a float32) float32    { return float32(math.Exp2(float64(a))) }
 func lg2(a float32) float32    { return float32(math.Log2(float64(a))) }
-func sin32(a float32) float32  { return float32(math.Sin(float64(a))) }
-func cos32(a float32) float32  { return float32(math.Cos(float64(a))) }
 func tanh32(a float32) float32 { return float32(math.Tanh(float64(a))) }
+
+// divApprox is div.approx.f32 as NVIDIA's assembler writes it: a times the
+// reciprocal of b, which is flushed to zero where it is subnormal. So a quotient by
+// more than 2^126 is 0, or NaN where a is infinite, as the ISA has it.
+func divApprox(a, b float32) float32 {
+	if b < 0x1p-126 && b > -0x1p-126 {
+		a, b = a*0x1p24, b*0x1p24
+	}
+	r := 1 / b
+	if r < 0x1p-126 && r > -0x1p-126 {
+		r *= 0
+	}
+	return a * r
+}
+
+// turns is a/2pi without its whole part: sin.approx and cos.approx multiply by an
+// fp32 constant, toward zero, before the GPU's function of turns. This is what limits
+// them to small arguments, and makes whole turns of those beyond 2^26.
+func turns(a float32) float64 {
+	const perRadian = 0x1.45f306p-3 // 1/2pi in fp32
+	exact := float64(a) * perRadian
+	t := float64(float32(exact))
+	if math.Abs(t) > math.Abs(exact) {
+		t = float64(math.Nextafter32(float32(t), 0))
+	}
+	return t - math.Trunc(t)
+}
+
+func sin32(a float32) float32 {
+	t := turns(a)
+	if t == 0 || a < 0x1p-126 && a > -0x1p-126 { // the ISA's table: subnormals give a zero of their sign
+		return a * 0
+	}
+	return float32(math.Sin(2 * math.Pi * t))
+}
+
+func cos32(a float32) float32 { return float32(math.Cos(2 * math.Pi * turns(a))) }
 
 // Half and bfloat16: gpu/half by the names that ops_gen.go uses.
 
-func h2f(h uint16) float32    { return half.FromF16(h) }
-func f2h(f float32) uint16    { return half.ToF16(f) }
-func bf2f(h uint16) float32   { return half.FromBF16(h) }
-func f2bf(f float32) uint16   { return half.ToBF16(f) }
-func tf32rna(b uint32) uint32 { return half.ToTF32(b) }
+func h2f(h uint16) float32  { return half.FromF16(h) }
+func f2h(f float32) uint16  { return half.ToF16(f) }
+func bf2f(h uint16) float32 { return half.FromBF16(h) }
+func f2bf(f float32) uint16 { return half.ToBF16(f) }
 
 // f2hz rounds to fp16 toward zero; too large becomes the largest finite.
 func f2hz(f float32) uint16 {
@@ -176,10 +272,22 @@ func f2bfz(f float32) uint16 {
 	return uint16(math.Float32bits(f) >> 16)
 }
 
+// tf32rna rounds to tf32, ties away from zero. Of a NaN the lower bits go, and with
+// them one that has no others: then it is an infinity.
+func tf32rna(b uint32) uint32 {
+	if b&0x7fffffff > 0x7f800000 {
+		return b &^ 0x1fff
+	}
+	return half.ToTF32(b)
+}
+
 // tf32rn rounds to tf32, to nearest even.
 func tf32rn(b uint32) uint32 {
-	if b&0x7f800000 == 0x7f800000 {
-		return tf32rna(b)
+	switch {
+	case b&0x7fffffff > 0x7f800000:
+		return nan32 &^ 0x1fff
+	case b&0x7fffffff == 0x7f800000:
+		return b
 	}
 	return (b + 0xfff + b>>13&1) &^ 0x1fff
 }
@@ -226,7 +334,8 @@ func one16(b bool) uint32 { return one(b) * 0x3c00 }
 // ones16 is sixteen bits of b.
 func ones16(b bool) uint32 { return one(b) * 0xffff }
 
-func relu(b uint32) float32 { return f32(max32(f32(b), 0)) }
+// relu keeps a NaN, as cvt.relu does.
+func relu(b uint32) float32 { return f32(maxNaN32(f32(b), 0)) }
 
 func sat(f float32) float32 {
 	if f != f {
@@ -251,7 +360,7 @@ func shl64(a uint64, b uint32) uint64 {
 func shr64(a uint64, b uint32) uint64 { return a >> min(b, 64) }
 func sar64(a uint64, b uint32) uint64 { return uint64(int64(a) >> min(b, 63)) }
 
-// PTX leaves division by zero open: here all ones, and the dividend remains.
+// PTX leaves division by zero open: quotient and remainder are all ones on sm_90.
 func div[T uint32 | uint64](a, b T) T {
 	if b == 0 {
 		return ^T(0)
@@ -268,7 +377,7 @@ func sdiv[T int32 | int64](a, b T) T {
 
 func rem[T uint32 | uint64 | int32 | int64](a, b T) T {
 	if b == 0 {
-		return a
+		return ^T(0)
 	}
 	return a % b
 }

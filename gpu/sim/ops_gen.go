@@ -87,8 +87,8 @@ var laneOps = map[string]laneOp{
 	"fma.rn.f16x2":           {"rrrr", op_fma_rn_f16x2},
 	"fma.rn.bf16x2":          {"rrrr", op_fma_rn_bf16x2},
 	"div.rn.f32":             {"rrr", op_div_rn_f32},
-	"div.approx.f32":         {"rrr", op_div_approx_f32},
 	"div.full.f32":           {"rrr", op_div_full_f32},
+	"div.approx.f32":         {"rrr", op_div_approx_f32},
 	"div.rn.f64":             {"qqq", op_div_rn_f64},
 	"div.u32":                {"rrr", op_div_u32},
 	"div.s32":                {"rrr", op_div_s32},
@@ -141,18 +141,18 @@ var laneOps = map[string]laneOp{
 	"neg.s32":                {"rr", op_neg_s32},
 	"neg.s64":                {"qq", op_neg_s64},
 	"neg.s16":                {"rr", op_neg_s16},
+	"abs.s32":                {"rr", op_abs_s32},
 	"neg.f32":                {"rr", op_neg_f32},
 	"neg.f64":                {"qq", op_neg_f64},
 	"neg.f16":                {"rr", op_neg_f16},
-	"neg.bf16":               {"rr", op_neg_bf16},
 	"neg.f16x2":              {"rr", op_neg_f16x2},
+	"neg.bf16":               {"rr", op_neg_bf16},
 	"neg.bf16x2":             {"rr", op_neg_bf16x2},
-	"abs.s32":                {"rr", op_abs_s32},
 	"abs.f32":                {"rr", op_abs_f32},
 	"abs.f64":                {"qq", op_abs_f64},
 	"abs.f16":                {"rr", op_abs_f16},
-	"abs.bf16":               {"rr", op_abs_bf16},
 	"abs.f16x2":              {"rr", op_abs_f16x2},
+	"abs.bf16":               {"rr", op_abs_bf16},
 	"abs.bf16x2":             {"rr", op_abs_bf16x2},
 	"copysign.f32":           {"rrr", op_copysign_f32},
 	"set.gt.f16x2.f16x2":     {"rrr", op_set_gt_f16x2_f16x2},
@@ -463,13 +463,13 @@ func op_add_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) + f64(B[i]))
+			D[i] = nan2(f64(A[i])+f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) + f64(B[i]))
+		D[i] = nan2(f64(A[i])+f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -477,13 +477,13 @@ func op_add_rn_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) + f64(B[i]))
+			D[i] = nan2(f64(A[i])+f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) + f64(B[i]))
+		D[i] = nan2(f64(A[i])+f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -715,13 +715,13 @@ func op_sub_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) - f64(B[i]))
+			D[i] = nan2(f64(A[i])-f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) - f64(B[i]))
+		D[i] = nan2(f64(A[i])-f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -729,13 +729,13 @@ func op_sub_rn_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) - f64(B[i]))
+			D[i] = nan2(f64(A[i])-f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) - f64(B[i]))
+		D[i] = nan2(f64(A[i])-f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -883,13 +883,13 @@ func op_mul_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) * f64(B[i]))
+			D[i] = nan2(f64(A[i])*f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) * f64(B[i]))
+		D[i] = nan2(f64(A[i])*f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -897,13 +897,13 @@ func op_mul_rn_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) * f64(B[i]))
+			D[i] = nan2(f64(A[i])*f64(B[i]), B[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) * f64(B[i]))
+		D[i] = nan2(f64(A[i])*f64(B[i]), B[i], A[i])
 	}
 }
 
@@ -1357,13 +1357,13 @@ func op_fma_rn_f64(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
 	if m == full {
 		for i := range D {
-			D[i] = b64(math.FMA(f64(A[i]), f64(B[i]), f64(C[i])))
+			D[i] = nan3(math.FMA(f64(A[i]), f64(B[i]), f64(C[i])), B[i], C[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(math.FMA(f64(A[i]), f64(B[i]), f64(C[i])))
+		D[i] = nan3(math.FMA(f64(A[i]), f64(B[i]), f64(C[i])), B[i], C[i], A[i])
 	}
 }
 
@@ -1437,20 +1437,6 @@ func op_div_rn_f32(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_div_approx_f32(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = b32(f32(A[i]) / f32(B[i]))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = b32(f32(A[i]) / f32(B[i]))
-	}
-}
-
 func op_div_full_f32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -1465,17 +1451,31 @@ func op_div_full_f32(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_div_rn_f64(w *warp, o *op, m uint32) {
-	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+func op_div_approx_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = b64(f64(A[i]) / f64(B[i]))
+			D[i] = b32(divApprox(f32(A[i]), f32(B[i])))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(f64(A[i]) / f64(B[i]))
+		D[i] = b32(divApprox(f32(A[i]), f32(B[i])))
+	}
+}
+
+func op_div_rn_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = nan2(f64(A[i])/f64(B[i]), A[i], B[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(f64(A[i])/f64(B[i]), A[i], B[i])
 	}
 }
 
@@ -1721,13 +1721,13 @@ func op_min_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = min64(f64(A[i]), f64(B[i]))
+			D[i] = min64(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = min64(f64(A[i]), f64(B[i]))
+		D[i] = min64(A[i], B[i])
 	}
 }
 
@@ -1903,13 +1903,13 @@ func op_max_f64(w *warp, o *op, m uint32) {
 	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
 	if m == full {
 		for i := range D {
-			D[i] = max64(f64(A[i]), f64(B[i]))
+			D[i] = max64(A[i], B[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = max64(f64(A[i]), f64(B[i]))
+		D[i] = max64(A[i], B[i])
 	}
 }
 
@@ -2015,13 +2015,13 @@ func op_sqrt_rn_f64(w *warp, o *op, m uint32) {
 	D, A := &w.q[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = b64(math.Sqrt(f64(A[i])))
+			D[i] = nan2(math.Sqrt(f64(A[i])), A[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(math.Sqrt(f64(A[i])))
+		D[i] = nan2(math.Sqrt(f64(A[i])), A[i], A[i])
 	}
 }
 
@@ -2043,13 +2043,13 @@ func op_rcp_rn_f64(w *warp, o *op, m uint32) {
 	D, A := &w.q[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = b64(1 / f64(A[i]))
+			D[i] = nan2(1/f64(A[i]), A[i], A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(1 / f64(A[i]))
+		D[i] = nan2(1/f64(A[i]), A[i], A[i])
 	}
 }
 
@@ -2193,90 +2193,6 @@ func op_neg_s16(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_neg_f32(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 1<<31
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 1<<31
-	}
-}
-
-func op_neg_f64(w *warp, o *op, m uint32) {
-	D, A := &w.q[o.d], &w.q[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 1<<63
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 1<<63
-	}
-}
-
-func op_neg_f16(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 0x8000
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 0x8000
-	}
-}
-
-func op_neg_bf16(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 0x8000
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 0x8000
-	}
-}
-
-func op_neg_f16x2(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 0x80008000
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 0x80008000
-	}
-}
-
-func op_neg_bf16x2(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] ^ 0x80008000
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] ^ 0x80008000
-	}
-}
-
 func op_abs_s32(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
@@ -2291,17 +2207,101 @@ func op_abs_s32(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_abs_f32(w *warp, o *op, m uint32) {
+func op_neg_f32(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = A[i] &^ (1 << 31)
+			D[i] = nanOr32(A[i], A[i]^(1<<31))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] &^ (1 << 31)
+		D[i] = nanOr32(A[i], A[i]^(1<<31))
+	}
+}
+
+func op_neg_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr64(A[i], A[i]^(1<<63))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr64(A[i], A[i]^(1<<63))
+	}
+}
+
+func op_neg_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr16(A[i], A[i]^0x8000, 0x7c00)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr16(A[i], A[i]^0x8000, 0x7c00)
+	}
+}
+
+func op_neg_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr16(A[i]>>16, A[i]>>16^0x8000, 0x7c00)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff^0x8000, 0x7c00)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr16(A[i]>>16, A[i]>>16^0x8000, 0x7c00)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff^0x8000, 0x7c00)
+	}
+}
+
+func op_neg_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr16(A[i], A[i]^0x8000, 0x7f80)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr16(A[i], A[i]^0x8000, 0x7f80)
+	}
+}
+
+func op_neg_bf16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr16(A[i]>>16, A[i]>>16^0x8000, 0x7f80)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff^0x8000, 0x7f80)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr16(A[i]>>16, A[i]>>16^0x8000, 0x7f80)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff^0x8000, 0x7f80)
+	}
+}
+
+func op_abs_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr32(A[i], A[i]&^(1<<31))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr32(A[i], A[i]&^(1<<31))
 	}
 }
 
@@ -2309,13 +2309,13 @@ func op_abs_f64(w *warp, o *op, m uint32) {
 	D, A := &w.q[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = A[i] &^ (1 << 63)
+			D[i] = nanOr64(A[i], A[i]&^(1<<63))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] &^ (1 << 63)
+		D[i] = nanOr64(A[i], A[i]&^(1<<63))
 	}
 }
 
@@ -2323,27 +2323,13 @@ func op_abs_f16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = A[i] & 0x7fff
+			D[i] = nanOr16(A[i], A[i]&^0x8000, 0x7c00)
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] & 0x7fff
-	}
-}
-
-func op_abs_bf16(w *warp, o *op, m uint32) {
-	D, A := &w.r[o.d], &w.r[o.a]
-	if m == full {
-		for i := range D {
-			D[i] = A[i] & 0x7fff
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] & 0x7fff
+		D[i] = nanOr16(A[i], A[i]&^0x8000, 0x7c00)
 	}
 }
 
@@ -2351,13 +2337,27 @@ func op_abs_f16x2(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = A[i] & 0x7fff7fff
+			D[i] = nanOr16(A[i]>>16, A[i]>>16&^0x8000, 0x7c00)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff&^0x8000, 0x7c00)
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] & 0x7fff7fff
+		D[i] = nanOr16(A[i]>>16, A[i]>>16&^0x8000, 0x7c00)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff&^0x8000, 0x7c00)
+	}
+}
+
+func op_abs_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nanOr16(A[i], A[i]&^0x8000, 0x7f80)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nanOr16(A[i], A[i]&^0x8000, 0x7f80)
 	}
 }
 
@@ -2365,13 +2365,13 @@ func op_abs_bf16x2(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = A[i] & 0x7fff7fff
+			D[i] = nanOr16(A[i]>>16, A[i]>>16&^0x8000, 0x7f80)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff&^0x8000, 0x7f80)
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = A[i] & 0x7fff7fff
+		D[i] = nanOr16(A[i]>>16, A[i]>>16&^0x8000, 0x7f80)<<16 | nanOr16(A[i]&0xffff, A[i]&0xffff&^0x8000, 0x7f80)
 	}
 }
 
@@ -4521,13 +4521,13 @@ func op_cvt_rni_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toS32(math.RoundToEven(f64(A[i])))
+			D[i] = nanTo32(A[i], toS32(math.RoundToEven(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toS32(math.RoundToEven(f64(A[i])))
+		D[i] = nanTo32(A[i], toS32(math.RoundToEven(f64(A[i]))))
 	}
 }
 
@@ -4535,13 +4535,13 @@ func op_cvt_rni_u32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toU32(math.RoundToEven(f64(A[i])))
+			D[i] = nanTo32(A[i], toU32(math.RoundToEven(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toU32(math.RoundToEven(f64(A[i])))
+		D[i] = nanTo32(A[i], toU32(math.RoundToEven(f64(A[i]))))
 	}
 }
 
@@ -4605,13 +4605,13 @@ func op_cvt_rzi_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toS32(math.Trunc(f64(A[i])))
+			D[i] = nanTo32(A[i], toS32(math.Trunc(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toS32(math.Trunc(f64(A[i])))
+		D[i] = nanTo32(A[i], toS32(math.Trunc(f64(A[i]))))
 	}
 }
 
@@ -4619,13 +4619,13 @@ func op_cvt_rzi_u32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toU32(math.Trunc(f64(A[i])))
+			D[i] = nanTo32(A[i], toU32(math.Trunc(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toU32(math.Trunc(f64(A[i])))
+		D[i] = nanTo32(A[i], toU32(math.Trunc(f64(A[i]))))
 	}
 }
 
@@ -4689,13 +4689,13 @@ func op_cvt_rmi_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toS32(math.Floor(f64(A[i])))
+			D[i] = nanTo32(A[i], toS32(math.Floor(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toS32(math.Floor(f64(A[i])))
+		D[i] = nanTo32(A[i], toS32(math.Floor(f64(A[i]))))
 	}
 }
 
@@ -4703,13 +4703,13 @@ func op_cvt_rmi_u32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toU32(math.Floor(f64(A[i])))
+			D[i] = nanTo32(A[i], toU32(math.Floor(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toU32(math.Floor(f64(A[i])))
+		D[i] = nanTo32(A[i], toU32(math.Floor(f64(A[i]))))
 	}
 }
 
@@ -4773,13 +4773,13 @@ func op_cvt_rpi_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toS32(math.Ceil(f64(A[i])))
+			D[i] = nanTo32(A[i], toS32(math.Ceil(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toS32(math.Ceil(f64(A[i])))
+		D[i] = nanTo32(A[i], toS32(math.Ceil(f64(A[i]))))
 	}
 }
 
@@ -4787,13 +4787,13 @@ func op_cvt_rpi_u32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = toU32(math.Ceil(f64(A[i])))
+			D[i] = nanTo32(A[i], toU32(math.Ceil(f64(A[i]))))
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = toU32(math.Ceil(f64(A[i])))
+		D[i] = nanTo32(A[i], toU32(math.Ceil(f64(A[i]))))
 	}
 }
 
@@ -4829,13 +4829,13 @@ func op_cvt_f32_bf16(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = b32(bf2f(uint16(A[i])))
+			D[i] = A[i] << 16
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b32(bf2f(uint16(A[i])))
+		D[i] = A[i] << 16
 	}
 }
 
@@ -5011,13 +5011,13 @@ func op_cvt_f64_f32(w *warp, o *op, m uint32) {
 	D, A := &w.q[o.d], &w.r[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = b64(float64(f32(A[i])))
+			D[i] = f32to64(A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b64(float64(f32(A[i])))
+		D[i] = f32to64(A[i])
 	}
 }
 
@@ -5025,13 +5025,13 @@ func op_cvt_rn_f32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
 		for i := range D {
-			D[i] = b32(float32(f64(A[i])))
+			D[i] = f64to32(A[i])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = b32(float32(f64(A[i])))
+		D[i] = f64to32(A[i])
 	}
 }
 

@@ -281,16 +281,16 @@ func (m *tensorMap) rows(x [5]int, off [3]int, f func(row)) {
 	}
 }
 
-// fillValue is what an out-of-bounds element reads as.
+// fillValue is what an out-of-bounds element reads as. The NaN of fp16 is what an
+// H200 wrote, that of bf16 is taken to be the same; the wider ones are not known and
+// have only to be NaNs.
 func (m *tensorMap) fillValue() []byte {
 	if !m.nan {
 		return make([]byte, m.elem)
 	}
 	switch m.typ {
-	case ptx.F16:
-		return []byte{0xff, 0x7f}
-	case ptx.BF16:
-		return []byte{0xff, 0x7f}
+	case ptx.F16, ptx.BF16:
+		return []byte{0xf7, 0x7f}
 	case ptx.F64:
 		return le.AppendUint64(nil, nan64)
 	default:

@@ -40,10 +40,11 @@ type Case struct {
 	Maps    []Map
 	Out     []byte // the output buffer before the launch
 	Want    []byte
-	Elem    ptx.Type // of the output, for tolerances
-	ULPs    int      // 0: the same bits
-	RelTol  float64  // tensor cores with random inputs: |got-want| <= RelTol*max|want|
-	Anywhen bool     // the order of lanes shows: only the multiset of output words is fixed
+	Elem    ptx.Type  // of the output, for tolerances
+	ULPs    int       // 0: the same bits
+	Bounds  []float64 // of .approx functions: |got-want| of each element
+	RelTol  float64   // tensor cores with random inputs: |got-want| <= RelTol*max|want|
+	Anywhen bool      // the order of lanes shows: only the multiset of output words is fixed
 }
 
 // Map is a tensor map over an input.
@@ -99,6 +100,9 @@ func (c *Case) compare(got, want []byte) error {
 			continue
 		}
 		if c.RelTol > 0 && math.Abs(value(c.Elem, got[i:])-value(c.Elem, want[i:])) <= c.RelTol*scale {
+			continue
+		}
+		if c.Bounds != nil && math.Abs(value(c.Elem, got[i:])-value(c.Elem, want[i:])) <= c.Bounds[i/n] {
 			continue
 		}
 		if c.ULPs > 0 && ulps(c.Elem, got[i:], want[i:]) <= float64(c.ULPs) {
@@ -249,9 +253,10 @@ type Recording struct {
 
 // Result is one case of a recording.
 type Result struct {
-	PTX string `json:"ptx"` // sha256 of the source
-	Out []byte `json:"out,omitempty"`
-	Err string `json:"err,omitempty"` // what the device refused, or how it failed
+	PTX    string `json:"ptx"`              // sha256 of the source
+	Inputs string `json:"inputs,omitempty"` // sha256 of what the launch was given
+	Out    []byte `json:"out,omitempty"`
+	Err    string `json:"err,omitempty"` // what the device refused, or how it failed
 }
 
 // Record runs one case and says what the device gave, or how it failed.
@@ -261,6 +266,7 @@ func Record(ctx context.Context, dev Device, c *Case) (Result, error) {
 		return Result{}, err
 	}
 	r := ResultOf(src)
+	r.Inputs = c.given()
 	if out, err := dev.Run(ctx, c, src); err != nil {
 		r.Err = err.Error()
 	} else {
@@ -272,9 +278,28 @@ func Record(ctx context.Context, dev Device, c *Case) (Result, error) {
 // ResultOf is the result of a case with this source before it has any.
 func ResultOf(src []byte) Result { return Result{PTX: fmt.Sprintf("%x", sha256.Sum256(src))} }
 
+// given is a hash of what a launch of the case is given besides its source.
+func (c *Case) given() string {
+	h := sha256.New()
+	fmt.Fprintln(h, c.Grid, c.Block, c.Shared)
+	for _, b := range append([][]byte{c.Out}, c.Inputs...) {
+		fmt.Fprintf(h, "%d\n%s", len(b), b)
+	}
+	for _, m := range c.Maps {
+		fmt.Fprintln(h, m.Input)
+		if m.Tiled != nil {
+			fmt.Fprintf(h, "%+v\n", *m.Tiled)
+		}
+		if m.Im2col != nil {
+			fmt.Fprintf(h, "%+v\n", *m.Im2col)
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
 // Write stores a recording, as JSON in zstd.
 func (r *Recording) Write(w io.Writer) error {
-	z, err := zstd.NewWriter(w)
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
 	if err != nil {
 		return err
 	}
@@ -296,7 +321,9 @@ func ReadRecording(rd io.Reader) (*Recording, error) {
 }
 
 // Recordings returns those that are committed.
-func Recordings() ([]*Recording, error) {
+var Recordings = sync.OnceValues(recordings)
+
+func recordings() ([]*Recording, error) {
 	var rs []*Recording
 	names, err := files.ReadDir("testdata")
 	if err != nil {
@@ -319,19 +346,25 @@ func Recordings() ([]*Recording, error) {
 	return rs, nil
 }
 
-// CheckRecorded compares an output with what a GPU gave, in place of Want. A
-// recording of another source says nothing.
-func (c *Case) CheckRecorded(r *Recording, got []byte) (known bool, err error) {
+// Recorded is what a device gave for the case. A recording of another source or of
+// other inputs says nothing: then it is not known.
+func (c *Case) Recorded(r *Recording) (rec Result, known bool, err error) {
 	src, err := c.Source()
 	if err != nil {
-		return false, err
+		return Result{}, false, err
 	}
 	rec, ok := r.Results[c.Name]
-	if !ok || rec.PTX != ResultOf(src).PTX || rec.Err != "" {
-		return false, nil
+	return rec, ok && rec.PTX == ResultOf(src).PTX && rec.Inputs == c.given(), nil
+}
+
+// CheckRecorded compares an output with what a device gave, where that is known.
+func (c *Case) CheckRecorded(r *Recording, got []byte) error {
+	rec, known, err := c.Recorded(r)
+	if err != nil || !known || rec.Err != "" {
+		return err
 	}
 	if err := c.compare(got, rec.Out); err != nil {
-		return true, fmt.Errorf("not what %s gave: %w", r.Device, err)
+		return fmt.Errorf("not what %s gave: %w", r.Device, err)
 	}
-	return true, nil
+	return nil
 }

@@ -9,12 +9,14 @@
 //	}
 //
 // What must come out is computed here, from the PTX ISA's text and arithmetic
-// of any precision (oracle.go), not with the simulator's own functions. Where a
-// GPU has been recorded (testdata/recorded), its results replace that
-// expectation, and name and driver of the GPU stand in the file.
+// of any precision (oracle.go), not with the simulator's own functions. What the ISA
+// leaves open is what a GPU gave. Recordings of GPUs (testdata/*.json.zst, with name,
+// driver and date) are held against these expectations and against the simulator. A
+// case that changes, in source or inputs, is not compared until a GPU is recorded
+// again (make test-gpu); TestRecorded lists such cases.
 //
-// A case compares exactly, within ulps (the .approx functions), or within a
-// bound on sums (tensor cores with random inputs). Matrix and copy
+// A case compares exactly, within the ISA's bounds (the .approx functions), or within
+// a bound on sums (tensor cores with random inputs). Matrix and copy
 // instructions get unique values, so that a wrong layout cannot pass.
 //
 // Imports gpu/sim, gpu/ptx and gpu/tensormap.

@@ -195,7 +195,7 @@ func tensorForms() []hand {
 		strides := tensormap.DenseStrides(ptx.F16, f.dims)
 		bytes := 2 * elems
 		// index of a box element in the tensor, or -1
-		index := func(e int) int {
+		index := func(e int, at []int) int {
 			idx, mul := 0, 1
 			for i := range rank {
 				ext, st := int(f.box[i]), 1
@@ -203,7 +203,7 @@ func tensorForms() []hand {
 					st = int(f.step[i])
 					ext = (ext + st - 1) / st
 				}
-				x := f.at[i] + e%ext*st
+				x := at[i] + e%ext*st
 				e /= ext
 				if x < 0 || x >= int(f.dims[i]) {
 					return -1
@@ -217,14 +217,14 @@ func tensorForms() []hand {
 		for e := range elems {
 			v := uint16(0)
 			if f.nan {
-				v = 0x7fff
+				v = 0x7ff7
 			}
-			if i := index(e); i >= 0 {
+			if i := index(e, f.at); i >= 0 {
 				v = le.Uint16(tensor[2*i:])
 			}
 			le.PutUint16(want[swizzled(2*e, f.span):], v)
 		}
-		coords := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.at), " ", ", "), "[]")
+		coords := func(at []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(at), " ", ", "), "[]") }
 		m := &tensormap.Tiled{Type: ptx.F16, Dims: f.dims, Strides: strides, Box: f.box, ElementStrides: f.step, Swizzle: swizzles[f.span], NaNFill: f.nan}
 		tail := ""
 		if f.step != nil {
@@ -243,18 +243,25 @@ func tensorForms() []hand {
 				mov.u32 %%r8, buf;
 				@%%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%r9], %d;
 				@%%p7 %s [%%r8], [%%q0, {%s}], [%%r9];
-				`, bytes, form, coords) + waitBar + dump(bytes),
+				`, bytes, form, coords(f.at)) + waitBar + dump(bytes),
 		})
 		if !f.single {
 			continue
 		}
-		// The store of a box of unique values into a tensor of ones.
+		// The store of a box of unique values into a tensor of ones. A store must not
+		// begin before the tensor: it ends behind it by as much.
+		at := slices.Clone(f.at)
+		for i, x := range at {
+			if x < 0 {
+				at[i] = int(f.dims[i]) - int(f.box[i]) - x
+			}
+		}
 		box := make([]byte, bytes)
 		after := slices.Repeat([]byte{1}, 2*total)
 		for e := range elems {
 			v := uint16(e*5 + 2)
 			le.PutUint16(box[swizzled(2*e, f.span):], v)
-			if i := index(e); i >= 0 {
+			if i := index(e, at); i >= 0 {
 				le.PutUint16(after[2*i:], v)
 			}
 		}
@@ -274,11 +281,28 @@ func tensorForms() []hand {
 				name: fmt.Sprintf("%s.swizzle%d", name, f.span), covers: []string{st, "cp.async.bulk.commit_group", strings.Fields(wait)[0], "fence.proxy.async.shared::cta"},
 				in: [][]byte{box}, maps: []Map{{Input: -1, Tiled: m}}, local: fmt.Sprintf(".shared .align 1024 .b8 buf[%d];", max(bytes, 128)),
 				out: slices.Repeat([]byte{1}, 2*total), want: after, elem: ptx.U16,
-				body: fill + fmt.Sprintf("%s [%%q0, {%s}], [%%r8];\ncp.async.bulk.commit_group;\n%s\nOUT:", st, coords, wait),
+				body: fill + fmt.Sprintf("%s [%%q0, {%s}], [%%r8];\ncp.async.bulk.commit_group;\n%s\nOUT:", st, coords(at), wait),
 			})
 		}
 	}
 	hs = append(hs, im2colForms()...)
+	for _, t := range []ptx.Type{ptx.BF16, ptx.F32} { // the upper half is outside
+		form := "cp.async.bulk.tensor.1d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+		in := randomBytes(128, uint64(t))
+		nan := map[ptx.Type][]byte{ptx.BF16: {0xf7, 0x7f}, ptx.F32: {0xff, 0xff, 0xff, 0x7f}}[t]
+		n := uint64(len(in) / len(nan))
+		hs = append(hs, hand{
+			name: fileName(form + ".nan." + t.String()), covers: []string{form}, in: [][]byte{in}, elem: t,
+			maps:  []Map{{Input: 0, Tiled: &tensormap.Tiled{Type: t, Dims: []uint64{n}, Box: []uint32{uint32(2 * n)}, NaNFill: true}}},
+			local: barDecl + ".shared .align 128 .b8 buf[256];", want: append(slices.Clone(in), slices.Repeat(nan, int(n))...),
+			body: initBar + `mov.b64 %q0, map0;
+				cvta.param.u64 %q0, %q0;
+				mov.u32 %r8, buf;
+				@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 256;
+				@%p7 ` + form + ` [%r8], [%q0, {0}], [%r9];
+				` + waitBar + dump(256),
+		})
+	}
 	in := u32s(32, func(i int) uint32 { return uint32(i) })
 	hs = append(hs, hand{
 		covers: []string{"prefetch.tensormap"}, in: [][]byte{in}, want: in,
@@ -485,6 +509,33 @@ func clusterForms() []hand {
 				barrier.cluster.wait.aligned;
 				` + store,
 			want: two(func(r, t int) uint32 { return uint32((1-r)*1000 + t) }),
+		},
+		{ // as the kernels write it: default scope, and four values of the other block at once
+			covers: []string{"mbarrier.arrive.shared::cluster.b64", "mbarrier.try_wait.parity.shared::cta.b64", "ld.shared::cluster.v4.f32", "st.shared.v4.f32"},
+			name:   "cluster.mbarrier.default", grid: 2, attr: cluster, local: barDecl + ".shared .align 16 .b8 buf[1024];",
+			body: `mov.u32 %r9, bar;
+				mov.u32 %r8, buf;
+				` + rank + `setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
+				@%p7 fence.mbarrier_init.release.cluster;
+				` + sync + `mapa.shared::cluster.u32 %r5, %r9, %r1;
+				mbarrier.arrive.shared::cluster.b64 _, [%r5];
+				` + waitBar + `mad.lo.u32 %r2, %t, 16, %r8;
+				mad.lo.u32 %r3, %r0, 1000, %t;
+				add.u32 %r4, %r3, 100;
+				add.u32 %r6, %r3, 200;
+				add.u32 %r7, %r3, 300;
+				st.shared.v4.f32 [%r2], {%r3, %r4, %r6, %r7};
+				` + sync + `mapa.shared::cluster.u32 %r4, %r2, %r1;
+				ld.shared::cluster.v4.f32 {%r10, %r11, %r12, %r13}, [%r4];
+				mad.lo.u32 %r11, %r11, 3, %r10;
+				mad.lo.u32 %r12, %r12, 5, %r11;
+				mad.lo.u32 %r10, %r13, 7, %r12;
+				` + sync + store,
+			want: two(func(r, t int) uint32 {
+				v := (1-r)*1000 + t
+				return uint32(v + 3*(v+100) + 5*(v+200) + 7*(v+300))
+			}),
 		},
 		multi(multicast, "{0, 0}], [%r9]", Map{Input: 0, Tiled: &tensormap.Tiled{
 			Type: ptx.F16, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8}, Swizzle: tensormap.Swizzle128,

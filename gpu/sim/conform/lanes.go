@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 
@@ -154,7 +155,15 @@ func (f form) lanes(file, text string) *Case {
 		c.Inputs = append(c.Inputs, in)
 	}
 	for _, r := range rows {
-		c.Want = append(c.Want, le.AppendUint64(nil, mask(f.dst, f.eval(r)))[:size]...)
+		want := le.AppendUint64(nil, mask(f.dst, f.eval(r)))[:size]
+		c.Want = append(c.Want, want...)
+		if f.bound != nil {
+			v, b := value(f.dst, want), 0.0
+			if !math.IsInf(v, 0) {
+				b = f.bound(r, v) + math.Abs(v)*0x1p-24 // want is rounded itself
+			}
+			c.Bounds = append(c.Bounds, b)
+		}
 	}
 	sources[file] = func() string { return f.source(c, text, dstMem, size) }
 	return c

@@ -18,6 +18,7 @@ type format struct {
 	nan  uint64
 }
 
+// formats have the NaN that sm_90 makes, except for fp64: see propagate.
 var formats = map[ptx.Type]format{
 	ptx.F16:  {16, 11, -14, 0x7fff},
 	ptx.BF16: {16, 8, -126, 0x7fff},
@@ -204,6 +205,9 @@ type form struct {
 	src  []ptx.Type
 	eval func(a []uint64) uint64
 	ulps int // 0: exact
+	// bound is how far a result may be from the true one, given want, which is that
+	// rounded to fp32; nil: see ulps.
+	bound func(a []uint64, want float64) float64
 }
 
 // mask keeps the bits of a type.
@@ -289,9 +293,12 @@ func formOf(name string) (form, error) {
 		srcs(t, t)
 		f.eval = func(a []uint64) uint64 { return fl.encode(g(fl.decode(a[0]), fl.decode(a[1])), nearestEven) }
 	}
+	// The errors of .approx are the ISA's (9.7.3, Floating Point Instructions).
+	relative := func(e float64) {
+		f.bound = func(_ []uint64, want float64) float64 { return e * math.Abs(want) }
+	}
 	approx := func(g func(float64) float64) {
 		srcs(t)
-		f.ulps = 4
 		f.eval = func(a []uint64) uint64 {
 			return fl.encode(fromFloat(g(float64(math.Float32frombits(uint32(a[0]))))), nearestEven)
 		}
@@ -348,7 +355,20 @@ func formOf(name string) (form, error) {
 		if isFloat {
 			floatBin(quo)
 			if rest["approx"] || rest["full"] {
-				f.ulps = 4
+				f.ulps = 2
+			}
+			if rest["approx"] { // beyond 2^126: 0, or NaN if the dividend is infinite
+				divide := f.eval
+				f.eval = func(a []uint64) uint64 {
+					x, y := fl.decode(a[0]), fl.decode(a[1])
+					switch {
+					case x.nan || y.nan || y.inf || !less(finite(0x1p126), y) && !less(y, finite(-0x1p126)):
+						return divide(a)
+					case x.inf:
+						return fl.nan
+					}
+					return (a[0] ^ a[1]) & 0x80000000
+				}
 			}
 			break
 		}
@@ -360,8 +380,8 @@ func formOf(name string) (form, error) {
 		})
 	case "rem":
 		bin(func(x, y *big.Int) *big.Int {
-			if y.Sign() == 0 {
-				return x
+			if y.Sign() == 0 { // open in the ISA
+				return big.NewInt(-1)
 			}
 			return new(big.Int).Rem(x, y)
 		})
@@ -394,35 +414,65 @@ func formOf(name string) (form, error) {
 	case "sqrt":
 		srcs(t)
 		if rest["approx"] {
-			f.ulps = 4
+			relative(0x1p-23)
 		}
 		f.eval = func(a []uint64) uint64 { return fl.encode(root(fl.decode(a[0])), nearestEven) }
 	case "rcp":
 		srcs(t)
 		if rest["approx"] {
-			f.ulps = 4
+			f.ulps = 1
 		}
 		f.eval = func(a []uint64) uint64 { return fl.encode(quo(finite(1), fl.decode(a[0])), nearestEven) }
 	case "rsqrt":
 		approx(func(x float64) float64 { return 1 / math.Sqrt(x) })
+		relative(math.Exp2(-22.9))
 	case "ex2":
 		approx(math.Exp2)
+		relative(0x1p-22)
 	case "lg2":
 		approx(math.Log2)
-	case "sin":
-		approx(math.Sin)
-	case "cos":
-		approx(math.Cos)
+		f.bound = func(a []uint64, want float64) float64 {
+			if x := math.Float32frombits(uint32(a[0])); x > 0.5 && x < 2 {
+				return 0x1p-22
+			}
+			return 0x1p-22 * math.Abs(want)
+		}
+	case "sin", "cos":
+		// The ISA promises 2^-20.5 in [-2pi, 2pi], 2^-14.7 in [-100pi, 100pi] and nothing
+		// beyond. What grows is the error of the angle: NVIDIA's assembler multiplies by
+		// 1/2pi in fp32, toward zero, before the function itself. With that in the
+		// expectation the first bound holds for all arguments. A subnormal gives zero.
+		g := math.Sin
+		if op == "cos" {
+			g = math.Cos
+		}
+		approx(func(x float64) float64 {
+			turns := mul(fromFloat(x), fl.decode(0x3e22f983))
+			if !turns.nan && !turns.inf {
+				turns = fl.decode(fl.encode(turns, towardZero))
+				t, _ := turns.v.Float64()
+				return g(2 * math.Pi * (t - math.Trunc(t)))
+			}
+			return math.NaN()
+		})
+		f.bound = func([]uint64, float64) float64 { return math.Exp2(-20.5) }
 	case "tanh":
 		approx(math.Tanh)
+		relative(0x1p-11)
 	case "neg", "abs":
 		srcs(t)
 		top := uint64(1) << (t.Bits() - 1)
 		switch {
-		case isFloat && op == "neg":
-			f.eval = func(a []uint64) uint64 { return a[0] ^ top }
 		case isFloat:
-			f.eval = func(a []uint64) uint64 { return a[0] &^ top }
+			f.eval = func(a []uint64) uint64 {
+				switch {
+				case fl.decode(a[0]).nan:
+					return fl.nan
+				case op == "neg":
+					return a[0] ^ top
+				}
+				return a[0] &^ top
+			}
 		case op == "neg":
 			f.eval = func(a []uint64) uint64 { return wrap(t, new(big.Int).Neg(signed(t, a[0]))) }
 		default:
@@ -529,14 +579,18 @@ func formOf(name string) (form, error) {
 	case "mov":
 		srcs(t)
 		f.eval = func(a []uint64) uint64 { return a[0] }
-	case "set":
+	case "set": // 1.0 in fp16, or all ones of 16 bits
+		f.dst = types[0]
 		srcs(ptx.F16x2, ptx.F16x2)
-		half := formats[ptx.F16]
+		half, yes := formats[ptx.F16], uint64(0x3c00)
+		if f.dst == ptx.U32 {
+			yes = 0xffff
+		}
 		f.eval = func(a []uint64) uint64 {
 			var r uint64
 			for i := range 2 {
 				if compare(mods[0], half.decode(a[0]>>(16*i)&0xffff), half.decode(a[1]>>(16*i)&0xffff)) {
-					r |= 0x3c00 << (16 * i)
+					r |= yes << (16 * i)
 				}
 			}
 			return r
@@ -546,7 +600,35 @@ func formOf(name string) (form, error) {
 	default:
 		return form{}, fmt.Errorf("%s: no oracle", name)
 	}
+	if t == ptx.F64 {
+		f.propagate(op)
+	}
 	return f, nil
+}
+
+// propagate makes the NaNs of fp64 those of sm_90: an operand's, quiet, the first in
+// the order of the table; or fff8000000000000 where no operand is one.
+func (f *form) propagate(op string) {
+	order, ok := map[string][]int{
+		"add": {1, 0}, "sub": {1, 0}, "mul": {1, 0}, "fma": {1, 2, 0}, "min": {1, 0}, "max": {1, 0},
+		"div": {0, 1}, "rcp": {0}, "sqrt": {0}, "neg": {0}, "abs": {0},
+	}[op]
+	if !ok {
+		return
+	}
+	fl, eval := formats[ptx.F64], f.eval
+	f.eval = func(a []uint64) uint64 {
+		r := eval(a)
+		if !fl.decode(r).nan {
+			return r
+		}
+		for _, i := range order {
+			if fl.decode(a[i]).nan {
+				return a[i] | 1<<51
+			}
+		}
+		return 0xfff8 << 48
+	}
 }
 
 func fromFloat(v float64) num {
@@ -608,7 +690,7 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 		r = towardZero
 	}
 	relu := func(n num) num {
-		if rest["relu"] && (n.nan || signOf(n)) {
+		if rest["relu"] && !n.nan && signOf(n) {
 			return finite(0)
 		}
 		return n
@@ -627,8 +709,11 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 		}
 		f.eval = func(a []uint64) uint64 {
 			n := number(s, a[0])
-			if n.nan {
-				return 0x7fffffff
+			switch {
+			case n.nan && rest["rna"]: // its upper bits, an infinity if they are all zero
+				return a[0] &^ 0x1fff
+			case n.nan:
+				return 0x7fffe000
 			}
 			return tf.encode(n, r) << 13
 		}
@@ -643,14 +728,30 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			}
 			return formats[d].encode(n, r)
 		}
+	case d == ptx.F32 && s == ptx.BF16: // the upper half, also of a NaN
+		f.eval = func(a []uint64) uint64 { return a[0] << 16 }
+	case d == ptx.F64 && s == ptx.F32 || d == ptx.F32 && s == ptx.F64: // a NaN's sign and upper bits stay
+		f.eval = func(a []uint64) uint64 {
+			n := number(s, a[0])
+			if !n.nan {
+				return formats[d].encode(n, r)
+			}
+			from, to := formats[s], formats[d]
+			sign, frac := a[0]>>(from.bits-1), a[0]<<(64-from.fraction())>>(64-to.fraction())
+			infinity := to.encode(num{inf: true}, r)
+			return sign<<(to.bits-1) | infinity | 1<<(to.fraction()-1) | frac
+		}
 	case d.Float() && !rest["rni"] && !rest["rzi"] && !rest["rmi"] && !rest["rpi"]:
 		f.eval = func(a []uint64) uint64 { return formats[d].encode(number(s, a[0]), r) }
 	case s.Float(): // to an integer, or to a whole number
 		f.eval = func(a []uint64) uint64 {
 			n := number(s, a[0])
 			if n.nan {
-				if d.Float() {
+				switch {
+				case d.Float():
 					return formats[d].nan
+				case s == ptx.F64:
+					return 1 << 31
 				}
 				return 0
 			}

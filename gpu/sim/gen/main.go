@@ -39,14 +39,14 @@ func arithmetic() {
 		each(o.name+".%s", "qqq", "A"+o.sign+"B", "s64", "u64")
 		each(o.name+".%s", "rrr", "(A"+o.sign+"B)&0xffff", "s16", "u16")
 		each(o.name+"%s.f32", "rrr", "b32(f32(A)"+o.sign+"f32(B))", "", ".rn")
-		each(o.name+"%s.f64", "qqq", "b64(f64(A)"+o.sign+"f64(B))", "", ".rn")
+		each(o.name+"%s.f64", "qqq", "nan2(f64(A)"+o.sign+"f64(B), B, A)", "", ".rn")
 		each(o.name+"%s.f16", "rrr", "uint32(f2h(h2f(uint16(A))"+o.sign+"h2f(uint16(B))))", "", ".rn")
 		each(o.name+"%s.bf16", "rrr", "uint32(f2bf(bf2f(uint16(A))"+o.sign+"bf2f(uint16(B))))", "", ".rn")
 		each(o.name+"%s.f16x2", "rrr", pair("f2h(h2f(%s)"+o.sign+"h2f(%s))"), "", ".rn")
 		each(o.name+"%s.bf16x2", "rrr", pair("f2bf(bf2f(%s)"+o.sign+"bf2f(%s))"), "", ".rn")
 	}
 	each("mul%s.f32", "rrr", "b32(f32(A)*f32(B))", "", ".rn")
-	each("mul%s.f64", "qqq", "b64(f64(A)*f64(B))", "", ".rn")
+	each("mul%s.f64", "qqq", "nan2(f64(A)*f64(B), B, A)", "", ".rn")
 	each("mul%s.f16", "rrr", "uint32(f2h(h2f(uint16(A))*h2f(uint16(B))))", "", ".rn")
 	each("mul%s.bf16", "rrr", "uint32(fmaBF(uint16(A), uint16(B), 0x8000))", "", ".rn")
 	each("mul%s.f16x2", "rrr", pair("f2h(h2f(%s)*h2f(%s))"), "", ".rn")
@@ -69,7 +69,7 @@ func arithmetic() {
 	add("mad.wide.s32", "qrrq", "uint64(int64(int32(A))*int64(int32(B)))+C")
 	add("mad.wide.u32", "qrrq", "uint64(A)*uint64(B)+C")
 	add("fma.rn.f32", "rrrr", "b32(fma32(f32(A), f32(B), f32(C)))")
-	add("fma.rn.f64", "qqqq", "b64(math.FMA(f64(A), f64(B), f64(C)))")
+	add("fma.rn.f64", "qqqq", "nan3(math.FMA(f64(A), f64(B), f64(C)), B, C, A)")
 	add("fma.rn.f16", "rrrr", "uint32(fmaH(uint16(A), uint16(B), uint16(C)))")
 	add("fma.rn.bf16", "rrrr", "uint32(fmaBF(uint16(A), uint16(B), uint16(C)))")
 	for _, f := range []struct{ t, fn string }{{"f16x2", "fmaH"}, {"bf16x2", "fmaBF"}} {
@@ -77,8 +77,9 @@ func arithmetic() {
 			"uint32(%s(uint16(A>>16), uint16(B>>16), uint16(C>>16)))<<16|uint32(%s(uint16(A), uint16(B), uint16(C)))", f.fn, f.fn))
 	}
 	add("div.rn.f32", "rrr", "b32(f32(A)/f32(B))")
-	each("div.%s.f32", "rrr", "b32(f32(A)/f32(B))", "approx", "full")
-	add("div.rn.f64", "qqq", "b64(f64(A)/f64(B))")
+	add("div.full.f32", "rrr", "b32(f32(A)/f32(B))")
+	add("div.approx.f32", "rrr", "b32(divApprox(f32(A), f32(B)))")
+	add("div.rn.f64", "qqq", "nan2(f64(A)/f64(B), A, B)")
 	add("div.u32", "rrr", "div(A, B)")
 	add("div.s32", "rrr", "uint32(sdiv(int32(A), int32(B)))")
 	add("rem.u32", "rrr", "rem(A, B)")
@@ -97,7 +98,7 @@ func arithmetic() {
 		add(o+".s64", "qqq", "uint64("+o+"(int64(A), int64(B)))")
 		add(o+".u64", "qqq", o+"(A, B)")
 		add(o+".f32", "rrr", o+"32(f32(A), f32(B))")
-		add(o+".f64", "qqq", o+"64(f64(A), f64(B))")
+		add(o+".f64", "qqq", o+"64(A, B)")
 		add(o+".NaN.f32", "rrr", o+"NaN32(f32(A), f32(B))")
 		add(o+".f16", "rrr", "uint32(f2h(f32("+o+"32(h2f(uint16(A)), h2f(uint16(B))))))")
 		add(o+".bf16", "rrr", "uint32(f2bf(f32("+o+"32(bf2f(uint16(A)), bf2f(uint16(B))))))")
@@ -106,9 +107,9 @@ func arithmetic() {
 	}
 	add("sqrt.rn.f32", "rr", "b32(sqrt32(f32(A)))")
 	add("sqrt.approx.f32", "rr", "b32(sqrt32(f32(A)))")
-	add("sqrt.rn.f64", "qq", "b64(math.Sqrt(f64(A)))")
+	add("sqrt.rn.f64", "qq", "nan2(math.Sqrt(f64(A)), A, A)")
 	add("rcp.rn.f32", "rr", "b32(rcp32(f32(A)))")
-	add("rcp.rn.f64", "qq", "b64(1/f64(A))")
+	add("rcp.rn.f64", "qq", "nan2(1/f64(A), A, A)")
 	add("rcp.approx.f32", "rr", "b32(rcp32(f32(A)))")
 	add("rsqrt.approx.f32", "rr", "b32(rsqrt32(f32(A)))")
 	for _, o := range []struct{ name, fn string }{{"ex2", "ex2"}, {"lg2", "lg2"}, {"sin", "sin32"}, {"cos", "cos32"}, {"tanh", "tanh32"}} {
@@ -117,19 +118,15 @@ func arithmetic() {
 	add("neg.s32", "rr", "-A")
 	add("neg.s64", "qq", "-A")
 	add("neg.s16", "rr", "-A&0xffff")
-	add("neg.f32", "rr", "A^1<<31")
-	add("neg.f64", "qq", "A^1<<63")
-	add("neg.f16", "rr", "A^0x8000")
-	add("neg.bf16", "rr", "A^0x8000")
-	add("neg.f16x2", "rr", "A^0x80008000")
-	add("neg.bf16x2", "rr", "A^0x80008000")
 	add("abs.s32", "rr", "uint32(max(int32(A), -int32(A)))")
-	add("abs.f32", "rr", "A&^(1<<31)")
-	add("abs.f64", "qq", "A&^(1<<63)")
-	add("abs.f16", "rr", "A&0x7fff")
-	add("abs.bf16", "rr", "A&0x7fff")
-	add("abs.f16x2", "rr", "A&0x7fff7fff")
-	add("abs.bf16x2", "rr", "A&0x7fff7fff")
+	for _, o := range []struct{ name, sign string }{{"neg", "^"}, {"abs", "&^"}} {
+		add(o.name+".f32", "rr", "nanOr32(A, A"+o.sign+"(1<<31))")
+		add(o.name+".f64", "qq", "nanOr64(A, A"+o.sign+"(1<<63))")
+		for _, t := range []struct{ name, inf string }{{"f16", "0x7c00"}, {"bf16", "0x7f80"}} {
+			add(o.name+"."+t.name, "rr", "nanOr16(A, A"+o.sign+"0x8000, "+t.inf+")")
+			add(o.name+"."+t.name+"x2", "rr", "nanOr16(A>>16, A>>16"+o.sign+"0x8000, "+t.inf+")<<16|nanOr16(A&0xffff, A&0xffff"+o.sign+"0x8000, "+t.inf+")")
+		}
+	}
 	add("copysign.f32", "rrr", "B&^(1<<31)|A&(1<<31)")
 	for _, o := range []struct{ name, cmp string }{{"gt", ">"}, {"ge", ">="}, {"lt", "<"}, {"le", "<="}, {"eq", "=="}} {
 		add("set."+o.name+".f16x2.f16x2", "rrr", setHalf("one16", o.cmp))
@@ -234,12 +231,12 @@ func conversions() {
 		add("cvt."+r.mode+".s32.f32", "rr", "toS32("+r.fn+"(float64(f32(A))))")
 		add("cvt."+r.mode+".u32.f32", "rr", "toU32("+r.fn+"(float64(f32(A))))")
 		add("cvt."+r.mode+".f32.f32", "rr", "b32(float32("+r.fn+"(float64(f32(A)))))")
-		add("cvt."+r.mode+".s32.f64", "rq", "toS32("+r.fn+"(f64(A)))")
-		add("cvt."+r.mode+".u32.f64", "rq", "toU32("+r.fn+"(f64(A)))")
+		add("cvt."+r.mode+".s32.f64", "rq", "nanTo32(A, toS32("+r.fn+"(f64(A))))")
+		add("cvt."+r.mode+".u32.f64", "rq", "nanTo32(A, toU32("+r.fn+"(f64(A))))")
 		add("cvt."+r.mode+".s32.f16", "rr", "toS32("+r.fn+"(float64(h2f(uint16(A)))))")
 	}
 	add("cvt.f32.f16", "rr", "b32(h2f(uint16(A)))")
-	add("cvt.f32.bf16", "rr", "b32(bf2f(uint16(A)))")
+	add("cvt.f32.bf16", "rr", "A<<16") // NaN payloads too
 	add("cvt.rn.f16.f32", "rr", "uint32(f2h(f32(A)))")
 	add("cvt.rz.f16.f32", "rr", "uint32(f2hz(f32(A)))")
 	add("cvt.rn.bf16.f32", "rr", "uint32(f2bf(f32(A)))")
@@ -252,8 +249,8 @@ func conversions() {
 	add("cvt.rn.relu.bf16x2.f32", "rrr", "uint32(f2bf(relu(A)))<<16|uint32(f2bf(relu(B)))")
 	add("cvt.rna.tf32.f32", "rr", "tf32rna(A)")
 	add("cvt.rn.tf32.f32", "rr", "tf32rn(A)")
-	add("cvt.f64.f32", "qr", "b64(float64(f32(A)))")
-	add("cvt.rn.f32.f64", "rq", "b32(float32(f64(A)))")
+	add("cvt.f64.f32", "qr", "f32to64(A)")
+	add("cvt.rn.f32.f64", "rq", "f64to32(A)")
 	add("cvt.sat.f32.f32", "rr", "b32(sat(f32(A)))")
 }
 
