@@ -110,8 +110,10 @@ const (
 // Constants of lbfgs.cu.
 const (
 	lbfgsMaxSlots = 33   // kMaxSlots
-	lbfgsTile     = 64   // kTile
-	lbfgsPad      = 4    // kPad
+	lbfgsTile     = 128  // kTile
+	lbfgsStages   = 3    // kStages
+	lbfgsUnit     = 6    // kUnit
+	lbfgsBuffer   = 9600 // kBuffer
 	lbfgsExtra    = 4    // kExtra
 	lbfgsStay     = 0    // kStay
 	lbfgsGo       = 1    // kGo

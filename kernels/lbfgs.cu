@@ -11,19 +11,26 @@
 // Shapes   slots to 33; elems < 2^31
 // Launch   products: 256 threads, grid (blocks, N), each a share of the elements. solve: 1024 threads, grid N.
 //          direction, step: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread
-// Tile     products: 64 elements of every vector in shared memory; a unit of a thread is 2x2 products
-// Hazards  products: two barriers per tile
-// Order    products: elements ascending in a tile, tiles in a block, and blocks in solve, in fp64 there: deterministic
+// Tile     products: 128 elements of every vector in shared memory, or 64 or 32 of many vectors; 3 stages by cp.async.
+//          A thread has 6x6 products of some quads of a tile, and 256/units threads share a unit
+// Hazards  products: one barrier per tile; a thread turns its own copies of x, g, a and ga into the pair before it
+// Order    products: elements ascending in a thread, threads of a unit, blocks in solve, in fp64 there: deterministic
 // Bound    memory: s and y are read twice, 16 B per element and slot; 512x512 with 10 pairs: 138 MB
 // Oracle   ref.LBFGS   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "control.cuh"
+#include "mma.cuh"
 #include "overlap.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
 
 constexpr int kMaxSlots = 33;   // one more than the longest history
-constexpr int kTile = 64, kPad = 4;
+constexpr int kTile = 128;      // the most elements of a tile; of 64 or 32 with more vectors
+constexpr int kStages = 3;      // tiles that are being loaded or worked on
+constexpr int kUnit = 6;        // a thread has kUnit x kUnit products
+constexpr int kBuffer = 9600;   // values of the stages: 25 vectors of kTile, 50 of half of it
+static_assert(kBuffer >= kUnit * kUnit * (kReduceThreads + 1), "the sums of all threads go where the tiles were");
+static_assert(kBuffer >= kStages * 32 * (2 * kMaxSlots + 7), "a tile of 32 elements fits with the most slots");
 constexpr int kExtra = 4;       // sums behind the products: s.y, y.y, how many squares are not finite, max |g|
 
 // What solve leaves to do.
@@ -37,30 +44,20 @@ __device__ __forceinline__ float is_free(float x, float g) {
     return (x <= 0.f && g > 0.f) || (x >= 1.f && g < 0.f) ? 0.f : 1.f;
 }
 
-// Four products of vectors at a time: sums[i][j] += a[i] . b[j].
-__device__ __forceinline__ void multiply(float (&sums)[2][2], const float* a0, const float* a1, const float* b0, const float* b1) {
-#pragma unroll
-    for (int e = 0; e < kTile; e += 4) {
-        float4 a[2] = {*(const float4*)(a0 + e), *(const float4*)(a1 + e)};
-        float4 b[2] = {*(const float4*)(b0 + e), *(const float4*)(b1 + e)};
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                sums[i][j] = fmaf(a[i].x, b[j].x, sums[i][j]);
-                sums[i][j] = fmaf(a[i].y, b[j].y, sums[i][j]);
-                sums[i][j] = fmaf(a[i].z, b[j].z, sums[i][j]);
-                sums[i][j] = fmaf(a[i].w, b[j].w, sums[i][j]);
-            }
-    }
+// Four bytes from global to shared memory, asynchronously; zeros where bytes is 0.
+__device__ __forceinline__ void copy4(uint32_t dst, const void* src, int bytes) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(dst), "l"(src), "r"(bytes) : "memory");
 }
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_products_f32(
+// Four values of a thread.
+struct __align__(16) Quad {
+    float v[4];
+};
+
+extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f32(
     float* RESTRICT parts, float* s, float* y, const float* RESTRICT x, const float* RESTRICT g, const float* RESTRICT a,
     const float* RESTRICT ga, const float* RESTRICT control, int slots, int columns, unsigned elems, unsigned share) {
-    __shared__ __align__(16) float s_v[2 * kMaxSlots + 1][kTile + kPad];   // (vector, element): all s, all y, g
-    __shared__ __align__(16) float s_free[kMaxSlots + 1][kTile + kPad];    // free parts of all y, and of g
-    __shared__ float s_sum[(2 * kMaxSlots + 1) * (kMaxSlots + 1)];         // (vector, free vector)
+    __shared__ __align__(16) float s_v[kBuffer];   // (stage, quad, vector, 4): all s, all y, g, free; then (product, thread)
     wait_for_previous();
     start_next();
     int t = threadIdx.x, rows = 2 * slots + 1, cols = slots + 1;
@@ -68,62 +65,119 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_products_f32(
     x += n * elems, g += n * elems, a += n * elems, ga += n * elems;
     s += n * slots * elems, y += n * slots * elems;
     int next = (int)control[n * columns + kNext];
-    for (int i = t; i < rows * cols; i += kReduceThreads) s_sum[i] = 0.f;
-    float sy = 0.f, yy = 0.f, bad = 0.f, most = 0.f;
+    bool aligned = elems % 4 == 0;
+    // Units of kUnit x kUnit products cover the rows and columns, and look at rows beyond them that are 0 or no vectors: those
+    // products are not used. An odd stride keeps quads of neighbours in different banks.
+    int across = (cols + kUnit - 1) / kUnit, down = (rows + kUnit - 1) / kUnit, units = across * down;
+    int stride = max(max(down * kUnit, slots + across * kUnit), rows + 1) | 1, quads = kTile / 4;
+    while (kStages * 4 * quads * stride > kBuffer) quads /= 2;
+    for (int i = t; i < kStages * quads * (stride - rows - 1); i += kReduceThreads)
+        ((float4*)s_v)[i / (stride - rows - 1) * stride + rows + 1 + i % (stride - rows - 1)] = float4{};
+    // Threads of one quad in all vectors load; the first `quads` have x, g, a and ga, of which they make the new pair and the mask.
+    int quad = t % quads, loader = t / quads, loaders = kReduceThreads / quads;
+    // A thread has one unit of some quads.
+    int unit = t % units, group = t / units, groups = min(kReduceThreads / units, quads);
     unsigned from = blockIdx.x * share, to = min(elems, from + share);
-    // 64 threads have an element each of a vector; four vectors at a time.
-    int element = t % kTile, group = t / kTile;
-    for (unsigned e0 = from; e0 < to; e0 += kTile) {
-        unsigned e = e0 + element;
-        bool in = e < to;
-        float xe = in ? x[e] : 0.f, ge = in ? g[e] : 0.f, mask = is_free(xe, ge);
-        __syncthreads();   // the tile before is done with
-        for (int v = group; v < rows; v += kReduceThreads / kTile) {
-            float value = 0.f;
-            if (v == 2 * slots)
-                value = ge;
-            else if (in) {
-                int slot = v < slots ? v : v - slots;
-                float* at = (v < slots ? s : y) + (size_t)slot * elems + e;
-                if (slot == next)
-                    *at = value = v < slots ? xe - a[e] : ge - ga[e];   // the new pair
+    int count = (to - from + 4 * quads - 1) / (4 * quads);
+    auto load = [&](int tile) {
+        unsigned e = from + (tile * quads + quad) * 4;
+        uint32_t at = (uint32_t)__cvta_generic_to_shared(s_v) + (tile % kStages * quads + quad) * stride * 16;
+        auto vectors = [&](auto copy) {
+            if (loader == 0) {
+                copy(at + 16 * next, x + e);
+                copy(at + 16 * (slots + next), ga + e);
+                copy(at + 16 * (2 * slots), g + e);
+                copy(at + 16 * rows, a + e);
+            } else
+                for (int v = loader - 1; v < slots; v += loaders - 1)
+                    if (v != next) {
+                        copy(at + 16 * v, s + (size_t)v * elems + e);
+                        copy(at + 16 * (slots + v), y + (size_t)v * elems + e);
+                    }
+        };
+        if (tile < count && aligned)
+            vectors([&](uint32_t dst, const float* src) { copy16(dst, src, e < to ? 16 : 0); });
+        else if (tile < count)
+            vectors([&](uint32_t dst, const float* src) {
+#pragma unroll
+                for (int l = 0; l < 4; l++) copy4(dst + 4 * l, src + l, e + l < to ? 4 : 0);
+            });
+        copy_commit();
+    };
+    float sums[kUnit][kUnit] = {}, sy = 0.f, yy = 0.f, bad = 0.f, most = 0.f;
+#pragma unroll
+    for (int i = 0; i < kStages - 1; i++) load(i);
+    for (int tile = 0; tile < count; tile++) {
+        float* at = s_v + tile % kStages * quads * stride * 4;
+        copy_wait<kStages - 2>();
+        if (loader == 0) {
+            // A thread sees its own copies without a barrier: x, ga, g and a become s, y, g and the mask.
+            Quad* mine = (Quad*)at + quad * stride;
+            Quad xe = mine[next], ye = mine[slots + next], ge = mine[2 * slots], se = mine[rows], mask;
+            unsigned e = from + (tile * quads + quad) * 4;
+#pragma unroll
+            for (int l = 0; l < 4; l++) {
+                se.v[l] = xe.v[l] - se.v[l];
+                ye.v[l] = ge.v[l] - ye.v[l];
+                mask.v[l] = is_free(xe.v[l], ge.v[l]);
+                sy = fmaf(se.v[l], ye.v[l], sy);
+                yy = fmaf(ye.v[l], ye.v[l], yy);
+                if (finite(ge.v[l] * ge.v[l]))
+                    most = fmaxf(most, fabsf(ge.v[l]));
                 else
-                    value = *at;
+                    bad += 1.f;
             }
-            s_v[v][element] = value;
-            if (v >= slots) s_free[v - slots][element] = mask * value;
-        }
-        if (group == 0) {
-            if (finite(ge * ge))
-                most = fmaxf(most, fabsf(ge));
+            mine[next] = se, mine[slots + next] = ye, mine[rows] = mask;
+            float *to_s = s + (size_t)next * elems + e, *to_y = y + (size_t)next * elems + e;
+            if (aligned && e < to)
+                *(Quad*)to_s = se, *(Quad*)to_y = ye;
             else
-                bad += 1.f;
+#pragma unroll
+                for (int l = 0; l < 4; l++)
+                    if (e + l < to) to_s[l] = se.v[l], to_y[l] = ye.v[l];
         }
-        __syncthreads();   // the tile is there
-        if (group == 0) {
-            float se = s_v[next][element], ye = s_v[slots + next][element];
-            sy = fmaf(se, ye, sy);
-            yy = fmaf(ye, ye, yy);
-        }
-        // A unit is two vectors by two free vectors; the last may have but one, and computes it twice.
-        int across = (cols + 1) / 2, units = (rows + 1) / 2 * across;
-        for (int u = t; u < units; u += kReduceThreads) {
-            int i = u / across * 2, j = u % across * 2, i1 = min(i + 1, rows - 1), j1 = min(j + 1, cols - 1);
-            float sums[2][2] = {};
-            multiply(sums, s_v[i], s_v[i1], s_free[j], s_free[j1]);
-            s_sum[i * cols + j] += sums[0][0];
-            if (j1 > j) s_sum[i * cols + j1] += sums[0][1];
-            if (i1 > i) s_sum[i1 * cols + j] += sums[1][0];
-            if (i1 > i && j1 > j) s_sum[i1 * cols + j1] += sums[1][1];
-        }
+        __syncthreads();   // the tile is there, and the one before is done with
+        load(tile + kStages - 1);
+        if (group < groups)
+            for (int q = group; q < quads; q += groups) {
+                const float4* of = (const float4*)at + q * stride;
+                const float4 *of_a = of + unit / across * kUnit, *of_b = of + slots + unit % across * kUnit;
+                float4 f = of[rows], b[kUnit];
+#pragma unroll
+                for (int j = 0; j < kUnit; j++) {
+                    b[j] = of_b[j];
+                    b[j].x *= f.x, b[j].y *= f.y, b[j].z *= f.z, b[j].w *= f.w;
+                }
+#pragma unroll
+                for (int i = 0; i < kUnit; i++) {
+                    float4 v = of_a[i];
+#pragma unroll
+                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.x, b[j].x, sums[i][j]);
+#pragma unroll
+                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.y, b[j].y, sums[i][j]);
+#pragma unroll
+                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.z, b[j].z, sums[i][j]);
+#pragma unroll
+                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.w, b[j].w, sums[i][j]);
+                }
+            }
     }
-    __syncthreads();
+    copy_wait<0>();
+    __syncthreads();   // the last tile is done with
+#pragma unroll
+    for (int i = 0; i < kUnit * kUnit; i++) s_v[i * (kReduceThreads + 1) + t] = sums[i / kUnit][i % kUnit];
+    __syncthreads();   // the sums of all groups are there
     float* out = parts + (n * gridDim.x + blockIdx.x) * (rows * cols + kExtra);
-    for (int i = t; i < rows * cols; i += kReduceThreads) out[i] = s_sum[i];
-    sy = block_sum(sy);
-    yy = block_sum(yy);
-    bad = block_sum(bad);
-    most = block_max(most);
+    for (int i = t; i < rows * cols; i += kReduceThreads) {
+        int row = i / cols, col = i % cols;
+        const float* of = s_v + (row % kUnit * kUnit + col % kUnit) * (kReduceThreads + 1) + row / kUnit * across + col / kUnit;
+        float sum = of[0];
+#pragma unroll 8
+        for (int k = 1; k < groups; k++) sum += of[k * units];
+        out[i] = sum;
+    }
+    if (t >= 32) return;   // the first warp has all loaders of x and g
+    sy = warp_sum(sy), yy = warp_sum(yy), bad = warp_sum(bad), most = warp_max(most);
     if (t == 0) {
         out += rows * cols;
         out[0] = sy, out[1] = yy, out[2] = bad, out[3] = most;

@@ -19,7 +19,7 @@ func LBFGSCoefs(slots int) int { return 2*slots + 2 }
 // tiles, so that there are enough blocks for every GPU and few sums for solve.
 func LBFGSShare(elems int) int {
 	const blocks = 256
-	return max(ceil(ceil(elems, blocks), lbfgsTile)*lbfgsTile, 4*lbfgsTile)
+	return max(ceil(ceil(elems, blocks), lbfgsTile)*lbfgsTile, 2*lbfgsTile)
 }
 
 // Blocks is how many share a picture.
