@@ -114,7 +114,6 @@ const (
 	lbfgsStages   = 3    // kStages
 	lbfgsUnit     = 6    // kUnit
 	lbfgsBuffer   = 9600 // kBuffer
-	lbfgsExtra    = 4    // kExtra
 	lbfgsStay     = 0    // kStay
 	lbfgsGo       = 1    // kGo
 	lbfgsTurn     = 2    // kTurn

@@ -6,7 +6,7 @@
 //          solve      accepts or refuses the evaluation, and recurs on coefficients
 //          direction  a = x and ga = g if accepted; d = -free sum_i coef[i] v[i]; max |d|
 //          step       x = clamp(a + by d, 0, 1), by = factor min(1, most / max|d|)
-// Layout   x, g, a, ga, d (N, elems); s, y (N, slots, elems); control (N, columns); total (N,4); parts (N, blocks, products + 4);
+// Layout   x, g, a, ga, d (N, elems); s, y (N, slots, elems); control (N, columns); total (N,4); parts (N, blocks, part_width);
 //          coef (N, 2 slots + 2), the last value being what is to be done; longest (N, blocks)
 // Shapes   slots to 33; elems < 2^31
 // Launch   products: 256 threads, grid (blocks, N), each a share of the elements. solve: 1024 threads, grid N.
@@ -14,7 +14,7 @@
 // Tile     products: 128 elements of every vector in shared memory, or 64 or 32 of many vectors; 3 stages by cp.async.
 //          A thread has 6x6 products of some quads of a tile, and 256/units threads share a unit
 // Hazards  products: one barrier per tile; a thread turns its own copies of x, g, a and ga into the pair before it
-// Order    products: elements ascending in a thread, threads of a unit, blocks in solve, in fp64 there: deterministic
+// Order    products: elements ascending in a thread, threads of a unit; blocks in solve, four in fp32, then fp64: deterministic
 // Bound    memory: s and y are read twice, 16 B per element and slot; 512x512 with 10 pairs: 138 MB
 // Oracle   ref.LBFGS   Suite kerneltest
 // ptx: sm_80 sm_90
@@ -31,7 +31,10 @@ constexpr int kUnit = 6;        // a thread has kUnit x kUnit products
 constexpr int kBuffer = 9600;   // values of the stages: 25 vectors of kTile, 50 of half of it
 static_assert(kBuffer >= kUnit * kUnit * (kReduceThreads + 1), "the sums of all threads go where the tiles were");
 static_assert(kBuffer >= kStages * 32 * (2 * kMaxSlots + 7), "a tile of 32 elements fits with the most slots");
-constexpr int kExtra = 4;       // sums behind the products: s.y, y.y, how many squares are not finite, max |g|
+
+// How many values a block of products leaves: the products, zeros to a multiple of 4, s.y, y.y, how many squares are not finite,
+// and max |g|.
+__host__ __device__ constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + 4; }
 
 // What solve leaves to do.
 enum { kStay, kGo, kTurn, kAccept };   // nothing; go along d; make d anew; accept x, and make d
@@ -167,7 +170,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f
 #pragma unroll
     for (int i = 0; i < kUnit * kUnit; i++) s_v[i * (kReduceThreads + 1) + t] = sums[i / kUnit][i % kUnit];
     __syncthreads();   // the sums of all groups are there
-    float* out = parts + (n * gridDim.x + blockIdx.x) * (rows * cols + kExtra);
+    float* out = parts + (n * gridDim.x + blockIdx.x) * part_width(slots);
     for (int i = t; i < rows * cols; i += kReduceThreads) {
         int row = i / cols, col = i % cols;
         const float* of = s_v + (row % kUnit * kUnit + col % kUnit) * (kReduceThreads + 1) + row / kUnit * across + col / kUnit;
@@ -178,15 +181,19 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f
     }
     if (t >= 32) return;   // the first warp has all loaders of x and g
     sy = warp_sum(sy), yy = warp_sum(yy), bad = warp_sum(bad), most = warp_max(most);
-    if (t == 0) {
-        out += rows * cols;
-        out[0] = sy, out[1] = yy, out[2] = bad, out[3] = most;
-    }
+    out += part_width(slots) - 4;
+    if (t < part_width(slots) - 4 - rows * cols) out[-1 - t] = 0.f;
+    if (t == 0) *(float4*)out = float4{sy, yy, bad, most};
 }
 
 constexpr int kSolve = 1024;
 
-// The sum over a warp, in every lane, in fp64; a shuffle moves 32 bits.
+// A value of one lane in all, in fp64; a shuffle moves 32 bits.
+__device__ __forceinline__ double from_lane(double v, int lane) {
+    return __hiloint2double(__shfl_sync(0xffffffffu, __double2hiint(v), lane), __shfl_sync(0xffffffffu, __double2loint(v), lane));
+}
+
+// The sum over a warp, in every lane, in fp64.
 __device__ __forceinline__ double warp_sum(double v) {
 #pragma unroll
     for (int o = 16; o; o >>= 1)
@@ -194,123 +201,135 @@ __device__ __forceinline__ double warp_sum(double v) {
     return v;
 }
 
-// What the recursion works on: products P, coefficients q of all s, y and g, and alpha of each pair.
-struct Recursion {
-    double p[(2 * kMaxSlots + 1) * (kMaxSlots + 1)], q[2 * kMaxSlots + 1], alpha[kMaxSlots];
-};
-
-// The two loops on coefficients, by one warp; false where there are no pairs or the result does not descend. A slot without
-// a pair has coefficient 0 and products that may be anything: it is passed over.
-__device__ __forceinline__ bool recursion(Recursion& r, const float* control, int slots) {
-    int lane = threadIdx.x, cols = slots + 1, g = 2 * slots;
-    int count = (int)control[kPairs], head = (int)control[kNext] - 1;
+// The two loops on coefficients, by one warp, of `count` pairs of which the newest is in a slot; false where there are no pairs
+// or the result does not descend, and then coef is left alone. A lane has the pair of its age. It keeps up to date the products
+// of its s (sigma) and its y (eta) with the direction so far, so that a step waits for one value of another lane and for no sum.
+// A slot without a pair has products that may be anything: it is not looked at.
+__device__ __forceinline__ bool recursion(float* coef, const double* p, const float* curvature, int count, int newest, int slots) {
     if (count == 0) return false;
-    for (int i = lane; i <= g; i += 32) r.q[i] = i == g ? 1.0 : 0.0;
-    __syncwarp();
+    int lane = threadIdx.x, cols = slots + 1;
+    auto slot = [&](int age) { return newest < age ? newest - age + slots : newest - age; };
+    int i = slot(min(lane, count - 1));
+    const double *s_i = p + i * cols, *y_i = p + (slots + i) * cols;
+    double rho = 1.0 / curvature[i], sigma = s_i[slots], eta = y_i[slots], alpha = 0.0, delta = 0.0;
+    double h = fmax(p[newest * cols + newest] / fmax(p[(slots + newest) * cols + newest], 1e-30), 1e-12);
+#pragma unroll 2
     for (int age = 0; age < count; age++) {   // from the newest
-        int i = (head - age + 2 * slots) % slots;
-        double sum = 0.0;   // s_i . q; q has no s yet
-        for (int j = lane; j <= slots; j += 32) {
-            double q = r.q[slots + j];
-            if (q != 0.0) sum += q * r.p[i * cols + j];
-        }
-        double alpha = warp_sum(sum) / control[kCurvature + i];
-        __syncwarp();
-        if (lane == 0) r.alpha[age] = alpha, r.q[slots + i] -= alpha;
-        __syncwarp();
+        int k = slot(age);
+        double sy = s_i[k], yy = y_i[k], v = from_lane(rho * sigma, age);
+        if (lane == age) alpha = v;
+        sigma = fma(-v, sy, sigma);
+        eta = fma(-v, yy, eta);
     }
-    int newest = (head + slots) % slots;
-    double h = fmax(r.p[newest * cols + newest] / fmax(r.p[(slots + newest) * cols + newest], 1e-30), 1e-12);
-    for (int i = lane; i <= g; i += 32) r.q[i] *= h;
-    __syncwarp();
+    eta *= h;
+#pragma unroll 2
     for (int age = count - 1; age >= 0; age--) {   // from the oldest
-        int i = (head - age + 2 * slots) % slots;
-        double sum = 0.0;   // y_i . q: column i of all s and y, and y_i's product with g
-        for (int j = lane; j < g; j += 32)
-            if (r.q[j] != 0.0) sum += r.q[j] * r.p[j * cols + i];
-        if (lane == 0) sum += r.q[g] * r.p[(slots + i) * cols + slots];
-        double beta = warp_sum(sum) / control[kCurvature + i];
-        __syncwarp();
-        if (lane == 0) r.q[i] += r.alpha[age] - beta;
-        __syncwarp();
+        double sy = p[slot(age) * cols + i], v = from_lane(alpha - rho * eta, age);
+        if (lane == age) delta = v;
+        eta = fma(v, sy, eta);
     }
-    double descent = 0.0;
-    for (int j = lane; j <= g; j += 32)
-        if (r.q[j] != 0.0) descent -= r.q[j] * r.p[j * cols + slots];
-    return warp_sum(descent) < 0.0;
+    bool mine = lane < count;
+    double descent = warp_sum(mine ? delta * s_i[slots] - h * alpha * y_i[slots] : 0.0) + h * p[2 * slots * cols + slots];
+    if (!(descent > 0.0)) return false;
+    if (mine) coef[i] = (float)delta, coef[slots + i] = (float)(-h * alpha);
+    if (lane == 0) coef[2 * slots] = (float)h;
+    return true;
 }
 
 extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* RESTRICT coef, float* RESTRICT control,
                                                                      const float* RESTRICT parts, const float* RESTRICT total,
                                                                      float first, float rise, int history, int columns, int blocks) {
-    __shared__ Recursion r;
-    __shared__ double s_some[kSolve], s_extra[kExtra];
+    constexpr int kOwn = (part_width(kMaxSlots) + kSolve - 1) / kSolve, kAhead = 8;
+    __shared__ __align__(16) double s_p[4 * kSolve];   // (run, value); then (value)
+    __shared__ float s_control[kCurvature + kMaxSlots], s_coef[2 * kMaxSlots + 1];
     wait_for_previous();
     start_next();
-    int t = threadIdx.x, slots = history + 1, products = (2 * slots + 1) * (slots + 1), width = products + kExtra;
+    int t = threadIdx.x, slots = history + 1, width = part_width(slots), quads = width / 4;
     size_t n = blockIdx.x;
     parts += n * blocks * width;
     control += n * columns;
     coef += n * (2 * slots + 2);
-    // A thread adds a run of the blocks' sums of one product; then the first of a product adds the runs in order.
-    // Neighbouring threads have neighbouring products.
-    int runs = max(kSolve / width, 1), length = (blocks + runs - 1) / runs;
-    for (int base = 0; base < width; base += kSolve) {
-        int i = base + t % (runs > 1 ? width : kSolve), run = runs > 1 ? t / width : 0;
-        bool mine = i < width && run < runs, largest = i == width - 1;
-        double sum = 0.0;
-        if (mine)
-            for (int b = run * length; b < min((run + 1) * length, blocks); b++) {
-                double v = parts[(size_t)b * width + i];
-                sum = largest ? fmax(sum, v) : sum + v;
+    float loss = total[4 * n + 3];
+    if (t < kCurvature + slots) s_control[t] = control[t];
+    if (t < 2 * slots + 1) s_coef[t] = 0.f;
+    // A thread adds four values of a run of blocks, eight blocks on their way at a time, and four in fp32; then a thread adds the
+    // runs of a value. The last value is not a sum but the largest.
+    int quad = t % quads, run = t / quads, length = (blocks + kSolve / quads - 1) / (kSolve / quads);
+    length = (length + 3) / 4 * 4;
+    int runs = (blocks + length - 1) / length;
+    if (run < runs) {
+        double sum[4] = {};
+        float most = 0.f;
+        int to = min((run + 1) * length, blocks);
+        for (int b = run * length; b < to; b += kAhead) {
+            float4 v[kAhead];
+#pragma unroll
+            for (int k = 0; k < kAhead; k++) v[k] = b + k < to ? ((const float4*)parts)[(size_t)(b + k) * quads + quad] : float4{};
+#pragma unroll
+            for (int k = 0; k < kAhead; k += 4) {
+                sum[0] += (v[k].x + v[k + 1].x) + (v[k + 2].x + v[k + 3].x);
+                sum[1] += (v[k].y + v[k + 1].y) + (v[k + 2].y + v[k + 3].y);
+                sum[2] += (v[k].z + v[k + 1].z) + (v[k + 2].z + v[k + 3].z);
+                sum[3] += (v[k].w + v[k + 1].w) + (v[k + 2].w + v[k + 3].w);
+                most = fmaxf(fmaxf(most, fmaxf(v[k].w, v[k + 1].w)), fmaxf(v[k + 2].w, v[k + 3].w));
             }
-        s_some[t] = sum;
-        __syncthreads();
-        if (mine && run == 0) {
-            for (int k = 1; k < runs; k++) sum = largest ? fmax(sum, s_some[k * width + t]) : sum + s_some[k * width + t];
-            if (i < products)
-                r.p[i] = sum;
-            else
-                s_extra[i - products] = sum;
         }
-        __syncthreads();
+        if (quad == quads - 1) sum[3] = most;
+        double2* to_run = (double2*)(s_p + run * width + 4 * quad);
+        to_run[0] = double2{sum[0], sum[1]}, to_run[1] = double2{sum[2], sum[3]};
     }
+    __syncthreads();   // the runs are there
+    double own[kOwn];
+#pragma unroll
+    for (int k = 0; k < kOwn; k++) {
+        int i = t + k * kSolve;
+        own[k] = 0.0;
+        if (i < width)
+#pragma unroll 4
+            for (int r = 0; r < runs; r++) {
+                double v = s_p[r * width + i];
+                own[k] = i == width - 1 ? fmax(own[k], v) : own[k] + v;
+            }
+    }
+    __syncthreads();   // and done with
+#pragma unroll
+    for (int k = 0; k < kOwn; k++)
+        if (t + k * kSolve < width) s_p[t + k * kSolve] = own[k];
+    __syncthreads();   // the products are there
     if (t >= 32) return;
     // All lanes decide the same; lane 0 writes.
-    float loss = total[4 * n + 3], was = control[kLoss], accepted = control[kAccepted], refusals = control[kRefusals];
-    bool ok = s_extra[2] == 0.0 && finite(loss);
+    double sy = s_p[width - 4], yy = s_p[width - 3];
+    float was = s_control[kLoss], accepted = s_control[kAccepted], refusals = s_control[kRefusals], most = s_control[kMost];
+    float factor = s_control[kFactor];
+    int pairs = (int)s_control[kPairs], next = (int)s_control[kNext], made = -1, todo = kAccept;
+    bool ok = s_p[width - 2] == 0.0 && finite(loss);
     bool rose = accepted > 0.f && refusals < kRetries && (double)loss > (double)was + (double)rise * fabs((double)was);
     bool accept = ok && !rose, descends = false;
-    int todo = kAccept;
-    __syncwarp();
-    if (t == 0 && !accept) {
-        control[kRefusals] = refusals + 1.f;
-        control[kFactor] *= kShrink;
-        if (refusals >= 1.f) control[kPairs] = 0.f;
-    }
-    if (t == 0 && accept) {
-        int next = (int)control[kNext];
-        if (accepted > 0.f && s_extra[0] > 1e-10 * s_extra[1]) {
-            control[kCurvature + next] = (float)s_extra[0];
-            control[kPairs] = fminf(control[kPairs] + 1.f, (float)history);
-            control[kNext] = (float)((next + 1) % slots);
+    if (accept) {
+        if (accepted > 0.f && sy > 1e-10 * yy) {
+            made = next;
+            pairs = min(pairs + 1, history);
+            next = (next + 1) % slots;
         }
-        control[kAccepted] = accepted + 1.f;
-        control[kLoss] = loss;
-        control[kFactor] = 1.f;
-        control[kRefusals] = 0.f;
-        control[kMost] = (float)s_extra[3];
+        accepted += 1.f, was = loss, factor = 1.f, refusals = 0.f, most = (float)s_p[width - 1];
+        if (made >= 0 && t == 0) s_control[kCurvature + made] = (float)sy;
+        __syncwarp();
+        descends = recursion(s_coef, s_p, s_control + kCurvature, pairs, next == 0 ? slots - 1 : next - 1, slots);
+        if (!descends) pairs = 0;   // without a direction of its pairs it goes along the gradient
+    } else {
+        todo = accepted == 0.f ? kStay : refusals >= 1.f ? kTurn : kGo;
+        if (refusals >= 1.f) pairs = 0;
+        refusals += 1.f, factor *= kShrink;
+    }
+    if (t == 0) {
+        control[kAccepted] = accepted, control[kLoss] = was, control[kFactor] = factor, control[kRefusals] = refusals;
+        control[kMost] = most, control[kPairs] = (float)pairs, control[kNext] = (float)next;
+        if (made >= 0) control[kCurvature + made] = (float)sy;
+        coef[2 * slots + 1] = (float)todo;
+        if (!descends) s_coef[2 * slots] = most > 0.f ? first / most : 0.f;
     }
     __syncwarp();
-    if (accept)
-        descends = recursion(r, control, slots);
-    else
-        todo = accepted == 0.f ? kStay : refusals >= 1.f ? kTurn : kGo;
-    // Without a direction of its pairs it goes along the gradient.
-    if (t == 0 && accept && !descends) control[kPairs] = 0.f;
-    float most = control[kMost], along = most > 0.f ? first / most : 0.f;
-    for (int i = t; i <= 2 * slots; i += 32) coef[i] = descends ? (float)r.q[i] : i == 2 * slots ? along : 0.f;
-    if (t == 0) coef[2 * slots + 1] = (float)todo;
+    for (int i = t; i <= 2 * slots; i += 32) coef[i] = s_coef[i];
 }
 
 constexpr int kElements = 4;   // of a thread
