@@ -121,6 +121,7 @@ const (
 	lbfgsRetries  = 8    // kRetries
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
+	lbfgsAhead    = 5    // kAhead
 )
 
 // Constants of losses.cu.

@@ -239,7 +239,7 @@ __device__ __forceinline__ bool recursion(float* coef, const double* p, const fl
 extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* RESTRICT coef, float* RESTRICT control,
                                                                      const float* RESTRICT parts, const float* RESTRICT total,
                                                                      float first, float rise, int history, int columns, int blocks) {
-    constexpr int kOwn = (part_width(kMaxSlots) + kSolve - 1) / kSolve, kAhead = 8;
+    constexpr int kOwn = (part_width(kMaxSlots) + kSolve - 1) / kSolve, kReads = 8;
     __shared__ __align__(16) double s_p[4 * kSolve];   // (run, value); then (value)
     __shared__ float s_control[kCurvature + kMaxSlots], s_coef[2 * kMaxSlots + 1];
     wait_for_previous();
@@ -261,12 +261,12 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
         double sum[4] = {};
         float most = 0.f;
         int to = min((run + 1) * length, blocks);
-        for (int b = run * length; b < to; b += kAhead) {
-            float4 v[kAhead];
+        for (int b = run * length; b < to; b += kReads) {
+            float4 v[kReads];
 #pragma unroll
-            for (int k = 0; k < kAhead; k++) v[k] = b + k < to ? ((const float4*)parts)[(size_t)(b + k) * quads + quad] : float4{};
+            for (int k = 0; k < kReads; k++) v[k] = b + k < to ? ((const float4*)parts)[(size_t)(b + k) * quads + quad] : float4{};
 #pragma unroll
-            for (int k = 0; k < kAhead; k += 4) {
+            for (int k = 0; k < kReads; k += 4) {
                 sum[0] += (v[k].x + v[k + 1].x) + (v[k + 2].x + v[k + 3].x);
                 sum[1] += (v[k].y + v[k + 1].y) + (v[k + 2].y + v[k + 3].y);
                 sum[2] += (v[k].z + v[k + 1].z) + (v[k + 2].z + v[k + 3].z);
@@ -334,50 +334,105 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
 
 constexpr int kElements = 4;   // of a thread
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_direction_f32(
+// Where four values of a thread are: neighbours where that is aligned, else a block apart, so that a warp reads neighbouring bytes.
+// Beyond the end it reads the last ones again, and writes nothing.
+template <bool Aligned>
+struct Four {
+    unsigned from, elems;
+    __device__ __forceinline__ explicit Four(unsigned n)
+        : from(blockIdx.x * (kElements * kReduceThreads) + threadIdx.x * (Aligned ? kElements : 1)), elems(n) {}
+    __device__ __forceinline__ Quad load(const float* src) const {
+        Quad q;
+        if (Aligned)
+            q = *(const Quad*)(src + min(from, elems - kElements));
+        else
+#pragma unroll
+            for (int j = 0; j < kElements; j++) q.v[j] = src[min(from + j * kReduceThreads, elems - 1)];
+        return q;
+    }
+    __device__ __forceinline__ void store(float* dst, const Quad& q) const {
+        if (Aligned) {
+            if (from < elems) *(Quad*)(dst + from) = q;
+        } else
+#pragma unroll
+            for (int j = 0; j < kElements; j++)
+                if (from + j * kReduceThreads < elems) dst[from + j * kReduceThreads] = q.v[j];
+    }
+};
+
+constexpr int kAhead = 5;   // pairs that are on their way
+
+// A pair that has coefficients, and where it is.
+struct __align__(16) Term {
+    float s, y;
+    size_t offset;
+};
+
+// The direction of a thread's elements from whole steps of kAhead pairs, and its largest |d|.
+template <bool Aligned>
+__device__ __forceinline__ float direction(float* d, float* a, float* ga, const float* x, const float* g, const float* s,
+                                           const float* y, const Term* terms, int count, float slope, bool accept, unsigned elems) {
+    Four<Aligned> at(elems);
+    Quad xe = at.load(accept ? x : a), ge = at.load(accept ? g : ga), sum = {};
+    for (int i = 0; i < count; i += kAhead) {
+        Quad se[kAhead], ye[kAhead];
+#pragma unroll
+        for (int k = 0; k < kAhead; k++) {
+            size_t offset = terms[i + k].offset;
+            se[k] = at.load(s + offset), ye[k] = at.load(y + offset);
+        }
+#pragma unroll
+        for (int k = 0; k < kAhead; k++) {
+            float cs = terms[i + k].s, cy = terms[i + k].y;
+#pragma unroll
+            for (int j = 0; j < kElements; j++) sum.v[j] = fmaf(cy, ye[k].v[j], fmaf(cs, se[k].v[j], sum.v[j]));
+        }
+    }
+    Quad de;
+    float most = 0.f;
+#pragma unroll
+    for (int j = 0; j < kElements; j++) {
+        de.v[j] = -is_free(xe.v[j], ge.v[j]) * fmaf(slope, ge.v[j], sum.v[j]);
+        most = fmaxf(most, fabsf(de.v[j]));
+    }
+    at.store(d, de);
+    if (accept) at.store(a, xe), at.store(ga, ge);
+    return most;
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void lbfgs_direction_f32(
     float* RESTRICT longest, float* RESTRICT d, float* RESTRICT a, float* RESTRICT ga, const float* RESTRICT x,
     const float* RESTRICT g, const float* RESTRICT s, const float* RESTRICT y, const float* RESTRICT coef, int slots,
     unsigned elems) {
-    __shared__ float s_coef[2 * kMaxSlots + 2];
+    __shared__ Term s_terms[kMaxSlots + kAhead];
+    __shared__ int s_count;
     wait_for_previous();
     start_next();
     size_t n = blockIdx.y;
-    for (int i = threadIdx.x; i < 2 * slots + 2; i += kReduceThreads) s_coef[i] = coef[n * (2 * slots + 2) + i];
-    __syncthreads();
-    int todo = (int)s_coef[2 * slots + 1];
+    coef += n * (2 * slots + 2);
+    int todo = (int)coef[2 * slots + 1];
+    float slope = coef[2 * slots];
     if (todo < kTurn) return;
-    // Element j of a thread lies kReduceThreads beyond the one before: a warp reads 128 neighbouring bytes.
-    unsigned from = blockIdx.x * (kElements * kReduceThreads) + threadIdx.x;
-    float xe[kElements], ge[kElements], sum[kElements], most = 0.f;
-    const float *base = todo == kAccept ? x : a, *slope = todo == kAccept ? g : ga;
-#pragma unroll
-    for (int j = 0; j < kElements; j++) {
-        unsigned i = from + j * kReduceThreads;
-        bool in = i < elems;
-        xe[j] = in ? base[n * elems + i] : 0.f;
-        ge[j] = in ? slope[n * elems + i] : 0.f;
-        sum[j] = s_coef[2 * slots] * ge[j];
-    }
-    for (int v = 0; v < 2 * slots; v++) {
-        float c = s_coef[v];
-        if (c == 0.f) continue;   // a slot without a pair may hold anything
-        const float* row = v < slots ? s + (n * slots + v) * elems : y + (n * slots + v - slots) * elems;
-#pragma unroll
-        for (int j = 0; j < kElements; j++) {
-            unsigned i = from + j * kReduceThreads;
-            if (i < elems) sum[j] = fmaf(c, row[i], sum[j]);
+    // The first warp lists the pairs: a slot without one may hold anything, and is not looked at. Whole steps are filled up with
+    // a pair times 0.
+    if (threadIdx.x < 32) {
+        int lane = threadIdx.x, count = 0;
+        for (int base = 0; base < slots; base += 32) {
+            int i = base + lane;
+            float cs = i < slots ? coef[i] : 0.f, cy = i < slots ? coef[slots + i] : 0.f;
+            unsigned has = __ballot_sync(0xffffffffu, cs != 0.f || cy != 0.f);
+            if (has >> lane & 1) s_terms[count + __popc(has & ((1u << lane) - 1))] = Term{cs, cy, (size_t)i * elems};
+            count += __popc(has);
         }
+        __syncwarp();
+        if (count > 0 && lane < kAhead) s_terms[count + lane] = Term{0.f, 0.f, s_terms[0].offset};
+        if (lane == 0) s_count = count;
     }
-#pragma unroll
-    for (int j = 0; j < kElements; j++) {
-        unsigned i = from + j * kReduceThreads;
-        if (i >= elems) continue;
-        size_t at = n * elems + i;
-        if (todo == kAccept) a[at] = xe[j], ga[at] = ge[j];
-        float de = -is_free(xe[j], ge[j]) * sum[j];
-        d[at] = de;
-        most = fmaxf(most, fabsf(de));
-    }
+    __syncthreads();
+    d += n * elems, a += n * elems, ga += n * elems, x += n * elems, g += n * elems;
+    s += n * slots * elems, y += n * slots * elems;
+    float most = elems % 4 == 0 ? direction<true>(d, a, ga, x, g, s, y, s_terms, s_count, slope, todo == kAccept, elems)
+                                : direction<false>(d, a, ga, x, g, s, y, s_terms, s_count, slope, todo == kAccept, elems);
     most = block_max(most);
     if (threadIdx.x == 0) longest[n * gridDim.x + blockIdx.x] = most;
 }
