@@ -437,35 +437,43 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void lbfgs_direction_
     if (threadIdx.x == 0) longest[n * gridDim.x + blockIdx.x] = most;
 }
 
-extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_step_f32(
-    float* RESTRICT x, float* control, const float* RESTRICT a, const float* RESTRICT d, const float* RESTRICT longest,
-    const float* RESTRICT coef, float most, int slots, int columns, unsigned elems) {
+// x = clamp(a + by d, 0, 1) of a thread's elements, where the step is known only once they are on their way.
+template <bool Aligned>
+__device__ __forceinline__ void take_step(float* x, const float* a, const float* d, float* control, const float* longest, int todo,
+                                          float most, unsigned elems) {
     __shared__ float s_longest;
-    wait_for_previous();
-    start_next();
-    size_t n = blockIdx.y;
-    control += n * columns;
-    int todo = (int)coef[n * (2 * slots + 2) + 2 * slots + 1];
-    float length = 0.f;
+    Four<Aligned> at(elems);
+    Quad ae = at.load(a), de = at.load(d);
+    float by = control[kFactor], length = 0.f;
     if (todo >= kTurn)   // direction has made it anew
-        for (int b = threadIdx.x; b < gridDim.x; b += kReduceThreads) length = fmaxf(length, longest[n * gridDim.x + b]);
+        for (int b = threadIdx.x; b < gridDim.x; b += kReduceThreads) length = fmaxf(length, longest[b]);
     length = block_max(length);
-    if (threadIdx.x == 0) s_longest = todo == kGo ? control[kLongest] : length;
+    if (threadIdx.x == 0) s_longest = todo >= kTurn ? length : control[kLongest];
     __syncthreads();
     length = s_longest;
-    float by = todo == kStay ? 0.f : control[kFactor];
     if (length > most) by *= most / length;
     if (blockIdx.x == 0 && threadIdx.x == 0) {
         control[kStep] = by * length;
         if (todo >= kTurn) control[kLongest] = length;
     }
-    if (todo == kStay) return;
-    unsigned from = blockIdx.x * (kElements * kReduceThreads) + threadIdx.x;
 #pragma unroll
-    for (int j = 0; j < kElements; j++) {
-        unsigned i = from + j * kReduceThreads;
-        if (i >= elems) continue;
-        size_t at = n * elems + i;
-        x[at] = fminf(fmaxf(fmaf(by, d[at], a[at]), 0.f), 1.f);
-    }
+    for (int j = 0; j < kElements; j++) ae.v[j] = fminf(fmaxf(fmaf(by, de.v[j], ae.v[j]), 0.f), 1.f);
+    at.store(x, ae);
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_step_f32(
+    float* RESTRICT x, float* control, const float* RESTRICT a, const float* RESTRICT d, const float* RESTRICT longest,
+    const float* RESTRICT coef, float most, int slots, int columns, unsigned elems) {
+    wait_for_previous();
+    start_next();
+    size_t n = blockIdx.y;
+    control += n * columns;
+    x += n * elems, a += n * elems, d += n * elems, longest += n * gridDim.x;
+    int todo = (int)coef[n * (2 * slots + 2) + 2 * slots + 1];
+    if (todo == kStay) {
+        if (blockIdx.x == 0 && threadIdx.x == 0) control[kStep] = 0.f;
+    } else if (elems % 4 == 0)
+        take_step<true>(x, a, d, control, longest, todo, most, elems);
+    else
+        take_step<false>(x, a, d, control, longest, todo, most, elems);
 }
