@@ -110,9 +110,10 @@ const (
 // Constants of lbfgs.cu.
 const (
 	lbfgsMaxSlots = 33   // kMaxSlots
-	lbfgsTile     = 64   // kTile
-	lbfgsPad      = 4    // kPad
-	lbfgsExtra    = 4    // kExtra
+	lbfgsTile     = 128  // kTile
+	lbfgsStages   = 3    // kStages
+	lbfgsUnit     = 6    // kUnit
+	lbfgsBuffer   = 9600 // kBuffer
 	lbfgsStay     = 0    // kStay
 	lbfgsGo       = 1    // kGo
 	lbfgsTurn     = 2    // kTurn
@@ -120,6 +121,7 @@ const (
 	lbfgsRetries  = 8    // kRetries
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
+	lbfgsAhead    = 5    // kAhead
 )
 
 // Constants of losses.cu.

@@ -19,7 +19,7 @@ func LBFGSCoefs(slots int) int { return 2*slots + 2 }
 // tiles, so that there are enough blocks for every GPU and few sums for solve.
 func LBFGSShare(elems int) int {
 	const blocks = 256
-	return max(ceil(ceil(elems, blocks), lbfgsTile)*lbfgsTile, 4*lbfgsTile)
+	return max(ceil(ceil(elems, blocks), lbfgsTile)*lbfgsTile, 2*lbfgsTile)
 }
 
 // Blocks is how many share a picture.
@@ -27,7 +27,7 @@ func (a LBFGSProductsArgs) Blocks() int { return ceil(a.Elems, max(a.Share, 1)) 
 
 // Workspace is the bytes of Parts.
 func (a LBFGSProductsArgs) Workspace(pictures int) int64 {
-	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64((2*a.Slots+1)*(a.Slots+1)+lbfgsExtra)
+	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64(ceil((2*a.Slots+1)*(a.Slots+1), 4)*4+4)
 }
 
 // Launch leaves the products of the vectors of each picture, and writes the pair of
