@@ -34,7 +34,7 @@ static_assert(kBuffer >= kStages * 32 * (2 * kMaxSlots + 7), "a tile of 32 eleme
 
 // How many values a block of products leaves: the products, zeros to a multiple of 4, s.y, y.y, how many squares are not finite,
 // and max |g|.
-constexpr __host__ __device__ int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + 4; }
+__host__ __device__ inline constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + 4; }
 
 // What solve leaves to do.
 enum { kStay, kGo, kTurn, kAccept };   // nothing; go along d; make d anew; accept x, and make d

@@ -174,7 +174,7 @@ func (s *source) declare(ts []token, namespace string) error {
 		for _, e := range split(ts[open+1:closing(ts, open)], ",") {
 			s.constants = append(s.constants, constant{e[0].file, namespace + e[0].text})
 		}
-	case ts[0].text == "constexpr" && ts[1].text == "int" && ts[3].text != "(": // not a function
+	case ts[0].text == "constexpr" && ts[1].text == "int":
 		for _, d := range split(ts[2:len(ts)-1], ",") {
 			s.constants = append(s.constants, constant{d[0].file, namespace + d[0].text})
 		}
