@@ -2,7 +2,7 @@
 """Tables of what tools/baseline/run.sh measured.
 
   table.py DIR                 print them
-  table.py --readme README.md  put those of the newest folder of testdata/measurements between the file's markers
+  table.py --readme README.md  put the first of the newest folder of testdata/measurements between the file's markers
 """
 import glob
 import json
@@ -27,7 +27,7 @@ def iteration(m):
     return statistics.median(m["iteration_us"]) / 1e3
 
 
-def tables(folder):
+def tables(folder, layers=True):
     ours = load(folder, "ours-fp16")
     if ours is None:
         sys.exit(f"{folder}: no ours-fp16.json")
@@ -53,7 +53,7 @@ def tables(folder):
         s = {k: statistics.median(shell[k]) for k in ("first_s", "all_s")}
         out += ["", f"From the shell, {shell['size']}x{shell['size']}, {shell['weights']} weights: {s['first_s']:.2f} s for one iteration with the picture written, "
                 f"{s['all_s']:.2f} s for {shell['iterations']}; {shell['cold_s']:.1f} s the very first time, when kernels are compiled and timed."]
-    for precision in ("fp16", "tf32"):
+    for precision in ("fp16", "tf32") if layers else ():
         cudnn = load(folder, "layers-" + precision)
         m = load(folder, "ours-" + precision)
         if cudnn is None or m is None:
@@ -73,7 +73,7 @@ def tables(folder):
 def main(args):
     if len(args) == 2 and args[0] == "--readme":
         folders = sorted(glob.glob("testdata/measurements/*/"))
-        text = tables(folders[-1]) if folders else NONE
+        text = tables(folders[-1], layers=False) if folders else NONE
         with open(args[1]) as f:
             readme = f.read()
         if START not in readme or END not in readme:

@@ -96,7 +96,7 @@ func TestGenerate(t *testing.T) {
 		`{Param{Name: "w", Kind: Pointer, Elem: stored, Out: true}, 16},`,
 		"func DemoRowTable(t Elem, rows ...DemoRow) (Table, error) {",
 		"X Map // CUtensorMap, may be null Rows Ptr // const DemoRow* C int // int EpilogueArgs }",
-		`{name: "conv_tf32_64x8", module: "demo", elem: TF32, tile: Tile{64, 8, 1, 1}, stages: 0, shared: 512, cluster: 2},`,
+		`{name: "conv_tf32_64x8", module: "demo", elem: TF32, tile: Tile{64, 8, 1, 1, false}, stages: 0, shared: 512, cluster: 2},`,
 	} {
 		if !contains(words, strings.Fields(want)) {
 			t.Errorf("no %q in\n%s", want, got)
