@@ -7,7 +7,8 @@
 // Launch   384 threads = a producer warpgroup and two consumer warpgroups; clusters of CLUSTER blocks; persistent: the grid is
 //          any multiple of CLUSTER, a cluster takes every (grid/CLUSTER)-th tile; with SPLIT one tile per cluster
 // Tile     CH channels by PX/16 x 16 pixels. CH 128: a warpgroup has 64 channels, both have all pixels; CH 64: all channels,
-//          half of the pixels. A warpgroup's product is m64 n{PX or PX/2}, 128 or 256 wide
+//          half of the pixels. A warpgroup's product is m64 n{PX or PX/2}, 128 or 256 wide. PINGPONG: a warpgroup has every
+//          second tile of its block to itself, and finishes it while the other multiplies
 // Stage    one column of taps, dx: a box of (PX/16 + 2) x 16 pixels by 128 bytes of channels serves all three dy, since a
 //          line of 16 pixels is 2048 bytes and so keeps the swizzle; with it three tiles of weights. Pixels are fetched a little
 //          more than 3 times instead of 9. The style gradient's stages have the same box and one tile of weights
@@ -15,16 +16,18 @@
 //          split: SPLIT blocks share a tile and each sums its part of the stages; each then finishes its share of the pixels,
 //          adding the sums of all blocks, read through distributed shared memory, in the order of ranks
 // Budget   a stage is (PX/16 + 2) * 2 KiB + CH * 384 B: 64x512 92 KiB, 2 stages; 128x256 84 KiB, 2; 128x128 68 KiB, 3;
-//          64x256 60 KiB, 3; staged tiles 32 pixels per warpgroup, 8 or 16 KiB in all. Registers 40 producer, 232 consumers
+//          64x256 60 KiB, 3; staged tiles 64 pixels of 16 bits per warpgroup, else 32: 8 or 16 KiB in all. Registers 40
+//          producer, 232 consumers
 // Banks    wgmma and TMA agree on the swizzle; staged tiles as in epilogue.cuh
 // Hazards  full: the producer's arrival and the bytes. empty: every consumer warp of every block of the cluster, because
-//          each fills the others' stages. A warp arrives when the wgmmas that read the stage have completed. No block ends
+//          each fills the others' stages; with PINGPONG those of the tile's warpgroup. A warp arrives when the wgmmas that
+//          read the stage have completed. With PINGPONG a warpgroup waits for its turn before it waits for a stage. No block ends
 //          while another may still write to it or read from it. What earlier launches wrote is touched only after
 //          griddepcontrol.wait, which every warp that touches it executes
 // Order    stages ascending: channels, then dx, then dy, inside the tensor core's own order; splits by rank: results do
 //          not depend on the grid
-// Bound    compute. conv3_2 at 512x512: 19.3 GFLOP, 24.5 us at 790 TFLOP/s; into shared memory 6.7 B per KFLOP for 128x256
-//          (11.4 with a box for each tap), 4.7 with multicast
+// Bound    compute with many channels: conv3_2 at 512x512 is 19.3 GFLOP, 24.5 us at 790 TFLOP/s. With 64 or 128 the latency of
+//          the epilogue's instructions, since a scheduler has one warp of each warpgroup: docs/conv3x3.md
 // Oracle   as conv3x3_mma   Suite kerneltest
 // ptx: sm_90a
 // each: f16 bf16 tf32

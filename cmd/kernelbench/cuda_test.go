@@ -32,7 +32,7 @@ func TestProfiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"nothing is run", "34 launches", "conv3x3_wgmma_f16_nhwc_128x256_multicast2", "19.33"} {
+	for _, want := range []string{"nothing is run", "34 launches", "conv3x3_wgmma_f16_nhwc_64x256_pingpong", "19.33"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
