@@ -237,7 +237,7 @@ func inChild(t *testing.T, device string, limit time.Duration, cases []*conform.
 				if err = cmd.Wait(); cmd.ProcessState.ExitCode() == again {
 					return n, nil
 				}
-				return n, fmt.Errorf("the process ended: %v: %s", err, lastLines(said.String(), 10))
+				return n, fmt.Errorf("the process ended: %w: %s", err, lastLines(said.String(), 10))
 			}
 			report(cases[n], r)
 			n++
@@ -315,7 +315,11 @@ func (m mortal) Run(ctx context.Context, c *conform.Case, src []byte) ([]byte, e
 func TestConformanceChildren(t *testing.T) {
 	t.Parallel()
 	want := []struct{ name, err string }{
-		{"abs.s32", ""}, {"add.s32", "misaligned"}, {"add.u32", "exit status 1"}, {"or.b32", ""}, {"and.b32", "no result"},
+		{"abs.s32", ""},
+		{"add.s32", "misaligned"},
+		{"add.u32", "exit status 1"},
+		{"or.b32", ""},
+		{"and.b32", "no result"},
 		{"cp.async.bulk.tensor.4d.shared-cluster.global.im2col.mbarrier-complete_tx-bytes.multicast-cluster", ""}, // a case with all that cases have
 	}
 	limit := 20 * time.Second // more than a process takes to begin where others are busy
