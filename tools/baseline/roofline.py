@@ -31,7 +31,7 @@ def main(source, target):
     fig, ax = plt.subplots(figsize=(8, 4.5))
     ridge = math / copy
     ax.plot([1, ridge, 4000], [copy, math, math], color="black", lw=1.5)
-    ax.text(ridge * 1.1, math * 0.55, f"ridge {ridge:.0f} FLOP/B", fontsize=8)
+    ax.text(ridge, math * 1.15, f"ridge {ridge:.0f} FLOP/B", fontsize=8, ha="center")
     for prefix, label, colour in GROUPS:
         xs, ys = [], []
         for l in m["launches"]:
