@@ -197,10 +197,8 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) (err erro
 			err = errors.Join(err, l.close())
 		}
 	}()
-	for _, w := range []struct{ prepare, work func() error }{
-		{nothing, again}, {before, nothing}, {before, again}, {flush, nothing}, {flush, again},
-	} {
-		l, err := m.watch.lap(n, w.prepare, w.work)
+	for _, work := range [][]func() error{{again}, {before}, {before, again}, {flush}, {flush, again}} {
+		l, err := m.watch.lap(n, work...)
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (r *runner) fastest(watch *stopwatch, s *plan.Step) (best int, err error) {
 		if err := r.launch(s, &all[j]); err != nil { // loads its module, which a capture cannot
 			return 0, fmt.Errorf("tune %s: %w", all[j].Spec.Entry, err)
 		}
-		l, err := watch.lap(launches, nothing, func() error { return r.launch(s, &all[j]) })
+		l, err := watch.lap(launches, func() error { return r.launch(s, &all[j]) })
 		if err != nil {
 			return 0, fmt.Errorf("tune %s: %w", all[j].Spec.Entry, err)
 		}
@@ -99,8 +99,6 @@ func (r *runner) fastest(watch *stopwatch, s *plan.Step) (best int, err error) {
 	return best, nil
 }
 
-func nothing() error { return nil }
-
 // lap times one piece of work by the difference of two graphs: one does it once,
 // the other n times more. Between the events around a single launch lies the time
 // that the host needs to make it, which for most kernels is the longer.
@@ -110,8 +108,8 @@ type lap struct {
 	n         int
 }
 
-// lap captures the graphs. Each time it does the work, prepare goes before.
-func (w *stopwatch) lap(n int, prepare, work func() error) (_ *lap, err error) {
+// lap captures the graphs; the work is one part behind the other.
+func (w *stopwatch) lap(n int, work ...func() error) (_ *lap, err error) {
 	l := &lap{watch: w, n: n}
 	defer func() {
 		if err != nil {
@@ -121,8 +119,10 @@ func (w *stopwatch) lap(n int, prepare, work func() error) (_ *lap, err error) {
 	times := func(n int) func() error {
 		return func() error {
 			for range n {
-				if err := errors.Join(prepare(), work()); err != nil {
-					return err
+				for _, part := range work {
+					if err := part(); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
@@ -137,8 +137,7 @@ func (w *stopwatch) lap(n int, prepare, work func() error) (_ *lap, err error) {
 	return l, nil
 }
 
-// time is how long the device takes for the work once, with what prepares it, in
-// microseconds.
+// time is how long the device takes for the work once, in microseconds.
 func (l *lap) time() (us float64, err error) {
 	one, err := l.watch.time(func() error { return l.one.launch(l.watch.stream) })
 	if err != nil {

@@ -113,7 +113,6 @@ var (
 
 	half256   = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1}
 	pingpong  = kernels.Tile{Channels: 64, Pixels: 256, Multicast: 1, Split: 1, Pingpong: true}
-	pair128   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 2, Split: 1}
 	twoPart   = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 2}
 	threePart = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 3}
 	fourPart  = kernels.Tile{Channels: 128, Pixels: 128, Multicast: 1, Split: 4}
@@ -143,7 +142,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		return []kernels.Tile{t.Only}
 	}
 	var first kernels.Tile
-	switch small := perSM(pair128); {
+	switch small := perSM(twoPart); {
 	// That all clusters of four are resident at once was seen for no more than these: a part of the chip holds whole clusters only.
 	case takes(fourPart) && small < 0.2125:
 		first = fourPart

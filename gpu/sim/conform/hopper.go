@@ -441,6 +441,13 @@ func clusterForms() []hand {
 		copy(tile[swizzled(2*i, 128):][:2], tensor[2*i:])
 	}
 	sync := "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n"
+	// An mbarrier that both blocks have, for the lanes of the other.
+	ready := `mov.u32 %r9, bar;
+				mov.u32 %r8, buf;
+				` + rank + `setp.eq.u32 %p7, %t, 0;
+				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
+				@%p7 fence.mbarrier_init.release.cluster;
+				` + sync
 	multicast := "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
 	im2col := "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster"
 	multi := func(form, operands string, m Map) hand {
@@ -492,12 +499,7 @@ func clusterForms() []hand {
 		{ // the other block's mbarrier, from outside
 			covers: []string{"mbarrier.arrive.release.cluster.shared::cluster.b64", "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64", "ld.shared::cluster.f32", "barrier.cluster.arrive.relaxed.aligned", "fence.acq_rel.cluster"},
 			name:   "cluster.mbarrier", grid: 2, attr: cluster, local: barDecl + ".shared .align 4 .b8 buf[128];",
-			body: `mov.u32 %r9, bar;
-				mov.u32 %r8, buf;
-				` + rank + `setp.eq.u32 %p7, %t, 0;
-				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
-				@%p7 fence.mbarrier_init.release.cluster;
-				` + sync + `mad.lo.u32 %r2, %t, 4, %r8;
+			body: ready + `mad.lo.u32 %r2, %t, 4, %r8;
 				mad.lo.u32 %r3, %r0, 1000, %t;
 				mapa.shared::cluster.u32 %r4, %r2, %r1;
 				st.shared::cluster.u32 [%r4], %r3;
@@ -513,12 +515,7 @@ func clusterForms() []hand {
 		{ // as the kernels write it: default scope, and four values of the other block at once
 			covers: []string{"mbarrier.arrive.shared::cluster.b64", "mbarrier.try_wait.parity.shared::cta.b64", "ld.shared::cluster.v4.f32", "st.shared.v4.f32"},
 			name:   "cluster.mbarrier.default", grid: 2, attr: cluster, local: barDecl + ".shared .align 16 .b8 buf[1024];",
-			body: `mov.u32 %r9, bar;
-				mov.u32 %r8, buf;
-				` + rank + `setp.eq.u32 %p7, %t, 0;
-				@%p7 mbarrier.init.shared::cta.b64 [%r9], 32;
-				@%p7 fence.mbarrier_init.release.cluster;
-				` + sync + `mapa.shared::cluster.u32 %r5, %r9, %r1;
+			body: ready + `mapa.shared::cluster.u32 %r5, %r9, %r1;
 				mbarrier.arrive.shared::cluster.b64 _, [%r5];
 				` + waitBar + `mad.lo.u32 %r2, %t, 16, %r8;
 				mad.lo.u32 %r3, %r0, 1000, %t;
