@@ -142,7 +142,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
     float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* MAYBE_NULL RESTRICT g,
     const float* RESTRICT dx, const float* MAYBE_NULL RESTRICT dtv, const float* RESTRICT step,
     const float* RESTRICT total, const AdamConstants* RESTRICT constants, float* RESTRICT parts, int clamp, unsigned elems) {
-    __shared__ Seen s_warp[kReduceThreads / 32];
+    __shared__ Seen s_warp[kReduceWarps];
     wait_for_previous();
     start_next();
     size_t n = blockIdx.y;
@@ -188,7 +188,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
     if (threadIdx.x % 32 == 0) s_warp[threadIdx.x / 32] = seen;
     __syncthreads();   // the warps' shares are there; the first warp merges them, and its lanes beyond them have none
     if (threadIdx.x >= 32) return;
-    seen = threadIdx.x < kReduceThreads / 32 ? s_warp[threadIdx.x] : Seen{0.f, 0.f, 0.f, 0.f, 0.f};
+    seen = threadIdx.x < kReduceWarps ? s_warp[threadIdx.x] : Seen{0.f, 0.f, 0.f, 0.f, 0.f};
     count = warp_sum(seen.count);
     float mean = warp_sum(seen.mean * seen.count) / count, d = seen.mean - mean;
     seen = {mean, warp_sum(fmaf(seen.count * d, d, seen.dev)), count, warp_sum(seen.bad), warp_max(seen.most)};
@@ -202,14 +202,6 @@ struct Sums {
     float bad, most;
 };
 
-// The sum over a full warp, in every lane; a shuffle moves 32 bits, so that a double takes two.
-__device__ __forceinline__ double warp_sum(double v) {
-#pragma unroll
-    for (int o = 16; o; o >>= 1)
-        v += __hiloint2double(__shfl_xor_sync(0xffffffffu, __double2hiint(v), o), __shfl_xor_sync(0xffffffffu, __double2loint(v), o));
-    return v;
-}
-
 constexpr int kAtOnce = 4;   // parts that a thread of record loads before it needs the first
 constexpr int kRow = 9;   // values of a row before the terms
 
@@ -217,7 +209,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
     const float* RESTRICT parts, const float* RESTRICT each, const float* MAYBE_NULL RESTRICT control, int pictures, int blocks,
     unsigned rows, int terms, int columns, float* scale, flag dynamic) {
-    __shared__ Sums s_warp[kReduceThreads / 32];
+    __shared__ Sums s_warp[kReduceWarps];
     wait_for_previous();
     start_next();
     int t = threadIdx.x, lane = t & 31, warp = t >> 5;
@@ -229,10 +221,10 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
         const float *l = total + 4 * n, *c = control ? control + (size_t)n * columns : nullptr;
         const Seen* p = (const Seen*)parts + (size_t)n * blocks;
         // All loads before the first use, also those of thread 0 for the end.
-        float losses[4], accepted = 0.f, refusals = 0.f, longest = 0.f, near = p->mean;
+        float losses[4], accepted = 0.f, refusals = 0.f, length = 0.f, near = p->mean;
 #pragma unroll
         for (int i = 0; i < 4; i++) losses[i] = l[i];
-        if (c) accepted = c[kAccepted], refusals = c[kRefusals], longest = c[kStep];
+        if (c) accepted = c[kAccepted], refusals = c[kRefusals], length = c[kStep];
         Sums all = {0, 0, 0, 0.f, 0.f};
         for (int b0 = t; b0 < blocks; b0 += kAtOnce * kReduceThreads) {
             Seen s[kAtOnce];
@@ -257,7 +249,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
         __syncthreads();   // the warps' sums are there; of the first picture: all have read step and scale
         if (t == 0) {
 #pragma unroll
-            for (int w = 1; w < kReduceThreads / 32; w++) {
+            for (int w = 1; w < kReduceWarps; w++) {
                 all.sum += s_warp[w].sum, all.square += s_warp[w].square, all.count += s_warp[w].count;
                 all.bad += s_warp[w].bad, all.most = fmaxf(all.most, s_warp[w].most);
             }
@@ -273,7 +265,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
             // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
             if (c) fine |= accepted > 0.f && refusals < kGiveUp;
             r[6] = fine ? 1.f : 0.f;
-            r[7] = longest;
+            r[7] = length;
             r[8] = refusals > 0.f ? 1.f : 0.f;
             most = fmaxf(most, all.most);
             overflows += all.bad;

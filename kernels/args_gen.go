@@ -45,10 +45,10 @@ const (
 	firstDgradWarps     = 8   // dgrad::kWarps
 	firstDgradTH        = 8   // dgrad::TH
 	firstDgradTW        = 32  // dgrad::TW
+	firstDgradRow       = 128 // dgrad::kRow
 	firstDgradHaloW     = 34  // dgrad::kHaloW
 	firstDgradHalo      = 340 // dgrad::kHalo
 	firstDgradFragments = 22  // dgrad::kFragments
-	firstDgradRow       = 128 // dgrad::kRow
 )
 
 // Constants of conv3x3_mma.cu.
@@ -114,6 +114,7 @@ const (
 	lbfgsStages   = 3    // kStages
 	lbfgsUnit     = 6    // kUnit
 	lbfgsBuffer   = 9600 // kBuffer
+	lbfgsExtra    = 4    // kExtra
 	lbfgsStay     = 0    // kStay
 	lbfgsGo       = 1    // kGo
 	lbfgsTurn     = 2    // kTurn
@@ -128,7 +129,6 @@ const (
 const (
 	lossesBatch  = 8 // kBatch
 	lossesLine   = 6 // kLine
-	lossesWarps  = 8 // kWarps
 	lossesAtOnce = 4 // kAtOnce
 )
 
@@ -148,6 +148,7 @@ const (
 // Constants of reduce.cuh.
 const (
 	reduceThreads = 256 // kReduceThreads
+	reduceWarps   = 8   // kReduceWarps
 )
 
 // EpilogueArgs are the parameters of every entry that ends in an epilogue (epilogue.cuh).

@@ -157,7 +157,8 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
 }
 
 namespace dgrad {
-constexpr int kThreads = 256, kWarps = kThreads / 32, TH = 8, TW = 32, kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16, kRow = 128;
+constexpr int kThreads = 256, kWarps = kThreads / 32, TH = 8, TW = 32, kRow = 128;
+constexpr int kHaloW = TW + 2, kHalo = (TH + 2) * kHaloW, kFragments = (kHalo + 15) / 16;
 }
 
 template <class E>
@@ -243,7 +244,8 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
 }
 
 #define CONV3X3_FIRST(E)                                                                                         \
-    extern "C" __global__ __launch_bounds__(fprop::kThreads, sizeof(Element<E>::Store) == 2 ? 3 : 2) void conv3x3_first_fprop_##E##_nhwc_128x64(         \
+    extern "C" __global__ __launch_bounds__(fprop::kThreads, sizeof(Element<E>::Store) == 2 ? 3 : 2)             \
+        void conv3x3_first_fprop_##E##_nhwc_128x64(                                                              \
         const float* RESTRICT x, const float* mean, const float* std, const Element<E>::Store* w,                \
         const float* MAYBE_NULL bias, Element<E>::Store* MAYBE_NULL RESTRICT y,                                  \
         Element<E>::Store* MAYBE_NULL RESTRICT pooled, uint8_t* MAYBE_NULL RESTRICT positive,                    \
@@ -252,7 +254,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         e.relu = relu;                                                                                           \
         first_fprop<E>(x, mean, std, w, part, each, height, width, k, e);                                        \
     }                                                                                                            \
-    extern "C" __global__ __launch_bounds__(dgrad::kThreads, 3) void conv3x3_first_dgrad_##E##_nhwc_256x3(          \
+    extern "C" __global__ __launch_bounds__(dgrad::kThreads, 3) void conv3x3_first_dgrad_##E##_nhwc_256x3(       \
         float* RESTRICT dx, const Element<E>::Store* RESTRICT dy, const Element<E>::Store* RESTRICT w,           \
         const float* RESTRICT std, const float* RESTRICT scale, int height, int width, int c) {                  \
         first_dgrad<E>(dx, dy, w, std, scale, height, width, c);                                                 \

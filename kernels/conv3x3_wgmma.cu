@@ -199,7 +199,7 @@ struct Conv {
             }
             // A wait by parity tells a phase from the one before it only: so a warpgroup waits for stages when the other has
             // seen all that come before them.
-            if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, 256);
+            if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, kConsumers * 128);
             float d[N / 2] = {};   // or compilers before 12.9 serialise the wgmmas, for want of a value
             multiply(d, span, ring, wg, g + walk.step() < walk.groups);
             finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
@@ -240,7 +240,7 @@ struct Conv {
     static __device__ __forceinline__ void multiply(float (&d)[N / 2], const Span& span, Ring& ring, const Warpgroup& wg, bool next) {
         for (int s = span.from; s < min(span.to, span.main); s++) multiply_stage<3, 0>(d, s > span.from, ring, wg);
         for (int s = max(span.from, span.main); s < span.to; s++) multiply_stage<1, 1>(d, s > span.from, ring, wg);
-        if (PINGPONG && next) named_barrier_arrive(kTurn + (wg.index ^ 1), 256);   // the other's turn, with the next tile
+        if (PINGPONG && next) named_barrier_arrive(kTurn + (wg.index ^ 1), kConsumers * 128);   // the other's turn, with the next tile
         wgmma_wait<0>();
         if (span.to > span.from) ring.release_previous();
     }

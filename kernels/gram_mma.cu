@@ -239,7 +239,7 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
 }
 
 #define GRAM_STYLE(T)                                                                                            \
-    extern "C" __global__ __launch_bounds__(kReduceThreads, 5) void gram_style_##T(                                 \
+    extern "C" __global__ __launch_bounds__(kReduceThreads, 5) void gram_style_##T(                              \
         const Style* styles, int count, const float* loss_scale) {                                               \
         gram_style<T>(styles, count, loss_scale);                                                                \
     }

@@ -32,9 +32,10 @@ constexpr int kBuffer = 9600;   // values of the stages: 25 vectors of kTile, 50
 static_assert(kBuffer >= kUnit * kUnit * (kReduceThreads + 1), "the sums of all threads go where the tiles were");
 static_assert(kBuffer >= kStages * 32 * (2 * kMaxSlots + 7), "a tile of 32 elements fits with the most slots");
 
-// How many values a block of products leaves: the products, zeros to a multiple of 4, s.y, y.y, how many squares are not finite,
-// and max |g|.
-__host__ __device__ inline constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + 4; }
+constexpr int kExtra = 4;       // values behind the products: s.y, y.y, how many squares are not finite, max |g|
+
+// How many values a block of products leaves: the products, zeros to a multiple of 4, kExtra.
+__host__ __device__ inline constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + kExtra; }
 
 // What solve leaves to do.
 enum { kStay, kGo, kTurn, kAccept };   // nothing; go along d; make d anew; accept x, and make d
@@ -181,8 +182,8 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f
     }
     if (t >= 32) return;   // the first warp has all loaders of x and g
     sy = warp_sum(sy), yy = warp_sum(yy), bad = warp_sum(bad), most = warp_max(most);
-    out += part_width(slots) - 4;
-    if (t < part_width(slots) - 4 - rows * cols) out[-1 - t] = 0.f;
+    out += part_width(slots) - kExtra;
+    if (t < part_width(slots) - kExtra - rows * cols) out[-1 - t] = 0.f;
     if (t == 0) *(float4*)out = float4{sy, yy, bad, most};
 }
 
@@ -191,14 +192,6 @@ constexpr int kSolve = 1024;
 // A value of one lane in all, in fp64; a shuffle moves 32 bits.
 __device__ __forceinline__ double from_lane(double v, int lane) {
     return __hiloint2double(__shfl_sync(0xffffffffu, __double2hiint(v), lane), __shfl_sync(0xffffffffu, __double2loint(v), lane));
-}
-
-// The sum over a warp, in every lane, in fp64.
-__device__ __forceinline__ double warp_sum(double v) {
-#pragma unroll
-    for (int o = 16; o; o >>= 1)
-        v += __hiloint2double(__shfl_xor_sync(0xffffffffu, __double2hiint(v), o), __shfl_xor_sync(0xffffffffu, __double2loint(v), o));
-    return v;
 }
 
 // The two loops on coefficients, by one warp, of `count` pairs of which the newest is in a slot; false where there are no pairs

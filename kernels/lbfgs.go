@@ -27,7 +27,7 @@ func (a LBFGSProductsArgs) Blocks() int { return ceil(a.Elems, max(a.Share, 1)) 
 
 // Workspace is the bytes of Parts.
 func (a LBFGSProductsArgs) Workspace(pictures int) int64 {
-	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64(ceil((2*a.Slots+1)*(a.Slots+1), 4)*4+4)
+	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64(ceil((2*a.Slots+1)*(a.Slots+1), 4)*4+lbfgsExtra)
 }
 
 // Launch leaves the products of the vectors of each picture, and writes the pair of

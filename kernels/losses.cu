@@ -156,13 +156,13 @@ struct LossTerm {
     float scale;
 };
 
-// total takes kWarps terms at a time: every thread loads kAtOnce parts of each before it adds the first.
-constexpr int kWarps = kReduceThreads / 32, kAtOnce = 4;
+// total takes kReduceWarps terms at a time: every thread loads kAtOnce parts of each before it adds the first.
+constexpr int kAtOnce = 4;
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RESTRICT l, float* RESTRICT each,
                                                                        const LossTerm* terms, int contents, int styles) {
     __shared__ LossTerm s_terms[kReduceThreads];
-    __shared__ float s_part[kWarps][kWarps], s_sum[kWarps];   // (term, warp), (term)
+    __shared__ float s_part[kReduceWarps][kReduceWarps], s_sum[kReduceWarps];   // (term, warp), (term)
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, count = contents + styles + 1;
     size_t n = blockIdx.x;
     // Terms stand as contents, styles, then the one of TV. The table is a constant, which may be read at once.
@@ -171,11 +171,11 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RE
     wait_for_previous();
     start_next();
     float sums[3] = {};   // content, style, tv
-    for (int first = 0; first < count; first += kWarps) {
+    for (int first = 0; first < count; first += kReduceWarps) {
         // A term is summed by the whole block, in the order of sum_parts.
-        float v[kWarps][kAtOnce], s[kWarps];
+        float v[kReduceWarps][kAtOnce], s[kReduceWarps];
 #pragma unroll
-        for (int i = 0; i < kWarps; i++) {
+        for (int i = 0; i < kReduceWarps; i++) {
             LossTerm term = first + i < count ? s_terms[first + i] : LossTerm{};
 #pragma unroll
             for (int j = 0; j < kAtOnce; j++) {
@@ -184,7 +184,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RE
             }
         }
 #pragma unroll
-        for (int i = 0; i < kWarps; i++) {
+        for (int i = 0; i < kReduceWarps; i++) {
             s[i] = 0.f;
 #pragma unroll
             for (int j = 0; j < kAtOnce; j++) s[i] += v[i][j];
@@ -192,20 +192,20 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RE
             for (unsigned at = t + kAtOnce * kReduceThreads; at < term.count; at += kReduceThreads) s[i] += term.parts[n * term.count + at];
         }
 #pragma unroll
-        for (int i = 0; i < kWarps; i++) {
+        for (int i = 0; i < kReduceWarps; i++) {
             s[i] = warp_sum(s[i]);
             if (lane == 0) s_part[i][warp] = s[i];
         }
         __syncthreads();   // every warp's part of every term is there
         // Warp i ends term i as block_sum would.
-        float sum = warp_sum(lane < kWarps ? s_part[warp][lane] : 0.f);
+        float sum = warp_sum(lane < kReduceWarps ? s_part[warp][lane] : 0.f);
         if (lane == 0 && first + warp < count) {
             sum *= s_terms[first + warp].scale;
             s_sum[warp] = each[n * count + first + warp] = sum;
         }
         __syncthreads();   // the terms are there; s_part is done with
         if (t != 0) continue;
-        for (int i = first; i < min(first + kWarps, count); i++) {
+        for (int i = first; i < min(first + kReduceWarps, count); i++) {
             float term = s_sum[i - first];
             if (i < contents)
                 sums[0] += term;

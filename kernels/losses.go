@@ -40,7 +40,7 @@ func (a SumPartsArgs) Launch(pictures int) (Launch, error) {
 func (a TotalArgs) Launch(pictures int) (Launch, error) {
 	var err error
 	if n := a.Contents + a.Styles + 1; n > reduceThreads {
-		err = fmt.Errorf("%d terms of a loss, at most %d", n, reduceThreads)
+		err = fmt.Errorf("%d terms of a loss, at most %d: %w", n, reduceThreads, ErrShape)
 	}
 	return launch(a, F32, Tile{}, [3]int{pictures, 1, 1}, err)
 }
