@@ -45,6 +45,12 @@ type Runner interface {
 	Write(b *Buffer, data []float32) error
 	// Read copies an Input, State or Output buffer to dst, of exactly its length.
 	Read(b *Buffer, dst []float32) error
+	// WriteAt and ReadAt are the same for picture n of a buffer, of N.
+	WriteAt(b *Buffer, n int, data []float32) error
+	ReadAt(b *Buffer, n int, dst []float32) error
+	// Reset sets picture n of every State buffer to 0, and what the device keeps for
+	// it (see [Keeper]) to what it was after Compile.
+	Reset(n int) error
 	// Run executes the program n times. It stops between two iterations, or
 	// earlier, when ctx is done, and then returns how many are complete and
 	// ctx.Err(). State is that of the last complete iteration.
@@ -55,11 +61,11 @@ type Runner interface {
 }
 
 // Keeper is a [Runner] whose device keeps something from one iteration to the next
-// that is no buffer of the program, as the loss scale of fp16. With the State
-// buffers it is all that the next iteration depends on.
+// that is no buffer of the program, as the loss scale of fp16: as many values for each
+// picture. With the State buffers it is all that the next iteration depends on.
 type Keeper interface {
-	Keep() ([]float32, error)     // what is kept now
-	Restore(kept []float32) error // sets it to what Keep of such a runner returned
+	Keep(n int) ([]float32, error)       // what is kept of picture n now
+	Restore(n int, kept []float32) error // sets it to what Keep of such a runner returned, for any picture
 }
 
 // Plan is the cost of a program on a device, known before anything runs.
@@ -92,6 +98,18 @@ func CheckIO(b *Buffer, n int, write bool) error {
 		return fmt.Errorf("read %s: only inputs, state and outputs can be read", b.Name)
 	case n != b.Shape.Elems():
 		return fmt.Errorf("buffer %s holds %d values, got %d", b.Name, b.Shape.Elems(), n)
+	}
+	return nil
+}
+
+// CheckPart verifies the arguments of Runner.WriteAt and ReadAt, beside what CheckIO
+// does. It is for devices.
+func CheckPart(b *Buffer, n, values int) error {
+	switch size := b.Shape.Elems() / b.Shape.N; {
+	case n < 0 || n >= b.Shape.N:
+		return fmt.Errorf("buffer %s has %d pictures, and not a picture %d", b.Name, b.Shape.N, n)
+	case values != size:
+		return fmt.Errorf("buffer %s holds %d values a picture, got %d", b.Name, size, values)
 	}
 	return nil
 }

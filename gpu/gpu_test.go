@@ -65,9 +65,16 @@ func TestProgramMistakes(t *testing.T) {
 		{"48 values, got 2", func(p *Program) { p.ReLUFwd("y", p.NewConst("a", pic, make([]float32, 2))) }},
 		{"before anything wrote it", func(p *Program) { p.ReLUFwd("y", p.NewBuffer("a", Output, pic)) }},
 		{"argument is nil", func(p *Program) { p.Add("y", p.NewBuffer("a", Input, pic), nil) }},
-		{"lr > 0", func(p *Program) {
+		{"beta < 1", func(p *Program) {
 			b := func(n string) *Buffer { return p.NewBuffer(n, State, pic) }
-			p.Adam(b("x"), b("m"), b("v"), b("g"), b("s"), b("t"), AdamParams{})
+			one := p.NewBuffer("one", State, Shape{1, 1, 1, 1})
+			p.Adam(b("x"), b("m"), b("v"), b("g"), one, p.NewBuffer("k", Input, Shape{1, 1, 1, KnobTerms}), b("t"), AdamParams{Beta1: 1})
+		}},
+		{"knobs is n=2 h=1 w=1 c=5, want n=1 h=1 w=1 c=5", func(p *Program) {
+			p.TVFwd("l", p.NewBuffer("a", Input, pic), Weight{p.NewBuffer("k", Input, Shape{2, 1, 1, 5}), 3})
+		}},
+		{"knobs is n=1 h=1 w=1 c=4, want n=1 h=1 w=1 c=5", func(p *Program) {
+			p.TVFwd("l", p.NewBuffer("a", Input, pic), Weight{p.NewBuffer("k", Input, Shape{1, 1, 1, 4}), 4})
 		}},
 		{"only a temporary", func(p *Program) { p.Output(p.NewBuffer("a", Input, pic)) }},
 	} {
@@ -111,27 +118,28 @@ func TestOperands(t *testing.T) {
 	x := p.NewBuffer("x", State, s)
 	step, one := p.NewBuffer("step", State, Shape{1, 1, 1, 1}), Shape{1, 1, 1, 1}
 	w, b := in(Shape{3, 3, 3, 3}), in(Shape{1, 1, 1, 3})
+	k := Weight{in(Shape{1, 1, 1, KnobTerms + 1}), KnobTerms}
 	n := p.NormalizeFwd("n", x, make([]float32, 3), make([]float32, 3))
 	r := p.ReLUFwd("r", p.Conv3x3Fprop("c", n, w, b))
 	pool := p.AvgPool2x2Fwd("pool", r)
 	g := p.GramFwd("g", r)
-	total, each := p.Total([]*Buffer{p.MSEFwd("m", g, in(g.Shape), 1)}, []*Buffer{in(one)}, p.TVFwd("tv", x, 1))
-	d := p.GramBwd("g", p.MSEBwd("m", g, in(g.Shape), 1), r)
+	total, each := p.Total([]*Buffer{p.MSEFwd("m", g, in(g.Shape), k)}, []*Buffer{in(one)}, p.TVFwd("tv", x, k))
+	d := p.GramBwd("g", p.MSEBwd("m", g, in(g.Shape), k), r)
 	d = p.ReLUBwd("r", p.Add("a", d, p.AvgPool2x2Bwd("pool", pool, 4, 4)), r)
-	d = p.Add("tv", p.NormalizeBwd("n", p.Conv3x3Dgrad("c", d, w), make([]float32, 3)), p.TVBwd("tv", x, 1))
-	p.Adam(x, p.NewBuffer("m", State, s), p.NewBuffer("v", State, s), d, step, total, AdamParams{LR: 1})
-	p.Record(x, d, total, each, step, p.NewBuffer("ring", State, Shape{8, 1, 1, RecTerms + each.Shape.C}), nil)
+	d = p.Add("tv", p.NormalizeBwd("n", p.Conv3x3Dgrad("c", d, w), make([]float32, 3)), p.TVBwd("tv", x, k))
+	p.Adam(x, p.NewBuffer("m", State, s), p.NewBuffer("v", State, s), d, step, k.Knobs, total, AdamParams{})
+	p.Record(x, d, total, each, step, k.Knobs, p.NewBuffer("ring", State, Shape{1, 1, 8, RecTerms + each.Shape.C}), nil)
 	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}
 	for _, op := range p.Ops {
 		switch op.Kind {
 		case Adam:
-			if m, v := op.Moments(); op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Losses() != total || m == v {
+			if m, v := op.Moments(); op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Knobs() != k.Knobs || op.Losses() != total || m == v {
 				t.Errorf("%v: operands in other places than their names", op)
 			}
 		case Record:
-			if op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Losses() != total || op.Ring().Name != "ring" {
+			if op.Gradient() != d || op.Picture() != x || op.Step() != step || op.Knobs() != k.Knobs || op.Losses() != total || op.Ring().Name != "ring" {
 				t.Errorf("%v: operands in other places than their names", op)
 			}
 		case ReLUBwd:

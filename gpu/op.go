@@ -24,15 +24,15 @@ const (
 	MaxPool2x2Bwd             // dx = dy at the first maximum of the window, row by row; 0 elsewhere
 	GramFwd                   // g[n,i,j] = sum_p f[n,p,i] f[n,p,j] / (C H W)
 	GramBwd                   // df[n,p,i] = sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j] / (C H W)
-	MSEFwd                    // l[n] = scale * mean((a[n]-b[n])^2); b may hold one picture for all
-	MSEBwd                    // da[n] = scale * 2 (a[n]-b[n]) / elements
-	TVFwd                     // l[n] = scale * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
+	MSEFwd                    // l[n] = weight[n] * mean((a[n]-b[n])^2); b may hold one picture for all
+	MSEBwd                    // da[n] = weight[n] * 2 (a[n]-b[n]) / elements
+	TVFwd                     // l[n] = weight[n] * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
 	TVBwd                     // its derivative, with sign(0) = 0
 	Add                       // y = a + b
 	Total                     // l[n] = (content, sum of styles, tv, sum of the three); terms[n] = each by itself
 	Adam                      // one step on x, m, v; skipped where total or the squared gradient is not finite
 	LBFGS                     // one step of projected L-BFGS; see LBFGSParams
-	Record                    // ring[step % rows, n] = losses and picture statistics; step = step + 1
+	Record                    // ring[n, step[n] % rows] = losses and picture statistics; step[n] = step[n] + 1
 	NumKinds                  // not an operation: how many there are
 )
 
@@ -47,6 +47,24 @@ func (k Kind) String() string {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Knobs are the numbers of a picture that a run may change without another program:
+// a buffer (N,1,1,columns), which operations read when they run. The first columns
+// are those of the optimiser; behind them every term of the loss has one.
+const (
+	KnobLimit = iota // steps that the picture takes; Adam, LBFGS and Record leave it alone from then on
+	KnobRate         // the learning rate of Adam; LBFGS multiplies First and Most by it
+	KnobFinal        // the share of Adam's rate that is left in the end; see Rate
+	KnobFrom         // the step at which the rate begins to fall, and may be negative
+	KnobSpan         // in how many steps it does
+	KnobTerms        // the first weight of a term
+)
+
+// Weight is a column of knobs: what a term of the loss counts for.
+type Weight struct {
+	Knobs  *Buffer
+	Column int
 }
 
 // Clamp says when [Adam] projects the picture onto [0,1].
@@ -64,9 +82,23 @@ const (
 //
 //	m += (g - m)(1 - beta1);  v = beta2 v + (1 - beta2) g g
 //	x -= lr/(1 - beta1^t) * m / (sqrt(v)/sqrt(1 - beta2^t) + eps)
+//
+// t is the picture's step, 1 for the first, and lr its [Rate].
 type AdamParams struct {
-	LR, Beta1, Beta2, Eps float64
-	Clamp                 Clamp
+	Beta1, Beta2, Eps float64
+	Clamp             Clamp
+}
+
+// Rate is the learning rate of the step that comes after so many: the knob's at the
+// step From, Final times that from From + Span on, and half a cosine between them.
+//
+//	rate (final + (1 - final) (1 + cos(pi (done - from) / span)) / 2)
+func Rate(knobs []float64, done float64) float64 {
+	rate, final, from, span := knobs[KnobRate], knobs[KnobFinal], knobs[KnobFrom], knobs[KnobSpan]
+	if final == 1 || !(done-from < span) {
+		return rate * final
+	}
+	return rate * (final + (1-final)*(1+math.Cos(math.Pi*(done-from)/span))/2)
 }
 
 // LBFGSParams are the constants of the step: L-BFGS (Nocedal 1980) on the values
@@ -89,8 +121,8 @@ type AdamParams struct {
 // pairs are forgotten; before the first that is accepted it leaves x too.
 type LBFGSParams struct {
 	History int     // pairs that are kept, 1 to [MaxHistory]
-	First   float64 // largest change of a value by a step along the gradient
-	Most    float64 // largest change of a value by any step
+	First   float64 // largest change of a value by a step along the gradient, at rate 1
+	Most    float64 // largest change of a value by any step, at rate 1
 	Rise    float64 // by which share the loss may rise
 }
 
@@ -143,7 +175,7 @@ type Op struct {
 	Kind      Kind
 	Name      string // the layer, for reports: "conv1_1"
 	In, Out   []*Buffer
-	Scale     float32   // MSE, TV and their gradients: the weight of the term
+	Column    int       // MSE, TV and their gradients: where the term's weight is among the knobs
 	Mean, Std []float32 // Normalize and its gradient, per channel
 	Adam      AdamParams
 	LBFGS     LBFGSParams
@@ -159,7 +191,7 @@ const (
 	asY                     // what it writes
 	asDY                    // the gradient of y, which a backward operation reads
 	asDX                    // the gradient of x, which it writes
-	asWeight                // (K,3,3,C)
+	asFilter                // (K,3,3,C)
 	asBias
 	asTarget
 	asA // summands
@@ -168,7 +200,8 @@ const (
 	asGradient // of the picture
 	asMoment1
 	asMoment2
-	asStep
+	asStep   // (N,1,1,1): how many steps were taken
+	asKnobs  // (N,1,1,columns)
 	asLosses // (N,1,1,4): content, style, tv, total
 	asRing
 	asTerms    // of Total: any number of content and style losses, and that of tv
@@ -185,8 +218,8 @@ const (
 var operands = [NumKinds]struct{ in, out []operand }{
 	NormalizeFwd:  {[]operand{asX}, []operand{asY}},
 	NormalizeBwd:  {[]operand{asDY}, []operand{asDX}},
-	Conv3x3Fprop:  {[]operand{asX, asWeight, asBias}, []operand{asY}},
-	Conv3x3Dgrad:  {[]operand{asDY, asWeight}, []operand{asDX}},
+	Conv3x3Fprop:  {[]operand{asX, asFilter, asBias}, []operand{asY}},
+	Conv3x3Dgrad:  {[]operand{asDY, asFilter}, []operand{asDX}},
 	ReLUFwd:       {[]operand{asX}, []operand{asY}},
 	ReLUBwd:       {[]operand{asDY, asY}, []operand{asDX}},
 	AvgPool2x2Fwd: {[]operand{asX}, []operand{asY}},
@@ -195,18 +228,18 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	MaxPool2x2Bwd: {[]operand{asDY, asX}, []operand{asDX}},
 	GramFwd:       {[]operand{asX}, []operand{asY}},
 	GramBwd:       {[]operand{asDY, asX}, []operand{asDX}},
-	MSEFwd:        {[]operand{asX, asTarget}, []operand{asY}},
-	MSEBwd:        {[]operand{asX, asTarget}, []operand{asDX}},
-	TVFwd:         {[]operand{asX}, []operand{asY}},
-	TVBwd:         {[]operand{asX}, []operand{asDX}},
+	MSEFwd:        {[]operand{asX, asTarget, asKnobs}, []operand{asY}},
+	MSEBwd:        {[]operand{asX, asTarget, asKnobs}, []operand{asDX}},
+	TVFwd:         {[]operand{asX, asKnobs}, []operand{asY}},
+	TVBwd:         {[]operand{asX, asKnobs}, []operand{asDX}},
 	Add:           {[]operand{asA, asB}, []operand{asY}},
 	Total:         {[]operand{asTerms}, []operand{asY, asEach}},
-	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
+	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asKnobs, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
 	LBFGS: {
-		[]operand{asGradient, asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asLosses},
+		[]operand{asGradient, asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asStep, asKnobs, asLosses},
 		[]operand{asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl},
 	},
-	Record: {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asControl}, []operand{asRing, asStep}},
+	Record: {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asKnobs, asControl}, []operand{asRing, asStep}},
 }
 
 // find is the buffer that has a part, or nil where the operation has no such part.
@@ -237,8 +270,8 @@ func (o *Op) DY() *Buffer { return o.find(asDY) }
 // DX is the gradient with respect to X, which a backward operation writes.
 func (o *Op) DX() *Buffer { return o.find(asDX) }
 
-// Weight is the weights of a convolution, (K,3,3,C).
-func (o *Op) Weight() *Buffer { return o.find(asWeight) }
+// Filter is the weights of a convolution, (K,3,3,C).
+func (o *Op) Filter() *Buffer { return o.find(asFilter) }
 
 // Bias is the bias of Conv3x3Fprop.
 func (o *Op) Bias() *Buffer { return o.find(asBias) }
@@ -261,8 +294,15 @@ func (o *Op) Gradient() *Buffer { return o.find(asGradient) }
 // Moments are Adam's running means of the gradient and of its square.
 func (o *Op) Moments() (m, v *Buffer) { return o.find(asMoment1), o.find(asMoment2) }
 
-// Step counts the steps taken: Adam reads it, Record counts.
+// Step counts the steps of each picture: Adam and LBFGS read it, Record counts.
 func (o *Op) Step() *Buffer { return o.find(asStep) }
+
+// Knobs are those that the operation looks at; of a term of the loss, those with its
+// weight, which is in Column.
+func (o *Op) Knobs() *Buffer { return o.find(asKnobs) }
+
+// Weight is that of a term of the loss.
+func (o *Op) Weight() Weight { return Weight{o.Knobs(), o.Column} }
 
 // Losses is what Total has gathered, of Adam, LBFGS and Record.
 func (o *Op) Losses() *Buffer { return o.find(asLosses) }
@@ -372,24 +412,24 @@ func (p *Program) GramBwd(name string, dg, f *Buffer) *Buffer {
 	return p.add(&Op{Kind: GramBwd, Name: name, In: []*Buffer{dg, f}, Out: []*Buffer{p.temp("dgram_"+name, f.Shape)}})
 }
 
-// MSEFwd is scale times the mean squared difference of each picture, (N,1,1,1).
-func (p *Program) MSEFwd(name string, a, b *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: MSEFwd, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("mse_"+name, Shape{a.Shape.N, 1, 1, 1})}, Scale: scale})
+// MSEFwd is the weight times the mean squared difference of each picture, (N,1,1,1).
+func (p *Program) MSEFwd(name string, a, b *Buffer, w Weight) *Buffer {
+	return p.add(&Op{Kind: MSEFwd, Name: name, In: []*Buffer{a, b, w.Knobs}, Out: []*Buffer{p.temp("mse_"+name, Shape{a.Shape.N, 1, 1, 1})}, Column: w.Column})
 }
 
 // MSEBwd is the gradient of MSE with respect to a.
-func (p *Program) MSEBwd(name string, a, b *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: MSEBwd, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("dmse_"+name, a.Shape)}, Scale: scale})
+func (p *Program) MSEBwd(name string, a, b *Buffer, w Weight) *Buffer {
+	return p.add(&Op{Kind: MSEBwd, Name: name, In: []*Buffer{a, b, w.Knobs}, Out: []*Buffer{p.temp("dmse_"+name, a.Shape)}, Column: w.Column})
 }
 
-// TVFwd is scale times the mean absolute difference of neighbours, (N,1,1,1).
-func (p *Program) TVFwd(name string, x *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: TVFwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("tv_"+name, Shape{x.Shape.N, 1, 1, 1})}, Scale: scale})
+// TVFwd is the weight times the mean absolute difference of neighbours, (N,1,1,1).
+func (p *Program) TVFwd(name string, x *Buffer, w Weight) *Buffer {
+	return p.add(&Op{Kind: TVFwd, Name: name, In: []*Buffer{x, w.Knobs}, Out: []*Buffer{p.temp("tv_"+name, Shape{x.Shape.N, 1, 1, 1})}, Column: w.Column})
 }
 
 // TVBwd is the gradient of TV.
-func (p *Program) TVBwd(name string, x *Buffer, scale float32) *Buffer {
-	return p.add(&Op{Kind: TVBwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("dtv_"+name, x.Shape)}, Scale: scale})
+func (p *Program) TVBwd(name string, x *Buffer, w Weight) *Buffer {
+	return p.add(&Op{Kind: TVBwd, Name: name, In: []*Buffer{x, w.Knobs}, Out: []*Buffer{p.temp("dtv_"+name, x.Shape)}, Column: w.Column})
 }
 
 // Add is a + b.
@@ -406,10 +446,10 @@ func (p *Program) Total(content, style []*Buffer, tv *Buffer) (total, each *Buff
 	return total, each
 }
 
-// Adam updates x, m and v (State) from the gradient g; step (State, one value)
+// Adam updates x, m and v (State) from the gradient g; step (State, (N,1,1,1))
 // holds the number of steps already taken.
-func (p *Program) Adam(x, m, v, g, step, total *Buffer, a AdamParams) {
-	p.add(&Op{Kind: Adam, Name: "pixels", In: []*Buffer{g, x, m, v, step, total}, Out: []*Buffer{x, m, v}, Adam: a})
+func (p *Program) Adam(x, m, v, g, step, knobs, total *Buffer, a AdamParams) {
+	p.add(&Op{Kind: Adam, Name: "pixels", In: []*Buffer{g, x, m, v, step, knobs, total}, Out: []*Buffer{x, m, v}, Adam: a})
 }
 
 // LBFGSState is the memory of projected L-BFGS: State buffers, all 0 at the start
@@ -434,17 +474,17 @@ func (p *Program) NewLBFGSState(s Shape, l LBFGSParams) LBFGSState {
 
 // LBFGS takes a step of projected L-BFGS on x (State), whose gradient is g and
 // whose loss total. What the run has reached is in m.A; x is what it tries next.
-func (p *Program) LBFGS(x, g, total *Buffer, m LBFGSState, l LBFGSParams) {
+func (p *Program) LBFGS(x, g, step, knobs, total *Buffer, m LBFGSState, l LBFGSParams) {
 	p.add(&Op{
 		Kind: LBFGS, Name: "pixels", LBFGS: l,
-		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control},
+		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, step, knobs, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control},
 	})
 }
 
-// Record writes one row a picture into ring (rows,1,N,RecTerms+terms) and counts
+// Record writes one row a picture into ring (N,1,rows,RecTerms+terms) and counts
 // the step. control is that of LBFGS, or nil.
-func (p *Program) Record(x, g, total, each, step, ring, control *Buffer) {
-	in := []*Buffer{x, g, total, each, step}
+func (p *Program) Record(x, g, total, each, step, knobs, ring, control *Buffer) {
+	in := []*Buffer{x, g, total, each, step, knobs}
 	if control != nil {
 		in = append(in, control)
 	}
@@ -473,6 +513,17 @@ func (o *Op) check() error {
 		return nil
 	}
 	x := o.In[0].Shape
+	if k := o.Knobs(); k != nil {
+		columns := max(o.Column+1, KnobTerms)
+		if err := want("knobs", k.Shape, Shape{x.N, 1, 1, max(k.Shape.C, columns)}); err != nil {
+			return err
+		}
+	}
+	if b := o.Step(); b != nil {
+		if err := want("step", b.Shape, Shape{x.N, 1, 1, 1}); err != nil {
+			return err
+		}
+	}
 	switch o.Kind {
 	case NormalizeFwd, NormalizeBwd:
 		if len(o.Mean) != x.C || len(o.Std) != x.C {
@@ -517,8 +568,8 @@ func (o *Op) check() error {
 				return err
 			}
 		}
-		if a := o.Adam; !(a.LR > 0) || !(a.Beta1 >= 0 && a.Beta1 < 1) || !(a.Beta2 >= 0 && a.Beta2 < 1) || !(a.Eps >= 0) || math.IsInf(a.LR, 0) {
-			return fmt.Errorf("needs lr > 0, 0 <= beta < 1, eps >= 0; got %+v", a)
+		if a := o.Adam; !(a.Beta1 >= 0 && a.Beta1 < 1) || !(a.Beta2 >= 0 && a.Beta2 < 1) || !(a.Eps >= 0) {
+			return fmt.Errorf("needs 0 <= beta < 1, eps >= 0; got %+v", a)
 		}
 	case LBFGS:
 		l := o.LBFGS
@@ -542,7 +593,7 @@ func (o *Op) check() error {
 		return want("control", o.Control().Shape, Shape{x.N, 1, 1, l.ControlColumns()})
 	case Record:
 		ring := o.Out[0].Shape
-		return want("ring", ring, Shape{ring.N, 1, x.N, RecTerms + o.Each().Shape.C})
+		return want("ring", ring, Shape{x.N, 1, ring.W, RecTerms + o.Each().Shape.C})
 	default: // any shape
 	}
 	return nil

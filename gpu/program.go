@@ -84,6 +84,18 @@ func (p *Program) NewConst(name string, s Shape, data []float32) *Buffer {
 	return b
 }
 
+// Pictures is how many pictures a run of the program is about: the most that a
+// buffer holds which is no constant.
+func (p *Program) Pictures() int {
+	n := 1
+	for _, b := range p.Buffers {
+		if b.Role != Const {
+			n = max(n, b.Shape.N)
+		}
+	}
+	return n
+}
+
 // Output makes the result of an operation readable by the host: it keeps its
 // value until the program runs again.
 func (p *Program) Output(b *Buffer) *Buffer {

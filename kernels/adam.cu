@@ -1,16 +1,17 @@
 // adam, stats, update, record: the step of the pixels, and what the host wants to know of it.   streaming, fp32
 // Maths    adam    m += (g - m)(1 - beta1); v = beta2 v + (1 - beta2) g g
-//                  x -= lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps); t = step + 1, clamped to [0,1] before or after
-//                  left alone where total[n].all, or an element's g*g, is not finite
+//                  x -= lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps); t = step[n] + 1, clamped to [0,1] before or after
+//                  lr = rate (final + (1 - final) cos^2(pi/2 (step - from)/span)): gpu.Rate
+//                  left alone where step[n] is at the picture's limit, or total[n].all, or an element's g*g, is not finite
 //          stats   mean and squared deviations of a block's share of x, and whether every g*g is finite
 //          update  g = dx + dtv (not kept if null), adam and stats in one pass
-//          record  ring[step % rows, n] = (total[n], mean, std (n-1), finite, step, refused, terms[n]); then step += 1, and
-//                  the loss scale S: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
-// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step (1); ring (rows, N, 9 + terms); parts (N, blocks, 5); each (N, terms)
+//          record  ring[n, step[n] % rows] = (total[n], mean, std (n-1), finite, step, refused, terms[n]); then step[n] += 1, and
+//                  the loss scale S[n]: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
+//                  nothing of a picture that is at its limit
+// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step, S (N); knobs (N, columns); ring (N, rows, 9 + terms); parts (N, blocks, 5); each (N, terms)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
-//          update: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, 1 block, picture
-//          after picture
-// Hazards  adam, update: two threads' corrections pass through shared memory, one barrier. record: one before step is written, one on each side of a picture's sums
+//          update: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, grid N
+// Hazards  adam, update: two threads' corrections pass through shared memory, one barrier. record: one before the warps' sums are added
 // Order    record: a thread adds every 256th block in order, then lanes in a tree, then warps in order; in fp64, of distances from
 //          the first block's mean, so that it needs no division until the end and differences of squares stay exact
 // Rounding beta^t by repeated squaring in fp64, as the host could: two threads per block
@@ -40,24 +41,41 @@ __device__ __forceinline__ float exp2_floor(float v) { return __uint_as_float(__
 
 enum { kClampAfter, kClampBefore, kClampNone };
 
-// What stays the same from step to step; rates takes it as the four values in their order.
+// What is the same for all pictures and steps; rates takes it as the values in their order.
 struct AdamConstants {
-    double lr, beta1, beta2, eps;
+    double beta1, beta2, eps;
 };
+
+// cos^2(pi/2 u) for u in [0,1], to 1e-8: the cosine's series to the twelfth power.
+__device__ __forceinline__ double half_cosine(double u) {
+    double z = u * u * 2.4674011002723395;   // (pi/2)^2
+    double c = 1.0 / 479001600;   // the series of cos, by Horner: 1/12!, -1/10!, ...
+    c = fma(c, z, -1.0 / 3628800);
+    c = fma(c, z, 1.0 / 40320);
+    c = fma(c, z, -1.0 / 720);
+    c = fma(c, z, 1.0 / 24);
+    c = fma(c, z, -1.0 / 2);
+    c = fma(c, z, 1.0);
+    return c * c;
+}
 
 // What a step needs besides its element; all threads of a block call it, once.
 struct Rates {
     float rate, root;   // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
     float one_beta1, beta2, one_beta2, eps;
 };
-__device__ __forceinline__ Rates rates(const float* step, const double* constants) {
+__device__ __forceinline__ Rates rates(float done, const float* knobs, const double* constants) {
     __shared__ float s_rate, s_root;
-    double beta1 = constants[1], beta2 = constants[2];
-    Rates r = {0.f, 0.f, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[3]};
+    double beta1 = constants[0], beta2 = constants[1];
+    Rates r = {0.f, 0.f, (float)(1.0 - beta1), (float)beta2, (float)(1.0 - beta2), (float)constants[2]};
     // Two threads do the divisions and the root in fp64, of two warps, so that neither waits for the other; the barrier gives the
     // others their results.
-    unsigned t = (unsigned)step[0] + 1;
-    if (threadIdx.x == 0) s_rate = (float)(constants[0] / (1.0 - power(beta1, t)));
+    unsigned t = (unsigned)done + 1;
+    if (threadIdx.x == 0) {
+        double lr = knobs[kRate], final = knobs[kFinal];
+        if (final != 1.0) lr *= final + (1.0 - final) * half_cosine(fmin(((double)done - knobs[kFrom]) / knobs[kSpan], 1.0));
+        s_rate = (float)(lr / (1.0 - power(beta1, t)));
+    }
     if (threadIdx.x == 32) s_root = (float)(1.0 / sqrt(1.0 - power(beta2, t)));
     __syncthreads();
     r.rate = s_rate, r.root = s_root;
@@ -82,12 +100,15 @@ __device__ __forceinline__ bool adam(float* x, float* m, float* v, float g, cons
 extern "C" __global__ __launch_bounds__(256) void adam_f32(float* __restrict__ x, float* __restrict__ m,
                                                            float* __restrict__ v, const float* __restrict__ g,
                                                            const float* __restrict__ step,
+                                                           const float* __restrict__ knobs,
                                                            const float* __restrict__ total,
                                                            const AdamConstants* __restrict__ constants, int clamp,
-                                                           unsigned elems) {
-    Rates r = rates(step, &constants->lr);
+                                                           int columns, unsigned elems) {
+    float done = step[blockIdx.y];
+    knobs += (size_t)blockIdx.y * columns;
+    if (!(done < knobs[kLimit])) return;   // all of the block: rates has a barrier
+    Rates r = rates(done, knobs, &constants->beta1);
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-    // Only now may a thread leave: rates has a barrier.
     if (i >= elems || !finite(total[4 * blockIdx.y + 3])) return;
     // Neighbouring threads touch neighbours in all four arrays.
     size_t at = (size_t)blockIdx.y * elems + i;
@@ -141,7 +162,8 @@ constexpr int kUpdate = 8;   // elements per thread: at 512x512 three blocks a m
 extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
     float* RESTRICT x, float* RESTRICT m, float* RESTRICT v, float* MAYBE_NULL RESTRICT g,
     const float* RESTRICT dx, const float* MAYBE_NULL RESTRICT dtv, const float* RESTRICT step,
-    const float* RESTRICT total, const AdamConstants* RESTRICT constants, float* RESTRICT parts, int clamp, unsigned elems) {
+    const float* RESTRICT knobs, const float* RESTRICT total, const AdamConstants* RESTRICT constants, float* RESTRICT parts,
+    int clamp, int columns, unsigned elems) {
     __shared__ Seen s_warp[kReduceWarps];
     wait_for_previous();
     start_next();
@@ -159,8 +181,10 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
         unsigned i = min(from + j * kReduceThreads, elems - 1);
         pixel[j] = x[i], mi[j] = m[i], vi[j] = v[i], gi[j] = dx[i], tv[j] = second[i];
     }
-    bool go = finite(total[4 * n + 3]);
-    Rates r = rates(step, &constants->lr);
+    float done = step[n];
+    knobs += n * columns;
+    bool go = done < knobs[kLimit] && finite(total[4 * n + 3]);
+    Rates r = rates(done, knobs, &constants->beta1);
     float sum = 0.f, bad = 0.f, most = 0.f, count = 0.f;
 #pragma unroll
     for (int j = 0; j < kUpdate; j++) {
@@ -206,78 +230,71 @@ constexpr int kAtOnce = 4;   // parts that a thread of record loads before it ne
 constexpr int kRow = 9;   // values of a row before the terms
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
-    float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT total,
-    const float* RESTRICT parts, const float* RESTRICT each, const float* MAYBE_NULL RESTRICT control, int pictures, int blocks,
-    unsigned rows, int terms, int columns, float* scale, flag dynamic) {
+    float* RESTRICT ring, float* RESTRICT step, const float* RESTRICT knobs, const float* RESTRICT total,
+    const float* RESTRICT parts, const float* RESTRICT each, const float* MAYBE_NULL RESTRICT control, int blocks,
+    unsigned rows, int terms, int columns, int knob_columns, float* scale, flag dynamic) {
     __shared__ Sums s_warp[kReduceWarps];
     wait_for_previous();
     start_next();
-    int t = threadIdx.x, lane = t & 31, warp = t >> 5;
+    int t = threadIdx.x, lane = t & 31, warp = t >> 5, n = blockIdx.x;
     // Steps are counted in fp32, exactly up to 2^24; the ring begins again after its last row.
-    float done = step[0], most = 0.f, overflows = 0.f, was = *scale;
-    unsigned row = (unsigned)done % rows;
-    for (int n = 0; n < pictures; n++) {
-        float* r = ring + (kRow + terms) * ((size_t)row * pictures + n);
-        const float *l = total + 4 * n, *c = control ? control + (size_t)n * columns : nullptr;
-        const Seen* p = (const Seen*)parts + (size_t)n * blocks;
-        // All loads before the first use, also those of thread 0 for the end.
-        float losses[4], accepted = 0.f, refusals = 0.f, length = 0.f, near = p->mean;
+    float done = step[n], was = scale[n];
+    if (!(done < knobs[(size_t)n * knob_columns + kLimit])) return;
+    float* r = ring + (kRow + terms) * ((size_t)n * rows + (unsigned)done % rows);
+    const float *l = total + 4 * n, *c = control ? control + (size_t)n * columns : nullptr;
+    const Seen* p = (const Seen*)parts + (size_t)n * blocks;
+    // All loads before the first use, also those of thread 0 for the end.
+    float losses[4], accepted = 0.f, refusals = 0.f, length = 0.f, near = p->mean;
 #pragma unroll
-        for (int i = 0; i < 4; i++) losses[i] = l[i];
-        if (c) accepted = c[kAccepted], refusals = c[kRefusals], length = c[kStep];
-        Sums all = {0, 0, 0, 0.f, 0.f};
-        for (int b0 = t; b0 < blocks; b0 += kAtOnce * kReduceThreads) {
-            Seen s[kAtOnce];
+    for (int i = 0; i < 4; i++) losses[i] = l[i];
+    if (c) accepted = c[kAccepted], refusals = c[kRefusals], length = c[kStep];
+    Sums all = {0, 0, 0, 0.f, 0.f};
+    for (int b0 = t; b0 < blocks; b0 += kAtOnce * kReduceThreads) {
+        Seen s[kAtOnce];
 #pragma unroll
-            for (int j = 0; j < kAtOnce; j++) {
-                int b = b0 + j * kReduceThreads;
-                s[j] = b < blocks ? p[b] : Seen{near, 0.f, 0.f, 0.f, 0.f};   // which changes no sum
-            }
-#pragma unroll
-            for (int j = 0; j < kAtOnce; j++) {
-                double d = (double)s[j].mean - near, cd = s[j].count * d;
-                all.sum += cd;
-                all.square += s[j].dev + cd * d;
-                all.count += s[j].count;
-                all.bad += s[j].bad;
-                all.most = fmaxf(all.most, s[j].most);
-            }
+        for (int j = 0; j < kAtOnce; j++) {
+            int b = b0 + j * kReduceThreads;
+            s[j] = b < blocks ? p[b] : Seen{near, 0.f, 0.f, 0.f, 0.f};   // which changes no sum
         }
-        all = {warp_sum(all.sum), warp_sum(all.square), warp_sum(all.count), warp_sum(all.bad), warp_max(all.most)};
-        if (lane == 0) s_warp[warp] = all;
-        for (int i = t; i < terms; i += kReduceThreads) r[kRow + i] = each[(size_t)n * terms + i];
-        __syncthreads();   // the warps' sums are there; of the first picture: all have read step and scale
-        if (t == 0) {
 #pragma unroll
-            for (int w = 1; w < kReduceWarps; w++) {
-                all.sum += s_warp[w].sum, all.square += s_warp[w].square, all.count += s_warp[w].count;
-                all.bad += s_warp[w].bad, all.most = fmaxf(all.most, s_warp[w].most);
-            }
-            double from = all.sum / all.count, dev = all.square - all.sum * from;
-            if (dev < 0) dev = 0;   // rounding of a picture of one colour
-#pragma unroll
-            for (int i = 0; i < 4; i++) r[i] = losses[i];
-            r[4] = (float)(near + from);
-            r[5] = (float)sqrt(dev / (all.count > 1 ? all.count - 1 : 1));
-            // With a scale to lower an overflow is no failure: those pixels were left alone.
-            bool rescued = dynamic && was > kLeastScale;
-            bool fine = (all.bad == 0.f || rescued) && finite(losses[3]);
-            // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
-            if (c) fine |= accepted > 0.f && refusals < kGiveUp;
-            r[6] = fine ? 1.f : 0.f;
-            r[7] = length;
-            r[8] = refusals > 0.f ? 1.f : 0.f;
-            most = fmaxf(most, all.most);
-            overflows += all.bad;
+        for (int j = 0; j < kAtOnce; j++) {
+            double d = (double)s[j].mean - near, cd = s[j].count * d;
+            all.sum += cd;
+            all.square += s[j].dev + cd * d;
+            all.count += s[j].count;
+            all.bad += s[j].bad;
+            all.most = fmaxf(all.most, s[j].most);
         }
-        __syncthreads();   // the warps' sums are done with
     }
+    all = {warp_sum(all.sum), warp_sum(all.square), warp_sum(all.count), warp_sum(all.bad), warp_max(all.most)};
+    if (lane == 0) s_warp[warp] = all;
+    for (int i = t; i < terms; i += kReduceThreads) r[kRow + i] = each[(size_t)n * terms + i];
+    __syncthreads();   // the warps' sums are there, and all have read step and scale
     if (t != 0) return;
-    step[0] = done + 1.f;
+#pragma unroll
+    for (int w = 1; w < kReduceWarps; w++) {
+        all.sum += s_warp[w].sum, all.square += s_warp[w].square, all.count += s_warp[w].count;
+        all.bad += s_warp[w].bad, all.most = fmaxf(all.most, s_warp[w].most);
+    }
+    double from = all.sum / all.count, dev = all.square - all.sum * from;
+    if (dev < 0) dev = 0;   // rounding of a picture of one colour
+#pragma unroll
+    for (int i = 0; i < 4; i++) r[i] = losses[i];
+    r[4] = (float)(near + from);
+    r[5] = (float)sqrt(dev / (all.count > 1 ? all.count - 1 : 1));
+    // With a scale to lower an overflow is no failure: those pixels were left alone.
+    bool rescued = dynamic && was > kLeastScale;
+    bool fine = (all.bad == 0.f || rescued) && finite(losses[3]);
+    // L-BFGS goes back to the point that it accepted last, if it has one, a number of times.
+    if (c) fine |= accepted > 0.f && refusals < kGiveUp;
+    r[6] = fine ? 1.f : 0.f;
+    r[7] = length;
+    r[8] = refusals > 0.f ? 1.f : 0.f;
+    step[n] = done + 1.f;
     if (!dynamic) return;
     // Quartered where a gradient overflowed; otherwise S times the largest gradient is put between 2^8 and 2^9.
-    if (overflows > 0.f)
-        *scale = fmaxf(was * 0.25f, kLeastScale);
-    else if (most > 0.f)
-        *scale = fminf(fmaxf(exp2_floor(512.f / most), kLeastScale), kMostScale);
+    if (all.bad > 0.f)
+        scale[n] = fmaxf(was * 0.25f, kLeastScale);
+    else if (all.most > 0.f)
+        scale[n] = fminf(fmaxf(exp2_floor(512.f / all.most), kLeastScale), kMostScale);
 }

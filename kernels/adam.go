@@ -8,7 +8,7 @@ const (
 )
 
 // Launch makes a step of Adam, of Elems values a picture: m, v and x; none of a
-// picture whose total is not finite, and none of a value whose g*g is not.
+// picture that is at its limit or whose total is not finite, and none of a value whose g*g is not.
 func (a AdamArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{ceil(a.Elems, adamThreads), pictures, 1})
 }
@@ -44,9 +44,9 @@ func (a UpdateArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{a.Blocks(), pictures, 1}, below31("elems", a.Elems))
 }
 
-// Launch writes a row of the ring, (total, mean, std, finite) of each picture, and
-// counts the step; Dynamic lets it move the loss scale. Blocks are those that have
-// left Parts for a picture.
-func (a RecordArgs) Launch() (Launch, error) {
-	return launch(a, F32, Tile{}, [3]int{1, 1, 1})
+// Launch writes a row of the ring, (total, mean, std, finite), of each picture that
+// is not at its limit, and counts its step; Dynamic lets it move the picture's loss
+// scale. Blocks are those that have left Parts for a picture.
+func (a RecordArgs) Launch(pictures int) (Launch, error) {
+	return launch(a, F32, Tile{}, [3]int{pictures, 1, 1})
 }

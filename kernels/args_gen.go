@@ -27,6 +27,11 @@ const (
 	controlStep      = 7  // kStep
 	controlLongest   = 8  // kLongest
 	controlCurvature = 9  // kCurvature
+	controlLimit     = 0  // kLimit
+	controlRate      = 1  // kRate
+	controlFinal     = 2  // kFinal
+	controlFrom      = 3  // kFrom
+	controlSpan      = 4  // kSpan
 	controlGiveUp    = 10 // kGiveUp
 )
 
@@ -115,10 +120,11 @@ const (
 	lbfgsUnit     = 6    // kUnit
 	lbfgsBuffer   = 9600 // kBuffer
 	lbfgsExtra    = 4    // kExtra
-	lbfgsStay     = 0    // kStay
-	lbfgsGo       = 1    // kGo
-	lbfgsTurn     = 2    // kTurn
-	lbfgsAccept   = 3    // kAccept
+	lbfgsLeave    = 0    // kLeave
+	lbfgsStay     = 1    // kStay
+	lbfgsGo       = 2    // kGo
+	lbfgsTurn     = 3    // kTurn
+	lbfgsAccept   = 4    // kAccept
 	lbfgsRetries  = 8    // kRetries
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
@@ -158,7 +164,8 @@ type EpilogueArgs struct {
 	Bias                     Ptr     // const float*, may be null
 	Add, Target, Gate        Ptr     // const T*, may be null
 	Bits                     Ptr     // const uint8_t*, may be null
-	Scale                    Ptr     // const float*, may be null
+	Scale, Weight            Ptr     // const float*, may be null
+	Columns                  int     // int
 	TargetK                  float32 // float
 	ReLU, OneTarget, MaxPool bool    // flag
 	UnpoolH, UnpoolW         int     // int
@@ -174,6 +181,8 @@ var epilogueParams = []Param{
 	{Name: "gate", Kind: Pointer, Elem: stored, MayBeNull: true},
 	{Name: "bits", Kind: Pointer, Elem: U8, MayBeNull: true},
 	{Name: "scale", Kind: Pointer, Elem: F32, MayBeNull: true},
+	{Name: "weight", Kind: Pointer, Elem: F32, MayBeNull: true},
+	{Name: "columns", Kind: Int32},
 	{Name: "target_k", Kind: Float32},
 	{Name: "relu", Kind: Flag},
 	{Name: "one_target", Kind: Flag},
@@ -183,31 +192,30 @@ var epilogueParams = []Param{
 }
 
 func (a EpilogueArgs) list() []Arg {
-	return []Arg{pointer(a.Y), pointer(a.Pooled), pointer(a.Positive), pointer(a.Bias), pointer(a.Add), pointer(a.Target), pointer(a.Gate), pointer(a.Bits), pointer(a.Scale), float(a.TargetK), flag(a.ReLU), flag(a.OneTarget), flag(a.MaxPool), integer(a.UnpoolH), integer(a.UnpoolW)}
+	return []Arg{pointer(a.Y), pointer(a.Pooled), pointer(a.Positive), pointer(a.Bias), pointer(a.Add), pointer(a.Target), pointer(a.Gate), pointer(a.Bits), pointer(a.Scale), pointer(a.Weight), integer(a.Columns), float(a.TargetK), flag(a.ReLU), flag(a.OneTarget), flag(a.MaxPool), integer(a.UnpoolH), integer(a.UnpoolW)}
 }
 
 // AdamConstants is a row of a table: AdamConstants of adam.cu.
 type AdamConstants struct {
-	LR, Beta1, Beta2, Eps float64 // double
+	Beta1, Beta2, Eps float64 // double
 }
 
 // AdamConstantsElem is what a pointer to such a table points to.
 const AdamConstantsElem Elem = "AdamConstants"
 
 func (a AdamConstants) list() []Arg {
-	return []Arg{double(a.LR), double(a.Beta1), double(a.Beta2), double(a.Eps)}
+	return []Arg{double(a.Beta1), double(a.Beta2), double(a.Eps)}
 }
 
 var adamConstantsFields = []field{
-	{Param{Name: "lr", Kind: Float64}, 0},
-	{Param{Name: "beta1", Kind: Float64}, 8},
-	{Param{Name: "beta2", Kind: Float64}, 16},
-	{Param{Name: "eps", Kind: Float64}, 24},
+	{Param{Name: "beta1", Kind: Float64}, 0},
+	{Param{Name: "beta2", Kind: Float64}, 8},
+	{Param{Name: "eps", Kind: Float64}, 16},
 }
 
 // AdamConstantsTable encodes rows.
 func AdamConstantsTable(rows ...AdamConstants) (Table, error) {
-	return encode(AdamConstantsElem, "", 32, adamConstantsFields, rows)
+	return encode(AdamConstantsElem, "", 24, adamConstantsFields, rows)
 }
 
 // GramLayer is a row of a table: Layer of gram_mma.cu.
@@ -240,20 +248,20 @@ func GramLayerTable(t Elem, rows ...GramLayer) (Table, error) {
 
 // GramStyle is a row of a table: Style of gram_mma.cu.
 type GramStyle struct {
-	Loss          Ptr     // float*
-	W             Ptr     // void*
-	Part, Target  Ptr     // const float*
-	Norm, Scale   float32 // float
-	C, Splits     int     // int
-	OneTarget     bool    // flag
-	Groups, First int     // int
+	Loss                 Ptr     // float*
+	W                    Ptr     // void*
+	Part, Target, Weight Ptr     // const float*
+	Norm, Scale          float32 // float
+	C, Splits            int     // int
+	OneTarget            bool    // flag
+	Groups, First        int     // int
 }
 
 // GramStyleElem is what a pointer to such a table points to.
 const GramStyleElem Elem = "GramStyle"
 
 func (a GramStyle) list() []Arg {
-	return []Arg{pointer(a.Loss), pointer(a.W), pointer(a.Part), pointer(a.Target), float(a.Norm), float(a.Scale), integer(a.C), integer(a.Splits), flag(a.OneTarget), integer(a.Groups), integer(a.First)}
+	return []Arg{pointer(a.Loss), pointer(a.W), pointer(a.Part), pointer(a.Target), pointer(a.Weight), float(a.Norm), float(a.Scale), integer(a.C), integer(a.Splits), flag(a.OneTarget), integer(a.Groups), integer(a.First)}
 }
 
 var gramStyleFields = []field{
@@ -261,59 +269,63 @@ var gramStyleFields = []field{
 	{Param{Name: "w", Kind: Pointer, Elem: stored, Out: true}, 8},
 	{Param{Name: "part", Kind: Pointer, Elem: F32}, 16},
 	{Param{Name: "target", Kind: Pointer, Elem: F32}, 24},
-	{Param{Name: "norm", Kind: Float32}, 32},
-	{Param{Name: "scale", Kind: Float32}, 36},
-	{Param{Name: "c", Kind: Int32}, 40},
-	{Param{Name: "splits", Kind: Int32}, 44},
-	{Param{Name: "one_target", Kind: Flag}, 48},
-	{Param{Name: "groups", Kind: Int32}, 52},
-	{Param{Name: "first", Kind: Int32}, 56},
+	{Param{Name: "weight", Kind: Pointer, Elem: F32}, 32},
+	{Param{Name: "norm", Kind: Float32}, 40},
+	{Param{Name: "scale", Kind: Float32}, 44},
+	{Param{Name: "c", Kind: Int32}, 48},
+	{Param{Name: "splits", Kind: Int32}, 52},
+	{Param{Name: "one_target", Kind: Flag}, 56},
+	{Param{Name: "groups", Kind: Int32}, 60},
+	{Param{Name: "first", Kind: Int32}, 64},
 }
 
 // GramStyleTable encodes rows for entries of an element type.
 func GramStyleTable(t Elem, rows ...GramStyle) (Table, error) {
-	return encode(GramStyleElem, t, 64, gramStyleFields, rows)
+	return encode(GramStyleElem, t, 72, gramStyleFields, rows)
 }
 
 // LossTerm is a row of a table: LossTerm of losses.cu.
 type LossTerm struct {
-	Parts Ptr     // const float*
-	Count int     // unsigned
-	Scale float32 // float
+	Parts, Weight Ptr     // const float*
+	Count         int     // unsigned
+	Columns       int     // int
+	Scale         float32 // float
 }
 
 // LossTermElem is what a pointer to such a table points to.
 const LossTermElem Elem = "LossTerm"
 
 func (a LossTerm) list() []Arg {
-	return []Arg{pointer(a.Parts), integer(a.Count), float(a.Scale)}
+	return []Arg{pointer(a.Parts), pointer(a.Weight), integer(a.Count), integer(a.Columns), float(a.Scale)}
 }
 
 var lossTermFields = []field{
 	{Param{Name: "parts", Kind: Pointer, Elem: F32}, 0},
-	{Param{Name: "count", Kind: Uint32}, 8},
-	{Param{Name: "scale", Kind: Float32}, 12},
+	{Param{Name: "weight", Kind: Pointer, Elem: F32}, 8},
+	{Param{Name: "count", Kind: Uint32}, 16},
+	{Param{Name: "columns", Kind: Int32}, 20},
+	{Param{Name: "scale", Kind: Float32}, 24},
 }
 
 // LossTermTable encodes rows.
 func LossTermTable(rows ...LossTerm) (Table, error) {
-	return encode(LossTermElem, "", 16, lossTermFields, rows)
+	return encode(LossTermElem, "", 32, lossTermFields, rows)
 }
 
 // AdamArgs are the parameters of adam_f32 (adam.cu).
 type AdamArgs struct {
-	X, M, V        Ptr // float*
-	G, Step, Total Ptr // const float*
-	Constants      Ptr // const AdamConstants*
-	Clamp          int // int
-	Elems          int // unsigned
+	X, M, V               Ptr // float*
+	G, Step, Knobs, Total Ptr // const float*
+	Constants             Ptr // const AdamConstants*
+	Clamp, Columns        int // int
+	Elems                 int // unsigned
 }
 
 // adamThreads is the threads of a block.
 const adamThreads = 256
 
 func (a AdamArgs) arguments() (*family, []Arg) {
-	return &adamFamily, []Arg{pointer(a.X), pointer(a.M), pointer(a.V), pointer(a.G), pointer(a.Step), pointer(a.Total), pointer(a.Constants), integer(a.Clamp), integer(a.Elems)}
+	return &adamFamily, []Arg{pointer(a.X), pointer(a.M), pointer(a.V), pointer(a.G), pointer(a.Step), pointer(a.Knobs), pointer(a.Total), pointer(a.Constants), integer(a.Clamp), integer(a.Columns), integer(a.Elems)}
 }
 
 var adamFamily = family{
@@ -324,9 +336,11 @@ var adamFamily = family{
 		{Name: "v", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "g", Kind: Pointer, Elem: F32},
 		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "total", Kind: Pointer, Elem: F32},
 		{Name: "constants", Kind: Pointer, Elem: AdamConstantsElem},
 		{Name: "clamp", Kind: Int32},
+		{Name: "columns", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
 	},
 	entries: []entry{
@@ -364,22 +378,22 @@ var statsFamily = family{
 
 // UpdateArgs are the parameters of update_f32 (adam.cu).
 type UpdateArgs struct {
-	X, M, V     Ptr // float*
-	G           Ptr // float*, may be null
-	DX          Ptr // const float*
-	DTV         Ptr // const float*, may be null
-	Step, Total Ptr // const float*
-	Constants   Ptr // const AdamConstants*
-	Parts       Ptr // float*
-	Clamp       int // int
-	Elems       int // unsigned
+	X, M, V            Ptr // float*
+	G                  Ptr // float*, may be null
+	DX                 Ptr // const float*
+	DTV                Ptr // const float*, may be null
+	Step, Knobs, Total Ptr // const float*
+	Constants          Ptr // const AdamConstants*
+	Parts              Ptr // float*
+	Clamp, Columns     int // int
+	Elems              int // unsigned
 }
 
 // updateThreads is the threads of a block.
 const updateThreads = 256
 
 func (a UpdateArgs) arguments() (*family, []Arg) {
-	return &updateFamily, []Arg{pointer(a.X), pointer(a.M), pointer(a.V), pointer(a.G), pointer(a.DX), pointer(a.DTV), pointer(a.Step), pointer(a.Total), pointer(a.Constants), pointer(a.Parts), integer(a.Clamp), integer(a.Elems)}
+	return &updateFamily, []Arg{pointer(a.X), pointer(a.M), pointer(a.V), pointer(a.G), pointer(a.DX), pointer(a.DTV), pointer(a.Step), pointer(a.Knobs), pointer(a.Total), pointer(a.Constants), pointer(a.Parts), integer(a.Clamp), integer(a.Columns), integer(a.Elems)}
 }
 
 var updateFamily = family{
@@ -393,10 +407,12 @@ var updateFamily = family{
 		{Name: "dx", Kind: Pointer, Elem: F32},
 		{Name: "dtv", Kind: Pointer, Elem: F32, MayBeNull: true},
 		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "total", Kind: Pointer, Elem: F32},
 		{Name: "constants", Kind: Pointer, Elem: AdamConstantsElem},
 		{Name: "parts", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "clamp", Kind: Int32},
+		{Name: "columns", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
 	},
 	entries: []entry{
@@ -406,21 +422,21 @@ var updateFamily = family{
 
 // RecordArgs are the parameters of record_f32 (adam.cu).
 type RecordArgs struct {
-	Ring, Step         Ptr  // float*
-	Total, Parts, Each Ptr  // const float*
-	Control            Ptr  // const float*, may be null
-	Pictures, Blocks   int  // int
-	Rows               int  // unsigned
-	Terms, Columns     int  // int
-	Scale              Ptr  // float*
-	Dynamic            bool // flag
+	Ring, Step                  Ptr  // float*
+	Knobs, Total, Parts, Each   Ptr  // const float*
+	Control                     Ptr  // const float*, may be null
+	Blocks                      int  // int
+	Rows                        int  // unsigned
+	Terms, Columns, KnobColumns int  // int
+	Scale                       Ptr  // float*
+	Dynamic                     bool // flag
 }
 
 // recordThreads is the threads of a block.
 const recordThreads = 256
 
 func (a RecordArgs) arguments() (*family, []Arg) {
-	return &recordFamily, []Arg{pointer(a.Ring), pointer(a.Step), pointer(a.Total), pointer(a.Parts), pointer(a.Each), pointer(a.Control), integer(a.Pictures), integer(a.Blocks), integer(a.Rows), integer(a.Terms), integer(a.Columns), pointer(a.Scale), flag(a.Dynamic)}
+	return &recordFamily, []Arg{pointer(a.Ring), pointer(a.Step), pointer(a.Knobs), pointer(a.Total), pointer(a.Parts), pointer(a.Each), pointer(a.Control), integer(a.Blocks), integer(a.Rows), integer(a.Terms), integer(a.Columns), integer(a.KnobColumns), pointer(a.Scale), flag(a.Dynamic)}
 }
 
 var recordFamily = family{
@@ -429,15 +445,16 @@ var recordFamily = family{
 	params: []Param{
 		{Name: "ring", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "step", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "total", Kind: Pointer, Elem: F32},
 		{Name: "parts", Kind: Pointer, Elem: F32},
 		{Name: "each", Kind: Pointer, Elem: F32},
 		{Name: "control", Kind: Pointer, Elem: F32, MayBeNull: true},
-		{Name: "pictures", Kind: Int32},
 		{Name: "blocks", Kind: Int32},
 		{Name: "rows", Kind: Uint32},
 		{Name: "terms", Kind: Int32},
 		{Name: "columns", Kind: Int32},
+		{Name: "knob_columns", Kind: Int32},
 		{Name: "scale", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "dynamic", Kind: Flag},
 	},
@@ -881,16 +898,18 @@ var addFamily = family{
 type MSEBwdArgs struct {
 	DA            Ptr     // T*
 	A, B          Ptr     // const T*
-	Scale         Ptr     // const float*
+	Scale, Weight Ptr     // const float*
+	Columns       int     // int
 	K             float32 // float
-	Elems, BElems int     // unsigned long long
+	Elems         int     // unsigned long long
+	OneTarget     bool    // flag
 }
 
 // mseBwdThreads is the threads of a block.
 const mseBwdThreads = 256
 
 func (a MSEBwdArgs) arguments() (*family, []Arg) {
-	return &mseBwdFamily, []Arg{pointer(a.DA), pointer(a.A), pointer(a.B), pointer(a.Scale), float(a.K), integer(a.Elems), integer(a.BElems)}
+	return &mseBwdFamily, []Arg{pointer(a.DA), pointer(a.A), pointer(a.B), pointer(a.Scale), pointer(a.Weight), integer(a.Columns), float(a.K), integer(a.Elems), flag(a.OneTarget)}
 }
 
 var mseBwdFamily = family{
@@ -900,9 +919,11 @@ var mseBwdFamily = family{
 		{Name: "a", Kind: Pointer, Elem: stored},
 		{Name: "b", Kind: Pointer, Elem: stored},
 		{Name: "scale", Kind: Pointer, Elem: F32},
+		{Name: "weight", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
 		{Name: "k", Kind: Float32},
 		{Name: "elems", Kind: Uint64},
-		{Name: "b_elems", Kind: Uint64},
+		{Name: "one_target", Kind: Flag},
 	},
 	entries: []entry{
 		{name: "mse_bwd_f32", module: "elementwise", elem: F32},
@@ -1070,13 +1091,14 @@ type GramStyleArgs struct {
 	Styles    Ptr // const GramStyle*
 	Count     int // int
 	LossScale Ptr // const float*
+	Columns   int // int
 }
 
 // gramStyleThreads is the threads of a block.
 const gramStyleThreads = 256
 
 func (a GramStyleArgs) arguments() (*family, []Arg) {
-	return &gramStyleFamily, []Arg{pointer(a.Styles), integer(a.Count), pointer(a.LossScale)}
+	return &gramStyleFamily, []Arg{pointer(a.Styles), integer(a.Count), pointer(a.LossScale), integer(a.Columns)}
 }
 
 var gramStyleFamily = family{
@@ -1086,6 +1108,7 @@ var gramStyleFamily = family{
 		{Name: "styles", Kind: Pointer, Elem: GramStyleElem},
 		{Name: "count", Kind: Int32},
 		{Name: "loss_scale", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
 	},
 	entries: []entry{
 		{name: "gram_style_f32", module: "gram_mma", elem: F32},
@@ -1096,17 +1119,17 @@ var gramStyleFamily = family{
 
 // LBFGSProductsArgs are the parameters of lbfgs_products_f32 (lbfgs.cu).
 type LBFGSProductsArgs struct {
-	Parts, S, Y          Ptr // float*
-	X, G, A, GA, Control Ptr // const float*
-	Slots, Columns       int // int
-	Elems, Share         int // unsigned
+	Parts, S, Y                       Ptr // float*
+	X, G, A, GA, Control, Step, Knobs Ptr // const float*
+	Slots, Columns, KnobColumns       int // int
+	Elems, Share                      int // unsigned
 }
 
 // lbfgsProductsThreads is the threads of a block.
 const lbfgsProductsThreads = 256
 
 func (a LBFGSProductsArgs) arguments() (*family, []Arg) {
-	return &lbfgsProductsFamily, []Arg{pointer(a.Parts), pointer(a.S), pointer(a.Y), pointer(a.X), pointer(a.G), pointer(a.A), pointer(a.GA), pointer(a.Control), integer(a.Slots), integer(a.Columns), integer(a.Elems), integer(a.Share)}
+	return &lbfgsProductsFamily, []Arg{pointer(a.Parts), pointer(a.S), pointer(a.Y), pointer(a.X), pointer(a.G), pointer(a.A), pointer(a.GA), pointer(a.Control), pointer(a.Step), pointer(a.Knobs), integer(a.Slots), integer(a.Columns), integer(a.KnobColumns), integer(a.Elems), integer(a.Share)}
 }
 
 var lbfgsProductsFamily = family{
@@ -1121,8 +1144,11 @@ var lbfgsProductsFamily = family{
 		{Name: "a", Kind: Pointer, Elem: F32},
 		{Name: "ga", Kind: Pointer, Elem: F32},
 		{Name: "control", Kind: Pointer, Elem: F32},
+		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "slots", Kind: Int32},
 		{Name: "columns", Kind: Int32},
+		{Name: "knob_columns", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
 		{Name: "share", Kind: Uint32},
 	},
@@ -1133,17 +1159,17 @@ var lbfgsProductsFamily = family{
 
 // LBFGSSolveArgs are the parameters of lbfgs_solve_f32 (lbfgs.cu).
 type LBFGSSolveArgs struct {
-	Coef, Control            Ptr     // float*
-	Parts, Total             Ptr     // const float*
-	First, Rise              float32 // float
-	History, Columns, Blocks int     // int
+	Coef, Control                         Ptr     // float*
+	Parts, Step, Knobs, Total             Ptr     // const float*
+	First, Rise                           float32 // float
+	History, Columns, KnobColumns, Blocks int     // int
 }
 
 // lbfgsSolveThreads is the threads of a block.
 const lbfgsSolveThreads = 1024
 
 func (a LBFGSSolveArgs) arguments() (*family, []Arg) {
-	return &lbfgsSolveFamily, []Arg{pointer(a.Coef), pointer(a.Control), pointer(a.Parts), pointer(a.Total), float(a.First), float(a.Rise), integer(a.History), integer(a.Columns), integer(a.Blocks)}
+	return &lbfgsSolveFamily, []Arg{pointer(a.Coef), pointer(a.Control), pointer(a.Parts), pointer(a.Step), pointer(a.Knobs), pointer(a.Total), float(a.First), float(a.Rise), integer(a.History), integer(a.Columns), integer(a.KnobColumns), integer(a.Blocks)}
 }
 
 var lbfgsSolveFamily = family{
@@ -1153,11 +1179,14 @@ var lbfgsSolveFamily = family{
 		{Name: "coef", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "control", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "parts", Kind: Pointer, Elem: F32},
+		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "total", Kind: Pointer, Elem: F32},
 		{Name: "first", Kind: Float32},
 		{Name: "rise", Kind: Float32},
 		{Name: "history", Kind: Int32},
 		{Name: "columns", Kind: Int32},
+		{Name: "knob_columns", Kind: Int32},
 		{Name: "blocks", Kind: Int32},
 	},
 	entries: []entry{
@@ -1203,18 +1232,18 @@ var lbfgsDirectionFamily = family{
 
 // LBFGSStepArgs are the parameters of lbfgs_step_f32 (lbfgs.cu).
 type LBFGSStepArgs struct {
-	X, Control          Ptr     // float*
-	A, D, Longest, Coef Ptr     // const float*
-	Most                float32 // float
-	Slots, Columns      int     // int
-	Elems               int     // unsigned
+	X, Control                  Ptr     // float*
+	A, D, Longest, Coef, Knobs  Ptr     // const float*
+	Most                        float32 // float
+	Slots, Columns, KnobColumns int     // int
+	Elems                       int     // unsigned
 }
 
 // lbfgsStepThreads is the threads of a block.
 const lbfgsStepThreads = 256
 
 func (a LBFGSStepArgs) arguments() (*family, []Arg) {
-	return &lbfgsStepFamily, []Arg{pointer(a.X), pointer(a.Control), pointer(a.A), pointer(a.D), pointer(a.Longest), pointer(a.Coef), float(a.Most), integer(a.Slots), integer(a.Columns), integer(a.Elems)}
+	return &lbfgsStepFamily, []Arg{pointer(a.X), pointer(a.Control), pointer(a.A), pointer(a.D), pointer(a.Longest), pointer(a.Coef), pointer(a.Knobs), float(a.Most), integer(a.Slots), integer(a.Columns), integer(a.KnobColumns), integer(a.Elems)}
 }
 
 var lbfgsStepFamily = family{
@@ -1227,9 +1256,11 @@ var lbfgsStepFamily = family{
 		{Name: "d", Kind: Pointer, Elem: F32},
 		{Name: "longest", Kind: Pointer, Elem: F32},
 		{Name: "coef", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
 		{Name: "most", Kind: Float32},
 		{Name: "slots", Kind: Int32},
 		{Name: "columns", Kind: Int32},
+		{Name: "knob_columns", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
 	},
 	entries: []entry{
@@ -1299,17 +1330,18 @@ var tvFwdFamily = family{
 
 // SumPartsArgs are the parameters of sum_parts_f32 (losses.cu).
 type SumPartsArgs struct {
-	L      Ptr     // float*
-	Parts  Ptr     // const float*
-	Scale  float32 // float
-	Blocks int     // int
+	L             Ptr     // float*
+	Parts, Weight Ptr     // const float*
+	Columns       int     // int
+	Scale         float32 // float
+	Blocks        int     // int
 }
 
 // sumPartsThreads is the threads of a block.
 const sumPartsThreads = 256
 
 func (a SumPartsArgs) arguments() (*family, []Arg) {
-	return &sumPartsFamily, []Arg{pointer(a.L), pointer(a.Parts), float(a.Scale), integer(a.Blocks)}
+	return &sumPartsFamily, []Arg{pointer(a.L), pointer(a.Parts), pointer(a.Weight), integer(a.Columns), float(a.Scale), integer(a.Blocks)}
 }
 
 var sumPartsFamily = family{
@@ -1317,6 +1349,8 @@ var sumPartsFamily = family{
 	params: []Param{
 		{Name: "l", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "parts", Kind: Pointer, Elem: F32},
+		{Name: "weight", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
 		{Name: "scale", Kind: Float32},
 		{Name: "blocks", Kind: Int32},
 	},
@@ -1327,17 +1361,18 @@ var sumPartsFamily = family{
 
 // TVBwdArgs are the parameters of tv_bwd_f32 (losses.cu).
 type TVBwdArgs struct {
-	DX      Ptr     // float*
-	X       Ptr     // const float*
-	K       float32 // float
-	H, W, C int     // int
+	DX        Ptr     // float*
+	X, Weight Ptr     // const float*
+	Columns   int     // int
+	K         float32 // float
+	H, W, C   int     // int
 }
 
 // tvBwdThreads is the threads of a block.
 const tvBwdThreads = 256
 
 func (a TVBwdArgs) arguments() (*family, []Arg) {
-	return &tvBwdFamily, []Arg{pointer(a.DX), pointer(a.X), float(a.K), integer(a.H), integer(a.W), integer(a.C)}
+	return &tvBwdFamily, []Arg{pointer(a.DX), pointer(a.X), pointer(a.Weight), integer(a.Columns), float(a.K), integer(a.H), integer(a.W), integer(a.C)}
 }
 
 var tvBwdFamily = family{
@@ -1345,6 +1380,8 @@ var tvBwdFamily = family{
 	params: []Param{
 		{Name: "dx", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "weight", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
 		{Name: "k", Kind: Float32},
 		{Name: "h", Kind: Int32},
 		{Name: "w", Kind: Int32},
@@ -1358,7 +1395,8 @@ var tvBwdFamily = family{
 // TVFwdBwdArgs are the parameters of tv_fwd_bwd_f32 (losses.cu).
 type TVFwdBwdArgs struct {
 	Parts, DX Ptr     // float*
-	X         Ptr     // const float*
+	X, Weight Ptr     // const float*
+	Columns   int     // int
 	K         float32 // float
 	H, W, C   int     // int
 }
@@ -1367,7 +1405,7 @@ type TVFwdBwdArgs struct {
 const tvFwdBwdThreads = 256
 
 func (a TVFwdBwdArgs) arguments() (*family, []Arg) {
-	return &tvFwdBwdFamily, []Arg{pointer(a.Parts), pointer(a.DX), pointer(a.X), float(a.K), integer(a.H), integer(a.W), integer(a.C)}
+	return &tvFwdBwdFamily, []Arg{pointer(a.Parts), pointer(a.DX), pointer(a.X), pointer(a.Weight), integer(a.Columns), float(a.K), integer(a.H), integer(a.W), integer(a.C)}
 }
 
 var tvFwdBwdFamily = family{
@@ -1377,6 +1415,8 @@ var tvFwdBwdFamily = family{
 		{Name: "parts", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "dx", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "weight", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
 		{Name: "k", Kind: Float32},
 		{Name: "h", Kind: Int32},
 		{Name: "w", Kind: Int32},

@@ -3,6 +3,9 @@
 
 enum { kAccepted, kPairs, kNext, kLoss, kMost, kFactor, kRefusals, kStep, kLongest, kCurvature };
 
+// The knobs of a picture that an optimiser looks at; gpu.KnobLimit and its like. Weights of the loss follow.
+enum { kLimit, kRate, kFinal, kFrom, kSpan };
+
 constexpr int kGiveUp = 10;   // refusals in a row that are no failure
 
 // False for infinities, and for NaN, with which every comparison is false.

@@ -1,6 +1,6 @@
 // conv3x3_first: the first layer, whose input is a picture: normalisation and 3x3 convolution, and both backward.   tensor cores
 // Maths    fprop  a[n,p,q,k] = sum_{tap,i} w[k,tap,i] u[n,p+r-1,q+s-1,i], u = (x - mean) / std inside, 0 outside; then the epilogue
-//          dgrad  dx[n,p,q,i] = sum_{tap,k} w[i,tap,k] dy[n,p+r-1,q+s-1,k] / S / std[i], w rotated, S the loss scale
+//          dgrad  dx[n,p,q,i] = sum_{tap,k} w[i,tap,k] dy[n,p+r-1,q+s-1,k] / S / std[i], w rotated, S the loss scale of the picture
 //          products of E in {fp16, bf16, tf32}, sums fp32
 // Layout   x, dx (N,H,W,3) fp32; dy NHWC in E's storage type; fprop: w (K,32), which is (K,9,3) and zeros; dgrad: w (3,9,C)
 // Shapes   fprop: K a multiple of 64; dgrad: C a multiple of 128 bytes; any H, W
@@ -218,7 +218,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
         }
         __syncthreads();   // these channels are done with
     }
-    float by = *scale, deviation[kIn] = {std[0], std[1], std[2]};   // under way while z is written
+    float by = scale[n], deviation[kIn] = {std[0], std[1], std[2]};   // under way while z is written
 #pragma unroll
     for (int m = 0; m < kMine; m++)
 #pragma unroll

@@ -1,13 +1,14 @@
 // relu_fwd, relu_bwd, add, mse_bwd: one element per thread, any shape.                         streaming
 // Maths    relu_fwd  y = x < 0 ? 0 : x (a NaN stays one)      relu_bwd  dx = y > 0 ? dy : 0
-//          add       y = a + b                               mse_bwd   da[n] = k S (a[n] - b[n]), k = 2 scale / elements
-// Layout   dense, T in {fp32, fp16, bf16}; mse_bwd: b holds as many pictures as a (b_elems = elems) or one (a picture);
-//          S is the loss scale, one value on the device
-// Launch   256 threads; grid ceil(elems / 256)
+//          add       y = a + b                               mse_bwd   da[n] = k weight[n] S[n] (a[n] - b[n]), k = 2 / elements
+// Layout   dense, T in {fp32, fp16, bf16}; mse_bwd: elems are a picture's, and b may hold one picture for all;
+//          S is the loss scale of a picture, weight[n] one in so many columns
+// Launch   256 threads; grid ceil(elems / 256); mse_bwd: (ceil(elems / 256), N)
 // Hazards  none: every thread owns its element
 // Bound    memory: 2 to 3 sizeof(T) per element
 // Oracle   ref.ReLUFwd, ref.ReLUBwd, ref.Add, ref.MSEBwd   Suite kerneltest
 // ptx: sm_80
+#include "params.cuh"
 #include "types.cuh"
 
 // Neighbouring threads have neighbouring elements: every access coalesces. A batch of feature maps may pass 2^32.
@@ -43,14 +44,13 @@ FOR_EACH_TYPE(RELU_BWD)
     }
 FOR_EACH_TYPE(ADD)
 
-// One target for all pictures is read again for each: j wraps.
 #define MSE_BWD(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(256) void mse_bwd_##T(                                               \
         T* __restrict__ da, const T* __restrict__ a, const T* __restrict__ b, const float* __restrict__ scale,   \
-        float k, unsigned long long elems, unsigned long long b_elems) {                                         \
-        unsigned long long i = element();                                                                        \
+        const float* __restrict__ weight, int columns, float k, unsigned long long elems, flag one_target) {     \
+        unsigned long long i = element(), n = blockIdx.y, at = n * elems + i;                                    \
         if (i >= elems) return;                                                                                  \
-        unsigned long long j = b_elems == elems ? i : i % b_elems;                                               \
-        store(da + i, k * *scale * (load(a + i) - load(b + j)));                                                 \
+        float by = k * weight[n * columns] * scale[n];                                                           \
+        store(da + at, by * (load(a + at) - load(b + (one_target ? i : at))));                                   \
     }
 FOR_EACH_TYPE(MSE_BWD)

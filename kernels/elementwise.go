@@ -15,8 +15,8 @@ func (a AddArgs) Launch(t Elem) (Launch, error) {
 	return launch(a, t, Tile{}, linear(a.Elems, addThreads))
 }
 
-// Launch computes da = K Scale (a - b), where b has the pictures of a or one for
-// all: BElems says which.
-func (a MSEBwdArgs) Launch(t Elem) (Launch, error) {
-	return launch(a, t, Tile{}, linear(a.Elems, mseBwdThreads))
+// Launch computes da = K Weight Scale (a - b) of each picture, of Elems values; b has
+// as many pictures, or one for all.
+func (a MSEBwdArgs) Launch(t Elem, pictures int) (Launch, error) {
+	return launch(a, t, Tile{}, [3]int{ceil(a.Elems, mseBwdThreads), pictures, 1})
 }

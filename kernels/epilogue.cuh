@@ -17,10 +17,12 @@ struct Epilogue {
     uint8_t* positive;    // a bit for each value of it above 0 (n, h, w, k/8); with max_pool only for that which pooled has
     const float* bias;    // (k), added first
     const T* add;         // added
-    const T* target;      // target_k * *scale * (gate - target) is added: the gradient of a content loss
+    const T* target;      // target_k * weight[n] * scale[n] * (gate - target) is added: the gradient of a content loss
     const T* gate;        // the result is 0 where this is not above 0: the gradient of a ReLU with this output
     const uint8_t* bits;  // the same, a bit each
-    const float* scale;   // the loss scale
+    const float* scale;   // the loss scale of each picture
+    const float* weight;  // and its weight of the content loss, one in so many columns
+    int columns;
     float target_k;
     flag relu;            // the result is 0 where it would be negative
     flag one_target;      // target holds one picture for all
@@ -34,12 +36,12 @@ struct Epilogue {
 #define EPILOGUE_PARAMS(T, R)                                                                                    \
     T *MAYBE_NULL R y, T *MAYBE_NULL R pooled, uint8_t *MAYBE_NULL R positive, const float *MAYBE_NULL R bias,   \
         const T *MAYBE_NULL R add, const T *MAYBE_NULL R target, const T *MAYBE_NULL R gate,                     \
-        const uint8_t *MAYBE_NULL R bits, const float *MAYBE_NULL R scale, float target_k, flag relu,            \
-        flag one_target, flag max_pool, int unpool_h, int unpool_w
+        const uint8_t *MAYBE_NULL R bits, const float *MAYBE_NULL R scale, const float *MAYBE_NULL R weight,     \
+        int columns, float target_k, flag relu, flag one_target, flag max_pool, int unpool_h, int unpool_w
 #define EPILOGUE(T)                                                                                              \
     Epilogue<T> {                                                                                                \
-        y, pooled, positive, bias, add, target, gate, bits, scale, target_k, relu, one_target, max_pool,         \
-            unpool_h, unpool_w                                                                                   \
+        y, pooled, positive, bias, add, target, gate, bits, scale, weight, columns, target_k, relu, one_target,  \
+            max_pool, unpool_h, unpool_w                                                                         \
     }
 
 // Eight neighbouring values.
@@ -265,7 +267,7 @@ template <class E, int PIXELS, int WIDTH, int THREADS>
 __device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store>& e, const Gates<PIXELS, THREADS>& gates,
                                        const unsigned char* s_tile, int t, int n, int y0, int x0, int ch0, int h, int w, int k) {
     using T = typename Element<E>::Store;
-    float target_k = e.target ? e.target_k * *e.scale : 0.f;
+    float target_k = e.target ? e.target_k * e.weight[(size_t)n * e.columns] * e.scale[n] : 0.f;
     bool raw = is_raw(e, h, w);   // the same for all of a launch
     if constexpr (sizeof(T) == 2) {
         if (raw && e.unpool_h)

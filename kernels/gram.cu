@@ -1,7 +1,7 @@
 // gram_fwd, gram_bwd: Gram matrix of a feature map, and its gradient.                          GEMM, SIMT
 // Maths    fwd  g[n,i,j] = scale sum_p f[n,p,i] f[n,p,j]
 //          bwd  df[n,p,i] = scale sum_j (dg[n,i,j] + dg[n,j,i]) f[n,p,j]      scale = 1 / (C H W) in both, times S in bwd
-// Layout   f, df NHWC in T, P = H*W pixels; g, dg (N,C,C) fp32; S the loss scale
+// Layout   f, df NHWC in T, P = H*W pixels; g, dg (N,C,C) fp32; S the loss scale of a picture
 // Shapes   any; P < 2^31
 // Launch   256 threads. fwd: grid (ceil(C/64), ceil(C/64), N*splits), each block sums pps pixels into part
 //          (N,splits,C,C), those below the diagonal return at once and leave their tile of part alone; gram_sum adds the
@@ -125,6 +125,6 @@ __device__ __forceinline__ void gram_bwd(T* __restrict__ df, const float* __rest
     extern "C" __global__ __launch_bounds__(kThreads, 2) void gram_bwd_##T##_64x64x16(                           \
         T* __restrict__ df, const float* __restrict__ dg, const T* __restrict__ f,                               \
         const float* __restrict__ loss_scale, float scale, int pixels, int c) {                                  \
-        gram_bwd(df, dg, f, scale * *loss_scale, pixels, c);                                                     \
+        gram_bwd(df, dg, f, scale * loss_scale[blockIdx.z], pixels, c);                                                     \
     }
 FOR_EACH_TYPE(GRAM)

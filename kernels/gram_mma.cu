@@ -3,8 +3,8 @@
 //          coef   w[n,i,j] = scale S (dg[n,i,j] + dg[n,j,i]): the style gradient is then sum_j w[i,j] f[j], a product of
 //                 conv3x3_mma
 //          style  g = norm sum of the splits; loss part = sum (g - target)^2;
-//                 w[n,i,j] = scale S (2 g[i,j] - target[i,j] - target[j,i]): coef of the gradient of the mean square
-// Layout   f (N,P,C) in E; part fp32; w (N,C,C) in E's storage type; target (N or 1,C,C) fp32; S the loss scale
+//                 w[n,i,j] = scale weight[n] S (2 g[i,j] - target[i,j] - target[j,i]): coef of the gradient of the mean square
+// Layout   f (N,P,C) in E; part fp32; w (N,C,C) in E's storage type; target (N or 1,C,C) fp32; S the loss scale of a picture
 // Shapes   C a multiple of 64
 // Launch   fwd and style take the layers of a network together, so that they fill a GPU and wait once; a block looks its layer
 //          up in a table. fwd: 128 threads = 4 warps as 2x2; a block for each picture, split and 64x64 tile on or above the
@@ -140,7 +140,7 @@ __device__ __forceinline__ void store_operand(f32* p, float v) { *p = rounded(tf
         size_t n = blockIdx.y;                                                                                   \
         int i = e / c, j = e - i * c;                                                                            \
         const float* g = dg + n * c * c;                                                                         \
-        store_operand(w + n * c * c + e, scale * *loss_scale * (g[e] + g[j * c + i]));                           \
+        store_operand(w + n * c * c + e, scale * loss_scale[n] * (g[e] + g[j * c + i]));                           \
     }
 FOR_EACH_TYPE(GRAM_COEF)
 
@@ -148,7 +148,7 @@ FOR_EACH_TYPE(GRAM_COEF)
 struct Style {
     float* loss;   // (N, blocks)
     void* w;
-    const float *part, *target;
+    const float *part, *target, *weight;   // weight: that of the loss, of each picture one in so many columns
     float norm, scale;
     int c, splits;
     flag one_target;
@@ -160,7 +160,7 @@ constexpr int kStrip = 16, kSplits = 8;
 static_assert(kStrip * BT == 4 * kReduceThreads, "a group of all threads has kStrip rows");
 
 template <class T>
-__device__ __forceinline__ void gram_style(const Style* styles, int count, const float* loss_scale) {
+__device__ __forceinline__ void gram_style(const Style* styles, int count, const float* loss_scale, int columns) {
     __shared__ float4 s_sum[kReduceThreads];      // (group, four elements)
     __shared__ float s_turned[kStrip][BT + 1];    // the target, mirrored; then the coefficients; a column more, for the banks
     const Style& l = layer_of_block(styles, count);
@@ -183,7 +183,7 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
     wait_for_previous();
     start_next();
-    float by = l.scale * *loss_scale;
+    float by = l.scale * global(l.weight)[(size_t)n * columns] * loss_scale[n];
     float4 own = *(const float4*)(a + e), s = {};
     // Neighbouring threads read neighbours of a column of the strip, which are a row of the mirrored target.
     float turned[kStrip * BT / kReduceThreads];
@@ -240,7 +240,7 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
 
 #define GRAM_STYLE(T)                                                                                            \
     extern "C" __global__ __launch_bounds__(kReduceThreads, 5) void gram_style_##T(                              \
-        const Style* styles, int count, const float* loss_scale) {                                               \
-        gram_style<T>(styles, count, loss_scale);                                                                \
+        const Style* styles, int count, const float* loss_scale, int columns) {                                  \
+        gram_style<T>(styles, count, loss_scale, columns);                                                       \
     }
 FOR_EACH_TYPE(GRAM_STYLE)

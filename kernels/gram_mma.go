@@ -46,7 +46,7 @@ func (s GramStyle) Blocks(pictures int) int {
 // Launch computes, for each of Count GramStyles, g = Norm times the sum of the
 // splits of Part, the parts of sum (g - target)^2, and
 //
-//	w[i,j] = Scale LossScale (2 g[i,j] - target[i,j] - target[j,i])
+//	w[i,j] = Scale Weight LossScale (2 g[i,j] - target[i,j] - target[j,i])
 //
 // in the type that t is stored as. blocks are those of all.
 func (a GramStyleArgs) Launch(t Elem, blocks int) (Launch, error) {

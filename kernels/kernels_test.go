@@ -259,7 +259,7 @@ func TestBanks(t *testing.T) {
 		product := kernels.Conv3x3MMAArgs{
 			X: feature, W: weights, X2: feature, W2: weights, Height: height, Width: width, C: c, C2: c, K: k,
 			EpilogueArgs: kernels.EpilogueArgs{ // everything at once, as no layer has it
-				Y: out, Pooled: pooled, Positive: bits, Bias: few, Add: feature, Target: feature, Gate: feature, Bits: bits, Scale: few, TargetK: 1, ReLU: true,
+				Y: out, Pooled: pooled, Positive: bits, Bias: few, Add: feature, Target: feature, Gate: feature, Bits: bits, Scale: few, Weight: few, TargetK: 1, ReLU: true,
 			},
 		}
 		for _, tile := range kernels.MMATiles {
@@ -350,7 +350,7 @@ func TestRefusals(t *testing.T) {
 	}
 	product := kernels.Conv3x3MMAArgs{X: at(kernels.F16), W: at(kernels.F16), Height: 8, Width: 16, C: 64, K: 64}
 	narrow, hopper := kernels.MMATiles[0], kernels.Tiles[0]
-	tv := kernels.TVFwdBwdArgs{Parts: at(kernels.F32), DX: at(kernels.F32), X: at(kernels.F32), H: 4, W: 4, C: 3}
+	tv := kernels.TVFwdBwdArgs{Parts: at(kernels.F32), DX: at(kernels.F32), X: at(kernels.F32), Weight: at(kernels.F32), H: 4, W: 4, C: 3}
 	with := func(change func(a *kernels.Conv3x3MMAArgs)) kernels.Conv3x3MMAArgs {
 		a := product
 		change(&a)
@@ -387,7 +387,7 @@ func TestRefusals(t *testing.T) {
 		}, nil, "conv3x3_mma_f16_nhwc_128x64: x2 or w2 is null"},
 		{func() (kernels.Launch, error) {
 			return with(func(a *kernels.Conv3x3MMAArgs) { a.Target = at(kernels.F16) }).Launch(kernels.F16, narrow, 1)
-		}, nil, "conv3x3_mma_f16_nhwc_128x64: target needs gate and scale"},
+		}, nil, "conv3x3_mma_f16_nhwc_128x64: target needs gate, scale and weight"},
 		{func() (kernels.Launch, error) {
 			return with(func(a *kernels.Conv3x3MMAArgs) { a.UnpoolH, a.UnpoolW = 16, 32 }).Launch(kernels.F16, narrow, 1)
 		}, nil, "conv3x3_mma_f16_nhwc_128x64: y is null"},
@@ -422,7 +422,7 @@ func TestRefusals(t *testing.T) {
 			return kernels.GramLayerTable(kernels.F16, kernels.GramLayer{F: at(kernels.F32), Part: at(kernels.F32)})
 		}, "row 0 of a table of GramLayer: f points to f32, and must to f16"},
 		{func() (kernels.Table, error) {
-			return kernels.LossTermTable(kernels.LossTerm{Parts: at(kernels.F32)}, kernels.LossTerm{})
+			return kernels.LossTermTable(kernels.LossTerm{Parts: at(kernels.F32), Weight: at(kernels.F32)}, kernels.LossTerm{})
 		}, "row 1 of a table of LossTerm: parts is null"},
 	} {
 		if _, err := c.encode(); err == nil || err.Error() != c.want {
@@ -442,7 +442,7 @@ func TestClamp(t *testing.T) {
 // tools/ptx, which asks it.
 func TestTables(t *testing.T) {
 	style := kernels.GramStyle{
-		Loss: at(kernels.F32), W: at(kernels.F16), Part: at(kernels.F32), Target: at(kernels.F32),
+		Loss: at(kernels.F32), W: at(kernels.F16), Part: at(kernels.F32), Target: at(kernels.F32), Weight: at(kernels.F32),
 		Norm: 1, Scale: 2, C: 3, Splits: 4, OneTarget: true, Groups: 6, First: 7,
 	}
 	table, err := kernels.GramStyleTable(kernels.F16, style, style)
@@ -450,7 +450,7 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	var row []byte
-	row = append(row, make([]byte, 4*8)...)
+	row = append(row, make([]byte, 5*8)...)
 	for _, v := range []uint32{0x3f800000, 0x40000000, 3, 4, 1, 6, 7, 0} {
 		row = binary.LittleEndian.AppendUint32(row, v)
 	}
@@ -462,14 +462,14 @@ func TestTables(t *testing.T) {
 	for _, a := range table.Addresses {
 		places, written = append(places, a.At), append(written, a.Out)
 	}
-	if !slices.Equal(places, []int{0, 8, 16, 24, 64, 72, 80, 88}) || !slices.Equal(written[:4], []bool{true, true, false, false}) {
+	if !slices.Equal(places, []int{0, 8, 16, 24, 32, 72, 80, 88, 96, 104}) || !slices.Equal(written[:4], []bool{true, true, false, false}) {
 		t.Errorf("addresses at %v, written %v", places, written)
 	}
-	table, err = kernels.AdamConstantsTable(kernels.AdamConstants{LR: 1, Beta1: 2, Beta2: 3, Eps: 4})
+	table, err = kernels.AdamConstantsTable(kernels.AdamConstants{Beta1: 1, Beta2: 2, Eps: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 {
+	for i := range 3 {
 		if got := math.Float64frombits(binary.LittleEndian.Uint64(table.Bytes[8*i:])); got != float64(i+1) {
 			t.Errorf("constant %d is %v", i, got)
 		}

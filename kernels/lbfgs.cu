@@ -6,7 +6,8 @@
 //          solve      accepts or refuses the evaluation, and recurs on coefficients
 //          direction  a = x and ga = g if accepted; d = -free sum_i coef[i] v[i]; max |d|
 //          step       x = clamp(a + by d, 0, 1), by = factor min(1, most / max|d|)
-// Layout   x, g, a, ga, d (N, elems); s, y (N, slots, elems); control (N, columns); total (N,4); parts (N, blocks, part_width);
+//          A picture whose step[n] is at its limit is left alone; first and most are multiplied by its rate.
+// Layout   x, g, a, ga, d (N, elems); s, y (N, slots, elems); control (N, columns); step (N); knobs (N, knob_columns); total (N,4); parts (N, blocks, part_width);
 //          coef (N, 2 slots + 2), the last value being what is to be done; longest (N, blocks)
 // Shapes   slots to 33; elems < 2^31
 // Launch   products: 256 threads, grid (blocks, N), each a share of the elements. solve: 1024 threads, grid N.
@@ -38,7 +39,7 @@ constexpr int kExtra = 4;       // values behind the products: s.y, y.y, how man
 __host__ __device__ inline constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + kExtra; }
 
 // What solve leaves to do.
-enum { kStay, kGo, kTurn, kAccept };   // nothing; go along d; make d anew; accept x, and make d
+enum { kLeave, kStay, kGo, kTurn, kAccept };   // nothing at all; no step; go along d; make d anew; accept x, and make d
 
 constexpr float kShrink = 0.3f;        // of the step, by a refusal
 constexpr int kRetries = 8;            // refusals in a row for a loss that rose
@@ -60,12 +61,14 @@ struct __align__(16) Quad {
 
 extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f32(
     float* RESTRICT parts, float* s, float* y, const float* RESTRICT x, const float* RESTRICT g, const float* RESTRICT a,
-    const float* RESTRICT ga, const float* RESTRICT control, int slots, int columns, unsigned elems, unsigned share) {
+    const float* RESTRICT ga, const float* RESTRICT control, const float* RESTRICT step, const float* RESTRICT knobs, int slots,
+    int columns, int knob_columns, unsigned elems, unsigned share) {
     __shared__ __align__(16) float s_v[kBuffer];   // (stage, quad, vector, 4): all s, all y, g, free; then (product, thread)
     wait_for_previous();
     start_next();
     int t = threadIdx.x, rows = 2 * slots + 1, cols = slots + 1;
     size_t n = blockIdx.y;
+    if (!(step[n] < knobs[n * knob_columns + kLimit])) return;   // of all blocks of the picture; solve looks at no part of it
     x += n * elems, g += n * elems, a += n * elems, ga += n * elems;
     s += n * slots * elems, y += n * slots * elems;
     int next = (int)control[n * columns + kNext];
@@ -230,8 +233,10 @@ __device__ __forceinline__ bool recursion(float* coef, const double* p, const fl
 }
 
 extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* RESTRICT coef, float* RESTRICT control,
-                                                                     const float* RESTRICT parts, const float* RESTRICT total,
-                                                                     float first, float rise, int history, int columns, int blocks) {
+                                                                     const float* RESTRICT parts, const float* RESTRICT step,
+                                                                     const float* RESTRICT knobs, const float* RESTRICT total,
+                                                                     float first, float rise, int history, int columns,
+                                                                     int knob_columns, int blocks) {
     constexpr int kOwn = (part_width(kMaxSlots) + kSolve - 1) / kSolve, kReads = 8;
     __shared__ __align__(16) double s_p[4 * kSolve];   // (run, value); then (value)
     __shared__ float s_control[kCurvature + kMaxSlots], s_coef[2 * kMaxSlots + 1];
@@ -242,7 +247,13 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
     parts += n * blocks * width;
     control += n * columns;
     coef += n * (2 * slots + 2);
+    knobs += n * knob_columns;
+    if (!(step[n] < knobs[kLimit])) {
+        if (t == 0) coef[2 * slots + 1] = (float)kLeave;
+        return;
+    }
     float loss = total[4 * n + 3];
+    first *= knobs[kRate];
     if (t < kCurvature + slots) s_control[t] = control[t];
     if (t < 2 * slots + 1) s_coef[t] = 0.f;
     // A thread adds four values of a run of blocks, eight blocks on their way at a time, and four in fp32; then a thread adds the
@@ -456,13 +467,15 @@ __device__ __forceinline__ void take_step(float* x, const float* a, const float*
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_step_f32(
     float* RESTRICT x, float* control, const float* RESTRICT a, const float* RESTRICT d, const float* RESTRICT longest,
-    const float* RESTRICT coef, float most, int slots, int columns, unsigned elems) {
+    const float* RESTRICT coef, const float* RESTRICT knobs, float most, int slots, int columns, int knob_columns, unsigned elems) {
     wait_for_previous();
     start_next();
     size_t n = blockIdx.y;
     control += n * columns;
     x += n * elems, a += n * elems, d += n * elems, longest += n * gridDim.x;
     int todo = (int)coef[n * (2 * slots + 2) + 2 * slots + 1];
+    most *= knobs[n * knob_columns + kRate];
+    if (todo == kLeave) return;
     if (todo == kStay) {
         if (blockIdx.x == 0 && threadIdx.x == 0) control[kStep] = 0.f;
     } else if (elems % 4 == 0)

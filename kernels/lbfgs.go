@@ -5,6 +5,9 @@ import "fmt"
 // MaxLBFGSHistory is the most pairs that the kernels of L-BFGS remember.
 const MaxLBFGSHistory = lbfgsMaxSlots - 1
 
+// KnobColumns are the first columns of the knobs, in their order.
+var KnobColumns = []int{controlLimit, controlRate, controlFinal, controlFrom, controlSpan}
+
 // GiveUp is how many refusals in a row RecordArgs takes for no failure.
 const GiveUp = controlGiveUp
 

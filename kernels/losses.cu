@@ -1,8 +1,8 @@
 // mse_fwd, tv_fwd, tv_bwd, tv_fwd_bwd, sum_parts, total: the loss terms of each picture.      reductions
-// Maths    mse_fwd  l[n] = scale * sum (a-b)^2 / elements      tv_fwd  l[n] = scale * sum |differences| / elements
-//          tv_bwd   dx = k * sum of signs, k = scale / elements, sign(0) = 0        tv_fwd_bwd  both in one pass
-//          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times its scale; each[n] the terms
-// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4), each (N, terms); a term is an address, a count and a scale
+// Maths    mse_fwd  l[n] = weight[n] * sum (a-b)^2 / elements      tv_fwd  l[n] = weight[n] * sum |differences| / elements
+//          tv_bwd   dx = k * weight[n] * sum of signs, k = 1 / elements, sign(0) = 0        tv_fwd_bwd  both in one pass
+//          total    l[n] = (content, sum of styles, tv, all), each the sum of its parts times scale and weight; each[n] the terms
+// Layout   NHWC, mse's operands in T; parts (N, blocks); losses (N); total (N,4), each (N, terms); a term is an address, a count, a scale and weights; weight[n] is one in so many columns
 // Launch   mse_fwd, tv_fwd, tv_fwd_bwd: 256 threads, grid (blocks, N): grid-stride, one part per block; then sum_parts or
 //          total: 256 threads, grid N. tv_bwd: 256 threads, grid (ceil(W*C/256), H, N)
 // Hazards  block_sum's barriers; total: one before the parts of the warps are read, one before they are written again
@@ -76,17 +76,19 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_f32(float* _
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void sum_parts_f32(float* __restrict__ l,
                                                                            const float* __restrict__ parts,
+                                                                           const float* __restrict__ weight, int columns,
                                                                            float scale, int blocks) {
     // A thread adds every blockDim.x-th part in order, then threads in a tree.
     float s = 0.f;
     for (int i = threadIdx.x; i < blocks; i += blockDim.x) s += parts[(size_t)blockIdx.x * blocks + i];
     s = block_sum(s);
-    if (threadIdx.x == 0) l[blockIdx.x] = s * scale;
+    if (threadIdx.x == 0) l[blockIdx.x] = s * (scale * weight[(size_t)blockIdx.x * columns]);
 }
 
 __device__ __forceinline__ float sign(float v) { return v > 0.f ? 1.f : v < 0.f ? -1.f : 0.f; }
 
 extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__ dx, const float* __restrict__ x,
+                                                             const float* __restrict__ weight, int columns,
                                                              float k, int h, int w, int c) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
     if (i >= w * c) return;
@@ -97,16 +99,18 @@ extern "C" __global__ __launch_bounds__(256) void tv_bwd_f32(float* __restrict__
     if (y + 1 < h) s += sign(v - x[at + row]);
     if (i >= c) s += sign(v - x[at - c]);
     if (i + c < w * c) s += sign(v - x[at + c]);
-    dx[at] = k * s;
+    dx[at] = k * weight[(size_t)blockIdx.z * columns] * s;
 }
 
 constexpr int kLine = 6;   // values of a row that a thread of tv_fwd_bwd has: a row of 512 pixels at once
 
 extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_bwd_f32(float* RESTRICT parts, float* RESTRICT dx,
-                                                                            const float* RESTRICT x, float k, int h,
-                                                                            int w, int c) {
+                                                                            const float* RESTRICT x,
+                                                                            const float* RESTRICT weight, int columns,
+                                                                            float k, int h, int w, int c) {
     wait_for_previous();
     start_next();
+    float by = k * weight[(size_t)blockIdx.y * columns];
     // As tv_fwd walks; the differences below and to the right are those that tv_fwd sums, and all four make the gradient.
     size_t row = (size_t)w * c, picture = blockIdx.y * h * row;
     float sum = 0.f;
@@ -142,17 +146,18 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void tv_fwd_bwd_f32(floa
                     s += sign(d);
                     sum += fabsf(d);
                 }
-                dx[picture + y * row + i] = k * s;
+                dx[picture + y * row + i] = by * s;
             }
         }
     sum = block_sum(sum);
     if (threadIdx.x == 0) parts[blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
-// A loss term: parts (N, count).
+// A loss term: parts (N, count), and what their sum is multiplied by.
 struct LossTerm {
-    const float* parts;
+    const float *parts, *weight;
     unsigned count;
+    int columns;
     float scale;
 };
 
@@ -200,7 +205,8 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void total_f32(float* RE
         // Warp i ends term i as block_sum would.
         float sum = warp_sum(lane < kReduceWarps ? s_part[warp][lane] : 0.f);
         if (lane == 0 && first + warp < count) {
-            sum *= s_terms[first + warp].scale;
+            const LossTerm& term = s_terms[first + warp];
+            sum *= term.scale * term.weight[n * term.columns];
             s_sum[warp] = each[n * count + first + warp] = sum;
         }
         __syncthreads();   // the terms are there; s_part is done with

@@ -19,7 +19,7 @@ func (a TVFwdArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H), pictures, 1})
 }
 
-// Launch computes dx = K times the signs of the differences to all neighbours.
+// Launch computes dx = K Weight times the signs of the differences to all neighbours.
 func (a TVBwdArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{ceil(a.W*a.C, tvBwdThreads), a.H, pictures})
 }
@@ -29,7 +29,7 @@ func (a TVFwdBwdArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{TVBlocks(a.H), pictures, 1})
 }
 
-// Launch computes l[n] = Scale times the sum of picture n's parts, Blocks of them.
+// Launch computes l[n] = Scale Weight times the sum of picture n's parts, Blocks of them.
 func (a SumPartsArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{pictures, 1, 1})
 }

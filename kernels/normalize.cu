@@ -1,8 +1,8 @@
 // normalize_fwd, normalize_bwd: the network's input from a picture, and back.               streaming
 // Maths    fwd  y = (x - mean[c]) / std[c]      bwd  dx = dy / S / std[c]      divisions rounded to nearest
-// Layout   NHWC, any C; the picture's side is fp32, the network's T; mean, std (C); S the loss scale, a power of two
+// Layout   NHWC, any C; the picture's side is fp32, the network's T; mean, std (C); S the loss scale of a picture, a power of two
 // Shapes   N*H*W*C < 2^32 (a picture has 3 channels)
-// Launch   256 threads; grid ceil(elems / 256)
+// Launch   256 threads; grid ceil(elems / 256); bwd: elems are a picture's, grid (ceil(elems / 256), N)
 // Bound    memory: 4 + sizeof(T) B per element
 // Oracle   ref.NormalizeFwd, ref.NormalizeBwd   Suite kerneltest
 // ptx: sm_80
@@ -26,6 +26,7 @@ FOR_EACH_TYPE(NORMALIZE_FWD)
         float* __restrict__ dx, const T* __restrict__ dy, const float* __restrict__ std,                         \
         const float* __restrict__ scale, unsigned c, unsigned elems) {                                           \
         unsigned i = blockIdx.x * blockDim.x + threadIdx.x;                                                      \
-        if (i < elems) dx[i] = load(dy + i) / *scale / std[i % c];                                               \
+        size_t at = (size_t)blockIdx.y * elems + i;                                                              \
+        if (i < elems) dx[at] = load(dy + at) / scale[blockIdx.y] / std[i % c];                                  \
     }
 FOR_EACH_TYPE(NORMALIZE_BWD)

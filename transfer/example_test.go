@@ -51,7 +51,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%dx%d after %d iterations\n", result.W, result.H, session.Done())
+	fmt.Printf("%dx%d after %d iterations\n", result.W, result.H, session.Done(0))
 	fmt.Println("closer to the style:", style[1] < style[0])
 
 	// Output:

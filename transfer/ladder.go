@@ -110,8 +110,10 @@ type Stage struct {
 // has the picture's aspect.
 func (o Options) Stages(content, style *picture.Source) []Stage {
 	var all []Stage
+	o.all = o.Evaluations()
 	for _, l := range o.Levels() {
 		s := Stage{Options: o}
+		o.before += l.Iterations
 		s.Options.Size, s.Options.Iterations, s.Options.Ladder = l.Size, l.Iterations, nil
 		s.W, s.H, s.StyleW, s.StyleH = s.Options.Extent(content, style)
 		all = append(all, s)

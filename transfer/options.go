@@ -30,10 +30,11 @@ type Options struct {
 	Preset        string  `json:"preset"`
 	Size          int     `json:"size"` // longest side of the working picture; both sides with Square
 	Iterations    int     `json:"iterations"`
-	Ladder        []Level `json:"ladder,omitempty"`    // painted before Size, small to large
-	Optimizer     string  `json:"optimizer,omitempty"` // "adam" or "lbfgs"; empty, as in older results, is adam
-	History       int     `json:"history,omitempty"`   // pairs that lbfgs remembers
-	LR            float64 `json:"lr"`                  // of adam
+	Ladder        []Level `json:"ladder,omitempty"`      // painted before Size, small to large
+	Optimizer     string  `json:"optimizer,omitempty"`   // "adam" or "lbfgs"; empty, as in older results, is adam
+	History       int     `json:"history,omitempty"`     // pairs that lbfgs remembers
+	LR            float64 `json:"lr"`                    // of adam
+	LRSchedule    string  `json:"lr_schedule,omitempty"` // of adam: "constant", or "cosine": to 0 at the end of all levels; empty is constant
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
@@ -59,7 +60,8 @@ type Options struct {
 	ClampFirst bool `json:"clamp_first"` // clamp before the step instead of after it
 	Truncate8  bool `json:"truncate_8"`  // cast to 8 bits instead of rounding, then stretch
 
-	halvings int // of the optimiser's step, where the losses diverged
+	halvings    int // of the optimiser's step, where the losses diverged
+	before, all int // iterations of the levels before, and of all levels
 }
 
 // base is what the presets share: the article's weights, at a size that is quick.
@@ -158,6 +160,18 @@ func (o Options) Validate() error {
 	}
 	if !(o.LR >= math.SmallestNonzeroFloat32) || o.LR > math.MaxFloat32 {
 		return &OptionError{"LR", o.LR, "give a finite number, above 0"}
+	}
+	switch o.LRSchedule {
+	case "", "constant":
+	case "cosine":
+		switch {
+		case o.lbfgs():
+			return &OptionError{"LRSchedule", o.LRSchedule, "the optimizer lbfgs has no learning rate; take adam, or leave it out"}
+		case o.Until != "" || o.Budget != "":
+			return &OptionError{"LRSchedule", o.LRSchedule, "it ends with the last iteration, and nobody knows which that will be; leave out until and budget, or take constant"}
+		}
+	default:
+		return &OptionError{"LRSchedule", o.LRSchedule, "give constant or cosine"}
 	}
 	for _, w := range []struct {
 		field string

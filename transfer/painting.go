@@ -46,6 +46,8 @@ type Painting struct {
 
 	at      position
 	session *Session // of the level; nil before it is opened and after it is closed
+	slot    int      // that the picture has there
+	guest   bool     // the session is a Studio's, where others are painted too
 	memory  int64    // that the largest level took on the device
 	times   []float64
 	raw     *RawWeights // that the strength has become at the level; nil without
@@ -258,35 +260,41 @@ func (p *Painting) Run(ctx context.Context, h Hooks) error {
 // paint takes the level to its end.
 func (p *Painting) paint(ctx context.Context, h Hooks, checkpointed *time.Time) error {
 	deadline := p.deadline()
-	for p.at.Done[p.at.Level] < p.stages[p.at.Level].Options.Iterations {
+	for !p.levelOver(h, deadline) {
 		if p.session == nil {
 			if err := p.open(ctx); err != nil {
 				return err
 			}
 		}
-		n := p.next(h, deadline)
-		if n == 0 {
-			if p.work.Options.Budget == "" || p.at.Level == len(p.stages)-1 {
-				p.stopped = "time"
-			}
-			return nil
-		}
-		if err := p.advance(ctx, n, h); err != nil {
+		if err := p.advance(ctx, p.next(h, deadline), h); err != nil {
 			return err
-		}
-		if p.plateau() {
-			p.say(h, "a plateau at %dx%d after %d iterations: the loss falls by less than %g %% in %d",
-				p.stages[p.at.Level].W, p.stages[p.at.Level].H, p.at.Done[p.at.Level], 100*plateauRate, plateauWindow)
-			if p.at.Level == len(p.stages)-1 {
-				p.stopped = "plateau"
-			}
-			return nil
 		}
 		if err := p.look(h, checkpointed); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// levelOver reports whether the level has come to its end, and notes it where the
+// painting has too.
+func (p *Painting) levelOver(h Hooks, deadline float64) bool {
+	st, last := p.stages[p.at.Level], p.at.Level == len(p.stages)-1
+	switch done := p.at.Done[p.at.Level]; {
+	case done >= st.Options.Iterations:
+	case p.plateau():
+		p.say(h, "a plateau at %dx%d after %d iterations: the loss falls by less than %g %% in %d", st.W, st.H, done, 100*plateauRate, plateauWindow)
+		if last {
+			p.stopped = "plateau"
+		}
+	case p.next(h, deadline) == 0:
+		if p.work.Options.Budget == "" || last {
+			p.stopped = "time"
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // next is how many iterations may run before something else is to be done; 0 when
@@ -336,12 +344,12 @@ func (p *Painting) look(h Hooks, checkpointed *time.Time) error {
 		}
 		p.kept, p.whole = &at, true
 	} else {
-		v, err := p.session.Read(p.session.result())
+		v, err := p.current()
 		if err != nil {
 			return err
 		}
 		at := p.at.clone()
-		at.State = &State{Done: p.session.done, Buffers: map[string][]float32{BufImage: v}}
+		at.State = &State{Done: p.done(), Buffers: map[string][]float32{BufImage: v}}
 		p.kept, p.whole = &at, false
 	}
 	p.keptAt = time.Now()
@@ -366,10 +374,15 @@ func (p *Painting) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.session, p.at.State, p.pace, p.warm = s, nil, 0, false
+	return p.sit(s, 0, false)
+}
+
+// sit begins or goes on with the level in a slot of a session that has it.
+func (p *Painting) sit(s *Session, slot int, guest bool) error {
+	p.session, p.slot, p.guest, p.at.State, p.pace, p.warm = s, slot, guest, nil, 0, false
 	p.memory = max(p.memory, s.Plan().Total())
-	if w.Options.Strength > 0 {
-		raw := s.Raw()
+	if p.work.Options.Strength > 0 {
+		raw := s.Raw(p.slot)
 		p.raw = &raw
 	}
 	if !p.at.Opened {
@@ -390,19 +403,32 @@ func (o Options) step(length float64) float64 { return math.Ldexp(length, -o.hal
 
 // refresh copies the picture where it may be gone back to.
 func (p *Painting) refresh() (err error) {
-	if p.session.done%rollbackEvery != 0 {
+	if p.done()%rollbackEvery != 0 {
 		return nil
 	}
-	p.fresh, err = p.session.Read(p.session.result())
-	p.freshAt = p.session.done
+	p.fresh, err = p.current()
+	p.freshAt = p.done()
 	return err
 }
+
+// current copies the picture from the session.
+func (p *Painting) current() ([]float32, error) {
+	return p.session.values(p.session.options.result(), p.slot)
+}
+
+// done is how many iterations of the level are complete in the session.
+func (p *Painting) done() int { return p.session.Done(p.slot) }
 
 // advance runs one chunk and reports its rows.
 func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 	from := p.clock()
-	rows, runErr := p.session.Advance(ctx, n)
-	took := p.clock() - from
+	all, runErr := p.session.Advance(ctx, n)
+	return p.took(all[p.slot], from, p.clock()-from, runErr, h)
+}
+
+// took counts and reports rows of the level that a chunk gave, which began at a time
+// of the clock and took so many seconds.
+func (p *Painting) took(rows []Row, from, took float64, runErr error, h Hooks) error {
 	if len(rows) > 0 {
 		p.pace = took / float64(len(rows))
 	}
@@ -415,8 +441,7 @@ func (p *Painting) advance(ctx context.Context, n int, h Hooks) error {
 	}
 	p.warm = true
 	var reportErr error
-	for i, r := range rows {
-		row := r[0]
+	for i, row := range rows {
 		p.at.Evaluations++
 		p.at.FLOPs += p.costs[p.at.Level].iteration
 		p.at.Done[p.at.Level] = row.Iteration
@@ -477,7 +502,9 @@ func (p *Painting) raise() error {
 	if err := p.close(); err != nil {
 		return err
 	}
-	debug.FreeOSMemory() // the level's arena, before the larger one
+	if !p.guest {
+		debug.FreeOSMemory() // the level's arena, before the larger one
+	}
 	from, to := p.stages[p.at.Level], p.stages[p.at.Level+1]
 	p.at.State = &State{Buffers: raised(st, from, to)}
 	p.at.Level++
@@ -488,7 +515,7 @@ func (p *Painting) raise() error {
 // state is that of the level, wherever it is.
 func (p *Painting) state() (*State, error) {
 	if p.session != nil {
-		return p.session.State()
+		return p.session.State(p.slot)
 	}
 	if p.at.State == nil {
 		return nil, errors.New("painting: nothing has been painted yet")
@@ -511,7 +538,7 @@ func (p *Painting) position() (position, error) {
 		return at, nil
 	}
 	var err error
-	at.State, err = p.session.State()
+	at.State, err = p.session.State(p.slot)
 	return at, err
 }
 
@@ -527,7 +554,7 @@ func (p *Painting) failed(ctx context.Context, err error) error {
 	if p.session == nil || ctx.Err() != nil {
 		return err
 	}
-	if _, e := p.session.Read(p.session.result()); e == nil {
+	if _, e := p.current(); e == nil {
 		return err
 	}
 	_ = p.close() // what a lost device says about its memory
@@ -546,7 +573,7 @@ func (p *Painting) Picture() (*picture.Picture, error) {
 	var values []float32
 	switch {
 	case p.session != nil:
-		v, err := p.session.Read(p.session.result())
+		v, err := p.current()
 		if err != nil {
 			return nil, err
 		}
@@ -598,7 +625,11 @@ func (p *Painting) close() error {
 		return nil
 	}
 	s := p.session
-	p.session, p.times = nil, s.times
+	p.session = nil
+	if p.guest {
+		return s.leave(p.slot)
+	}
+	p.times = s.times
 	return s.Close()
 }
 

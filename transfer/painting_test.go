@@ -132,7 +132,7 @@ func TestPaintingOfOneLevel(t *testing.T) {
 // counting is a device that knows how many of its programs are open.
 type counting struct {
 	gpu.Device
-	open, most int
+	open, most, compiled int
 }
 
 type countingRunner struct {
@@ -143,6 +143,7 @@ type countingRunner struct {
 func (d *counting) Compile(p *gpu.Program) (gpu.Runner, error) {
 	r, err := d.Device.Compile(p)
 	d.open++
+	d.compiled++
 	d.most = max(d.most, d.open)
 	return &countingRunner{r, d}, err
 }
@@ -316,11 +317,11 @@ func (r *mortalRunner) Run(ctx context.Context, n int) (int, error) {
 	return r.Runner.Run(ctx, n)
 }
 
-func (r *mortalRunner) Read(b *gpu.Buffer, dst []float32) error {
+func (r *mortalRunner) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
 	if r.d.lives < 0 {
 		return errDead
 	}
-	return r.Runner.Read(b, dst)
+	return r.Runner.ReadAt(b, n, dst)
 }
 
 // A device that is lost while running leaves the last copy: of the picture, and

@@ -22,8 +22,9 @@ const (
 	BufImage   = "image"          // State (N,H,W,3)
 	BufM       = "adam_m"         // State, with Adam; that of L-BFGS is named by gpu.NewLBFGSState
 	BufV       = "adam_v"         // State, with Adam
-	BufStep    = "step"           // State, one value
-	BufRing    = "ring"           // State (RingRows,1,N,gpu.RecTerms+terms)
+	BufStep    = "step"           // State (N,1,1,1)
+	BufRing    = "ring"           // State (N,1,RingRows,gpu.RecTerms+terms)
+	BufKnobs   = "knobs"          // Input (N,1,1,gpu.KnobTerms+terms)
 	BufContent = "content_target" // Input, relu4_2 of the contents
 	BufTV      = "tv_of_style"    // Input (N,1,1,1), with Options.TVOfStyle
 	BufDImage  = "gradient"       // Output (N,H,W,3): of the total loss, before the step
@@ -42,7 +43,10 @@ func StyleProgram(o Options, w *vgg.Weights, height, width int) (*gpu.Program, e
 		p.Output(p.GramFwd(vgg.Layers[l].Name, net.Out[l]))
 	}
 	if o.TVOfStyle {
-		p.Output(p.TVFwd("style", x, float32(o.TVWeight)))
+		knobs := make([]float32, gpu.KnobTerms+1)
+		knobs[gpu.KnobTerms] = float32(o.TVWeight)
+		k := p.NewConst(BufKnobs, gpu.Shape{N: 1, H: 1, W: 1, C: len(knobs)}, knobs)
+		p.Output(p.TVFwd("style", x, gpu.Weight{Knobs: k, Column: gpu.KnobTerms}))
 	}
 	return p, p.Err()
 }
@@ -62,19 +66,19 @@ func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Progr
 //	total = cw MSE(relu4_2, target) + sw sum_l MSE(Gram_l, target_l) + tw TV(image)
 //
 // A term of weight 0 is not computed, and the network is built only as deep as
-// the terms reach; without any the error is [ErrNoLoss]. Options with a strength are
-// planned with the weights that it replaces; a [Session] knows those that it becomes.
+// the terms reach; without any the error is [ErrNoLoss]. All other numbers, the
+// weights among them, are knobs of each picture: two options with the same terms,
+// optimizer and way to clamp have the same program.
 func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
-	strengthless := o
-	strengthless.Strength = 0
-	return loopProgram(o, strengthless.raw(nil), w, n, height, width)
-}
-
-func loopProgram(o Options, raw RawWeights, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
-	pic := gpu.Shape{N: n, H: height, W: width, C: 3}
-	x := p.NewBuffer(BufImage, gpu.State, pic)
-	step := p.NewBuffer(BufStep, gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
+	pic, one := gpu.Shape{N: n, H: height, W: width, C: 3}, gpu.Shape{N: n, H: 1, W: 1, C: 1}
+	x, step := p.NewBuffer(BufImage, gpu.State, pic), p.NewBuffer(BufStep, gpu.State, one)
+	knobs := p.NewBuffer(BufKnobs, gpu.Input, gpu.Shape{N: n, H: 1, W: 1, C: gpu.KnobTerms + o.weights()})
+	column := gpu.KnobTerms
+	weight := func() gpu.Weight { // of the next term; knobs has them in this order
+		column++
+		return gpu.Weight{Knobs: knobs, Column: column - 1}
+	}
 
 	// Losses, and the gradient of each with respect to what it looks at.
 	var content, style []*gpu.Buffer
@@ -88,25 +92,30 @@ func loopProgram(o Options, raw RawWeights, w *vgg.Weights, n, height, width int
 		}
 		net = vgg.Forward(p, x, w, o.pooling(), last)
 	}
+	var toContent, smooth gpu.Weight
+	if o.ContentWeight > 0 {
+		toContent = weight()
+	}
 	if o.StyleWeight > 0 {
-		for i, l := range StyleLayers {
-			name := vgg.Layers[l].Name
+		for _, l := range StyleLayers {
+			name, w := vgg.Layers[l].Name, weight()
 			g := p.GramFwd(name, net.Out[l])
-			t := p.NewBuffer(GramTarget(l), gpu.Input, gpu.Shape{N: 1, H: 1, W: g.Shape.W, C: g.Shape.C})
-			style = append(style, p.MSEFwd(name, g, t, float32(raw.Style[i])))
-			dGram[l] = p.MSEBwd(name, g, t, float32(raw.Style[i]))
+			t := p.NewBuffer(GramTarget(l), gpu.Input, g.Shape)
+			style = append(style, p.MSEFwd(name, g, t, w))
+			dGram[l] = p.MSEBwd(name, g, t, w)
 		}
 	}
 	if o.ContentWeight > 0 {
 		f := net.Out[ContentLayer]
 		target = p.NewBuffer(BufContent, gpu.Input, f.Shape)
-		content = append(content, p.MSEFwd("content", f, target, float32(raw.Content)))
+		content = append(content, p.MSEFwd("content", f, target, toContent))
 	}
 	var tv *gpu.Buffer
 	if o.TVOfStyle {
-		tv = p.NewBuffer(BufTV, gpu.Input, gpu.Shape{N: n, H: 1, W: 1, C: 1})
+		tv = p.NewBuffer(BufTV, gpu.Input, one)
 	} else {
-		tv = p.TVFwd("image", x, float32(o.TVWeight))
+		smooth = weight()
+		tv = p.TVFwd("image", x, smooth)
 	}
 	total, each := p.Total(content, style, tv)
 
@@ -125,13 +134,13 @@ func loopProgram(o Options, raw RawWeights, w *vgg.Weights, n, height, width int
 				d = join(name, d, p.GramBwd(name, g, f))
 			}
 			if layer == ContentLayer && target != nil {
-				d = join(name, d, p.MSEBwd("content", f, target, float32(raw.Content)))
+				d = join(name, d, p.MSEBwd("content", f, target, toContent))
 			}
 			return d
 		})
 	}
 	if !o.TVOfStyle && (o.TVWeight > 0 || d == nil) {
-		d = join("tv", d, p.TVBwd("image", x, float32(o.TVWeight)))
+		d = join("tv", d, p.TVBwd("image", x, smooth))
 	}
 	if d == nil {
 		return nil, ErrNoLoss
@@ -140,15 +149,56 @@ func loopProgram(o Options, raw RawWeights, w *vgg.Weights, n, height, width int
 	d.Name = BufDImage
 	var control *gpu.Buffer
 	if o.lbfgs() {
-		l := gpu.LBFGSParams{History: o.History, First: o.step(0.05), Most: o.step(0.5), Rise: 0.2}
+		l := gpu.LBFGSParams{History: o.History, First: 0.05, Most: 0.5, Rise: 0.2}
 		state := p.NewLBFGSState(pic, l)
-		p.LBFGS(x, d, total, state, l)
+		p.LBFGS(x, d, step, knobs, total, state, l)
 		control = state.Control
 	} else {
 		m, v := p.NewBuffer(BufM, gpu.State, pic), p.NewBuffer(BufV, gpu.State, pic)
-		p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: o.step(o.LR), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
+		p.Adam(x, m, v, d, step, knobs, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
 	}
-	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: RingRows, H: 1, W: n, C: gpu.RecTerms + each.Shape.C})
-	p.Record(x, d, total, each, step, ring, control)
+	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: n, H: 1, W: RingRows, C: gpu.RecTerms + each.Shape.C})
+	p.Record(x, d, total, each, step, knobs, ring, control)
 	return p, p.Err()
+}
+
+// weights is how many weights of terms the knobs of a picture have.
+func (o Options) weights() int {
+	n := 0
+	if o.ContentWeight > 0 {
+		n++
+	}
+	if o.StyleWeight > 0 {
+		n += len(StyleLayers)
+	}
+	if !o.TVOfStyle {
+		n++
+	}
+	return n
+}
+
+// knobs are those of a picture whose steps the device counts from `first` on: at the
+// beginning of the level 0, and more behind other levels.
+func (o Options) knobs(raw RawWeights, first int) []float32 {
+	k := make([]float32, gpu.KnobTerms, gpu.KnobTerms+o.weights())
+	k[gpu.KnobLimit] = float32(first + o.Iterations)
+	k[gpu.KnobRate], k[gpu.KnobFinal], k[gpu.KnobSpan] = float32(o.step(1)), 1, 1
+	if !o.lbfgs() {
+		k[gpu.KnobRate] = float32(o.step(o.LR))
+	}
+	if o.LRSchedule == "cosine" {
+		k[gpu.KnobFinal], k[gpu.KnobFrom], k[gpu.KnobSpan] = 0, float32(first-o.before), float32(max(o.all, o.Iterations))
+	}
+	if o.ContentWeight > 0 {
+		k = append(k, float32(raw.Content))
+	}
+	if o.StyleWeight > 0 {
+		for _, w := range raw.Style {
+			k = append(k, float32(w))
+		}
+	}
+	if !o.TVOfStyle {
+		k = append(k, float32(o.TVWeight))
+	}
+	return k
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -27,7 +26,7 @@ type Job struct {
 	From     *State // nil: begin at the beginning
 }
 
-// State is all that the next iteration of a session depends on, besides its job.
+// State is all that the next iteration of a picture depends on, besides its job.
 type State struct {
 	Done    int                  // iterations that are complete
 	Buffers map[string][]float32 // of role State, by name; what is left out is as at the beginning
@@ -70,24 +69,40 @@ type Row struct {
 // picture is that of the last good step.
 var ErrDiverged = errors.New("the losses are no longer finite")
 
-// Session is one optimisation in progress, at one extent. A [Painting] takes one
-// after the other.
+// Session is the optimisation of pictures of one extent, each in a slot of its own.
+// A picture's bits depend on nothing but itself: not on how many slots there are, on
+// which it has, nor on its neighbours. A [Painting] takes one session after the other.
 type Session struct {
-	job     Job
+	options Options // of any picture: what they have in common decides the program
 	program *gpu.Program
 	runner  gpu.Runner
-	n, w, h int
-	done    int       // iterations complete
-	counted int       // what the device's count of steps is ahead of done
+	w, h    int
+	slots   []slot
 	chunk   int       // iterations that take about a tenth of a second
 	times   []float64 // milliseconds of each, those of a chunk shared equally
 	ring    []float32
 	named   map[string]*gpu.Buffer
-	raw     RawWeights
 }
 
-// NewSession computes the targets on dev, compiles the loop and sets the
-// initial picture. The pictures of the job are not needed afterwards.
+// slot is a picture's place in a session.
+type slot struct {
+	taken   bool
+	options Options
+	raw     RawWeights
+	done    int // iterations complete
+	counted int // what the device's count of steps is ahead of done
+}
+
+// left is how many iterations the picture has to go.
+func (s *slot) left() int {
+	if !s.taken {
+		return 0
+	}
+	return s.options.Iterations - s.done
+}
+
+// NewSession computes the targets on dev, compiles the loop and gives each content a
+// slot. The pictures of the job are not needed afterwards.
 func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) {
 	if err := job.Options.Validate(); err != nil {
 		return nil, err
@@ -96,159 +111,123 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 		return nil, errors.New("session: needs contents, a style and weights")
 	}
 	c := job.Contents[0]
-	s := &Session{job: job, n: len(job.Contents), w: c.W, h: c.H}
 	for _, p := range append(append([]*picture.Picture{}, job.Contents...), job.Style) {
-		if p != job.Style && (p.W != s.w || p.H != s.h) {
-			return nil, fmt.Errorf("session: contents of %dx%d and %dx%d; one extent a session", s.w, s.h, p.W, p.H)
+		if p != job.Style && (p.W != c.W || p.H != c.H) {
+			return nil, fmt.Errorf("session: contents of %dx%d and %dx%d; one extent a session", c.W, c.H, p.W, p.H)
 		}
 		if p.W < vgg.MinSide || p.H < vgg.MinSide {
 			return nil, fmt.Errorf("session: %dx%d pixels; the network needs %dx%d", p.W, p.H, vgg.MinSide, vgg.MinSide)
 		}
 	}
-	targets, err := s.targets(ctx, dev)
+	style, err := NewStyleTargets(ctx, dev, job.Options, job.Weights, job.Style)
 	if err != nil {
+		return nil, fmt.Errorf("style: %w", err)
+	}
+	features, err := newFeatures(dev, job.Options, job.Weights, c.H, c.W)
+	if err != nil {
+		return nil, fmt.Errorf("content: %w", err)
+	}
+	var entries []entry
+	for _, c := range job.Contents {
+		e := entry{options: job.Options, style: style, from: job.From}
+		if e.content, err = features.of(ctx, c); err != nil {
+			return nil, errors.Join(fmt.Errorf("content: %w", err), features.close())
+		}
+		e.start = job.Options.start(c, job.Init)
+		entries = append(entries, e)
+	}
+	if err := features.close(); err != nil {
 		return nil, err
 	}
 	debug.FreeOSMemory() // the targets' arenas, before the large one
+	s, err := newSession(dev, job.Options, job.Weights, len(entries), c.H, c.W)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range entries {
+		if err := s.admit(i, e); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
 
-	s.raw = job.Options.raw(targets)
-	if s.program, err = loopProgram(job.Options, s.raw, job.Weights, s.n, s.h, s.w); err != nil {
+// newSession compiles the loop of n slots, all of them empty.
+func newSession(dev gpu.Device, o Options, w *vgg.Weights, n, height, width int) (*Session, error) {
+	s := &Session{options: o, w: width, h: height, slots: make([]slot, n), named: map[string]*gpu.Buffer{}}
+	var err error
+	if s.program, err = LoopProgram(o, w, n, height, width); err != nil {
 		return nil, err
 	}
 	if s.runner, err = dev.Compile(s.program); err != nil {
 		return nil, err
 	}
-	s.named = map[string]*gpu.Buffer{}
 	for _, b := range s.program.Buffers {
 		s.named[b.Name] = b
 	}
-	s.ring = make([]float32, s.named[BufRing].Shape.Elems())
-	targets[BufImage], targets[BufStep] = s.initial(), []float32{0}
-	if from := job.From; from != nil {
-		maps.Copy(targets, from.Buffers)
-		s.done = from.Done
-		if k, ok := s.runner.(gpu.Keeper); ok && from.Kept != nil {
-			if err := k.Restore(from.Kept); err != nil {
-				return nil, errors.Join(err, s.runner.Close())
-			}
-		}
-	}
-	if r := s.result(); job.From == nil || job.From.Buffers[r] == nil {
-		targets[r] = targets[BufImage]
-	}
-	s.counted = int(targets[BufStep][0]) - s.done
-	var zeros []float32 // what state begins with: the pairs of L-BFGS alone are twenty pictures
-	for _, b := range s.program.Buffers {
-		data, ok := targets[b.Name]
-		switch {
-		case ok:
-		case b.Role == gpu.State:
-			if n := b.Shape.Elems(); n > len(zeros) {
-				zeros = make([]float32, n)
-			}
-			data = zeros[:b.Shape.Elems()]
-		default:
+	s.ring = make([]float32, s.named[BufRing].Shape.Elems()/n)
+	for _, b := range s.program.Buffers { // a slot that nobody has taken yet has no steps to take
+		if b.Role != gpu.Input && b.Role != gpu.State {
 			continue
 		}
-		if err := s.runner.Write(b, data); err != nil {
+		if err := s.runner.Write(b, make([]float32, b.Shape.Elems())); err != nil {
 			return nil, errors.Join(err, s.runner.Close())
 		}
 	}
 	return s, nil
 }
 
-// targets runs the style and content programs.
-func (s *Session) targets(ctx context.Context, dev gpu.Device) (map[string][]float32, error) {
-	o, out := s.job.Options, map[string][]float32{}
-	if o.StyleWeight > 0 || o.TVOfStyle {
-		st := s.job.Style
-		p, err := StyleProgram(o, s.job.Weights, st.H, st.W)
-		if err != nil {
-			return nil, err
-		}
-		err = runOnce(ctx, dev, p, st.RGB, func(name string, data []float32) {
-			if name == "tv_style" {
-				out[BufTV] = make([]float32, s.n)
-				for i := range out[BufTV] {
-					out[BufTV][i] = data[0]
-				}
-				return
-			}
-			for _, l := range StyleLayers {
-				if name == "gram_"+vgg.Layers[l].Name {
-					out[GramTarget(l)] = data
-				}
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("style: %w", err)
-		}
-	}
-	if o.ContentWeight > 0 {
-		p, err := ContentProgram(s.job.Options, s.job.Weights, s.n, s.h, s.w)
-		if err != nil {
-			return nil, err
-		}
-		if err := runOnce(ctx, dev, p, s.contents(), func(_ string, data []float32) { out[BufContent] = data }); err != nil {
-			return nil, fmt.Errorf("content: %w", err)
-		}
-	}
-	return out, nil
+// entry is a picture that gets a slot.
+type entry struct {
+	options Options
+	start   []float32     // what it begins with; not used where from has a picture
+	content []float32     // its features
+	style   *StyleTargets // and those of its style
+	from    *State        // nil: begin at the beginning
 }
 
-// runOnce runs a program on one input and hands over each output.
-func runOnce(ctx context.Context, dev gpu.Device, p *gpu.Program, image []float32, each func(name string, data []float32)) (err error) {
-	r, err := dev.Compile(p)
-	if err != nil {
+// admit gives slot i to a picture. Whatever was there before is forgotten.
+func (s *Session) admit(i int, e entry) error {
+	if err := s.runner.Reset(i); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	if err := r.Write(p.Named(BufImage), image); err != nil {
-		return err
-	}
-	if _, err := r.Run(ctx, 1); err != nil {
-		return err
-	}
-	for _, b := range p.Buffers {
-		if b.Role != gpu.Output {
-			continue
+	s.slots[i] = slot{taken: true, options: e.options, raw: e.options.raw(e.content, e.style)}
+	at := &s.slots[i]
+	values := map[string][]float32{BufImage: e.start, BufStep: {0}, BufContent: e.content}
+	if e.style != nil {
+		values[BufTV] = []float32{e.style.TV}
+		for j, l := range StyleLayers {
+			values[GramTarget(l)] = e.style.Grams[j]
 		}
-		data := make([]float32, b.Shape.Elems())
-		if err := r.Read(b, data); err != nil {
-			return err
+	}
+	if from := e.from; from != nil {
+		maps.Copy(values, from.Buffers)
+		at.done = from.Done
+		if k, ok := s.runner.(gpu.Keeper); ok && from.Kept != nil {
+			if err := k.Restore(i, from.Kept); err != nil {
+				return err
+			}
 		}
-		each(b.Name, data)
+	}
+	if r := s.options.result(); e.from == nil || e.from.Buffers[r] == nil {
+		values[r] = values[BufImage]
+	}
+	at.counted = int(values[BufStep][0]) - at.done
+	values[BufKnobs] = e.options.knobs(at.raw, at.counted)
+	for _, b := range s.program.Buffers {
+		if v := values[b.Name]; v != nil && (b.Role == gpu.Input || b.Role == gpu.State) {
+			if err := s.runner.WriteAt(b, i, v); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-func (s *Session) contents() []float32 {
-	all := make([]float32, 0, s.n*s.w*s.h*3)
-	for _, c := range s.job.Contents {
-		all = append(all, c.RGB...)
-	}
-	return all
-}
-
-// initial is the picture that the optimisation starts from. Noise is uniform in
-// [0,1], one stream for all pictures of the batch.
-func (s *Session) initial() []float32 {
-	switch s.job.Options.Init {
-	case "content":
-		return s.contents()
-	case "noise":
-		r := rand.New(rand.NewPCG(s.job.Options.Seed, 0x7374796c697a65))
-		v := make([]float32, s.n*s.w*s.h*3)
-		for i := range v {
-			v[i] = r.Float32()
-		}
-		return v
-	}
-	var all []float32
-	for range s.n {
-		all = append(all, s.job.Init.RGB...)
-	}
-	return all
+// leave empties slot i: the device leaves it alone from now on.
+func (s *Session) leave(i int) error {
+	s.slots[i] = slot{}
+	return s.runner.WriteAt(s.named[BufKnobs], i, make([]float32, s.named[BufKnobs].Shape.C))
 }
 
 // Run iterates until Options.Iterations are done. report, if not nil, gets the
@@ -259,13 +238,17 @@ func (s *Session) initial() []float32 {
 // When ctx is done Run returns ctx.Err() within one iteration; the picture is
 // that of the last complete one.
 func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, save func(iteration int) error) error {
-	for total := s.job.Options.Iterations; s.done < total; {
-		n := total - s.done
+	for done := 0; s.slots[0].left() > 0; {
+		n := s.slots[0].left()
 		if every > 0 {
-			n = min(n, every-s.done%every)
+			n = min(n, every-s.slots[0].done%every)
 		}
-		iterations, runErr := s.Advance(ctx, n)
-		for _, rows := range iterations {
+		pictures, runErr := s.Advance(ctx, n)
+		for it := range pictures[0] {
+			var rows []Row
+			for _, p := range pictures {
+				rows = append(rows, p[it])
+			}
 			if report != nil {
 				if err := report(rows); err != nil {
 					return err
@@ -280,8 +263,8 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 		if runErr != nil {
 			return runErr
 		}
-		if every > 0 && s.done%every == 0 && s.done < total {
-			if err := save(s.done); err != nil {
+		if done = s.slots[0].done; every > 0 && done%every == 0 && s.slots[0].left() > 0 {
+			if err := save(done); err != nil {
 				return err
 			}
 		}
@@ -290,7 +273,8 @@ func (s *Session) Run(ctx context.Context, report func([]Row) error, every int, 
 }
 
 // Advance runs at most n iterations, and no more than take about a tenth of a
-// second. It returns the rows of those that are complete, also beside an error.
+// second; a picture takes part until its own are done. It returns the rows of each
+// slot for the iterations that are complete, also beside an error.
 func (s *Session) Advance(ctx context.Context, n int) ([][]Row, error) {
 	start := time.Now()
 	ran, runErr := s.runner.Run(ctx, min(n, max(s.chunk, 1)))
@@ -303,37 +287,41 @@ func (s *Session) Advance(ctx context.Context, n int) ([][]Row, error) {
 	} else if took > 200*time.Millisecond {
 		s.chunk = max(s.chunk/2, 1)
 	}
-	rows, err := s.rows(s.done, s.done+ran)
-	s.done += ran
-	return rows, errors.Join(runErr, err)
+	all := make([][]Row, len(s.slots))
+	for i := range s.slots {
+		rows, err := s.rows(i, min(ran, s.slots[i].left()))
+		if err != nil {
+			return all, errors.Join(runErr, err)
+		}
+		all[i] = rows
+	}
+	return all, runErr
 }
 
-// rows reads the ring for iterations from+1 to to.
-func (s *Session) rows(from, to int) ([][]Row, error) {
-	if to == from {
+// rows reads what the ring has of a picture's next n iterations, and counts them.
+func (s *Session) rows(i, n int) ([]Row, error) {
+	if n == 0 {
 		return nil, nil
 	}
-	if err := s.runner.Read(s.named[BufRing], s.ring); err != nil {
+	ring, at := s.named[BufRing], &s.slots[i]
+	if err := s.runner.ReadAt(ring, i, s.ring); err != nil {
 		return nil, err
 	}
-	var all [][]Row
-	for it := from; it < to; it++ {
-		rows := make([]Row, s.n)
-		for i := range rows {
-			columns := s.named[BufRing].Shape.C
-			r := s.ring[(((it+s.counted)%RingRows)*s.n+i)*columns:][:columns]
-			f := func(c int) float64 { return float64(r[c]) }
-			rows[i] = Row{
-				Iteration: it + 1, Content: f(gpu.RecContent), Style: f(gpu.RecStyle), TV: f(gpu.RecTV), Total: f(gpu.RecTotal),
-				Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1, Step: f(gpu.RecStep), Refused: r[gpu.RecRefused] == 1,
-			}
-			for _, v := range r[gpu.RecTerms:] {
-				rows[i].Terms = append(rows[i].Terms, float64(v))
-			}
+	var rows []Row
+	for range n {
+		r := s.ring[(at.done+at.counted)%RingRows*ring.Shape.C:][:ring.Shape.C]
+		at.done++
+		f := func(c int) float64 { return float64(r[c]) }
+		row := Row{
+			Iteration: at.done, Content: f(gpu.RecContent), Style: f(gpu.RecStyle), TV: f(gpu.RecTV), Total: f(gpu.RecTotal),
+			Mean: f(gpu.RecMean), Std: f(gpu.RecStd), Finite: r[gpu.RecFinite] == 1, Step: f(gpu.RecStep), Refused: r[gpu.RecRefused] == 1,
 		}
-		all = append(all, rows)
+		for _, v := range r[gpu.RecTerms:] {
+			row.Terms = append(row.Terms, float64(v))
+		}
+		rows = append(rows, row)
 	}
-	return all, nil
+	return rows, nil
 }
 
 // diverged is the error of a row that is not finite.
@@ -366,12 +354,12 @@ func median(times []float64) float64 {
 	return t[len(t)/2]
 }
 
-// Done is how many iterations are complete.
-func (s *Session) Done() int { return s.done }
+// Done is how many iterations of picture i are complete.
+func (s *Session) Done(i int) int { return s.slots[i].done }
 
-// Raw are the weights of the terms: those of the options, or what their strength
-// has become for the targets.
-func (s *Session) Raw() RawWeights { return s.raw }
+// Raw are the weights of the terms of picture i: those of its options, or what their
+// strength has become for its targets.
+func (s *Session) Raw(i int) RawWeights { return s.slots[i].raw }
 
 // Plan is what the loop takes on the device.
 func (s *Session) Plan() *gpu.Plan { return s.runner.Plan() }
@@ -386,9 +374,6 @@ func (s *Session) Read(name string) ([]float32, error) {
 	return data, s.runner.Read(b, data)
 }
 
-// result names the buffer that has the picture.
-func (s *Session) result() string { return s.job.Options.result() }
-
 // result names the buffer that has the picture: L-BFGS goes on trying with the
 // other.
 func (o Options) result() string {
@@ -398,15 +383,22 @@ func (o Options) result() string {
 	return BufImage
 }
 
-// State copies all that the next iteration depends on: a session of the same job
-// that begins with it goes on with the same bits.
-func (s *Session) State() (*State, error) {
-	st := &State{Done: s.done, Buffers: map[string][]float32{}}
+// values copies picture i of a buffer.
+func (s *Session) values(name string, i int) ([]float32, error) {
+	b := s.named[name]
+	v := make([]float32, b.Shape.Elems()/b.Shape.N)
+	return v, s.runner.ReadAt(b, i, v)
+}
+
+// State copies all that the next iteration of picture i depends on: a slot that
+// begins with it goes on with the same bits.
+func (s *Session) State(i int) (*State, error) {
+	st := &State{Done: s.slots[i].done, Buffers: map[string][]float32{}}
 	for _, b := range s.program.Buffers {
 		if b.Role != gpu.State || b.Name == BufRing { // which is only written
 			continue
 		}
-		v, err := s.Read(b.Name)
+		v, err := s.values(b.Name, i)
 		if err != nil {
 			return nil, err
 		}
@@ -414,7 +406,7 @@ func (s *Session) State() (*State, error) {
 	}
 	if k, ok := s.runner.(gpu.Keeper); ok {
 		var err error
-		if st.Kept, err = k.Keep(); err != nil {
+		if st.Kept, err = k.Keep(i); err != nil {
 			return nil, err
 		}
 	}
@@ -423,12 +415,11 @@ func (s *Session) State() (*State, error) {
 
 // Picture returns picture i as it is now, at the working extent, clamped.
 func (s *Session) Picture(i int) (*picture.Picture, error) {
-	all, err := s.Read(s.result())
+	v, err := s.values(s.options.result(), i)
 	if err != nil {
 		return nil, err
 	}
-	e := 3 * s.w * s.h
-	return clamped(all[i*e:(i+1)*e], s.w, s.h), nil
+	return clamped(v, s.w, s.h), nil
 }
 
 // clamped is a picture of values, each put into [0,1]. It takes the values.

@@ -48,36 +48,6 @@ func small(t *testing.T, n int) Job {
 	return Job{Options: o, Contents: []*picture.Picture{flat(32, 20, 1)}, Style: flat(24, 32, 2), Weights: randomWeights()}
 }
 
-// A batch is the same pictures, to the bit.
-func TestBatchIsSinglePictures(t *testing.T) {
-	dev, ctx := device(t), context.Background()
-	paint := func(contents ...*picture.Picture) []float32 {
-		job := small(t, 3)
-		job.Contents = contents
-		s, err := NewSession(ctx, dev, job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		rows := 0
-		if err := s.Run(ctx, func(r []Row) error { rows += len(r); return nil }, 0, nil); err != nil {
-			t.Fatal(err)
-		}
-		if rows != 3*len(contents) {
-			t.Errorf("%d rows for %d pictures", rows, len(contents))
-		}
-		v, err := s.Read(BufImage)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	a, b := flat(32, 20, 1), flat(32, 20, 3)
-	if both := paint(a, b); !slices.Equal(both, append(paint(a), paint(b)...)) {
-		t.Error("two pictures together are not the two pictures alone")
-	}
-}
-
 // Whole runs give the bits that were recorded, with every instruction set.
 func TestRecordedBits(t *testing.T) {
 	for _, set := range loops.Sets() {

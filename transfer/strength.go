@@ -23,9 +23,8 @@ type RawWeights struct {
 	Style   []float64 `json:"style"` // of each of StyleLayers
 }
 
-// raw are the weights of options whose strength is 0, or has become raw weights for
-// these targets.
-func (o Options) raw(targets map[string][]float32) RawWeights {
+// raw are the weights of options, for these targets where they have a strength.
+func (o Options) raw(content []float32, style *StyleTargets) RawWeights {
 	w := RawWeights{Content: o.ContentWeight}
 	for range StyleLayers {
 		w.Style = append(w.Style, o.StyleWeight)
@@ -34,11 +33,11 @@ func (o Options) raw(targets map[string][]float32) RawWeights {
 		return w
 	}
 	if o.ContentWeight > 0 {
-		w.Content = perEnergy(targets[BufContent])
+		w.Content = perEnergy(content)
 	}
-	for i, l := range StyleLayers {
+	for i := range StyleLayers {
 		if o.StyleWeight > 0 {
-			w.Style[i] = o.Strength * balance / float64(len(StyleLayers)) * perEnergy(targets[GramTarget(l)])
+			w.Style[i] = o.Strength * balance / float64(len(StyleLayers)) * perEnergy(style.Grams[i])
 		}
 	}
 	return w

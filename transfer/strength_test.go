@@ -33,7 +33,7 @@ func TestStrength(t *testing.T) {
 		if err := s.Run(t.Context(), func(r []Row) error { content, style = r[0].Content, r[0].Style; return nil }, 0, nil); err != nil {
 			t.Fatal(err)
 		}
-		return content, style, s.Raw()
+		return content, style, s.Raw(0)
 	}
 	c1, s1, raw := first(32, "avg", 1)
 	for _, v := range []struct {
@@ -58,7 +58,7 @@ func TestStrength(t *testing.T) {
 // A target without energy leaves its term out; numbers that mean nothing are
 // refused.
 func TestStrengthOfNothing(t *testing.T) {
-	if w := (Options{Strength: 1, StyleWeight: 1}).raw(map[string][]float32{}); w.Content != 0 || w.Style[0] != 0 {
+	if w := (Options{Strength: 1, StyleWeight: 1}).raw(nil, &StyleTargets{Grams: make([][]float32, len(StyleLayers))}); w.Content != 0 || w.Style[0] != 0 {
 		t.Errorf("%+v", w)
 	}
 	for _, v := range []float64{-1, math.NaN(), math.Inf(1), 1e5, 1e-5} {

@@ -202,11 +202,11 @@ func (d *sick) Compile(p *gpu.Program) (gpu.Runner, error) {
 	return &sickRunner{Runner: r, d: d, bad: map[int]bool{}}, err
 }
 
-func (r *sickRunner) Write(b *gpu.Buffer, data []float32) error {
+func (r *sickRunner) WriteAt(b *gpu.Buffer, n int, data []float32) error {
 	if b.Name == BufStep {
 		r.step = int(data[0])
 	}
-	return r.Runner.Write(b, data)
+	return r.Runner.WriteAt(b, n, data)
 }
 
 // Run counts an evaluation, and nothing behind one that is bad: a painting takes no
@@ -225,8 +225,8 @@ func (r *sickRunner) Run(ctx context.Context, n int) (int, error) {
 	return ran, err
 }
 
-func (r *sickRunner) Read(b *gpu.Buffer, dst []float32) error {
-	err := r.Runner.Read(b, dst)
+func (r *sickRunner) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
+	err := r.Runner.ReadAt(b, n, dst)
 	if b.Name == BufRing {
 		for step := range r.bad {
 			dst[step%RingRows*b.Shape.C+gpu.RecFinite] = 0

@@ -21,7 +21,7 @@ func (a algo) String() string {
 
 func (a algo) tile() int { return map[algo]int{f4: 4, f6: 6}[a] }
 
-// choose is the one place that decides how a convolution of n pictures of h x w
+// choose is the one place that decides how a convolution of a picture of h x w
 // from c to k channels is computed. Multiplications per output and channel
 // pair: 9 direct, 36/16 in F(4), 64/36 in F(6); but tiles cover edges too, and
 // transformed weights take 36 or 64 values for every 9.
@@ -32,9 +32,10 @@ func (a algo) tile() int { return map[algo]int{f4: 4, f6: 6}[a] }
 //   - F(6) where it saves more than 8 % of the products after edge waste and its
 //     weights stay small (up to 256 channels): 3 to 16 % a layer at 512x512,
 //     nothing or worse in the layers of 512 channels.
+//   - How many pictures a program has plays no part: it would change their bits.
 //   - lowMemory asks for direct where transformed weights are large against the
 //     picture (see Options.LowMemory).
-func choose(n, h, w, c, k int, lowMemory bool) algo {
+func choose(h, w, c, k int, lowMemory bool) algo {
 	if !loops.HasWinograd {
 		return direct
 	}
@@ -44,7 +45,7 @@ func choose(n, h, w, c, k int, lowMemory bool) algo {
 	if c%64 != 0 || k%64 != 0 {
 		return direct
 	}
-	t4, t6 := loops.WinoTiles(4, n, h, w), loops.WinoTiles(6, n, h, w)
+	t4, t6 := loops.WinoTiles(4, 1, h, w), loops.WinoTiles(6, 1, h, w)
 	switch {
 	case t4 <= 2:
 		return direct

@@ -27,7 +27,7 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 		return nil, err
 	}
 	for _, op := range p.Ops {
-		if w, b := op.Weight(), op.Bias(); w != nil && w.Role != gpu.Const || b != nil && b.Role != gpu.Const {
+		if w, b := op.Filter(), op.Bias(); w != nil && w.Role != gpu.Const || b != nil && b.Role != gpu.Const {
 			return nil, fmt.Errorf("cpu: %s: weights must be constants: %w", op, gpu.ErrUnsupported)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -56,8 +57,11 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	p := &gpu.Program{}
 	pic := gpu.Shape{N: n, H: h, W: w, C: 3}
 	x, m, v := p.NewBuffer("x", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
-	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 8, H: 1, W: n, C: gpu.RecTerms + 2})
+	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: n, H: 1, W: 1, C: 1})
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: n, H: 1, W: 8, C: gpu.RecTerms + 2})
+	row := []float32{1e6, .01, 1, 0, 1, 1e4, .1} // limit, a constant rate, weights
+	knobs := p.NewConst("knobs", gpu.Shape{N: n, H: 1, W: 1, C: len(row)}, slices.Repeat(row, n))
+	style, smooth := gpu.Weight{Knobs: knobs, Column: gpu.KnobTerms}, gpu.Weight{Knobs: knobs, Column: gpu.KnobTerms + 1}
 	w1 := p.NewConst("w1", gpu.Shape{N: 64, H: 3, W: 3, C: 3}, values(64*27, .3))
 	b1 := p.NewConst("b1", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64, .1))
 	w2 := p.NewConst("w2", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64, .06))
@@ -66,13 +70,13 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	y2 := p.ReLUFwd("y2", p.Conv3x3Fprop("c2", p.AvgPool2x2Fwd("pool", y1), w2, b2))
 	g := p.GramFwd("y2", y2)
 	gt := p.NewConst("gt", gpu.Shape{N: 1, H: 1, W: 64, C: 64}, values(64*64, .01))
-	total, each := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, 1e4)}, nil, p.TVFwd("x", x, .1))
-	d := p.GramBwd("y2", p.MSEBwd("g", g, gt, 1e4), y2)
+	total, each := p.Total([]*gpu.Buffer{p.MSEFwd("g", g, gt, style)}, nil, p.TVFwd("x", x, smooth))
+	d := p.GramBwd("y2", p.MSEBwd("g", g, gt, style), y2)
 	d = p.Conv3x3Dgrad("c2", p.ReLUBwd("y2", d, y2), w2)
 	d = p.ReLUBwd("y1", p.AvgPool2x2Bwd("pool", d, h, w), y1)
-	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVBwd("x", x, .1)))
-	p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: .01, Beta1: .9, Beta2: .999, Eps: 1e-8})
-	p.Record(x, d, total, each, step, ring, nil)
+	d = p.Output(p.Add("tv", p.Conv3x3Dgrad("c1", d, w1), p.TVBwd("x", x, smooth)))
+	p.Adam(x, m, v, d, step, knobs, total, gpu.AdamParams{Beta1: .9, Beta2: .999, Eps: 1e-8})
+	p.Record(x, d, total, each, step, knobs, ring, nil)
 	return p
 }
 
@@ -223,7 +227,7 @@ func TestPlanIsExact(t *testing.T) {
 		t.Errorf("arena takes %d bytes, the plan said %d", got, plan.Arena)
 	}
 	var packed int64
-	for _, w := range d.packed {
+	for _, w := range d.packs.packed {
 		packed += 4 * int64(len(w.mem))
 		if w.direct != nil {
 			packed += w.direct.Bytes()
@@ -370,5 +374,71 @@ func TestFencesNotice(t *testing.T) {
 		t.Error("a value behind a buffer went unnoticed")
 	} else {
 		t.Log(err)
+	}
+}
+
+// Lanes run side by side on one copy of the weights, with the bits of one device, and
+// the last to be closed frees them.
+func TestLanes(t *testing.T) {
+	d, err := New(Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := chain(2, 40, 33)
+	run := func(d *Device) []float32 {
+		r, err := d.Compile(p)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		defer r.Close()
+		x := p.Named("x")
+		if err := r.Write(x, picture(x.Shape.Elems())); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Run(t.Context(), 3); err != nil {
+			t.Error(err)
+		}
+		v := make([]float32, x.Shape.Elems())
+		if err := r.Read(x, v); err != nil {
+			t.Error(err)
+		}
+		return v
+	}
+	want := run(d)
+	packed := len(d.packs.packed)
+	var lanes []*Device
+	var wg sync.WaitGroup
+	for range 3 {
+		l, err := d.Lane(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lanes = append(lanes, l)
+		wg.Go(func() {
+			if !slices.Equal(run(l), want) {
+				t.Error("a lane has other bits")
+			}
+		})
+	}
+	wg.Wait()
+	packs := d.packs
+	if len(packs.packed) != packed {
+		t.Errorf("%d weights are packed, with lanes %d", packed, len(packs.packed))
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Lane(1); err == nil {
+		t.Error("a lane of a closed device")
+	}
+	if !slices.Equal(run(lanes[0]), want) {
+		t.Error("a lane has other bits when its device is closed")
+	}
+	for _, l := range lanes {
+		l.Close()
+	}
+	if packs.packed != nil {
+		t.Error("nobody has freed the weights")
 	}
 }

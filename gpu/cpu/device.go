@@ -16,7 +16,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
@@ -43,9 +42,7 @@ type Device struct {
 	opt   Options
 	loops *loops.Loops
 	pool  *loops.Pool
-
-	mu     sync.Mutex
-	packed map[packKey]*packed
+	packs *packs // nil when closed
 }
 
 // New opens the device. It fails when the requested instruction set is unknown
@@ -61,7 +58,7 @@ func New(opt Options) (*Device, error) {
 		opt.Set = os.Getenv(EnvSet)
 	}
 	sets := loops.Sets()
-	d := &Device{opt: opt, packed: map[packKey]*packed{}}
+	d := &Device{opt: opt, packs: &packs{users: 1, packed: map[packKey]*packed{}}}
 	var have []string
 	for _, s := range sets {
 		if s.Name == opt.Set || (opt.Set == "" && d.loops == nil) {
@@ -96,19 +93,32 @@ func (d *Device) Info() gpu.Info {
 	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Bits: bits, Memory: memory().total, Threads: d.opt.Threads}
 }
 
-// Close releases the packed weights. Runners must be closed before.
+// Close releases the packed weights, unless a lane still has them. Runners must be
+// closed before.
 func (d *Device) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.packed == nil {
+	if d.packs == nil {
 		return nil
 	}
-	for _, p := range d.packed {
-		loops.Free(p.mem)
-	}
-	d.packed = nil
+	d.packs.leave()
+	d.packs = nil
 	d.pool.Close()
 	return nil
+}
+
+// Lane opens a second device on the same processor, with threads of its own and the
+// packed weights of this one, so that two goroutines can run programs side by side.
+// Each is closed by itself.
+func (d *Device) Lane(threads int) (*Device, error) {
+	if d.packs == nil {
+		return nil, errClosed
+	}
+	l := &Device{opt: d.opt, loops: d.loops, packs: d.packs}
+	l.opt.Threads = threads
+	if l.pool = d.loops.NewPool(threads); l.pool == nil {
+		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", threads, gpu.ErrOutOfMemory)
+	}
+	d.packs.join()
+	return l, nil
 }
 
 var errClosed = errors.New("cpu: the device is closed")

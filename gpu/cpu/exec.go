@@ -45,6 +45,45 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 	return nil
 }
 
+// WriteAt sets one picture.
+func (r *runner) WriteAt(b *gpu.Buffer, n int, data []float32) error {
+	if err := r.checkPart(b, n, len(data), true); err != nil {
+		return err
+	}
+	copy(r.picture(b, n), data)
+	return nil
+}
+
+// ReadAt copies one picture.
+func (r *runner) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
+	if err := r.checkPart(b, n, len(dst), false); err != nil {
+		return err
+	}
+	copy(dst, r.picture(b, n))
+	return nil
+}
+
+// Reset clears the state of picture n.
+func (r *runner) Reset(n int) error {
+	for b := range r.offset {
+		if b.Role != gpu.State {
+			continue
+		}
+		if err := r.checkPart(b, n, perPicture(b), true); err != nil {
+			return err
+		}
+		clear(r.picture(b, n))
+	}
+	return nil
+}
+
+func (r *runner) checkPart(b *gpu.Buffer, n, values int, write bool) error {
+	if err := gpu.CheckPart(b, n, values); err != nil {
+		return err
+	}
+	return r.checkIO(b, b.Shape.Elems(), write)
+}
+
 func (r *runner) checkIO(b *gpu.Buffer, n int, write bool) error {
 	if r.arena == nil {
 		return errClosed
@@ -147,7 +186,19 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	op, pool := s.op, r.dev.pool
 	if l, ok := plain[op.Kind]; ok {
 		args := r.args(op)
-		return func() { pool.Loop(l, args...) }, nil
+		if op.Knobs() == nil {
+			return func() { pool.Loop(l, args...) }, nil
+		}
+		by := 1 / float64(perPicture(op.X())) // the gradient of a mean
+		if op.Kind == gpu.MSEBwd {
+			by *= 2
+		}
+		return func() {
+			for n := range args {
+				args[n].Scale = float32(r.knob(op, n, op.Column) * by)
+			}
+			pool.Loop(l, args...)
+		}, nil
 	}
 	switch op.Kind {
 	case gpu.GramFwd:
@@ -182,8 +233,25 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 	return nil, fmt.Errorf("cpu: %s: %w", op, gpu.ErrUnsupported)
 }
 
-// args are the operands of each picture of an operation, with what scales the
-// gradient of a loss.
+// perPicture is the number of values of one picture.
+func perPicture(b *gpu.Buffer) int { return b.Shape.Elems() / b.Shape.N }
+
+// knob is a number of picture n.
+func (r *runner) knob(op *gpu.Op, n, column int) float64 {
+	return float64(r.picture(op.Knobs(), n)[column])
+}
+
+// working are the pictures of an optimiser that have steps to take.
+func (r *runner) working(op *gpu.Op, each func(n int)) {
+	step := r.mem(op.Step())
+	for n, done := range step {
+		if float64(done) < r.knob(op, n, gpu.KnobLimit) {
+			each(n)
+		}
+	}
+}
+
+// args are the operands of each picture of an operation.
 func (r *runner) args(op *gpu.Op) []loops.Args {
 	x, y, dx := cmp.Or(op.X(), op.Picture()), op.Y(), op.DX()
 	ext := cmp.Or(x, dx, y).Shape
@@ -203,13 +271,6 @@ func (r *runner) args(op *gpu.Op) []loops.Args {
 			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()),
 			Gradient: of(op.Gradient()), M: of(m), V: of(v), Mean: op.Mean, Std: op.Std, H: ext.H, W: ext.W, C: ext.C,
 		}
-		switch elems := float64(ext.H * ext.W * ext.C); op.Kind {
-		case gpu.MSEBwd:
-			args[n].Scale = float32(2 * float64(op.Scale) / elems)
-		case gpu.TVBwd:
-			args[n].Scale = float32(float64(op.Scale) / elems)
-		default:
-		}
 	}
 	return args
 }
@@ -218,10 +279,10 @@ func (r *runner) args(op *gpu.Op) []loops.Args {
 // a loop's sum, times the weight.
 func (r *runner) bindLoss(op *gpu.Op, l *loops.Loop) func() {
 	args, y := r.args(op), r.mem(op.Y())
-	elems := op.X().Shape.Elems() / len(args)
+	elems := perPicture(op.X())
 	return func() {
 		for n, sum := range r.dev.pool.Loop(l, args...) {
-			y[n] = float32(float64(op.Scale) * sum / float64(elems))
+			y[n] = float32(r.knob(op, n, op.Column) * sum / float64(elems))
 		}
 	}
 }
@@ -256,21 +317,26 @@ func (r *runner) bindTotal(op *gpu.Op) func() {
 	}
 }
 
-// bindAdam returns the function that takes a step on every picture whose loss is
-// finite; the others stay as they are.
+// bindAdam returns the function that takes a step on every picture that has one to
+// take and whose loss is finite; the others stay as they are.
 func (r *runner) bindAdam(op *gpu.Op) func() {
 	args, step, losses := r.args(op), r.mem(op.Step()), r.mem(op.Losses())
-	finite := make([]loops.Args, 0, len(args))
+	moving, knobs := make([]loops.Args, 0, len(args)), make([]float64, gpu.KnobTerms)
 	return func() {
-		s := loops.NewAdamStep(op.Adam.LR, op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps, int(step[0]), int(op.Adam.Clamp))
-		finite = finite[:0]
-		for n, a := range args {
-			if t := losses[4*n+3]; t-t == 0 {
-				a.Adam = s
-				finite = append(finite, a)
+		moving = moving[:0]
+		r.working(op, func(n int) {
+			if t := losses[4*n+3]; t-t != 0 {
+				return
 			}
-		}
-		r.dev.pool.Loop(loops.Adam, finite...)
+			done := float64(step[n])
+			for i := range knobs {
+				knobs[i] = r.knob(op, n, i)
+			}
+			a := args[n]
+			a.Adam = loops.NewAdamStep(gpu.Rate(knobs, done), op.Adam.Beta1, op.Adam.Beta2, op.Adam.Eps, int(done), int(op.Adam.Clamp))
+			moving = append(moving, a)
+		})
+		r.dev.pool.Loop(loops.Adam, moving...)
 	}
 }
 
@@ -284,45 +350,42 @@ func (r *runner) bindLBFGS(op *gpu.Op) func() {
 		of := func(b *gpu.Buffer) []float32 { return r.picture(b, n) }
 		pictures[n] = loops.LBFGS{
 			X: of(op.Picture()), G: of(op.Gradient()), A: of(a), GA: of(ga), D: of(op.Direction()), S: of(s), Y: of(y), Control: of(op.Control()),
-			History: l.History, First: l.First, Most: l.Most, Rise: l.Rise,
+			History: l.History, Rise: l.Rise,
 		}
 	}
 	return func() {
-		for n := range pictures {
+		r.working(op, func(n int) {
+			rate := r.knob(op, n, gpu.KnobRate)
+			pictures[n].First, pictures[n].Most = l.First*rate, l.Most*rate
 			r.dev.pool.LBFGS(&pictures[n], losses[4*n+3])
-		}
+		})
 	}
 }
 
 // bindRecord returns the function that writes a row of the ring for each picture
-// and counts the step.
+// that took a step, and counts it.
 func (r *runner) bindRecord(op *gpu.Op) func() {
 	args := r.args(op)
-	step, losses, each, ring := r.mem(op.Step()), r.mem(op.Losses()), r.mem(op.Each()), r.mem(op.Ring())
-	rows, columns, pictures, terms := op.Ring().Shape.N, op.Ring().Shape.C, len(args), op.Each().Shape.C
-	var control []float32
-	if op.Control() != nil {
-		control = r.mem(op.Control())
-	}
-	elems := float64(op.Picture().Shape.Elems() / pictures)
+	step, losses, each := r.mem(op.Step()), r.mem(op.Losses()), r.mem(op.Each())
+	rows, columns, terms := op.Ring().Shape.W, op.Ring().Shape.C, op.Each().Shape.C
+	elems := float64(perPicture(op.Picture()))
 	return func() {
-		slot := int(step[0]) % rows
 		sums := r.dev.pool.Loop(loops.Record, args...)
-		for n := range pictures {
+		r.working(op, func(n int) {
 			total := losses[4*n : 4*n+4]
 			// Squares around the middle of the range: there the variance loses no digits.
 			sum, squares, bad := sums[3*n], sums[3*n+1], sums[3*n+2]
 			mean := sum / elems
 			variance := max(squares-elems*(mean-0.5)*(mean-0.5), 0) / max(elems-1, 1)
-			row := ring[(slot*pictures+n)*columns:][:columns]
+			row := r.picture(op.Ring(), n)[int(step[n])%rows*columns:][:columns]
 			copy(row, total)
 			row[gpu.RecMean], row[gpu.RecStd], row[gpu.RecFinite] = float32(mean), float32(math.Sqrt(variance)), 1
 			if t := total[3]; bad > 0 || t-t != 0 {
 				row[gpu.RecFinite] = 0
 			}
 			row[gpu.RecStep], row[gpu.RecRefused] = 0, 0
-			if control != nil {
-				c := control[n*len(control)/pictures:]
+			if op.Control() != nil {
+				c := r.picture(op.Control(), n)
 				refusals := c[gpu.CtlRefusals]
 				row[gpu.RecStep], row[gpu.RecRefused] = c[gpu.CtlStep], min(refusals, 1)
 				if c[gpu.CtlAccepted] > 0 && refusals < gpu.GiveUp {
@@ -330,7 +393,7 @@ func (r *runner) bindRecord(op *gpu.Op) func() {
 				}
 			}
 			copy(row[gpu.RecTerms:], each[n*terms:][:terms])
-		}
-		step[0]++
+			step[n]++
+		})
 	}
 }

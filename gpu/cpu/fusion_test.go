@@ -144,10 +144,10 @@ func TestLowMemory(t *testing.T) {
 	if !loops.HasWinograd {
 		t.Skip("this build transforms no weights")
 	}
-	if choose(1, 64, 64, 512, 512, false) == direct || choose(1, 64, 64, 512, 512, true) != direct {
+	if choose(64, 64, 512, 512, false) == direct || choose(64, 64, 512, 512, true) != direct {
 		t.Error("low memory transforms the weights of 512 channels")
 	}
-	if choose(1, 64, 64, 64, 128, true) == direct {
+	if choose(64, 64, 64, 128, true) == direct {
 		t.Error("low memory gives up Winograd where weights are small")
 	}
 	if _, err := plain.Plan(p); err != nil {

@@ -138,7 +138,7 @@ func (l *lowering) sole(b *gpu.Buffer) *gpu.Op {
 func (l *lowering) newConv(op *gpu.Op, src, y *gpu.Buffer) {
 	c := &conv{op: op, src: src, y: y}
 	in, out := c.extents()
-	c.algo = choose(in.N, in.H, in.W, in.C, out.C, l.dev.opt.LowMemory)
+	c.algo = choose(in.H, in.W, in.C, out.C, l.dev.opt.LowMemory)
 	l.convs[op] = c
 }
 

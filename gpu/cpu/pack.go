@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
@@ -15,6 +16,32 @@ type packed struct {
 	mem     []float32      // outside Go's heap
 }
 
+// packs are the packed weights of a device and its lanes.
+type packs struct {
+	mu     sync.Mutex
+	packed map[packKey]*packed
+	users  int // devices that are open
+}
+
+func (p *packs) join() {
+	p.mu.Lock()
+	p.users++
+	p.mu.Unlock()
+}
+
+// leave frees the weights when nobody else has them.
+func (p *packs) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users--; p.users > 0 {
+		return
+	}
+	for _, w := range p.packed {
+		loops.Free(w.mem)
+	}
+	p.packed = nil
+}
+
 // packKey identifies packed weights by the memory they came from.
 type packKey struct {
 	data  *float32
@@ -24,7 +51,7 @@ type packKey struct {
 }
 
 func (c *conv) key() packKey {
-	k := packKey{&c.op.Weight().Data[0], c.algo, c.dgrad(), 1}
+	k := packKey{&c.op.Filter().Data[0], c.algo, c.dgrad(), 1}
 	if c.unpool != nil && c.unpool.Kind == gpu.AvgPool2x2Bwd {
 		k.scale = 0.25
 	}
@@ -50,16 +77,16 @@ func (d *Device) packedLen(c *conv) int {
 
 // pack returns the packed weights of a convolution.
 func (d *Device) pack(c *conv) (*packed, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.packed == nil {
+	if d.packs == nil {
 		return nil, errClosed
 	}
+	d.packs.mu.Lock()
+	defer d.packs.mu.Unlock()
 	key := c.key()
-	if p, ok := d.packed[key]; ok {
+	if p, ok := d.packs.packed[key]; ok {
 		return p, nil
 	}
-	op, dgrad, w := c.op, c.dgrad(), c.op.Weight()
+	op, dgrad, w := c.op, c.dgrad(), c.op.Filter()
 	p := &packed{}
 	switch {
 	case c.algo == direct && dgrad:
@@ -90,6 +117,6 @@ func (d *Device) pack(c *conv) (*packed, error) {
 		}
 		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, key.scale)
 	}
-	d.packed[key] = p
+	d.packs.packed[key] = p
 	return p, nil
 }

@@ -34,11 +34,13 @@ func (d *Device) Plan(p *gpu.Program) (*gpu.Plan, error) {
 
 // runner is a compiled program: its memory and the graph of one iteration.
 type runner struct {
-	d      *Device
-	plan   *plan.Plan
-	allocs []cu.DevicePtr // the arena; in Check mode one for each span
-	graph  *graph
-	many   *graph // of d.perGraph iterations, captured when first wanted
+	d        *Device
+	plan     *plan.Plan
+	pictures int
+	allocs   []cu.DevicePtr // the arena; in Check mode one for each span
+	state    []*gpu.Buffer
+	graph    *graph
+	many     *graph // of d.perGraph iterations, captured when first wanted
 }
 
 // perGraph is how many iterations the larger graph has: between two graphs a
@@ -51,7 +53,7 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{d: d, plan: l}
+	r := &runner{d: d, plan: l, pictures: p.Pictures()}
 	if err := d.do(func() error { return r.build(p) }); err != nil {
 		return nil, errors.Join(d.report(err), r.Close())
 	}
@@ -73,6 +75,9 @@ func (r *runner) build(p *gpu.Program) error {
 				return err
 			}
 		case gpu.Input, gpu.State: // the host may leave them untouched
+			if b.Role == gpu.State {
+				r.state = append(r.state, b)
+			}
 			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
 				return err
 			}
@@ -91,9 +96,10 @@ func (r *runner) build(p *gpu.Program) error {
 			return err
 		}
 	}
-	scale := binary.LittleEndian.AppendUint32(nil, math.Float32bits(r.plan.Target.Precision.FirstScale()))
-	if err := r.d.staging.upload(r.span(r.plan.ScaleSpan), scale); err != nil {
-		return err
+	for n := range r.pictures {
+		if err := r.setScale(n, r.plan.Target.Precision.FirstScale()); err != nil {
+			return err
+		}
 	}
 	if err := r.d.keep(r.plan.Weights); err != nil {
 		return err
@@ -287,30 +293,65 @@ func (e *LaunchError) Error() string {
 // Unwrap returns the driver's answer.
 func (e *LaunchError) Unwrap() error { return e.Err }
 
-// lossScale reads the scale that gradients carry now.
-func (r *runner) lossScale(b *gpu.Buffer) (float32, error) {
-	if !r.plan.Scaled(b) {
-		return 1, nil
-	}
+// scaleAt is where the loss scale of picture n is.
+func (r *runner) scaleAt(n int) cu.DevicePtr {
+	return r.span(r.plan.ScaleSpan) + cu.DevicePtr(4*n)
+}
+
+// scale reads the loss scale of picture n, which the device adjusts by itself.
+func (r *runner) scale(n int) (float32, error) {
 	var s [4]byte
-	err := r.d.staging.download(s[:], r.span(r.plan.ScaleSpan))
+	err := r.d.staging.download(s[:], r.scaleAt(n))
 	return math.Float32frombits(binary.LittleEndian.Uint32(s[:])), err
 }
 
-// Keep returns the loss scale, which the device adjusts by itself.
-func (r *runner) Keep() ([]float32, error) {
-	var s [4]byte
-	err := r.d.do(func() error { return r.d.staging.download(s[:], r.span(r.plan.ScaleSpan)) })
-	return []float32{math.Float32frombits(binary.LittleEndian.Uint32(s[:]))}, err
+func (r *runner) setScale(n int, s float32) error {
+	return r.d.staging.upload(r.scaleAt(n), binary.LittleEndian.AppendUint32(nil, math.Float32bits(s)))
 }
 
-// Restore sets the loss scale.
-func (r *runner) Restore(kept []float32) error {
+// Keep returns the loss scale of a picture.
+func (r *runner) Keep(n int) ([]float32, error) {
+	if err := r.has(n); err != nil {
+		return nil, err
+	}
+	var s float32
+	err := r.d.do(func() (err error) { s, err = r.scale(n); return err })
+	return []float32{s}, err
+}
+
+// Restore sets the loss scale of a picture.
+func (r *runner) Restore(n int, kept []float32) error {
 	if len(kept) != 1 || !(kept[0] > 0) || math.IsInf(float64(kept[0]), 0) {
 		return fmt.Errorf("the loss scale is one finite number above 0, not %v", kept)
 	}
-	s := binary.LittleEndian.AppendUint32(nil, math.Float32bits(kept[0]))
-	return r.d.do(func() error { return r.d.staging.upload(r.span(r.plan.ScaleSpan), s) })
+	if err := r.has(n); err != nil {
+		return err
+	}
+	return r.d.do(func() error { return r.setScale(n, kept[0]) })
+}
+
+func (r *runner) has(n int) error {
+	if n < 0 || n >= r.pictures {
+		return fmt.Errorf("there are %d pictures, and no picture %d", r.pictures, n)
+	}
+	return nil
+}
+
+// Reset clears the state of picture n, and its loss scale.
+func (r *runner) Reset(n int) error {
+	if err := r.has(n); err != nil {
+		return err
+	}
+	return r.d.do(func() error {
+		for _, b := range r.state {
+			i, _ := r.plan.Span(b)
+			size := r.plan.Bytes(b) / int64(b.Shape.N)
+			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i)+cu.DevicePtr(int64(n)*size), 0, size, r.d.stream)); err != nil {
+				return err
+			}
+		}
+		return r.setScale(n, r.plan.Target.Precision.FirstScale())
+	})
 }
 
 // Write sets an input or state buffer.
@@ -318,14 +359,15 @@ func (r *runner) Write(b *gpu.Buffer, data []float32) error {
 	if err := gpu.CheckIO(b, len(data), true); err != nil {
 		return err
 	}
-	return r.d.do(func() error {
-		s, err := r.lossScale(b)
-		if err != nil {
-			return err
-		}
-		i, _ := r.plan.Span(b) // the host's buffers all have one
-		return r.d.staging.upload(r.span(i), r.plan.Encode(b, data, s))
-	})
+	return r.d.do(func() error { return r.write(b, 0, b.Shape.N, data) })
+}
+
+// WriteAt sets one picture of it.
+func (r *runner) WriteAt(b *gpu.Buffer, n int, data []float32) error {
+	if err := errors.Join(gpu.CheckIO(b, b.Shape.Elems(), true), gpu.CheckPart(b, n, len(data))); err != nil {
+		return err
+	}
+	return r.d.do(func() error { return r.write(b, n, 1, data) })
 }
 
 // Read copies a buffer to the host.
@@ -333,19 +375,55 @@ func (r *runner) Read(b *gpu.Buffer, dst []float32) error {
 	if err := gpu.CheckIO(b, len(dst), false); err != nil {
 		return err
 	}
-	return r.d.do(func() error {
-		s, err := r.lossScale(b)
+	return r.d.do(func() error { return r.read(b, 0, b.Shape.N, dst) })
+}
+
+// ReadAt copies one picture of it.
+func (r *runner) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
+	if err := errors.Join(gpu.CheckIO(b, b.Shape.Elems(), false), gpu.CheckPart(b, n, len(dst))); err != nil {
+		return err
+	}
+	return r.d.do(func() error { return r.read(b, n, 1, dst) })
+}
+
+// write sets count pictures of a buffer, from the first on. Those that carry a loss
+// scale go one by one.
+func (r *runner) write(b *gpu.Buffer, first, count int, data []float32) error {
+	return r.parts(b, first, count, func(at cu.DevicePtr, from, values int, s float32) error {
+		return r.d.staging.upload(at, r.plan.Encode(b, data[from:from+values], s))
+	})
+}
+
+func (r *runner) read(b *gpu.Buffer, first, count int, dst []float32) error {
+	return r.parts(b, first, count, func(at cu.DevicePtr, from, values int, s float32) error {
+		bytes := make([]byte, r.plan.Bytes(b)/int64(b.Shape.Elems())*int64(values))
+		if err := r.d.staging.download(bytes, at); err != nil {
+			return err
+		}
+		r.plan.Decode(b, dst[from:from+values], bytes, 1/s)
+		return nil
+	})
+}
+
+// parts calls each with the places of some pictures of a buffer: where on the device,
+// where among the values, how many, and the loss scale that they carry there.
+func (r *runner) parts(b *gpu.Buffer, first, count int, each func(at cu.DevicePtr, from, values int, scale float32) error) error {
+	i, _ := r.plan.Span(b) // the host's buffers all have one
+	size, elems := r.plan.Bytes(b)/int64(b.Shape.N), b.Shape.Elems()/b.Shape.N
+	at := func(n int) cu.DevicePtr { return r.span(i) + cu.DevicePtr(int64(n)*size) }
+	if !r.plan.Scaled(b) {
+		return each(at(first), 0, count*elems, 1)
+	}
+	for n := first; n < first+count; n++ {
+		s, err := r.scale(n)
 		if err != nil {
 			return err
 		}
-		bytes := make([]byte, r.plan.Bytes(b))
-		i, _ := r.plan.Span(b)
-		if err := r.d.staging.download(bytes, r.span(i)); err != nil {
+		if err := each(at(n), (n-first)*elems, elems, s); err != nil {
 			return err
 		}
-		r.plan.Decode(b, dst, bytes, 1/s)
-		return nil
-	})
+	}
+	return nil
 }
 
 // next launches as many iterations as one graph has, at most n; it returns how

@@ -21,6 +21,8 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -160,21 +162,25 @@ func Cases() []Case {
 			p.Output(p.ReLUBwd("x", p.Add("sum", in(p, "dy", s), d), f))
 		})
 		all[len(all)-1].Name += " add relu"
-		add(gpu.MSEFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.MSEFwd("l", in(p, "a", s), in(p, "b", s), 0.7)) })
+		add(gpu.MSEFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.MSEFwd("l", in(p, "a", s), in(p, "b", s), weight(p, s.N, 0.7)))
+		})
 		add(gpu.MSEBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.MSEBwd("l", in(p, "a", s), in(p, "b", one), 1e3)) // one target for all pictures
+			p.Output(p.MSEBwd("l", in(p, "a", s), in(p, "b", one), weight(p, s.N, 1e3))) // one target for all pictures
 		})
 		// Of a layer, whose features a device may store in fewer bits.
 		add(gpu.MSEFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.MSEFwd("l", p.ReLUFwd("relu", in(p, "x", s)), in(p, "b", one), 0.7))
+			p.Output(p.MSEFwd("l", p.ReLUFwd("relu", in(p, "x", s)), in(p, "b", one), weight(p, s.N, 0.7)))
 		})
 		all[len(all)-1].Name += " of features"
 		add(gpu.MSEBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
-			p.Output(p.MSEBwd("l", p.ReLUFwd("relu", in(p, "x", s)), in(p, "b", s), float32(s.Elems()/s.N)))
+			p.Output(p.MSEBwd("l", p.ReLUFwd("relu", in(p, "x", s)), in(p, "b", s), weight(p, s.N, float64(s.Elems()/s.N))))
 		})
 		all[len(all)-1].Name += " of features"
-		add(gpu.TVFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVFwd("l", in(p, "x", s), 5e-3)) })
-		add(gpu.TVBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVBwd("l", in(p, "small_ints", s), 5e-3)) })
+		add(gpu.TVFwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.TVFwd("l", in(p, "x", s), weight(p, s.N, 5e-3))) })
+		add(gpu.TVBwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			p.Output(p.TVBwd("l", in(p, "small_ints", s), weight(p, s.N, 5e-3)))
+		})
 		if q.c != 3 {
 			continue // what follows works on pictures
 		}
@@ -271,8 +277,8 @@ func chains() []Case {
 			}
 			var losses, grads []*gpu.Buffer
 			for _, f := range f {
-				g, target := p.GramFwd("g", f), in(p, "target", gram(f.Shape.C))
-				losses, grads = append(losses, p.MSEFwd("style", g, target, 1e4)), append(grads, p.MSEBwd("style", g, target, 1e4))
+				g, target, w := p.GramFwd("g", f), in(p, "target", gram(f.Shape.C)), weight(p, q.n, 1e4)
+				losses, grads = append(losses, p.MSEFwd("style", g, target, w)), append(grads, p.MSEBwd("style", g, target, w))
 			}
 			total, _ := p.Total(nil, losses, in(p, "tv", gpu.Shape{N: q.n, H: 1, W: 1, C: 1}))
 			p.Output(total)
@@ -301,8 +307,8 @@ func chains() []Case {
 		add(gpu.GramBwd, "style", func(p *gpu.Program) {
 			f := in(p, "relu", x)
 			l := gpu.Shape{N: q.n, H: 1, W: 1, C: 1}
-			g, target := p.GramFwd("g", f), in(p, "target", gram(q.c))
-			loss, dg := p.MSEFwd("style", g, target, 100), p.MSEBwd("style", g, target, 100)
+			g, target, w := p.GramFwd("g", f), in(p, "target", gram(q.c)), weight(p, q.n, 100)
+			loss, dg := p.MSEFwd("style", g, target, w), p.MSEBwd("style", g, target, w)
 			total, _ := p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", l))
 			p.Output(total)
 			d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
@@ -315,7 +321,7 @@ func chains() []Case {
 				d := p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}))
 				t := x
 				t.N = n
-				m := p.MSEBwd("content", f, in(p, "target", t), float32(x.Elems()/x.N))
+				m := p.MSEBwd("content", f, in(p, "target", t), weight(p, q.n, float64(x.Elems()/x.N)))
 				p.Output(p.ReLUBwd("relu", p.Add("sum", d, m), f))
 			})
 		}
@@ -325,8 +331,8 @@ func chains() []Case {
 		all = append(all, Case{Kind: gpu.MSEBwd, Group: "edge", Name: fmt.Sprintf("%v style of a picture", s), Tol: Tol, Build: func(p *gpu.Program) {
 			n := p.NormalizeFwd("normalize", in(p, "x", s), mean, std)
 			f := p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, gpu.Shape{N: 64, H: 3, W: 3, C: 3}), bias(p, 64)))
-			g, target := p.GramFwd("g", f), in(p, "target", gpu.Shape{N: s.N, H: 1, W: 64, C: 64})
-			loss, dg := p.MSEFwd("style", g, target, 1e4), p.MSEBwd("style", g, target, 1e4)
+			g, target, w := p.GramFwd("g", f), in(p, "target", gpu.Shape{N: s.N, H: 1, W: 64, C: 64}), weight(p, s.N, 1e4)
+			loss, dg := p.MSEFwd("style", g, target, w), p.MSEBwd("style", g, target, w)
 			total, _ := p.Total(nil, []*gpu.Buffer{loss}, in(p, "tv", gpu.Shape{N: s.N, H: 1, W: 1, C: 1}))
 			p.Output(total)
 			p.Output(p.GramBwd("style", dg, f))
@@ -340,15 +346,16 @@ func chains() []Case {
 		for _, tv := range []bool{false, true} {
 			all = append(all, Case{Kind: gpu.Adam, Group: q.group, Name: fmt.Sprintf("%v whole update, tv %v", s, tv), Tol: Tol, Iters: 4, Build: func(p *gpu.Program) {
 				x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
-				step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 1})
-				total, each := p.Total(nil, nil, p.TVFwd("image", x, 5e-3))
+				step, k := p.NewBuffer("step", gpu.State, gpu.Shape{N: s.N, H: 1, W: 1, C: 1}), knobs(p, s.N, 5e-3)
+				ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: s.N, H: 1, W: 3, C: gpu.RecTerms + 1})
+				w := gpu.Weight{Knobs: k, Column: gpu.KnobTerms}
+				total, each := p.Total(nil, nil, p.TVFwd("image", x, w))
 				d := in(p, "g", s)
 				if tv {
-					d = p.Output(p.Add("tv", d, p.TVBwd("image", x, 5e-3)))
+					d = p.Output(p.Add("tv", d, p.TVBwd("image", x, w)))
 				}
-				p.Adam(x, m, v, d, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
-				p.Record(x, d, total, each, step, ring, nil)
+				p.Adam(x, m, v, d, step, k, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
+				p.Record(x, d, total, each, step, k, ring, nil)
 			}})
 		}
 	}
@@ -364,24 +371,26 @@ func lbfgsCases() (all []Case) {
 		n, h, w, history, iters int
 	}{{"tiny", 1, 2, 2, 1, 1}, {"tiny", 4, 3, 5, 3, 2}, {"edge", 4, 17, 13, 10, 2}, {"edge", 5, 20, 33, 20, 2}, {"edge", 2, 50, 61, 7, 1}, {"vgg", 1, 256, 256, 10, 2}} {
 		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: 3}
-		l := gpu.LBFGSParams{History: q.history, First: 0.05, Most: 0.5, Rise: 0.2}
+		l := gpu.LBFGSParams{History: q.history, First: 5, Most: 50, Rise: 0.2} // times a rate of about 0.01
 		all = append(all, Case{Kind: gpu.LBFGS, Group: q.group, Name: fmt.Sprintf("%v history %d", s, q.history), Tol: Tol, Iters: q.iters, Build: func(p *gpu.Program) {
 			x, m := p.NewBuffer("unit", gpu.State, s), p.NewLBFGSState(s, l)
 			one := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
 			total, each := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, one)}, nil, p.NewBuffer("tv", gpu.Input, one))
 			g := p.NewBuffer("g", gpu.Input, s)
-			p.LBFGS(x, g, total, m, l)
-			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 2})
-			p.Record(x, g, total, each, p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1}), ring, m.Control)
+			step, k := p.NewBuffer("step", gpu.State, one), knobs(p, s.N, 1)
+			p.LBFGS(x, g, step, k, total, m, l)
+			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: s.N, H: 1, W: 3, C: gpu.RecTerms + 2})
+			p.Record(x, g, total, each, step, k, ring, m.Control)
 		}})
 		all = append(all, Case{Kind: gpu.LBFGS, Group: q.group, Name: fmt.Sprintf("%v history %d, from the start", s, q.history), Tol: Tol, Iters: 4, Build: func(p *gpu.Program) {
 			x, m := p.NewBuffer("unit", gpu.State, s), p.NewLBFGSState(s, l)
 			m.Control.Name = "zero"
-			total, each := p.Total(nil, nil, p.MSEFwd("image", x, p.NewBuffer("target", gpu.Input, s), 1))
-			d := p.Output(p.Add("sum", p.NewBuffer("tenths", gpu.Input, s), p.MSEBwd("image", x, p.Named("target"), float32(s.Elems()/s.N))))
-			p.LBFGS(x, d, total, m, l)
-			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 1})
-			p.Record(x, d, total, each, p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1}), ring, m.Control)
+			total, each := p.Total(nil, nil, p.MSEFwd("image", x, p.NewBuffer("target", gpu.Input, s), weight(p, s.N, 1)))
+			d := p.Output(p.Add("sum", p.NewBuffer("tenths", gpu.Input, s), p.MSEBwd("image", x, p.Named("target"), weight(p, s.N, float64(s.Elems()/s.N)))))
+			step, k := p.NewBuffer("step", gpu.State, gpu.Shape{N: s.N, H: 1, W: 1, C: 1}), knobs(p, s.N, 1)
+			p.LBFGS(x, d, step, k, total, m, l)
+			ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: s.N, H: 1, W: 3, C: gpu.RecTerms + 1})
+			p.Record(x, d, total, each, step, k, ring, m.Control)
 		}})
 	}
 	return all
@@ -428,13 +437,47 @@ func inTheMiddle(op *gpu.Op, data map[*gpu.Buffer][]float32, r *rand.Rand) {
 // buildAdam is a whole update: losses that vary, a gradient, step and record.
 func buildAdam(p *gpu.Program, s gpu.Shape, clamp gpu.Clamp) {
 	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
-	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: 1})
-	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 3, H: 1, W: s.N, C: gpu.RecTerms + 2})
-	g := p.NewBuffer("g", gpu.Input, s)
 	l := gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
+	step, k := p.NewBuffer("step", gpu.State, l), knobs(p, s.N, 1)
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: s.N, H: 1, W: 3, C: gpu.RecTerms + 2})
+	g := p.NewBuffer("g", gpu.Input, s)
 	total, each := p.Total([]*gpu.Buffer{p.NewBuffer("c", gpu.Input, l)}, nil, p.NewBuffer("tv", gpu.Input, l))
-	p.Adam(x, m, v, g, step, total, gpu.AdamParams{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: clamp})
-	p.Record(x, g, total, each, step, ring, nil)
+	p.Adam(x, m, v, g, step, k, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: clamp})
+	p.Record(x, g, total, each, step, k, ring, nil)
+}
+
+// knobs adds those of n pictures, with one weight of about w.
+func knobs(p *gpu.Program, n int, w float64) *gpu.Buffer {
+	return p.NewBuffer(fmt.Sprint(knobsPrefix, w), gpu.Input, gpu.Shape{N: n, H: 1, W: 1, C: gpu.KnobTerms + 1})
+}
+
+const knobsPrefix = "knobs of about "
+
+// weight is that of a term, about w, another for each picture.
+func weight(p *gpu.Program, n int, w float64) gpu.Weight {
+	return gpu.Weight{Knobs: knobs(p, n, w), Column: gpu.KnobTerms}
+}
+
+// fillKnobs gives every picture a few steps to take, the first of which it can, at a
+// rate of about 0.01 that falls or does not, and weights.
+func fillKnobs(v []float32, columns int, about float64, r *rand.Rand) {
+	for i := range v {
+		u := r.Float64()
+		switch i % columns {
+		case gpu.KnobLimit:
+			v[i] = float32(4 + r.IntN(4))
+		case gpu.KnobRate:
+			v[i] = float32(0.01 * (0.5 + u))
+		case gpu.KnobFinal:
+			v[i] = float32(min(1.5*u, 1))
+		case gpu.KnobFrom:
+			v[i] = float32(-r.IntN(3))
+		case gpu.KnobSpan:
+			v[i] = float32(5 + r.IntN(5))
+		default:
+			v[i] = float32(about * (0.75 + u/2))
+		}
+	}
 }
 
 func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
@@ -448,6 +491,11 @@ func weights(p *gpu.Program, s gpu.Shape) *gpu.Buffer {
 // sum of 4608 products of numbers near one, times a loss scale, leaves fp16.
 func fill(b *gpu.Buffer, r *rand.Rand, ints bool) []float32 {
 	v := make([]float32, b.Shape.Elems())
+	if about, ok := strings.CutPrefix(b.Name, knobsPrefix); ok {
+		w, _ := strconv.ParseFloat(about, 64) // as knobs wrote it
+		fillKnobs(v, b.Shape.C, w, r)
+		return v
+	}
 	for i := range v {
 		f := r.Float32()*2 - 1
 		if ints || b.Name == "small_ints" {

@@ -59,6 +59,21 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		out[i] = ip.Values[b]
 	}
 	d, o := dim(op.In[0].Shape), dim(op.Out[0].Shape)
+	knob := func(n, column int) float64 { return float64(picture(ip.Values[op.Knobs()], d.N, n)[column]) }
+	var weights []float64 // of the term of each picture
+	if k := op.Knobs(); k != nil {
+		for n := range d.N {
+			weights = append(weights, knob(n, op.Column))
+		}
+	}
+	// Pictures that have a step to take.
+	working := func(each func(n, done int)) {
+		for n, done := range ip.Values[op.Step()] {
+			if float64(done) < knob(n, gpu.KnobLimit) {
+				each(n, int(done))
+			}
+		}
+	}
 	switch op.Kind {
 	case gpu.NormalizeFwd:
 		ref.NormalizeFwd(out[0], in[0], d, op.Mean, op.Std)
@@ -89,42 +104,51 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 	case gpu.GramBwd:
 		ref.GramBwd(out[0], in[0], in[1], o)
 	case gpu.MSEFwd:
-		ref.MSEFwd(out[0], in[0], in[1], d.N, op.Scale)
+		ref.MSEFwd(out[0], in[0], in[1], weights)
 	case gpu.MSEBwd:
-		ref.MSEBwd(out[0], in[0], in[1], d.N, op.Scale)
+		ref.MSEBwd(out[0], in[0], in[1], weights)
 	case gpu.TVFwd:
-		ref.TVFwd(out[0], in[0], d, op.Scale)
+		ref.TVFwd(out[0], in[0], d, weights)
 	case gpu.TVBwd:
-		ref.TVBwd(out[0], in[0], d, op.Scale)
+		ref.TVBwd(out[0], in[0], d, weights)
 	case gpu.Add:
 		ref.Add(out[0], in[0], in[1])
 	case gpu.Total:
 		c, s := in[:op.NContent], in[op.NContent:op.NContent+op.NStyle]
 		ref.Total(out[0], out[1], c, s, in[op.NContent+op.NStyle])
 	case gpu.Adam:
-		a := ref.AdamParams{LR: op.Adam.LR, Beta1: op.Adam.Beta1, Beta2: op.Adam.Beta2, Eps: op.Adam.Eps, Clamp: int(op.Adam.Clamp)}
-		e := len(in[0]) / d.N
-		for n := range d.N {
-			f, t := n*e, (n+1)*e
-			ref.Adam(in[1][f:t], in[2][f:t], in[3][f:t], in[0][f:t], int(in[4][0]), in[5][4*n+3], a)
-		}
-	case gpu.LBFGS:
-		l := ref.LBFGSParams{History: op.LBFGS.History, First: op.LBFGS.First, Most: op.LBFGS.Most, Rise: op.LBFGS.Rise}
-		for n := range d.N {
+		a := ref.AdamParams{Beta1: op.Adam.Beta1, Beta2: op.Adam.Beta2, Eps: op.Adam.Eps, Clamp: int(op.Adam.Clamp)}
+		losses := ip.Values[op.Losses()]
+		working(func(n, done int) {
 			of := func(i int) []T { return picture(in[i], d.N, n) }
-			ref.LBFGS(of(1), of(0), in[8][4*n+3], ref.LBFGSMemory[T]{A: of(2), GA: of(3), D: of(4), S: of(5), Y: of(6), Control: of(7)}, l)
-		}
-	case gpu.Record:
-		ring, step := op.Ring().Shape, in[4]
-		for n := range d.N {
-			row := out[0][(int(step[0])%ring.N*d.N+n)*ring.C:][:ring.C]
-			var control []T
-			if len(in) > 5 {
-				control = picture(in[5], d.N, n)
+			var knobs []float64
+			for _, v := range picture(ip.Values[op.Knobs()], d.N, n) {
+				knobs = append(knobs, float64(v))
 			}
-			ref.Record(row, picture(in[0], d.N, n), picture(in[1], d.N, n), picture(in[2], d.N, n), picture(in[3], d.N, n), control)
-		}
-		step[0]++
+			a.LR = gpu.Rate(knobs, float64(done))
+			ref.Adam(of(1), of(2), of(3), of(0), done, losses[4*n+3], a)
+		})
+	case gpu.LBFGS:
+		losses := ip.Values[op.Losses()]
+		working(func(n, _ int) {
+			of := func(i int) []T { return picture(in[i], d.N, n) }
+			rate := knob(n, gpu.KnobRate)
+			l := ref.LBFGSParams{History: op.LBFGS.History, First: op.LBFGS.First * rate, Most: op.LBFGS.Most * rate, Rise: op.LBFGS.Rise}
+			ref.LBFGS(of(1), of(0), losses[4*n+3], ref.LBFGSMemory[T]{A: of(2), GA: of(3), D: of(4), S: of(5), Y: of(6), Control: of(7)}, l)
+		})
+	case gpu.Record:
+		ring := op.Ring().Shape
+		working(func(n, done int) {
+			of := func(b *gpu.Buffer) []T {
+				if b == nil {
+					return nil
+				}
+				return picture(ip.Values[b], d.N, n)
+			}
+			row := of(op.Ring())[done%ring.W*ring.C:][:ring.C]
+			ref.Record(row, of(op.Picture()), of(op.Gradient()), of(op.Losses()), of(op.Each()), of(op.Control()))
+			of(op.Step())[0]++
+		})
 	case gpu.NumKinds:
 		return fmt.Errorf("interp: %v is not an operation", op.Kind)
 	default:

@@ -56,6 +56,35 @@ func (r oracleRunner[T]) Read(b *gpu.Buffer, dst []float32) error {
 	return nil
 }
 
+func (r oracleRunner[T]) WriteAt(b *gpu.Buffer, n int, data []float32) error {
+	if err := gpu.CheckPart(b, n, len(data)); err != nil {
+		return err
+	}
+	for i, v := range data {
+		picture(r.ip.Values[b], b.Shape.N, n)[i] = T(v)
+	}
+	return nil
+}
+
+func (r oracleRunner[T]) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
+	if err := gpu.CheckPart(b, n, len(dst)); err != nil {
+		return err
+	}
+	for i, v := range picture(r.ip.Values[b], b.Shape.N, n) {
+		dst[i] = float32(v)
+	}
+	return nil
+}
+
+func (r oracleRunner[T]) Reset(n int) error {
+	for _, b := range r.ip.Program.Buffers {
+		if b.Role == gpu.State {
+			clear(picture(r.ip.Values[b], b.Shape.N, n))
+		}
+	}
+	return nil
+}
+
 func (r oracleRunner[T]) Run(ctx context.Context, n int) (done int, err error) {
 	for ; done < n; done++ {
 		if err := ctx.Err(); err != nil {

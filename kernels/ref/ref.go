@@ -227,29 +227,29 @@ func GramBwd[T Float](df, dg, f []T, d Dim) {
 	}
 }
 
-// MSEFwd is l[n] = scale * mean((a[n] - b[n])^2). b holds as many pictures as a, or one.
-func MSEFwd[T Float](l, a, b []T, n int, scale float32) {
-	e := len(a) / n
-	for i := range n {
+// MSEFwd is l[n] = weight[n] * mean((a[n] - b[n])^2). b holds as many pictures as a, or one.
+func MSEFwd[T Float](l, a, b []T, weight []float64) {
+	e := len(a) / len(weight)
+	for i := range weight {
 		var sum float64
 		for j := range e {
 			d := float64(a[i*e+j]) - float64(b[(i*e+j)%len(b)])
 			sum += d * d
 		}
-		l[i] = T(float64(scale) * sum / float64(e))
+		l[i] = T(weight[i] * sum / float64(e))
 	}
 }
 
-// MSEBwd is da[n] = scale * 2 (a[n] - b[n]) / elements of a picture.
-func MSEBwd[T Float](da, a, b []T, n int, scale float32) {
-	e := len(a) / n
+// MSEBwd is da[n] = weight[n] * 2 (a[n] - b[n]) / elements of a picture.
+func MSEBwd[T Float](da, a, b []T, weight []float64) {
+	e := len(a) / len(weight)
 	for i := range a {
-		da[i] = T(2 * float64(scale) / float64(e) * (float64(a[i]) - float64(b[i%len(b)])))
+		da[i] = T(2 * weight[i/e] / float64(e) * (float64(a[i]) - float64(b[i%len(b)])))
 	}
 }
 
-// TVFwd is l[n] = scale * (sum |x[h+1] - x[h]| + sum |x[w+1] - x[w]|) / elements of a picture.
-func TVFwd[T Float](l, x []T, d Dim, scale float32) {
+// TVFwd is l[n] = weight[n] * (sum |x[h+1] - x[h]| + sum |x[w+1] - x[w]|) / elements of a picture.
+func TVFwd[T Float](l, x []T, d Dim, weight []float64) {
 	for n := range d.N {
 		var sum float64
 		for h := range d.H {
@@ -265,14 +265,14 @@ func TVFwd[T Float](l, x []T, d Dim, scale float32) {
 				}
 			}
 		}
-		l[n] = T(float64(scale) * sum / float64(d.picture()))
+		l[n] = T(weight[n] * sum / float64(d.picture()))
 	}
 }
 
 // TVBwd is the derivative of TV, with sign(0) = 0.
-func TVBwd[T Float](dx, x []T, d Dim, scale float32) {
-	k := float64(scale) / float64(d.picture())
+func TVBwd[T Float](dx, x []T, d Dim, weight []float64) {
 	for n := range d.N {
+		k := weight[n] / float64(d.picture())
 		for h := range d.H {
 			for w := range d.W {
 				for c := range d.C {

@@ -86,28 +86,35 @@ func TestFiniteDifferences(t *testing.T) {
 			}
 			return s
 		}
+		by := func(w float64) []float64 { // another weight for each picture
+			all := make([]float64, d.N)
+			for i := range all {
+				all[i] = w + float64(i)
+			}
+			return all
+		}
 		g := make([]float64, n)
-		MSEBwd(g, x, target, d.N, 3)
-		check(t, "mse", x, func(x []float64) float64 { MSEFwd(l, x, target, d.N, 3); return sum() }, g)
-		TVBwd(g, x, d, 2)
-		check(t, "tv", x, func(x []float64) float64 { TVFwd(l, x, d, 2); return sum() }, g)
+		MSEBwd(g, x, target, by(3))
+		check(t, "mse", x, func(x []float64) float64 { MSEFwd(l, x, target, by(3)); return sum() }, g)
+		TVBwd(g, x, d, by(2))
+		check(t, "tv", x, func(x []float64) float64 { TVFwd(l, x, d, by(2)); return sum() }, g)
 
 		e := d.N * d.C * d.C
 		gt, dg, gram := random(e), make([]float64, e), make([]float64, e)
 		GramFwd(gram, x, d)
-		MSEBwd(dg, gram, gt, d.N, 5)
+		MSEBwd(dg, gram, gt, by(5))
 		GramBwd(g, dg, x, d)
-		check(t, "gram", x, func(x []float64) float64 { GramFwd(gram, x, d); MSEFwd(l, gram, gt, d.N, 5); return sum() }, g)
+		check(t, "gram", x, func(x []float64) float64 { GramFwd(gram, x, d); MSEFwd(l, gram, gt, by(5)); return sum() }, g)
 
 		mean, std := []float32{.4, .5, .6}, []float32{.2, .3, .25}
 		if d.C == 3 {
 			y := make([]float64, n)
 			NormalizeFwd(y, x, d, mean, std)
-			MSEBwd(g, y, target, d.N, 1)
+			MSEBwd(g, y, target, by(1))
 			NormalizeBwd(g, g, d, std)
 			check(t, "normalize", x, func(x []float64) float64 {
 				NormalizeFwd(y, x, d, mean, std)
-				MSEFwd(l, y, target, d.N, 1)
+				MSEFwd(l, y, target, by(1))
 				return sum()
 			}, g)
 		}
@@ -117,7 +124,7 @@ func TestFiniteDifferences(t *testing.T) {
 // Ties, where the derivative of |x| is taken as 0; and the guards of Adam.
 func TestCorners(t *testing.T) {
 	g := make([]float64, 4)
-	TVBwd(g, []float64{1, 1, 1, 1}, Dim{1, 2, 2, 1}, 1)
+	TVBwd(g, []float64{1, 1, 1, 1}, Dim{1, 2, 2, 1}, []float64{1})
 	for _, v := range g {
 		if v != 0 {
 			t.Errorf("gradient %v on a flat picture", g)

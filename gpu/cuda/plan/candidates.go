@@ -41,7 +41,8 @@ func (l *lowering) product(out gpu.Shape, e *epilogue) kernels.Conv3x3MMAArgs {
 	if e.content != nil {
 		x, target := e.content.X(), e.content.Target()
 		p.Target, p.OneTarget, p.Scale = l.ptr(target), oneForAll(target, x), lossScale()
-		p.TargetK = float32(2 * float64(e.content.Scale) / float64(perPicture(x)))
+		p.Weight, p.Columns = l.weight(e.content.Weight())
+		p.TargetK = 2 / float32(perPicture(x))
 	}
 	p.MaxPool = e.maxPool
 	if e.unpool != nil {
@@ -96,10 +97,11 @@ func (t Target) launch(p kernels.Conv3x3MMAArgs, tile kernels.Tile, pictures int
 }
 
 // shares is how many blocks share the sums of a tile of conv3x3_mma: one where
-// there are more tiles than three quarters of the multiprocessors, else so many
-// that each of those has two, with at least nine steps a block.
+// there are more tiles of a picture than three quarters of the multiprocessors, else
+// so many that each of those has two, with at least nine steps a block. How many
+// pictures there are plays no part: their bits would depend on it.
 func (t Target) shares(out gpu.Shape, p kernels.Conv3x3MMAArgs) int {
-	blocks := narrow.Count(out.H, out.W, out.C, out.N)
+	blocks := narrow.Count(out.H, out.W, out.C, 1)
 	if t.onHopper(p) || 4*blocks > 3*t.SMs {
 		return 1
 	}
@@ -121,16 +123,17 @@ var (
 // candidates lists the tiles for a product. Which is first, and whether blocks
 // share the sums of a tile, follows from how many blocks there are for the
 // multiprocessors: large tiles where they keep most busy, else smaller ones, else
-// several blocks a tile.
+// several blocks a tile. The last follows from one picture alone, for the bits of a
+// picture depend on it.
 func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Tile {
-	perSM := func(tile kernels.Tile) float64 {
-		return float64(tile.Count(out.H, out.W, out.C, out.N)) / float64(t.SMs)
+	perSM := func(tile kernels.Tile, pictures int) float64 {
+		return float64(tile.Count(out.H, out.W, out.C, pictures)) / float64(t.SMs)
 	}
 	if !t.onHopper(p) {
 		switch {
 		case out.C%wide.Channels != 0:
 			return []kernels.Tile{narrow}
-		case perSM(wide) >= 1.5: // of the two that a multiprocessor holds
+		case perSM(wide, out.N) >= 1.5: // of the two that a multiprocessor holds
 			return []kernels.Tile{wide, narrow}
 		}
 		return []kernels.Tile{narrow, wide}
@@ -142,7 +145,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		return []kernels.Tile{t.Only}
 	}
 	var first kernels.Tile
-	switch small := perSM(twoPart); {
+	switch small := perSM(twoPart, 1); {
 	// That all clusters of four are resident at once was seen for no more than these: a part of the chip holds whole clusters only.
 	case takes(fourPart) && small < 0.2125:
 		first = fourPart
@@ -150,7 +153,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		first = threePart
 	case takes(twoPart) && small < 0.6:
 		first = twoPart
-	case perSM(pingpong) > 1.5: // nearly one for each warpgroup, or more
+	case perSM(pingpong, out.N) > 1.5: // nearly one for each warpgroup, or more
 		first = pingpong
 	default:
 		first = half256

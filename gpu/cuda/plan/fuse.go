@@ -415,7 +415,7 @@ func (f *fuser) term(op *gpu.Op, count int) *term {
 		return nil
 	}
 	x := op.X().Shape
-	t := &term{op: op, count: count, scale: float32(float64(op.Scale) / float64(x.Elems()/x.N))}
+	t := &term{op: op, count: count, scale: 1 / float32(x.Elems()/x.N), weight: op.Weight()}
 	f.terms[op.Y()] = t
 	return t
 }
@@ -442,7 +442,7 @@ func (f *fuser) tv(fwd *gpu.Op) step {
 		return nil
 	}
 	for _, op := range f.prog[f.index[fwd]+1:] {
-		if op.Kind == gpu.TVBwd && op.X() == x && op.Scale == fwd.Scale {
+		if op.Kind == gpu.TVBwd && op.X() == x && op.Weight() == fwd.Weight() {
 			s := &tvFwdBwd{fwd: fwd, bwd: op, term: t, taken: taken{at: f.index[fwd]}}
 			return f.take(s, &s.taken, fwd, op)
 		}
@@ -470,7 +470,7 @@ func (f *fuser) update(op *gpu.Op) step {
 		return nil
 	}
 	record := f.prog[i+1]
-	if record.Kind != gpu.Record || record.Picture() != adam.Picture() || record.Gradient() != adam.Gradient() || record.Losses() != adam.Losses() || record.Step() != adam.Step() {
+	if record.Kind != gpu.Record || record.Picture() != adam.Picture() || record.Gradient() != adam.Gradient() || record.Losses() != adam.Losses() || record.Step() != adam.Step() || record.Knobs() != adam.Knobs() {
 		return nil
 	}
 	s := &update{add: add, adam: adam, record: record, taken: taken{at: i}}

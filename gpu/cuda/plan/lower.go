@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/kernels"
@@ -79,7 +80,20 @@ func made(b *gpu.Buffer, e kernels.Elem) kernels.Ptr {
 	return kernels.Ptr{Ref: b, Elem: e}
 }
 
-// lossScale is the scale that gradients carry.
+// weight is where the weight of a loss term is, and how far those of two pictures
+// are apart.
+func (l *lowering) weight(w gpu.Weight) (at kernels.Ptr, columns int) {
+	at = l.ptr(w.Knobs)
+	at.Offset = int64(w.Column * kernels.F32.Size())
+	return at, w.Knobs.Shape.C
+}
+
+// ones is a 1 for each of so many pictures.
+func (s *Step) ones(pictures int) kernels.Ptr {
+	return s.numbers(slices.Repeat([]float32{1}, pictures))
+}
+
+// lossScale is the scale that gradients carry, of each picture.
 func lossScale() kernels.Ptr { return kernels.Ptr{Ref: LossScale, Elem: kernels.F32} }
 
 // workspace takes bytes of the step's workspace.
@@ -91,6 +105,8 @@ func (s *Step) workspace(bytes int64, e kernels.Elem) kernels.Ptr {
 
 // constants puts rows into the step's table and returns where they are.
 func (s *Step) constants(t kernels.Table) kernels.Ptr {
+	const align = 16 // of any struct in a table
+	s.Table.Bytes = append(s.Table.Bytes, make([]byte, -len(s.Table.Bytes)&(align-1))...)
 	at := len(s.Table.Bytes)
 	s.tables = append(s.tables, tableAt{at, t})
 	s.Table.Bytes = append(s.Table.Bytes, t.Bytes...)
@@ -129,8 +145,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 	case gpu.NormalizeBwd:
 		x := op.DY().Shape
 		return to.add(kernels.NormalizeBwdArgs{
-			DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), Std: to.numbers(op.Std), Scale: lossScale(), C: x.C, Elems: x.Elems(),
-		}.Launch(t))
+			DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), Std: to.numbers(op.Std), Scale: lossScale(), C: x.C, Elems: perPicture(op.DY()),
+		}.Launch(t, x.N))
 	case gpu.ReLUFwd:
 		return to.add(kernels.ReLUFwdArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), Elems: op.X().Shape.Elems()}.Launch(t))
 	case gpu.ReLUBwd:
@@ -164,12 +180,13 @@ func (s *single) lower(l *lowering, to *Step) error {
 	case gpu.MSEBwd:
 		by, x := lossScale(), op.X()
 		if !l.types.scaled[op.DX()] { // of a Gram matrix, in fp32
-			by = to.numbers([]float32{1})
+			by = to.ones(x.Shape.N)
 		}
+		weight, columns := l.weight(op.Weight())
 		return to.add(kernels.MSEBwdArgs{
-			DA: l.ptr(op.DX()), A: l.ptr(x), B: l.ptr(op.Target()), Scale: by, K: float32(2 * float64(op.Scale) / float64(perPicture(x))),
-			Elems: x.Shape.Elems(), BElems: op.Target().Shape.Elems(),
-		}.Launch(l.ptr(x).Elem))
+			DA: l.ptr(op.DX()), A: l.ptr(x), B: l.ptr(op.Target()), Scale: by, Weight: weight, Columns: columns, K: 2 / float32(perPicture(x)),
+			Elems: perPicture(x), OneTarget: oneForAll(op.Target(), x),
+		}.Launch(l.ptr(x).Elem, x.Shape.N))
 	case gpu.TVFwd:
 		x := op.X().Shape
 		blocks := kernels.TVBlocks(x.H)
@@ -177,7 +194,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 		return errors.Join(l.tvFwd(to, op, parts), l.sumParts(to, op, parts, blocks))
 	case gpu.TVBwd:
 		x := op.X().Shape
-		return to.add(kernels.TVBwdArgs{DX: l.ptr(op.DX()), X: l.ptr(op.X()), K: termScale(op), H: x.H, W: x.W, C: x.C}.Launch(x.N))
+		weight, columns := l.weight(op.Weight())
+		return to.add(kernels.TVBwdArgs{DX: l.ptr(op.DX()), X: l.ptr(op.X()), Weight: weight, Columns: columns, K: termScale(op), H: x.H, W: x.W, C: x.C}.Launch(x.N))
 	case gpu.Add:
 		return to.add(kernels.AddArgs{Y: l.ptr(op.Y()), A: l.ptr(op.A()), B: l.ptr(op.B()), Elems: op.Y().Shape.Elems()}.Launch(l.ptr(op.Y()).Elem))
 	case gpu.Adam:
@@ -187,8 +205,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 		}
 		m, v := op.Moments()
 		return to.add(kernels.AdamArgs{
-			X: l.ptr(op.Picture()), M: l.ptr(m), V: l.ptr(v), G: l.ptr(op.Gradient()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()),
-			Constants: constants, Clamp: int(op.Adam.Clamp), Elems: perPicture(op.Picture()),
+			X: l.ptr(op.Picture()), M: l.ptr(m), V: l.ptr(v), G: l.ptr(op.Gradient()), Step: l.ptr(op.Step()), Knobs: l.ptr(op.Knobs()), Total: l.ptr(op.Losses()),
+			Constants: constants, Clamp: int(op.Adam.Clamp), Columns: op.Knobs().Shape.C, Elems: perPicture(op.Picture()),
 		}.Launch(op.Picture().Shape.N))
 	case gpu.LBFGS:
 		return l.lbfgs(to, op)
@@ -202,10 +220,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 	}
 }
 
-// termScale is what the sum of a loss term is multiplied by.
-func termScale(op *gpu.Op) float32 {
-	return float32(float64(op.Scale) / float64(perPicture(op.X())))
-}
+// termScale is what the sum of a loss term is multiplied by, beside its weight.
+func termScale(op *gpu.Op) float32 { return 1 / float32(perPicture(op.X())) }
 
 func partsBytes(op *gpu.Op, blocks int) int64 { return 4 * int64(blocks) * int64(op.X().Shape.N) }
 
@@ -223,7 +239,8 @@ func (l *lowering) tvFwd(to *Step, op *gpu.Op, parts kernels.Ptr) error {
 
 // sumParts adds the parts of a loss term where no total does.
 func (l *lowering) sumParts(to *Step, op *gpu.Op, parts kernels.Ptr, blocks int) error {
-	return to.add(kernels.SumPartsArgs{L: l.ptr(op.Y()), Parts: parts, Scale: termScale(op), Blocks: blocks}.Launch(op.X().Shape.N))
+	weight, columns := l.weight(op.Weight())
+	return to.add(kernels.SumPartsArgs{L: l.ptr(op.Y()), Parts: parts, Weight: weight, Columns: columns, Scale: termScale(op), Blocks: blocks}.Launch(op.X().Shape.N))
 }
 
 func (s *mseFwd) lower(l *lowering, to *Step) error { return l.mseFwd(to, s.op, l.ptr(s.op.Y())) }
@@ -232,15 +249,23 @@ func (s *tvFwd) lower(l *lowering, to *Step) error { return l.tvFwd(to, s.op, l.
 
 func (s *tvFwdBwd) lower(l *lowering, to *Step) error {
 	x := s.fwd.X().Shape
+	weight, columns := l.weight(s.bwd.Weight())
 	return to.add(kernels.TVFwdBwdArgs{
-		Parts: l.ptr(s.fwd.Y()), DX: l.ptr(s.bwd.DX()), X: l.ptr(s.fwd.X()), K: termScale(s.bwd), H: x.H, W: x.W, C: x.C,
+		Parts: l.ptr(s.fwd.Y()), DX: l.ptr(s.bwd.DX()), X: l.ptr(s.fwd.X()), Weight: weight, Columns: columns, K: termScale(s.bwd), H: x.H, W: x.W, C: x.C,
 	}.Launch(x.N))
 }
 
 func (s *total) lower(l *lowering, to *Step) error {
 	var rows []kernels.LossTerm
 	for i, b := range s.op.In {
-		rows = append(rows, kernels.LossTerm{Parts: l.ptr(b), Count: s.terms[i].count, Scale: s.terms[i].scale})
+		t := s.terms[i]
+		row := kernels.LossTerm{Parts: l.ptr(b), Count: t.count, Scale: t.scale}
+		if t.weight.Knobs != nil {
+			row.Weight, row.Columns = l.weight(t.weight)
+		} else {
+			row.Weight = to.ones(1) // and its columns are 0: the same for every picture
+		}
+		rows = append(rows, row)
 	}
 	table, err := kernels.LossTermTable(rows...)
 	if err != nil {
@@ -252,7 +277,7 @@ func (s *total) lower(l *lowering, to *Step) error {
 // adamConstants puts them into the step's table.
 func adamConstants(to *Step, op *gpu.Op) (kernels.Ptr, error) {
 	a := op.Adam
-	table, err := kernels.AdamConstantsTable(kernels.AdamConstants{LR: a.LR, Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps})
+	table, err := kernels.AdamConstantsTable(kernels.AdamConstants{Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps})
 	if err != nil {
 		return kernels.Ptr{}, err
 	}
@@ -267,8 +292,8 @@ func (s *update) lower(l *lowering, to *Step) error {
 	}
 	m, v := s.adam.Moments()
 	a := kernels.UpdateArgs{
-		X: l.ptr(x), M: l.ptr(m), V: l.ptr(v), DX: l.ptr(s.adam.Gradient()), Step: l.ptr(s.adam.Step()), Total: l.ptr(s.adam.Losses()),
-		Constants: constants, Clamp: int(s.adam.Adam.Clamp), Elems: perPicture(x),
+		X: l.ptr(x), M: l.ptr(m), V: l.ptr(v), DX: l.ptr(s.adam.Gradient()), Step: l.ptr(s.adam.Step()), Knobs: l.ptr(s.adam.Knobs()),
+		Total: l.ptr(s.adam.Losses()), Constants: constants, Clamp: int(s.adam.Adam.Clamp), Columns: s.adam.Knobs().Shape.C, Elems: perPicture(x),
 	}
 	if s.add != nil {
 		a.G, a.DX, a.DTV = l.ptr(s.add.Y()), l.ptr(s.add.A()), l.ptr(s.add.B())
@@ -281,11 +306,12 @@ func (s *update) lower(l *lowering, to *Step) error {
 func (l *lowering) lbfgs(to *Step, op *gpu.Op) error {
 	x, n := op.Picture(), op.Picture().Shape.N
 	elems, slots, columns := perPicture(x), op.LBFGS.Slots(), op.Control().Shape.C
+	knobs, knobColumns := l.ptr(op.Knobs()), op.Knobs().Shape.C
 	a, ga := op.Accepted()
 	s, y := op.Pairs()
 	products := kernels.LBFGSProductsArgs{
 		S: l.ptr(s), Y: l.ptr(y), X: l.ptr(x), G: l.ptr(op.Gradient()), A: l.ptr(a), GA: l.ptr(ga), Control: l.ptr(op.Control()),
-		Slots: slots, Columns: columns, Elems: elems, Share: kernels.LBFGSShare(elems),
+		Step: l.ptr(op.Step()), Knobs: knobs, Slots: slots, Columns: columns, KnobColumns: knobColumns, Elems: elems, Share: kernels.LBFGSShare(elems),
 	}
 	products.Parts = to.workspace(products.Workspace(n), kernels.F32)
 	coef := to.workspace(4*int64(n*kernels.LBFGSCoefs(slots)), kernels.F32)
@@ -296,32 +322,33 @@ func (l *lowering) lbfgs(to *Step, op *gpu.Op) error {
 	return errors.Join(
 		to.add(products.Launch(n)),
 		to.add(kernels.LBFGSSolveArgs{
-			Coef: coef, Control: l.ptr(op.Control()), Parts: products.Parts, Total: l.ptr(op.Losses()), First: float32(op.LBFGS.First), Rise: float32(op.LBFGS.Rise),
-			History: op.LBFGS.History, Columns: columns, Blocks: products.Blocks(),
+			Coef: coef, Control: l.ptr(op.Control()), Parts: products.Parts, Step: l.ptr(op.Step()), Knobs: knobs, Total: l.ptr(op.Losses()),
+			First: float32(op.LBFGS.First), Rise: float32(op.LBFGS.Rise), History: op.LBFGS.History, Columns: columns, KnobColumns: knobColumns, Blocks: products.Blocks(),
 		}.Launch(n)),
 		to.add(direction.Launch(n)),
 		to.add(kernels.LBFGSStepArgs{
 			X: l.ptr(x), Control: l.ptr(op.Control()), A: l.ptr(a), D: l.ptr(op.Direction()), Longest: direction.Longest, Coef: coef,
-			Most: float32(op.LBFGS.Most), Slots: slots, Columns: columns, Elems: elems,
+			Knobs: knobs, Most: float32(op.LBFGS.Most), Slots: slots, Columns: columns, KnobColumns: knobColumns, Elems: elems,
 		}.Launch(n)))
 }
 
 // record writes a row of losses and statistics, of which each block left parts.
 func (l *lowering) record(to *Step, op *gpu.Op, parts kernels.Ptr, blocks int) error {
 	a := kernels.RecordArgs{
-		Ring: l.ptr(op.Ring()), Step: l.ptr(op.Step()), Total: l.ptr(op.Losses()), Parts: parts, Each: l.ptr(op.Each()), Control: l.ptr(op.Control()),
-		Pictures: op.Picture().Shape.N, Blocks: blocks, Rows: op.Ring().Shape.N, Terms: op.Each().Shape.C, Scale: lossScale(), Dynamic: l.target.Precision.Scales(),
+		Ring: l.ptr(op.Ring()), Step: l.ptr(op.Step()), Knobs: l.ptr(op.Knobs()), Total: l.ptr(op.Losses()), Parts: parts, Each: l.ptr(op.Each()),
+		Control: l.ptr(op.Control()), Blocks: blocks, Rows: op.Ring().Shape.W, Terms: op.Each().Shape.C, KnobColumns: op.Knobs().Shape.C,
+		Scale: lossScale(), Dynamic: l.target.Precision.Scales(),
 	}
 	if c := op.Control(); c != nil {
 		a.Columns = c.Shape.C
 	}
-	return to.add(a.Launch())
+	return to.add(a.Launch(op.Picture().Shape.N))
 }
 
 func (s *conv) lower(l *lowering, to *Step) error {
 	x, out := s.op.In[0], s.op.Out[0].Shape
 	in, dgrad := x.Shape, s.op.Kind == gpu.Conv3x3Dgrad
-	w, err := l.packed(s.op.Weight(), dgrad, s.tensor)
+	w, err := l.packed(s.op.Filter(), dgrad, s.tensor)
 	if err != nil {
 		return err
 	}
@@ -370,7 +397,7 @@ func (l *lowering) coefficients(to *Step, s *styleGrad) (kernels.Ptr, error) {
 
 func (s *firstConv) lower(l *lowering, to *Step) error {
 	out := s.op.Y().Shape
-	w, err := l.packed(s.op.Weight(), false, true)
+	w, err := l.packed(s.op.Filter(), false, true)
 	if err != nil {
 		return err
 	}
@@ -390,7 +417,7 @@ func (s *firstConv) lower(l *lowering, to *Step) error {
 }
 
 func (s *lastConv) lower(l *lowering, to *Step) error {
-	w, err := l.packed(s.op.Weight(), true, true)
+	w, err := l.packed(s.op.Filter(), true, true)
 	if err != nil {
 		return err
 	}
@@ -446,14 +473,19 @@ func (s *styles) lower(l *lowering, to *Step) error {
 		return err
 	}
 	var rows []kernels.GramStyle
-	blocks := 0
+	blocks, columns := 0, 0
 	for _, g := range s.grams {
 		f := g.op.X().Shape
 		row := kernels.GramStyle{
 			Loss: l.ptr(g.mse.Y()), W: made(g.grad.DX(), l.storage()), Part: made(g.part, kernels.F32), Target: l.ptr(g.mse.Target()),
-			Norm: float32(gramNorm(f)), Scale: float32(2 * float64(g.grad.Scale) / float64(f.C*f.C) * gramNorm(f)),
+			Norm: float32(gramNorm(f)), Scale: float32(2 / float64(f.C*f.C) * gramNorm(f)),
 			C: f.C, Splits: g.shares, OneTarget: oneForAll(g.mse.Target(), g.op.X()), Groups: kernels.StyleGroups(g.shares), First: blocks,
 		}
+		weight, apart := l.weight(g.grad.Weight())
+		if columns != 0 && apart != columns {
+			return fmt.Errorf("styles with %d and with %d knobs: %w", columns, apart, gpu.ErrUnsupported)
+		}
+		row.Weight, columns = weight, apart
 		rows = append(rows, row)
 		blocks += row.Blocks(f.N)
 	}
@@ -461,7 +493,7 @@ func (s *styles) lower(l *lowering, to *Step) error {
 	if err != nil {
 		return err
 	}
-	return to.add(kernels.GramStyleArgs{Styles: to.constants(table), Count: len(rows), LossScale: lossScale()}.Launch(l.storage(), blocks))
+	return to.add(kernels.GramStyleArgs{Styles: to.constants(table), Count: len(rows), LossScale: lossScale(), Columns: columns}.Launch(l.storage(), blocks))
 }
 
 func (l *lowering) bias(b *gpu.Buffer) (kernels.Ptr, error) {

@@ -20,7 +20,7 @@ type Plan struct {
 	Weights   []*Weight
 	Spans     []gpu.Span // of the arena
 	Placement gpu.Placement
-	ScaleSpan int // the loss scale: one fp32
+	ScaleSpan int // the loss scale of each picture, fp32
 	Cost      *gpu.Plan
 
 	types *types
@@ -79,7 +79,7 @@ type Place uint8
 const (
 	Workspace Place = iota // the step's workspace
 	Constants              // the step's table
-	LossScale              // the scale that gradients carry, of the whole program
+	LossScale              // the scale that gradients carry, of each picture
 )
 
 // New plans a program for a target.
@@ -166,7 +166,7 @@ func (p *Plan) SpanBytes(b *gpu.Buffer) int64 { return p.Spans[p.span[b]].Bytes 
 // Scaled reports whether a buffer's values carry the loss scale.
 func (p *Plan) Scaled(b *gpu.Buffer) bool { return p.types.scaled[b] }
 
-// Encode turns the values of a buffer, each times by, into what the device stores.
+// Encode turns values of a buffer, each times by, into what the device stores.
 func (p *Plan) Encode(b *gpu.Buffer, v []float32, by float32) []byte {
 	if p.types.stored[b] {
 		return p.Target.Precision.Pack(v, by)

@@ -170,11 +170,12 @@ func (s *styles) results() []result {
 }
 
 // term is a loss term on its way into the total: so many parts for a picture, to
-// be added and multiplied by scale.
+// be added and multiplied by scale and, if it has one, its weight.
 type term struct {
-	op    *gpu.Op
-	count int
-	scale float32
+	op     *gpu.Op
+	count  int
+	scale  float32
+	weight gpu.Weight
 }
 
 // partsOf is a loss term whose parts the total adds up.
