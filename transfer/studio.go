@@ -1,0 +1,417 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// Studio paints many pictures on one device, each with the bits that it has alone.
+// Pictures of one extent and one kind of program are painted side by side, in the
+// slots of one [Session]. A picture that ends a level waits, enlarged, for a slot at
+// the next; the studio works where most pictures are. A free slot is taken again
+// without compiling, and sessions are kept for extents that come back.
+//
+// A studio is used by one goroutine.
+type Studio struct {
+	dev     gpu.Device
+	weights *vgg.Weights
+	slots   int
+	memory  int64
+
+	rooms  map[kind]*room
+	clock  int // of the rooms' last use
+	styles map[styleKey]*StyleTargets
+	recent []styleKey // the last one is the latest
+	used   int64      // bytes on the device of all rooms
+}
+
+// keptStyles is how many targets of styles are kept: 2.4 MB each.
+const keptStyles = 32
+
+// Commission is a picture for a [Studio] to paint.
+type Commission struct {
+	Work  Work
+	Hooks Hooks // but for Checkpoint
+	Tag   any   // whatever the caller wants to know it by
+}
+
+// kind is what pictures must have in common to be painted in one session.
+type kind struct {
+	w, h                       int
+	content, style, tv         bool
+	lbfgs, ofStyle, clampFirst bool
+	history                    int
+	pooling                    vgg.Pooling
+}
+
+func kindOf(st Stage) kind {
+	o := st.Options
+	return kind{
+		w: st.W, h: st.H, content: o.ContentWeight > 0, style: o.StyleWeight > 0, tv: o.TVWeight > 0,
+		lbfgs: o.lbfgs(), ofStyle: o.TVOfStyle, clampFirst: o.ClampFirst, history: o.History, pooling: o.pooling(),
+	}
+}
+
+// styleKey is what the targets of a style depend on.
+type styleKey struct {
+	sha256  string
+	w, h    int
+	square  bool // how it was resized
+	style   bool
+	tv      float64 // of the style, else 0
+	pooling vgg.Pooling
+}
+
+// room is where the pictures of a kind are painted.
+type room struct {
+	session  *Session
+	features *features
+	seats    []*seat // nil where a slot is free
+	waiting  []*seat
+	used     int
+}
+
+func (r *room) taken() (n int) {
+	for _, s := range r.seats {
+		if s != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// seat is a commission in work.
+type seat struct {
+	*Commission
+	painting *Painting
+	deadline float64
+}
+
+// NewStudio has sessions of at most so many slots, and keeps those that have nobody
+// to paint while all together take no more than so many bytes of the device.
+func NewStudio(dev gpu.Device, w *vgg.Weights, slots int, memory int64) *Studio {
+	return &Studio{dev: dev, weights: w, slots: max(slots, 1), memory: memory, rooms: map[kind]*room{}, styles: map[styleKey]*StyleTargets{}}
+}
+
+// Run paints what next gives, until that is nothing and all is painted. With wait
+// next may take its time, for there is nothing to do; else it answers at once. done
+// gets each painting when it is over, or what went wrong with it: of a picture that
+// cannot be painted the error is its own, and the others go on. The painting is
+// closed when done returns.
+//
+// A device that fails takes all along that it had, and its error is Run's too. When
+// ctx is done Run returns ctx.Err(), and done gets it for each that was in work.
+func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done func(*Commission, *Painting, error)) error {
+	finish := func(at *seat, err error) {
+		done(at.Commission, at.painting, err)
+		if at.painting != nil {
+			_ = at.painting.Close() // of a slot that is given up, or of a device that is lost
+		}
+	}
+	for {
+		for s.busy() < s.slots {
+			c := next(s.busy() == 0)
+			if c == nil {
+				break
+			}
+			at := &seat{Commission: c}
+			p, err := NewPainting(ctx, s.dev, c.Work, nil)
+			if err != nil {
+				finish(at, err)
+				continue
+			}
+			at.painting = p
+			s.wait(at)
+		}
+		r := s.fullest()
+		if r == nil {
+			return ctx.Err()
+		}
+		if err := s.work(ctx, r, finish); err != nil {
+			for _, r := range s.rooms {
+				for _, at := range append(slices.Clone(r.seats), r.waiting...) {
+					if at != nil {
+						finish(at, err)
+					}
+				}
+				clear(r.seats)
+				r.waiting = nil
+			}
+			return err
+		}
+	}
+}
+
+// busy is how many pictures are in work.
+func (s *Studio) busy() (n int) {
+	for _, r := range s.rooms {
+		n += r.taken() + len(r.waiting)
+	}
+	return n
+}
+
+// wait sends a picture to where its level is painted.
+func (s *Studio) wait(at *seat) {
+	k := kindOf(at.painting.stages[at.painting.at.Level])
+	if s.rooms[k] == nil {
+		s.rooms[k] = &room{}
+	}
+	s.rooms[k].waiting = append(s.rooms[k].waiting, at)
+}
+
+// fullest is the room that has most pictures; of two the one that was used last, and
+// then the smaller one. nil where nobody is left.
+func (s *Studio) fullest() *room {
+	var best *room
+	keys := slices.SortedFunc(maps.Keys(s.rooms), func(a, b kind) int { return cmp.Compare(a.w*a.h, b.w*b.h) })
+	for _, k := range keys {
+		r := s.rooms[k]
+		n := min(r.taken()+len(r.waiting), s.slots)
+		if n == 0 {
+			continue
+		}
+		if best == nil || n > min(best.taken()+len(best.waiting), s.slots) || n == min(best.taken()+len(best.waiting), s.slots) && r.used > best.used {
+			best = r
+		}
+	}
+	return best
+}
+
+// work gives the room's free slots to those who wait and runs it once. An error is
+// that of the device or of ctx.
+func (s *Studio) work(ctx context.Context, r *room, finish func(*seat, error)) error {
+	s.clock++
+	r.used = s.clock
+	if r.session == nil {
+		err := s.open(r)
+		if errors.Is(err, gpu.ErrOutOfMemory) { // of these pictures, not of others
+			for _, at := range r.waiting {
+				finish(at, err)
+			}
+			r.waiting = nil
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range r.seats {
+		for r.seats[i] == nil && len(r.waiting) > 0 {
+			at := r.waiting[0]
+			r.waiting = r.waiting[1:]
+			if err := s.seat(ctx, r, i, at); err != nil {
+				finish(at, err)
+				if lost := s.lost(ctx, r, i, err); lost != nil {
+					return lost
+				}
+				continue
+			}
+			r.seats[i] = at
+		}
+	}
+	n := 0 // iterations for all; whoever has fewer to go stops by itself
+	for _, at := range r.seats {
+		if at == nil {
+			continue
+		}
+		if m := at.painting.next(at.Hooks, at.deadline); n == 0 || m < n {
+			n = m
+		}
+	}
+	start := time.Now()
+	rows, runErr := r.session.Advance(ctx, n)
+	took := time.Since(start).Seconds()
+	for i, at := range r.seats {
+		if at == nil {
+			continue
+		}
+		err := at.painting.took(rows[i], at.painting.clock()-took, took, nil, at.Hooks)
+		if runErr == nil {
+			s.onward(r, i, err, finish)
+		}
+	}
+	return runErr
+}
+
+// onward looks what becomes of the picture in slot i after a chunk: it stays, goes
+// back, climbs, or is over.
+func (s *Studio) onward(r *room, i int, err error, finish func(*seat, error)) {
+	at := r.seats[i]
+	p, h := at.painting, at.Hooks
+	if err != nil {
+		r.seats[i] = nil
+		finish(at, err)
+		return
+	}
+	if p.session == nil { // it went back
+		r.seats[i] = nil
+		s.wait(at)
+		return
+	}
+	if !p.levelOver(h, at.deadline) {
+		if h.SaveEvery > 0 && p.at.Evaluations%h.SaveEvery == 0 {
+			if err := h.Save(); err != nil {
+				r.seats[i] = nil
+				finish(at, err)
+			}
+		}
+		return
+	}
+	r.seats[i] = nil
+	if p.late() {
+		p.stopped = "time"
+	}
+	if p.stopped != "" || p.at.Level == len(p.stages)-1 {
+		finish(at, nil)
+		return
+	}
+	if err := p.raise(); err != nil {
+		finish(at, err)
+		return
+	}
+	s.wait(at)
+}
+
+// seat gives slot i to a picture.
+func (s *Studio) seat(ctx context.Context, r *room, i int, at *seat) error {
+	p := at.painting
+	st, w := p.stages[p.at.Level], p.work
+	e := entry{options: st.Options.halved(p.at.Halved), from: p.at.State}
+	content := st.Options.Load(w.Content, st.W, st.H)
+	var init *picture.Picture
+	if w.Init != nil {
+		init = st.Options.Load(w.Init, st.W, st.H)
+	}
+	e.start = st.Options.start(content, init)
+	var err error
+	if e.content, err = r.features.of(ctx, content); err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	if e.style, err = s.style(ctx, st, w.Style); err != nil {
+		return fmt.Errorf("style: %w", err)
+	}
+	if err := r.session.admit(i, e); err != nil {
+		return err
+	}
+	if err := p.sit(r.session, i, true); err != nil {
+		return err
+	}
+	at.deadline = p.deadline()
+	return nil
+}
+
+// style are the targets of a style at a stage, kept from an earlier picture or new.
+func (s *Studio) style(ctx context.Context, st Stage, source *picture.Source) (*StyleTargets, error) {
+	o := st.Options
+	k := styleKey{sha256: source.SHA256, w: st.StyleW, h: st.StyleH, square: o.Square, style: o.StyleWeight > 0, pooling: o.pooling()}
+	if o.TVOfStyle {
+		k.tv = o.TVWeight
+	}
+	t := s.styles[k]
+	if t == nil || k.sha256 == "" {
+		var err error
+		if t, err = NewStyleTargets(ctx, s.dev, o, s.weights, o.Load(source, st.StyleW, st.StyleH)); err != nil {
+			return nil, err
+		}
+	}
+	s.styles[k] = t
+	s.recent = append(slices.DeleteFunc(s.recent, func(r styleKey) bool { return r == k }), k)
+	if len(s.recent) > keptStyles {
+		delete(s.styles, s.recent[0])
+		s.recent = s.recent[1:]
+	}
+	return t, nil
+}
+
+// open compiles the programs of a room for which somebody waits, and closes rooms
+// that nobody is in, the one that was not used for the longest time first, to have
+// the memory for it.
+func (s *Studio) open(r *room) error {
+	p := r.waiting[0].painting
+	st := p.stages[p.at.Level]
+	slots, arena := s.slots, int64(0)
+	for ; ; slots /= 2 { // fewer of large pictures
+		loop, err := LoopProgram(st.Options, s.weights, slots, st.H, st.W)
+		if err != nil {
+			return err
+		}
+		plan, err := s.dev.Plan(loop)
+		if err != nil {
+			return err
+		}
+		if arena = plan.Arena; slots == 1 || arena <= s.memory {
+			break
+		}
+	}
+	for s.used+arena > s.memory {
+		var oldest kind
+		found := false
+		for k, o := range s.rooms {
+			if o.session != nil && o.taken() == 0 && (!found || o.used < s.rooms[oldest].used) {
+				oldest, found = k, true
+			}
+		}
+		if !found {
+			break
+		}
+		if err := s.close(s.rooms[oldest]); err != nil {
+			return err
+		}
+		if len(s.rooms[oldest].waiting) == 0 {
+			delete(s.rooms, oldest)
+		}
+	}
+	var err error
+	if r.features, err = newFeatures(s.dev, st.Options, s.weights, st.H, st.W); err != nil {
+		return err
+	}
+	if r.session, err = newSession(s.dev, st.Options, s.weights, slots, st.H, st.W); err != nil {
+		return errors.Join(err, r.features.close())
+	}
+	r.seats = make([]*seat, slots)
+	s.used += arena
+	return nil
+}
+
+func (s *Studio) close(r *room) error {
+	if r.session == nil {
+		return nil
+	}
+	s.used -= r.session.Plan().Arena
+	err := errors.Join(r.session.Close(), r.features.close())
+	r.session, r.features, r.seats = nil, nil, nil
+	return err
+}
+
+// lost tells a device that failed, or ctx, from a picture that cannot be painted.
+func (s *Studio) lost(ctx context.Context, r *room, i int, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, gpu.ErrOutOfMemory) {
+		return nil
+	}
+	if _, e := r.session.values(r.session.options.result(), i); e != nil {
+		return err
+	}
+	return nil
+}
+
+// Close releases the device's memory.
+func (s *Studio) Close() error {
+	var err error
+	for _, r := range s.rooms {
+		err = errors.Join(err, s.close(r))
+	}
+	s.rooms = map[kind]*room{}
+	return err
+}
