@@ -538,25 +538,55 @@ func TestKeyDependsOnAll(t *testing.T) {
 	first := keyOf(o1, h, f, out, n, s)
 	add("base", first)
 	for name, change := range map[string]func(o *transfer.Options, h *hashes, f *picture.Format, out *Output, n *Numerics, s *int){
-		"content":   func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { h.content = "C" },
-		"style":     func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { h.style = "S" },
-		"weights":   func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { h.weights = "W" },
-		"size":      func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Size = 33 },
-		"bits":      func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Bits = 16 },
-		"noise":     func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Init = "noise" },
-		"seed":      func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Init, o.Seed = "noise", 1 },
-		"init":      func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Init, h.init = "x", "i" },
-		"init 2":    func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Init, h.init = "x", "j" },
-		"jpeg":      func(_ *transfer.Options, _ *hashes, f *picture.Format, _ *Output, _ *Numerics, _ *int) { *f = picture.JPEG },
-		"tiff":      func(_ *transfer.Options, _ *hashes, f *picture.Format, _ *Output, _ *Numerics, _ *int) { *f = picture.TIFF },
-		"quality":   func(_ *transfer.Options, _ *hashes, f *picture.Format, out *Output, _ *Numerics, _ *int) { *f, out.Quality = picture.JPEG, 80 },
-		"sampling":  func(_ *transfer.Options, _ *hashes, f *picture.Format, out *Output, _ *Numerics, _ *int) { *f, out.Subsampling = picture.JPEG, "422" },
-		"profile":   func(_ *transfer.Options, _ *hashes, _ *picture.Format, out *Output, _ *Numerics, _ *int) { out.KeepProfile = true },
-		"bare":      func(_ *transfer.Options, _ *hashes, _ *picture.Format, out *Output, _ *Numerics, _ *int) { out.Bare = true },
-		"precision": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) { n.Precision = "fp16" },
-		"memory":    func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) { n.LowMemory = true },
-		"kernels":   func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) { n.Kernels = "sm80" },
-		"snap":      func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, s *int) { *s = 16 },
+		"content": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.content = "C"
+		},
+		"style": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { h.style = "S" },
+		"weights": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.weights = "W"
+		},
+		"size": func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Size = 33 },
+		"bits": func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { o.Bits = 16 },
+		"noise": func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Init = "noise"
+		},
+		"seed": func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Init, o.Seed = "noise", 1
+		},
+		"init": func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Init, h.init = "x", "i"
+		},
+		"init 2": func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Init, h.init = "x", "j"
+		},
+		"jpeg": func(_ *transfer.Options, _ *hashes, f *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			*f = picture.JPEG
+		},
+		"tiff": func(_ *transfer.Options, _ *hashes, f *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			*f = picture.TIFF
+		},
+		"quality": func(_ *transfer.Options, _ *hashes, f *picture.Format, out *Output, _ *Numerics, _ *int) {
+			*f, out.Quality = picture.JPEG, 80
+		},
+		"sampling": func(_ *transfer.Options, _ *hashes, f *picture.Format, out *Output, _ *Numerics, _ *int) {
+			*f, out.Subsampling = picture.JPEG, "422"
+		},
+		"profile": func(_ *transfer.Options, _ *hashes, _ *picture.Format, out *Output, _ *Numerics, _ *int) {
+			out.KeepProfile = true
+		},
+		"bare": func(_ *transfer.Options, _ *hashes, _ *picture.Format, out *Output, _ *Numerics, _ *int) {
+			out.Bare = true
+		},
+		"precision": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) {
+			n.Precision = "fp16"
+		},
+		"memory": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) {
+			n.LowMemory = true
+		},
+		"kernels": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) {
+			n.Kernels = "sm80"
+		},
+		"snap": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, s *int) { *s = 16 },
 	} {
 		o, h, f, out, n, s := base()
 		change(&o, &h, &f, &out, &n, &s)

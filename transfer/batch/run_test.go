@@ -481,7 +481,7 @@ func TestSweepsOwn(t *testing.T) {
 	if err := ready(t, inputs("out/{content}.png", "in"), device(t)).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(outs(t, "out/*"), " ")+strings.Join(outs(t, "out/.*"), " "); got != fmt.Sprintf("out/00.png out/01.png "+theirs, 1<<22-1) {
+	if got := strings.Join(outs(t, "out/*"), " ") + strings.Join(outs(t, "out/.*"), " "); got != fmt.Sprintf("out/00.png out/01.png "+theirs, 1<<22-1) {
 		t.Error(got)
 	}
 	write(t, fmt.Sprintf("out/0123456789abcdef.png.%d-0.tmp", 1<<22-1), "half")

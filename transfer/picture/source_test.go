@@ -127,7 +127,7 @@ func TestExtent(t *testing.T) {
 				return nil
 			}
 			w, h, err := Extent(path)
-			if err != nil || !(w == s.W && h == s.H || w == s.H && h == s.W) {
+			if straight, turned := w == s.W && h == s.H, w == s.H && h == s.W; err != nil || !straight && !turned {
 				t.Errorf("%s: %dx%d, %v; it has %dx%d", path, w, h, err, s.W, s.H)
 			}
 			n++
