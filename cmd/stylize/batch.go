@@ -494,5 +494,8 @@ func flopRate(flops float64) string {
 	if flops >= 1e12 {
 		return fmt.Sprintf("%.1f TFLOP/s", flops/1e12)
 	}
-	return fmt.Sprintf("%.0f GFLOP/s", flops/1e9)
+	if flops >= 1e10 {
+		return fmt.Sprintf("%.0f GFLOP/s", flops/1e9)
+	}
+	return fmt.Sprintf("%.2f GFLOP/s", flops/1e9)
 }

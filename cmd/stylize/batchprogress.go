@@ -101,7 +101,7 @@ func (p *batchProgress) watch(b *batch.Batch) (stop func()) {
 	p.shown = time.Time{}
 	go func() {
 		defer close(ended)
-		t := time.NewTicker(min(every, time.Second))
+		t := time.NewTicker(100 * time.Millisecond)
 		defer t.Stop()
 		for {
 			if s := b.Status(); s.Items > 0 { // it has begun
