@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -72,13 +73,16 @@ type Report struct {
 	failed map[Key]string // what failed by its own fault, by earlier runs, and was not painted since
 }
 
-// OpenReport opens a report, and reads what earlier runs wrote to it. A last line that is
+// OpenReport opens a report, makes its folder, and reads what earlier runs wrote to it. A last line that is
 // torn, as a process that was killed leaves it, is ignored.
 func OpenReport(path string) (*Report, error) {
 	r := &Report{path: path, failed: map[Key]string{}}
 	torn, err := r.read()
 	if err != nil {
 		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return nil, atomicfile.Explain(path, err)
 	}
 	if r.f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
 		return nil, atomicfile.Explain(path, err)

@@ -604,8 +604,8 @@ func TestReport(t *testing.T) {
 	if _, err := OpenReport("."); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Error(err)
 	}
-	if _, err := OpenReport("none/r.jsonl"); err == nil {
-		t.Error("a report in no folder")
+	if _, err := OpenReport("notes.txt/r.jsonl"); err == nil {
+		t.Error("a report in a file")
 	}
 	var none *Report
 	if err := none.Add(Line{}); err != nil || none.Close() != nil {
