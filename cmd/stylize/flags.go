@@ -12,6 +12,7 @@ import (
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/batch"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
@@ -74,6 +75,50 @@ func (f *rerunFlags) flags() []cli.Flag {
 type resumeFlags rerunFlags
 
 func (f *resumeFlags) flags() []cli.Flag { return (*rerunFlags)(f).flags() }
+
+// batchFlags are those of stylize batch.
+type batchFlags struct {
+	picture pictureFlags
+	machine machineFlags
+	devices string
+	output  outputFlags // path is a template
+
+	styles   []string
+	pair     bool
+	manifest string
+	snap     *int
+	shard    string
+	report   string
+	dryRun   bool
+
+	overwrite, retryFailed, failFast bool
+}
+
+func (f *batchFlags) flags() []cli.Flag {
+	styles := func(_ *cli.Context, v []string) error {
+		f.styles = v
+		return nil
+	}
+	// Of one picture, or of one device.
+	without := []string{"device", "output", "save-every", "trace", "checkpoint", "checkpoint-every"}
+	shared := slices.DeleteFunc(slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags()), func(f cli.Flag) bool {
+		return slices.Contains(without, f.Names()[0])
+	})
+	return append(shared, []cli.Flag{
+		&cli.StringSliceFlag{Name: "style", Action: styles, Category: catPicture, Usage: "a style: a file, a folder or a quoted pattern; given several times, each content is painted in each"},
+		&cli.BoolFlag{Name: "pair", Destination: &f.pair, Category: catPicture, Usage: "paint the first content in the first style, the second in the second, and so on"},
+		&cli.StringFlag{Name: "manifest", Destination: &f.manifest, Category: catPicture, Usage: "take the list from this file instead, or - for standard input: a JSON object a line, with content, style, options and output"},
+		&cli.IntFlag{Name: "snap", Action: given.To(&f.snap), Category: catPicture, DefaultText: "off", Usage: "crop contents a little, so that the shorter side is a multiple of N while painted, and more of them share an extent"},
+		&cli.StringFlag{Name: "devices", Destination: &f.devices, Category: catMachine, Value: "all", Usage: "all (every GPU, else the CPU), or a list as in cuda:0,cuda:1"},
+		&cli.StringFlag{Name: "shard", Destination: &f.shard, Category: catMachine, DefaultText: "everything, or what " + batch.EnvIndex + " or " + batch.EnvTask + " says", Usage: "paint part I of N, as 0/4 to 3/4; N alone takes I from the environment"},
+		&cli.StringFlag{Name: "output", Destination: &f.output.path, Aliases: []string{"o"}, Category: catOutput, Usage: "names of the results, with {" + strings.Join(batch.Placeholders, "}, {") + "} in them"},
+		&cli.StringFlag{Name: "report", Destination: &f.report, Category: catOutput, Usage: "append a line of JSON for each item to this file"},
+		&cli.BoolFlag{Name: "overwrite", Destination: &f.overwrite, Category: catOutput, Usage: "paint what is done again, and replace files that are no results of a batch"},
+		&cli.BoolFlag{Name: "retry-failed", Destination: &f.retryFailed, Category: catOutput, Usage: "try again what the report says has failed"},
+		&cli.BoolFlag{Name: "fail-fast", Destination: &f.failFast, Category: catOutput, Usage: "stop at the first picture that fails"},
+		&cli.BoolFlag{Name: "dry-run", Destination: &f.dryRun, Category: catOutput, Usage: "say what would be painted and skipped, and what it costs"},
+	}...)
+}
 
 // plotFlags are those of stylize plot.
 type plotFlags struct {

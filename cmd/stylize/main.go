@@ -26,6 +26,7 @@ var version = "devel"
 const (
 	exitFailed      = 1   // while running
 	exitUsage       = 2   // bad usage or bad input, found before the work
+	exitSome        = 3   // of a batch: some pictures failed, the others are there
 	exitInterrupted = 130 // Ctrl-C; the picture so far is saved
 )
 
@@ -103,6 +104,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		forPlan    planFlags
 		forRerun   rerunFlags
 		forResume  resumeFlags
+		forBatch   batchFlags
 		forPlot    plotFlags
 		forFetch   fetchFlags
 		forDevices devicesFlags
@@ -110,7 +112,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
-		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | import FILE | path | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
+		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize batch [flags] CONTENT... --style STYLE... -o 'out/{content}-{style}.png'\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | import FILE | path | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
 		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures.",
 		Version:         version,
 		HideVersion:     true,
@@ -118,8 +120,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err) },
-		Flags:           forPaint.flags(),
+
+		DisableSliceFlagSeparator: true, // a name may have a comma in it
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+		Flags:                     forPaint.flags(),
 		Action: func(c *cli.Context) error {
 			return paint(c.Context, c.Args().Slice(), forPaint, stdout, stderr)
 		},
@@ -139,6 +143,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		}
 	}
 	app.Commands = []*cli.Command{
+		sub("batch", "paint many pictures; what is done is skipped when it is started again", "CONTENT...", forBatch.flags(),
+			func(ctx context.Context, args []string) error { return paintBatch(ctx, args, forBatch, stdout, stderr) }),
 		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", forPlan.flags(),
 			func(ctx context.Context, args []string) error { return printPlan(ctx, args, forPlan, stdout, stderr) }),
 		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", forRerun.flags(),

@@ -132,17 +132,10 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 	if err != nil {
 		return save, err
 	}
-	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
-	if err := f.file.check(format, f.quality != nil, &save); err != nil {
+	if save, err = f.encoding(format, o); err != nil {
 		return save, err
 	}
 	switch {
-	case format == picture.JPEG && o.Bits == 16:
-		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
-	case format == picture.PNG && f.quality != nil:
-		return save, fmt.Errorf("--quality has no effect on a PNG, which loses nothing; write a .jpg, or leave the flag out")
-	case f.quality != nil && (*f.quality < 1 || *f.quality > 100):
-		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
 	case f.saveEvery != nil && *f.saveEvery < 1:
 		return save, fmt.Errorf("--save-every %d: give 1 or more", *f.saveEvery)
 	case f.saveEvery != nil && *f.saveEvery >= o.Evaluations() && o.Budget == "":
@@ -180,6 +173,23 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 	}
 	if f.trace != "" && f.checkpoint != "" && same(f.trace, f.checkpoint) {
 		return save, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
+	}
+	return save, nil
+}
+
+// encoding verifies the flags about the file that is written, for its format.
+func (f *outputFlags) encoding(format picture.Format, o transfer.Options) (save picture.SaveOptions, err error) {
+	save = picture.SaveOptions{Bits: o.Bits, Quality: given.Or(f.quality, 0)}
+	if err := f.file.check(format, f.quality != nil, &save); err != nil {
+		return save, err
+	}
+	switch {
+	case format == picture.JPEG && o.Bits == 16:
+		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
+	case format == picture.PNG && f.quality != nil:
+		return save, fmt.Errorf("--quality has no effect on a PNG, which loses nothing; write a .jpg, or leave the flag out")
+	case f.quality != nil && (*f.quality < 1 || *f.quality > 100):
+		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
 	}
 	return save, nil
 }

@@ -53,27 +53,15 @@ type Source struct {
 	profile *icc.Profile // nil is sRGB
 	fill    bool
 	bounds  image.Rectangle
+	left    int // of what Crop left, upright
+	top     int
+	kept    *resized // what Resize made, where it is to remember it
 }
 
 // Open reads and decodes a file of at most maxPixels pixels, or of any number
 // when that is 0. A larger one is a *[SizeError].
 func Open(path string, maxPixels int) (*Source, error) {
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%s: there is no such file; check the name and the folder", path)
-	case err != nil:
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
-	case st.IsDir():
-		return nil, fmt.Errorf("%s: is a folder; give one picture", path)
-	case st.Mode()&os.ModeDevice != 0:
-		return nil, fmt.Errorf("%s: is a device; give a file", path)
-	case st.Mode()&os.ModeNamedPipe != 0 && !strings.HasPrefix(path, "/dev/"): // as <(COMMAND) is
-		return nil, fmt.Errorf("%s: is a named pipe, which may never have anything; give a file", path)
-	case st.Size() > maxFile:
-		return nil, fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
-	}
-	b, err := readAtMost(path, maxFile)
+	b, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +71,99 @@ func Open(path string, maxPixels int) (*Source, error) {
 	}
 	s.Path = path
 	return s, nil
+}
+
+// Read reads a file whole, for [Decode]. What cannot be a picture, as a folder, is an
+// error.
+func Read(path string) ([]byte, error) {
+	if err := readable(path); err != nil {
+		return nil, err
+	}
+	return readAtMost(path, maxFile)
+}
+
+func readable(path string) error {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s: there is no such file; check the name and the folder", path)
+	case err != nil:
+		return fmt.Errorf("%s: cannot be read: %w", path, err)
+	case st.IsDir():
+		return fmt.Errorf("%s: is a folder; give one picture", path)
+	case st.Mode()&os.ModeDevice != 0:
+		return fmt.Errorf("%s: is a device; give a file", path)
+	case st.Mode()&os.ModeNamedPipe != 0 && !strings.HasPrefix(path, "/dev/"): // as <(COMMAND) is
+		return fmt.Errorf("%s: is a named pipe, which may never have anything; give a file", path)
+	case st.Size() > maxFile:
+		return fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
+	}
+	return nil
+}
+
+// headBytes is how much of a file has its extents, but for rare ones.
+const headBytes = 1 << 16
+
+// Extent reads the extents of a picture from the head of its file, as they are
+// stored: a photograph may yet be turned by its EXIF tag. Decode may still find that
+// the rest is damaged.
+func Extent(path string) (w, h int, err error) {
+	if err := readable(path); err != nil {
+		return 0, 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return 0, 0, fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	if w, h, err = extent(head[:n]); err != nil && n == headBytes { // its head is longer, or it has a directory at the end
+		b, e := readAtMost(path, maxFile)
+		if e != nil {
+			return 0, 0, e
+		}
+		w, h, err = extent(b)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return w, h, nil
+}
+
+// extent finds the format and reads its header.
+func extent(b []byte) (w, h int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
+		}
+	}()
+	f, err := known(b)
+	if err != nil {
+		return 0, 0, err
+	}
+	if w, h, err = f.config(b); err != nil {
+		return 0, 0, f.explain(err)
+	}
+	if w < 1 || h < 1 {
+		return 0, 0, fmt.Errorf("the %s picture has %dx%d pixels", f.name, w, h)
+	}
+	return w, h, nil
+}
+
+// known is the format of a file, or why it is none.
+func known(b []byte) (*format, error) {
+	if len(b) == 0 {
+		return nil, errors.New("the file is empty; give a picture")
+	}
+	f := formatOf(b)
+	if f == nil {
+		return nil, fmt.Errorf("is no picture that can be read (%s); convert it to PNG or JPEG", kindOf(b))
+	}
+	return f, nil
 }
 
 // readAtMost reads a file, or a pipe, which does not say how much it has.
@@ -109,19 +190,13 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 			s, err = nil, fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
 		}
 	}()
-	if len(b) == 0 {
-		return nil, errors.New("the file is empty; give a picture")
-	}
-	f := formatOf(b)
-	if f == nil {
-		return nil, fmt.Errorf("is no picture that can be read (%s); convert it to PNG or JPEG", kindOf(b))
-	}
-	w, h, err := f.config(b)
+	f, err := known(b)
 	if err != nil {
-		return nil, f.explain(err)
+		return nil, err
 	}
-	if w < 1 || h < 1 {
-		return nil, fmt.Errorf("the %s picture has %dx%d pixels", f.name, w, h)
+	w, h, err := extent(b)
+	if err != nil {
+		return nil, err
 	}
 	if maxPixels > 0 && int64(w)*int64(h) > int64(maxPixels) {
 		return nil, &SizeError{w, h, maxPixels}
@@ -341,6 +416,7 @@ func orientation(exif []byte) int {
 
 // row converts one upright row to straight RGBA in [0,1], 4 values a pixel.
 func (s *Source) row(y int, dst []float32) {
+	y += s.top
 	at := func(x int) (int, int) { return x, y } // upright (x,y) -> stored (column,row)
 	w, h := s.bounds.Dx()-1, s.bounds.Dy()-1
 	switch s.turn {
@@ -361,7 +437,7 @@ func (s *Source) row(y int, dst []float32) {
 	}
 	origin := s.bounds.Min
 	for x := range s.W {
-		u, v := at(x)
+		u, v := at(x + s.left)
 		u, v = u+origin.X, v+origin.Y
 		d := dst[4*x : 4*x+4 : 4*x+4]
 		switch m := s.img.(type) { // the common kinds without 16-bit detours

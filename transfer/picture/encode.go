@@ -57,6 +57,7 @@ type SaveOptions struct {
 	Quality  int    // JPEG, 1 to 100; 0 is 95
 	Metadata string // stored in a PNG under [Keyword]
 	Bare     bool   // leave Metadata out
+	Key      string // names what the picture is, 64 hexadecimal digits; stored in any format, see [ReadKey]
 
 	Subsampling string       // JPEG's chroma: 444, 422 or 420; empty is 444 from quality 90, below it 420
 	Profile     *icc.Profile // write the picture in these colours, which are reversible; nil is sRGB
@@ -75,17 +76,7 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 	if err != nil {
 		return err
 	}
-	var b []byte
-	switch format {
-	case JPEG:
-		b, err = p.jpeg(o)
-	case WebP:
-		b, err = p.webp(o)
-	case TIFF:
-		b, err = p.tiff(o)
-	default:
-		b, err = p.png(o)
-	}
+	b, err := p.Encode(format, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -93,6 +84,28 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 		_, err := w.Write(b)
 		return err
 	})
+}
+
+// Encode gives the bytes of a file.
+func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
+	switch format {
+	case JPEG:
+		b, err := p.jpeg(o)
+		if err != nil || o.Key == "" {
+			return b, err
+		}
+		return jpegWithKey(b, o.Key)
+	case WebP:
+		return p.webp(o)
+	case TIFF:
+		return p.tiff(o)
+	default:
+		b, err := p.png(o)
+		if err != nil || o.Key == "" {
+			return b, err
+		}
+		return withChunk(b, pngKey(o.Key))
+	}
 }
 
 func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
@@ -168,6 +181,9 @@ func (p *Picture) webp(o SaveOptions) ([]byte, error) {
 			chunks = append(chunks, c)
 		}
 	}
+	if o.Key != "" { // what readers do not know stands at the end
+		chunks = append(chunks, riff{webpKey, []byte(keyText + o.Key)})
+	}
 	return webpFile(chunks...), nil
 }
 
@@ -219,6 +235,12 @@ func (p *Picture) tiff(o SaveOptions) ([]byte, error) {
 		tag, kind, count int
 		data             []byte
 	}
+	out := []byte("II*\x00\x00\x00\x00\x00")
+	if o.Key != "" {
+		out = append(out, keyText+o.Key+"\x00"...)
+		out = append(out, make([]byte, len(out)&1)...)
+	}
+	const ascii = 2
 	number := func(tag, v int) entry { return entry{tag, long, 1, le.AppendUint32(nil, uint32(v))} }
 	var depth []byte
 	for range samples {
@@ -229,22 +251,30 @@ func (p *Picture) tiff(o SaveOptions) ([]byte, error) {
 		number(tagWidth, p.W), number(tagHeight, p.H),
 		{tagBits, short, samples, depth},
 		number(tagCompression, 8), number(tagPhotometric, 2),
-		number(tagStripOffsets, 8), number(tagSamples, samples), number(tagRowsPerStrip, p.H), number(tagStripCounts, z.Len()), number(tagPredictor, 2),
 	}
+	if o.Key != "" {
+		entries = append(entries, entry{tagDescription, ascii, len(keyText + o.Key + "\x00"), []byte(keyText + o.Key + "\x00")})
+	}
+	entries = append(entries, []entry{
+		number(tagStripOffsets, len(out)), number(tagSamples, samples), number(tagRowsPerStrip, p.H), number(tagStripCounts, z.Len()), number(tagPredictor, 2),
+	}...)
 	if samples == 4 {
 		entries = append(entries, number(tagExtraSamples, 2))
 	}
 	entries = append(entries, entry{tagICC, undefined, len(profile), profile})
-	out := append([]byte("II*\x00\x00\x00\x00\x00"), z.Bytes()...)
+	out = append(out, z.Bytes()...)
 	dir := le.AppendUint16(nil, uint16(len(entries)))
 	for _, e := range entries {
 		dir = le.AppendUint16(le.AppendUint16(dir, uint16(e.tag)), uint16(e.kind))
 		dir = le.AppendUint32(dir, uint32(e.count))
-		if len(e.data) > 4 {
+		switch {
+		case e.tag == tagDescription:
+			dir = le.AppendUint32(dir, 8) // it stands behind the header
+		case len(e.data) > 4:
 			out = append(out, make([]byte, len(out)&1)...)
 			dir = le.AppendUint32(dir, uint32(len(out)))
 			out = append(out, e.data...)
-		} else {
+		default:
 			dir = append(dir, e.data...)
 		}
 	}

@@ -92,6 +92,13 @@ func (f Filter) plan(in, out int) []taps {
 // Resize resamples the source. Colours are weighted by alpha, so that what a
 // transparent pixel hides does not bleed into its neighbours.
 func (s *Source) Resize(w, h int, f Filter) *Picture {
+	if s.kept != nil {
+		return s.kept.resize(w, h, f, s.resize)
+	}
+	return s.resize(w, h, f)
+}
+
+func (s *Source) resize(w, h int, f Filter) *Picture {
 	if f.bytes && !s.HasAlpha {
 		return resampleBytes(s.W, s.H, w, h, f, s.row)
 	}

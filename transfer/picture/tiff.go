@@ -50,6 +50,7 @@ const (
 	tagCompression  = 259
 	tagPhotometric  = 262
 	tagFillOrder    = 266
+	tagDescription  = 270
 	tagStripOffsets = 273
 	tagOrientation  = 274
 	tagSamples      = 277

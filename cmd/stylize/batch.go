@@ -1,0 +1,501 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stylize-gpu/stylize/cmd/internal/given"
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cuda"
+	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/batch"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// paintBatch is stylize batch.
+func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr io.Writer) error {
+	started := time.Now()
+	show := newBatchProgress(stderr, f.output.quiet)
+	defer show.finish()
+	shard, err := batch.ParseShard(f.shard, os.Getenv)
+	if err != nil {
+		return usage(err)
+	}
+	if f.snap != nil && (*f.snap < 1 || *f.snap > 256) {
+		return usage(fmt.Errorf("--snap %d: give 2 to 256, or 1 for none", *f.snap))
+	}
+	if f.machine.maxPixels < 1 {
+		return usage(fmt.Errorf("--max-pixels %d: give 1 or more", f.machine.maxPixels))
+	}
+	list, err := f.list(args)
+	if err != nil {
+		return usage(err)
+	}
+	for _, n := range list.Notes {
+		show.note("stylize: " + n)
+	}
+	if len(list.Items) == 0 && len(list.Problems) == 0 {
+		return usage(errors.New("no pictures: give contents as files, folders or quoted patterns, or a --manifest"))
+	}
+	if err := f.checkFormats(list); err != nil {
+		return usage(err)
+	}
+	all, notes := len(list.Items), len(list.Notes)
+	show.note(fmt.Sprintf("%s: checking names, folders and extents", count(all, "item")))
+
+	var weights *vgg.Weights
+	var note string
+	var errWeights error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		weights, note, errWeights = resolveWeights(given.Or(f.machine.weights, "auto"))
+	}()
+	devices, numerics, err := f.open(stderr)
+	if err != nil {
+		return err
+	}
+	defer closeAll(devices)
+	checks := batch.Checks{
+		Also: f.reads(), Shard: shard, Snap: given.Or(f.snap, 0), Dry: f.dryRun, Tick: show.checking,
+		Output: batch.Output{Quality: given.Or(f.output.quality, 0), Subsampling: given.Or(f.output.file.subsampling, ""), KeepProfile: f.output.file.keepProfile, Bare: f.output.file.noMetadata},
+	}
+	if f.report != "" {
+		checks.Written = []string{f.report}
+	}
+	for _, d := range devices {
+		checks.Devices = append(checks.Devices, d.Device)
+	}
+	if err := list.Check(checks); err != nil {
+		return usage(err)
+	}
+	show.finish()
+	for _, n := range list.Notes[notes:] {
+		show.note("stylize: " + n)
+	}
+	if <-read; errWeights != nil {
+		return usage(errWeights)
+	}
+	if note != "" {
+		show.note("stylize: " + note)
+	}
+	if !shard.Whole() {
+		show.note(fmt.Sprintf("shard %v: %d of %s", shard, len(list.Items)+len(list.Problems), count(all, "item")))
+	}
+	for i, p := range list.Problems {
+		if i == listed {
+			show.note(fmt.Sprintf("stylize: and %d more that cannot be painted", len(list.Problems)-listed))
+			break
+		}
+		show.note("stylize: cannot be painted: " + p.Err.Error())
+	}
+	if len(list.Items) == 0 && len(list.Problems) > 0 && shard.Whole() {
+		return usage(fmt.Errorf("nothing can be painted: %w", list.Problems[0].Err))
+	}
+	b := &batch.Batch{
+		List: list, Devices: devices, Weights: weights, Numerics: numerics, Output: checks.Output, Snap: checks.Snap,
+		MaxPixels: f.machine.maxPixels, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
+		Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
+	}
+	if f.report != "" {
+		if b.Report, err = f.openReport(); err != nil {
+			return usage(fmt.Errorf("--report %w", err))
+		}
+		defer b.Report.Close()
+	}
+	if f.dryRun {
+		return f.dry(ctx, b, stdout)
+	}
+	for _, d := range devices {
+		info := d.Info()
+		show.note(fmt.Sprintf("%s: %s (%s)", d.Name, info.Name, info.Detail))
+	}
+	stop := show.watch(b)
+	runErr := b.Run(ctx)
+	stop()
+	return f.summary(b, show, shard, time.Since(started), runErr, stdout)
+}
+
+// listed is how many failures are named.
+const listed = 20
+
+func closeAll(devices []batch.Device) {
+	for _, d := range devices {
+		_ = d.Close() // all that was painted is on the disk
+	}
+}
+
+// reads are files that are read besides pictures.
+func (f *batchFlags) reads() []string {
+	var all []string
+	if f.manifest != "" && f.manifest != "-" {
+		all = append(all, f.manifest)
+	}
+	if w := given.Or(f.machine.weights, "auto"); w != "auto" && !strings.HasPrefix(w, "random") {
+		all = append(all, w)
+	}
+	return all
+}
+
+// openReport opens the report; a dry run only reads it.
+func (f *batchFlags) openReport() (*batch.Report, error) {
+	if f.dryRun {
+		return batch.ReadReport(f.report)
+	}
+	return batch.OpenReport(f.report)
+}
+
+// list makes the list of items.
+func (f *batchFlags) list(args []string) (*batch.List, error) {
+	in := batch.Inputs{Contents: args, Styles: f.styles, Pair: f.pair, Manifest: f.manifest, Output: f.output.path}
+	in.Parse = func(raw json.RawMessage, dir string) (*transfer.Options, error) {
+		given, err := parseOptions(f.picture, raw, dir)
+		if err != nil {
+			return nil, err
+		}
+		return f.optionsOf(given)
+	}
+	if f.manifest == "" {
+		if len(args) == 0 {
+			return nil, errors.New("give contents (files, folders, quoted patterns) or a --manifest: stylize batch CONTENT... --style STYLE... -o 'out/{content}-{style}.png'")
+		}
+		var err error
+		if in.Options, err = f.optionsOf(f.picture); err != nil {
+			return nil, err
+		}
+	}
+	return in.List()
+}
+
+// optionsOf are checked options.
+func (f *batchFlags) optionsOf(p pictureFlags) (*transfer.Options, error) {
+	o, err := p.options()
+	if err != nil {
+		return nil, err
+	}
+	given.Replace(&o.Bits, f.output.bits)
+	if err := o.Validate(); err != nil {
+		return nil, inFlags(err)
+	}
+	return &o, nil
+}
+
+// lineOptions are those that a line of a manifest may have: the flags of the same names,
+// which they replace.
+type lineOptions struct {
+	Preset        *string  `json:"preset"`
+	Size          *int     `json:"size"`
+	Iterations    *int     `json:"iterations"`
+	Ladder        *string  `json:"ladder"`
+	Until         *string  `json:"until"`
+	Budget        *string  `json:"budget"`
+	ContentWeight *float64 `json:"content_weight"`
+	StyleWeight   *float64 `json:"style_weight"`
+	TVWeight      *float64 `json:"tv_weight"`
+	Strength      *float64 `json:"strength"`
+	Optimizer     *string  `json:"optimizer"`
+	History       *int     `json:"history"`
+	LR            *float64 `json:"lr"`
+	Pooling       *string  `json:"pooling"`
+	Init          *string  `json:"init"`
+	Seed          *uint64  `json:"seed"`
+	OutputSize    *string  `json:"output_size"`
+}
+
+// parseOptions puts what a line says in the place of the flags.
+func parseOptions(p pictureFlags, raw json.RawMessage, dir string) (pictureFlags, error) {
+	if len(raw) == 0 {
+		return p, nil
+	}
+	var l lineOptions
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		return p, fmt.Errorf("options: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	given.Replace(&p.preset, l.Preset)
+	p.size, p.iterations, p.ladder = or(l.Size, p.size), or(l.Iterations, p.iterations), or(l.Ladder, p.ladder)
+	p.until, p.budget = or(l.Until, p.until), or(l.Budget, p.budget)
+	p.contentWeight, p.styleWeight, p.tvWeight = or(l.ContentWeight, p.contentWeight), or(l.StyleWeight, p.styleWeight), or(l.TVWeight, p.tvWeight)
+	p.strength, p.optimizer, p.history, p.lr = or(l.Strength, p.strength), or(l.Optimizer, p.optimizer), or(l.History, p.history), or(l.LR, p.lr)
+	p.pooling, p.seed, p.outputSize = or(l.Pooling, p.pooling), or(l.Seed, p.seed), or(l.OutputSize, p.outputSize)
+	if i := l.Init; i != nil {
+		if *i != "content" && *i != "noise" && !filepath.IsAbs(*i) {
+			path := filepath.Join(dir, *i)
+			i = &path
+		}
+		p.init = i
+	}
+	return p, nil
+}
+
+// checkFormats verifies the flags about files, for each format that is written.
+func (f *batchFlags) checkFormats(list *batch.List) error {
+	type kind struct {
+		format picture.Format
+		bits   int
+	}
+	seen := map[kind]bool{}
+	for _, it := range list.Items {
+		format, err := picture.FormatOf(it.Output)
+		if err != nil {
+			return fmt.Errorf("-o %w", err)
+		}
+		k := kind{format, it.Options.Bits}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		out := f.output
+		if format != picture.PNG { // others have no record anyway, and the batch may have PNGs besides
+			out.file.noMetadata = false
+		}
+		if _, err := out.encoding(format, *it.Options); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens the devices, which all compute in one precision.
+func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, error) {
+	m := f.machine
+	numerics := batch.Numerics{Precision: "fp32", Kernels: given.Or(m.kernels, ""), LowMemory: m.lowMemory}
+	if numerics.Kernels == "auto" {
+		numerics.Kernels = ""
+	}
+	var devices []batch.Device
+	fail := func(err error) ([]batch.Device, batch.Numerics, error) {
+		closeAll(devices)
+		if err != nil {
+			err = renamed(err)
+		}
+		return nil, numerics, err
+	}
+	names := strings.Split(f.devices, ",")
+	if f.devices == "all" {
+		names = nil
+		n, err := cuda.Count()
+		if err != nil {
+			fmt.Fprintf(stderr, "stylize: using the CPU: %v\n", err)
+		}
+		for i := range n {
+			names = append(names, fmt.Sprintf("cuda:%d", i))
+		}
+		if n == 0 {
+			names = []string{"cpu"}
+		}
+	}
+	for i, name := range names {
+		name = strings.TrimSpace(name)
+		if name == "auto" || name == "" {
+			return fail(usage(fmt.Errorf("--devices %s: give all, or a list of cpu, cuda:N and sim", f.devices)))
+		}
+		if name == "cuda" {
+			name = "cuda:0"
+		}
+		if name != "sim" && slices.ContainsFunc(devices, func(d batch.Device) bool { return d.Name == name }) {
+			return fail(usage(fmt.Errorf("--devices %s: %s is there twice", f.devices, name)))
+		}
+		m.device = name
+		dev, err := m.open(stderr)
+		if err != nil && f.devices == "all" && len(names) > 1 && errors.As(err, new(codedError)) { // the other GPUs can
+			fmt.Fprintf(stderr, "stylize: goes without: %v\n", renamed(err))
+			if i == len(names)-1 && len(devices) == 0 {
+				return fail(err)
+			}
+			continue
+		}
+		if err != nil {
+			return fail(err)
+		}
+		if name == "sim" && slices.Contains(append(names[:i:i], names[i+1:]...), "sim") { // several are told apart
+			name = fmt.Sprintf("sim:%d", i)
+		}
+		devices = append(devices, batch.Device{Device: dev, Name: name})
+	}
+	isCPU := func(d batch.Device) bool { return d.Name == "cpu" }
+	if slices.ContainsFunc(devices, func(d batch.Device) bool { return !isCPU(d) }) {
+		p, err := plan.ParsePrecision(m.precision)
+		if err != nil {
+			return fail(err)
+		}
+		numerics.Precision = p.String()
+		if numerics.Precision != "fp32" && slices.ContainsFunc(devices, isCPU) {
+			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32, the GPUs in %v, and a batch has one precision; add --precision fp32, or leave the CPU out", f.devices, p)))
+		}
+	}
+	return devices, numerics, nil
+}
+
+// renamed says --devices where an error says --device, the flag of other commands.
+func renamed(err error) error {
+	text := strings.ReplaceAll(err.Error(), "--device ", "--devices ")
+	var coded codedError
+	if errors.As(err, &coded) {
+		return codedError{coded.code, errors.New(text)}
+	}
+	return errors.New(text)
+}
+
+// dry says what a run would do.
+func (f *batchFlags) dry(ctx context.Context, b *batch.Batch, stdout io.Writer) error {
+	rate := 0.0
+	for _, d := range b.Devices {
+		r, err := gpu.Device(d).Rate(ctx)
+		if err != nil {
+			return err
+		}
+		rate += r
+	}
+	n := map[batch.Verdict]int{}
+	wrong, flops := 0, 0.0
+	var errOut error
+	b.Plans(func(p batch.Plan) bool {
+		it := p.Item
+		switch {
+		case p.Err != nil:
+			wrong++
+			_, errOut = fmt.Fprintf(stdout, "fails  %s: %v\n", it.Content, p.Err)
+		default:
+			n[p.Verdict]++
+			cost := ""
+			if p.Verdict == batch.ToPaint || p.Verdict == batch.ToRepaint {
+				flops += p.FLOPs
+				cost = fmt.Sprintf("  %dx%d  %.0f GFLOP", p.W, p.H, p.FLOPs/1e9)
+			} else if p.Why != "" {
+				cost = "  (" + p.Why + ")"
+			}
+			_, errOut = fmt.Fprintf(stdout, "%s  %s  %s + %s -> %s%s\n", p.Verdict, p.Key.Short(), it.Content, it.Style, p.Output, cost)
+		}
+		return errOut == nil && ctx.Err() == nil
+	})
+	if errOut != nil {
+		return errOut
+	}
+	if ctx.Err() != nil {
+		return codedError{exitInterrupted, errors.New("interrupted; nothing was painted")}
+	}
+	text := fmt.Sprintf("%d to paint, %d to paint again with another key, %d done, %d that failed before, %d that cannot be painted: %.0f GFLOP",
+		n[batch.ToPaint], n[batch.ToRepaint], n[batch.IsDone], n[batch.FailedBefore], wrong, flops/1e9)
+	if rate > 0 {
+		text += fmt.Sprintf(", about %s here", duration(flops/rate))
+	}
+	if _, err := fmt.Fprintln(stdout, text); err != nil {
+		return err
+	}
+	if n := wrong + n[batch.FailedBefore]; n > 0 {
+		return codedError{exitSome, fmt.Errorf("%s would fail", count(n, "item"))}
+	}
+	return nil
+}
+
+// batchSummary is what --json prints.
+type batchSummary struct {
+	Items    int            `json:"items"`
+	Painted  int            `json:"painted"`
+	Skipped  int            `json:"skipped"`
+	Failed   int            `json:"failed"`
+	Shard    string         `json:"shard,omitempty"`
+	Seconds  float64        `json:"seconds"`
+	FLOPs    float64        `json:"flops"`
+	Devices  []deviceReport `json:"devices"`
+	Stopped  string         `json:"stopped,omitempty"`
+	Failures []batch.Line   `json:"failures,omitempty"` // the first of them
+}
+
+type deviceReport struct {
+	batch.DeviceStatus
+	IdleShare float64 `json:"idle_share"`
+}
+
+// summary says how a batch ended.
+func (f *batchFlags) summary(b *batch.Batch, show *batchProgress, shard batch.Shard, took time.Duration, runErr error, stdout io.Writer) error {
+	s := b.Status()
+	left := s.Items - s.Painted - s.Skipped - s.Failed
+	out := batchSummary{Items: s.Items, Painted: s.Painted, Skipped: s.Skipped, Failed: s.Failed, Seconds: took.Seconds(), FLOPs: s.FLOPs, Failures: show.failures}
+	if !shard.Whole() {
+		out.Shard = shard.String()
+	}
+	if runErr != nil {
+		out.Stopped = runErr.Error()
+	}
+	for _, d := range s.Devices {
+		out.Devices = append(out.Devices, deviceReport{d, d.IdleShare()})
+		text := fmt.Sprintf("%s: painted %d", d.Name, d.Painted)
+		if d.Seconds > 0 {
+			text += fmt.Sprintf(" in %s, %s, idle %.1f %%", duration(d.Seconds), flopRate(d.FLOPs/d.Seconds), 100*d.IdleShare())
+		}
+		if d.Lost != "" {
+			text += ", then lost"
+		}
+		show.note(text)
+	}
+	show.note(fmt.Sprintf("%d painted, %d done before, %d failed in %s", s.Painted, s.Skipped, s.Failed, duration(took.Seconds())))
+	if f.output.json {
+		if err := printJSON(stdout, out); err != nil {
+			return err
+		}
+	}
+	for _, l := range show.failures {
+		fmt.Fprintf(show.w, "stylize: failed: %s\n", failure(l))
+	}
+	if n := s.Failed - len(show.failures); n > 0 {
+		where := "; --report FILE keeps them all"
+		if f.report != "" {
+			where = "; all are in " + f.report
+		}
+		fmt.Fprintf(show.w, "stylize: and %d more failures%s\n", n, where)
+	}
+	again := "; the same command goes on"
+	switch {
+	case errors.Is(runErr, context.Canceled):
+		return codedError{exitInterrupted, fmt.Errorf("interrupted with %d of %s left%s", left, count(s.Items, "item"), again)}
+	case errors.Is(runErr, batch.ErrFailFast):
+		return codedError{exitSome, fmt.Errorf("stopped at the first failure, with %d of %s left", left, count(s.Items, "item"))}
+	case errors.Is(runErr, batch.ErrAllLost):
+		return fmt.Errorf("%w; %d of %s are left%s", runErr, left, count(s.Items, "item"), again)
+	case runErr != nil:
+		return runErr
+	case s.Failed > 0:
+		return codedError{exitSome, fmt.Errorf("%d of %s failed", s.Failed, count(s.Items, "item"))}
+	}
+	return nil
+}
+
+// failure is a line of the report for a person.
+func failure(l batch.Line) string {
+	if strings.Contains(l.Error, l.Content) {
+		return l.Error
+	}
+	return l.Content + ": " + l.Error
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// flopRate is a speed for a person.
+func flopRate(flops float64) string {
+	if flops >= 1e12 {
+		return fmt.Sprintf("%.1f TFLOP/s", flops/1e12)
+	}
+	if flops >= 1e10 {
+		return fmt.Sprintf("%.0f GFLOP/s", flops/1e9)
+	}
+	return fmt.Sprintf("%.2f GFLOP/s", flops/1e9)
+}

@@ -1,0 +1,485 @@
+package batch
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+)
+
+// Checks are what Check is told.
+type Checks struct {
+	Also    []string // files that are read besides: the manifest, weights
+	Written []string // files that are written besides: the report
+	Shard   Shard
+	Output  Output
+	Devices []gpu.Device
+	Snap    int
+	Dry     bool                  // make no folders
+	Tick    func(done, total int) // now and then, from several goroutines; may be nil
+}
+
+// Check looks at everything that can be known before anything is painted: two results of
+// one name, results that would overwrite what is read, folders that cannot be written,
+// pictures that cannot be opened, extents and memory. It leaves the shard's items, in the
+// order in which they are to be painted, and moves those that cannot be to Problems. An
+// error is a mistake in the whole list. Every later run with the same list finds the
+// same.
+func (l *List) Check(c Checks) error {
+	if c.Tick == nil {
+		c.Tick = func(int, int) {}
+	}
+	names := resolver{}
+	if err := l.checkNames(&names, c); err != nil {
+		return err
+	}
+	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool { return !c.Shard.Has(it) })
+	l.checkFolders(c.Dry)
+	l.checkExtents(c)
+	l.checkMemory(c)
+	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool {
+		if it.problem != nil {
+			l.Problems = append(l.Problems, Problem{What: it.Content, Err: it.problem, Item: it})
+		}
+		return it.problem != nil
+	})
+	l.order()
+	return nil
+}
+
+// resolver finds out which file a name is, through links, also for one that is not
+// there yet.
+type resolver struct{ dirs map[string]string }
+
+func (r *resolver) file(path string) string {
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to
+	}
+	return filepath.Join(r.dir(filepath.Dir(path)), filepath.Base(path))
+}
+
+// dir resolves the part of a folder that is there.
+func (r *resolver) dir(path string) string {
+	if d, ok := r.dirs[path]; ok {
+		return d
+	}
+	if r.dirs == nil {
+		r.dirs = map[string]string{}
+	}
+	d := path
+	if abs, err := filepath.Abs(path); err == nil {
+		d = abs
+	}
+	if to, err := filepath.EvalSymlinks(d); err == nil {
+		d = to
+	} else if up := filepath.Dir(d); up != d {
+		d = filepath.Join(r.dir(up), filepath.Base(d))
+	}
+	r.dirs[path] = d
+	return d
+}
+
+// checkNames compares all names with each other.
+func (l *List) checkNames(names *resolver, c Checks) error {
+	read := map[string]string{} // of a file, what reads it
+	named := map[string]bool{}  // contents that were not only found in a folder
+	for _, f := range c.Also {
+		read[names.file(f)] = "the batch itself"
+	}
+	resolved := map[string]string{}
+	resolve := func(path string) string {
+		f, ok := resolved[path]
+		if !ok {
+			f = names.file(path)
+			resolved[path] = f
+		}
+		return f
+	}
+	for _, it := range l.Items {
+		if !it.Found {
+			named[resolve(it.Content)] = true
+		}
+	}
+	l.leaveOutResults(resolve, named)
+	note := func(path, what string) {
+		if f := resolve(path); read[f] == "" {
+			read[f] = what
+		}
+	}
+	for _, it := range l.Items {
+		note(it.Content, "a content")
+		note(it.Style, "a style")
+		if i := it.Options.Init; i != "content" && i != "noise" {
+			note(i, "an initial picture")
+		}
+	}
+	for _, w := range c.Written {
+		if what := read[names.file(w)]; what != "" {
+			return fmt.Errorf("%s: would be overwritten, and is read as %s; choose another name", w, what)
+		}
+	}
+	writes := map[string]*Item{}
+	for _, w := range c.Written {
+		writes[names.file(w)] = nil
+	}
+	twice := map[*Item]bool{}
+	var errs []error
+	for _, it := range l.Items {
+		if _, err := picture.FormatOf(it.Output); err != nil {
+			return fmt.Errorf("-o %w", err)
+		}
+		out := names.file(it.Output)
+		if strings.ContainsRune(it.Output, 0) {
+			return fmt.Errorf("-o %q: has a zero byte in it", it.Output)
+		}
+		if what, ok := read[out]; ok {
+			errs = append(errs, fmt.Errorf("%s: the result of %s would overwrite it, and it is read as %s; choose another -o", it.Output, it.Content, what))
+		}
+		switch other, ok := writes[out]; {
+		case !ok:
+			writes[out] = it
+		case other == nil:
+			errs = append(errs, fmt.Errorf("%s: is the report, and the result of %s; choose another name", it.Output, it.Content))
+		case strings.Contains(it.Output, keyHole): // only a result of the same key has the same name
+			if other.same(it) {
+				twice[it] = true
+			}
+		case other.same(it):
+			twice[it] = true
+		case isDevice(out): // as /dev/null, which any number may be written to
+		default:
+			errs = append(errs, fmt.Errorf("%s: would be the result of %s and of %s%s", it.Output, other.says(it), it.says(other), hint(other, it)))
+		}
+		if len(errs) == 10 {
+			errs = append(errs, errors.New("and perhaps more"))
+			break
+		}
+	}
+	if len(twice) > 0 {
+		l.Notes = append(l.Notes, fmt.Sprintf("%d items are in the list twice; each is painted once", len(twice)))
+		l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool { return twice[it] })
+	}
+	return errors.Join(errs...)
+}
+
+func isDevice(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode()&os.ModeDevice != 0
+}
+
+// leaveOutResults takes out contents that were found in a folder, and are results of
+// this very list: those of an earlier run, which wrote beside its contents.
+func (l *List) leaveOutResults(resolve func(string) string, named map[string]bool) {
+	var outs map[string]bool
+	results := map[string]bool{}
+	before := len(l.Items)
+	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool {
+		if !it.Found || named[resolve(it.Content)] {
+			return false
+		}
+		if outs == nil { // most lists need none of this, as nothing is found where results go
+			outs = map[string]bool{}
+			for _, it := range l.Items {
+				if it != nil {
+					outs[resolve(filepath.Dir(it.Output))+"/"+filepath.Base(it.Output)] = true
+				}
+			}
+		}
+		f := resolve(it.Content)
+		is, ok := results[f]
+		if !ok {
+			for _, n := range holed(filepath.Base(f)) {
+				is = is || outs[filepath.Dir(f)+"/"+n]
+			}
+			if is {
+				key, err := picture.ReadKey(f)
+				is = err == nil && key != ""
+			}
+			results[f] = is
+		}
+		return is
+	})
+	if n := before - len(l.Items); n > 0 {
+		l.Notes = append(l.Notes, fmt.Sprintf("%d items are left out whose contents are results of this batch", n))
+	}
+}
+
+// same reports whether two items ask for one picture in the same words.
+func (it *Item) same(b *Item) bool {
+	return it.Content == b.Content && it.Style == b.Style && (it.Options == b.Options || string(canonical(*it.Options)) == string(canonical(*b.Options)) && it.Options.Init == b.Options.Init)
+}
+
+// says names an item beside another.
+func (it *Item) says(b *Item) string {
+	text := it.Content
+	if it.Content == b.Content {
+		text += " in the style " + it.Style
+	}
+	if it.Line > 0 {
+		text += fmt.Sprintf(" (line %d)", it.Line)
+	}
+	return text
+}
+
+// hint is the placeholder that would tell two items apart.
+func hint(a, b *Item) string {
+	what := "{key}"
+	switch {
+	case a.Content == b.Content && stem(a.Style) != stem(b.Style):
+		what = "{style}"
+	case a.Content != b.Content && stem(a.Content) != stem(b.Content):
+		what = "{content}"
+	case a.Content != b.Content && a.Dir != b.Dir:
+		what = "{dir}"
+	case a.Options.Seed != b.Options.Seed:
+		what = "{seed}"
+	}
+	return "; put " + what + " into -o"
+}
+
+// checkFolders makes the folders of results, and tries whether they can be written.
+func (l *List) checkFolders(dry bool) {
+	tried := map[string]error{}
+	for _, it := range l.Items {
+		dir := filepath.Dir(it.Output)
+		if strings.Contains(dir, keyHole) {
+			continue // made when the key is known
+		}
+		err, ok := tried[dir]
+		if !ok {
+			err = writable(dir, it.Output, dry)
+			tried[dir] = err
+		}
+		if err != nil {
+			it.problem = err
+			continue
+		}
+		if !strings.Contains(it.Output, keyHole) {
+			st, err := os.Stat(it.Output)
+			it.present = err == nil
+			if err == nil && st.IsDir() {
+				it.problem = fmt.Errorf("%s: is a folder; choose another -o", it.Output)
+			}
+		}
+	}
+}
+
+func writable(dir, output string, dry bool) error {
+	if dry {
+		for {
+			st, err := os.Stat(dir)
+			if err == nil && !st.IsDir() {
+				return fmt.Errorf("%s: is no folder; choose another -o", dir)
+			}
+			if up := filepath.Dir(dir); err != nil && up != dir {
+				dir = up
+				continue
+			}
+			return nil
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return atomicfile.Explain(dir, err)
+	}
+	if err := atomicfile.Check(filepath.Join(dir, ".stylize-batch")); err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%s: no permission to write into the folder %s; choose another -o", output, dir)
+		}
+		return err
+	}
+	return nil
+}
+
+// extent is of a file, or why there is none.
+type extent struct {
+	w, h int
+	err  error
+}
+
+// heads is how many files are read at a time: they wait for a disk, or a network.
+const heads = 16
+
+// checkExtents reads the head of every picture.
+func (l *List) checkExtents(c Checks) {
+	all := map[string]*extent{}
+	var paths []string
+	want := func(path string) {
+		if all[path] == nil {
+			all[path] = &extent{}
+			paths = append(paths, path)
+		}
+	}
+	for _, it := range l.Items {
+		want(it.Content)
+		want(it.Style)
+		if i := it.Options.Init; i != "content" && i != "noise" {
+			want(i)
+		}
+	}
+	var next, done atomic.Int64
+	var wg sync.WaitGroup
+	for range min(heads, len(paths)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(paths) {
+					return
+				}
+				e := all[paths[i]]
+				e.w, e.h, e.err = picture.Extent(paths[i])
+				c.Tick(int(done.Add(1)), len(paths))
+			}
+		})
+	}
+	wg.Wait()
+	costs := costs{}
+	for _, it := range l.Items {
+		content, style := all[it.Content], all[it.Style]
+		err := cmp.Or(content.err, style.err)
+		if i := it.Options.Init; err == nil && i != "content" && i != "noise" {
+			err = all[i].err
+		}
+		if err != nil {
+			it.problem = cmp.Or(it.problem, err)
+			continue
+		}
+		it.w, it.h, it.styleW, it.styleH = content.w, content.h, style.w, style.h
+		if err := it.measure(c.Snap, costs); err != nil {
+			it.problem = cmp.Or(it.problem, err)
+		}
+	}
+}
+
+// stages are the levels of an item, from what its files say of themselves.
+func (it *Item) stages(snap int) []transfer.Stage {
+	w, h := snapped(it.w, it.h, it.Options.Size, snap)
+	return it.Options.Stages(&picture.Source{W: w, H: h}, &picture.Source{W: it.styleW, H: it.styleH})
+}
+
+// measure finds the group of an item and what it costs.
+func (it *Item) measure(snap int, known costs) error {
+	levels := it.stages(snap)
+	last := levels[len(levels)-1]
+	it.group = groupOf(*it.Options, last.W, last.H, last.StyleW, last.StyleH)
+	var err error
+	it.flops, err = known.of(levels)
+	return err
+}
+
+// costs are FLOPs a pixel of levels that were measured. The arithmetic grows as the
+// pixels do, but for a little at their edges: good enough for a bar.
+type costs map[string]float64
+
+func (c costs) of(levels []transfer.Stage) (flops float64, err error) {
+	for _, st := range levels {
+		o := st.Options.Canonical()
+		key := fmt.Sprint(o.Size, o.ContentWeight > 0, o.StyleWeight > 0, o.TVWeight > 0, o.TVOfStyle, o.Optimizer, o.History)
+		perPixel, ok := c[key]
+		if !ok {
+			_, _, loop, err := st.Programs(vgg.Shapes())
+			if err != nil {
+				return 0, err
+			}
+			perPixel = float64(loop.FLOPs()) / float64(st.W*st.H)
+			c[key] = perPixel
+		}
+		flops += perPixel * float64(st.W*st.H) * float64(max(st.Options.Iterations, 1)+1)
+	}
+	return flops, nil
+}
+
+// checkMemory plans the largest items, until one fits everywhere: then the smaller ones do.
+func (l *List) checkMemory(c Checks) {
+	bySize := slices.DeleteFunc(slices.Clone(l.Items), func(it *Item) bool { return it.problem != nil })
+	area := func(it *Item) int {
+		levels := it.stages(c.Snap)
+		st := levels[len(levels)-1]
+		return st.W*st.H + st.StyleW*st.StyleH/2
+	}
+	areas := map[*Item]int{}
+	for _, it := range bySize {
+		areas[it] = area(it)
+	}
+	slices.SortStableFunc(bySize, func(a, b *Item) int { return areas[b] - areas[a] })
+	planned := map[Group]error{}
+	for _, it := range bySize {
+		err, ok := planned[it.group]
+		if !ok {
+			levels := it.stages(c.Snap)
+			err = fits(c.Devices, levels[len(levels)-1])
+			planned[it.group] = err
+		}
+		if err == nil {
+			return
+		}
+		it.problem = fmt.Errorf("%s: %w", it.Content, err)
+	}
+}
+
+// fits compares the plan of a level with the memory of each device.
+func fits(devices []gpu.Device, st transfer.Stage) error {
+	style, content, loop, err := st.Programs(vgg.Shapes())
+	if err != nil {
+		return err
+	}
+	for _, dev := range devices {
+		info := dev.Info()
+		limit := info.Memory
+		if info.Free > 0 && info.Free < limit {
+			limit = info.Free
+		}
+		var arena, weights int64
+		for _, p := range []*gpu.Program{style, content, loop} {
+			if p == nil {
+				continue
+			}
+			plan, err := dev.Plan(p)
+			if err != nil {
+				return err
+			}
+			arena = max(arena, plan.Arena)
+			if p == loop {
+				weights = plan.Weights
+			}
+		}
+		if need := arena + weights; limit > 0 && need > limit {
+			return fmt.Errorf("painting at %dx%d needs %.1f GB, the %s has %.1f GB: %w; give a smaller --size",
+				st.W, st.H, float64(need)/1e9, info.Kind, float64(limit)/1e9, gpu.ErrOutOfMemory)
+		}
+	}
+	return nil
+}
+
+// order puts items of a group beside each other, groups as they come first in the list,
+// so that what was compiled for one serves the next.
+func (l *List) order() {
+	first := map[Group]int{}
+	for i, it := range l.Items {
+		if _, ok := first[it.group]; !ok {
+			first[it.group] = i
+		}
+	}
+	slices.SortStableFunc(l.Items, func(a, b *Item) int { return cmp.Compare(first[a.group], first[b.group]) })
+}
+
+// FLOPs is the arithmetic of all items, those with a result left out.
+func (l *List) FLOPs() (flops float64) {
+	for _, it := range l.Items {
+		if !it.present {
+			flops += it.flops
+		}
+	}
+	return flops
+}

@@ -1,0 +1,156 @@
+package batch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/transfer"
+)
+
+// Item is one picture to paint.
+type Item struct {
+	Content, Style string // files
+	Options        *transfer.Options
+	Output         string // the result's name; it may still have {key} in it
+	Dir            string // of the content, below the folder or pattern that it was found in
+	Line           int    // of the manifest; 0 without
+	Found          bool   // the content is not named, but was found in a folder or by a pattern
+
+	w, h           int // of the content as stored, from its head
+	styleW, styleH int
+	group          Group
+	flops          float64
+	present        bool // there is a result, of this key or another
+	counted        bool // in the FLOPs of the batch
+	problem        error
+}
+
+// Problem is something that cannot be painted, and why. The rest can.
+type Problem struct {
+	What string // the content, or the folder or pattern
+	Err  error
+	Item *Item // nil where there is none
+}
+
+// Inputs are what a list is made from.
+type Inputs struct {
+	Contents []string // files, folders, patterns
+	Styles   []string
+	Pair     bool   // the first content with the first style, and so on; else each with each
+	Manifest string // a JSONL file, "-" for standard input, instead of contents
+	Output   string // template
+	Options  *transfer.Options
+
+	// Parse gives the options of a manifest's line: those above, changed by raw, which may
+	// be empty. Names in it are relative to dir.
+	Parse func(raw json.RawMessage, dir string) (*transfer.Options, error)
+}
+
+// List is what is to be painted.
+type List struct {
+	Items    []*Item
+	Problems []Problem
+	Notes    []string // what a user would like to hear of, as a pattern that matches nothing
+}
+
+// List makes the list. An error says that there is none: a mistake in the template, the
+// manifest, or the number of styles.
+func (in Inputs) List() (*List, error) {
+	l := &List{}
+	if err := checkTemplate(in.Output); err != nil {
+		return nil, fmt.Errorf("-o %w", err)
+	}
+	styles, err := l.expand(in.Styles, "style")
+	if err != nil {
+		return nil, err
+	}
+	if in.Manifest != "" {
+		if len(in.Contents) > 0 {
+			return nil, fmt.Errorf("--manifest %s already lists the contents; leave %s out", in.Manifest, in.Contents[0])
+		}
+		if in.Pair {
+			return nil, errors.New("--pair: each line of a manifest names its style; leave the flag out")
+		}
+		return l, l.manifest(in, styles)
+	}
+	contents, err := l.expand(in.Contents, "content")
+	switch {
+	case err != nil:
+		return nil, err
+	case len(styles) == 0:
+		return nil, errors.New("no style: give --style FILE, once or several times")
+	case in.Output == "":
+		return nil, errors.New("say where results go: -o 'out/{content}-{style}.png'")
+	case in.Pair && len(styles) != len(contents):
+		return nil, fmt.Errorf("--pair: %d contents and %d styles; give as many of one as of the other", len(contents), len(styles))
+	}
+	for i, c := range contents {
+		with := styles
+		if in.Pair {
+			with = styles[i : i+1]
+		}
+		for _, s := range with {
+			it := &Item{Content: c.path, Style: s.path, Options: in.Options, Dir: c.dir, Found: c.found}
+			it.Output = fill(in.Output, it)
+			l.Items = append(l.Items, it)
+		}
+	}
+	return l, nil
+}
+
+// file is one that an argument stands for.
+type file struct {
+	path, dir string
+	found     bool
+}
+
+// expand makes files of arguments. A pattern without a match is noted, a folder that
+// cannot be read is a problem: neither stops the rest.
+func (l *List) expand(args []string, what string) ([]file, error) {
+	var all []file
+	for _, arg := range args {
+		st, err := os.Stat(arg)
+		switch {
+		case arg == "":
+			return nil, fmt.Errorf("a %s without a name; give a file, a folder or a pattern", what)
+		case err == nil && !st.IsDir():
+			all = append(all, file{path: arg, dir: "."})
+			continue
+		case err != nil && !isPattern(arg): // named, and not there: its item says so
+			all = append(all, file{path: arg, dir: "."})
+			continue
+		}
+		pattern := arg
+		if err == nil {
+			pattern = filepath.Join(escape(arg), "*")
+		}
+		found, errs, bad := glob(pattern)
+		if bad != nil {
+			return nil, fmt.Errorf("%s: is no pattern (%w); quote [ as [[]", arg, bad)
+		}
+		for _, e := range errs {
+			l.Problems = append(l.Problems, Problem{What: e.path, Err: e.err})
+		}
+		if len(found) == 0 && len(errs) == 0 {
+			why := "matches no file"
+			if err == nil {
+				why = "has no pictures in it; 'FOLDER/**' looks below it too"
+			}
+			l.Notes = append(l.Notes, fmt.Sprintf("%s %s", arg, why))
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// extensions are those of pictures, where a pattern leaves it open.
+var extensions = []string{".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
+
+func isPicture(name string) bool {
+	return slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
+}

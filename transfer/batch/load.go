@@ -1,0 +1,222 @@
+package batch
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+)
+
+// Verdict is what an item needs.
+type Verdict string
+
+// Verdicts.
+const (
+	ToPaint      Verdict = "paint"
+	ToRepaint    Verdict = "repaint" // there is a result of another key
+	IsDone       Verdict = "done"
+	FailedBefore Verdict = "failed before"
+)
+
+// look is what is known of an item once its files are read, and nothing decoded.
+type look struct {
+	key     Key
+	output  string
+	verdict Verdict
+	content []byte
+	err     error
+	what    string // why it failed before
+	missing bool   // err is that of a file that cannot be read: perhaps it can next time
+}
+
+// look reads an item's content, finds its key, and compares it with the result that is
+// there. The files of styles are read once.
+func (b *Batch) look(it *Item) (l look) {
+	l.verdict = ToPaint
+	h := hashes{weights: b.Weights.SHA256}
+	if l.content, l.err = picture.Read(it.Content); l.err == nil {
+		sum := sha256.Sum256(l.content)
+		h.content = hex.EncodeToString(sum[:])
+		h.style, l.err = b.sources.hash(it.Style)
+	}
+	if i := it.Options.Init; l.err == nil && i != "content" && i != "noise" {
+		h.init, l.err = b.sources.hash(i)
+	}
+	if l.err != nil {
+		l.missing = true
+		return l
+	}
+	var format picture.Format
+	if format, l.err = picture.FormatOf(it.Output); l.err != nil {
+		return l
+	}
+	l.key = keyOf(*it.Options, h, format, b.Output, b.Numerics, b.Snap)
+	l.output = withKey(it.Output, l.key)
+	st, err := os.Stat(l.output)
+	if err == nil && st.Mode().IsRegular() && !b.Overwrite {
+		has, err := picture.ReadKey(l.output)
+		switch {
+		case err != nil:
+			l.err = err
+		case has == string(l.key):
+			l.verdict = IsDone
+			return l
+		case has == "":
+			l.err = fmt.Errorf("%s: is there, and is no result of a batch; move it, or replace it with --overwrite", l.output)
+			l.missing = true
+		default:
+			l.verdict = ToRepaint
+		}
+	}
+	if why, failed := b.Report.FailedBefore(l.key); failed && l.err == nil && !b.RetryFailed && !b.Overwrite {
+		l.verdict, l.what = FailedBefore, why
+	}
+	return l
+}
+
+// load decodes what an item needs, and resizes it to all extents at which it is painted.
+func (b *Batch) load(it *Item, l look) (*Task, error) {
+	o := *it.Options
+	content, err := picture.Decode(l.content, b.MaxPixels)
+	if err != nil {
+		return nil, b.named(it.Content, err)
+	}
+	content.Path = it.Content
+	style, err := b.sources.open(it.Style, b.MaxPixels, true)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{Item: it, Key: l.key, FLOPs: it.flops, output: l.output}
+	t.save = picture.SaveOptions{Bits: o.Bits, Quality: b.Output.Quality, Subsampling: b.Output.Subsampling, Bare: b.Output.Bare, Key: string(l.key)}
+	if p := content.Profile(); b.Output.KeepProfile && p != nil {
+		if !p.Reversible() {
+			return nil, fmt.Errorf("%s: --keep-profile: its profile leads one way only; leave the flag out for sRGB", it.Content)
+		}
+		t.save.Profile = p
+	}
+	content = snap(content, o.Size, b.Snap)
+	content.Keep()
+	t.Work = transfer.Work{Options: o, Content: content, Style: style, Weights: b.Weights}
+	if i := o.Init; i != "content" && i != "noise" {
+		if t.Work.Init, err = b.sources.open(i, b.MaxPixels, false); err != nil {
+			return nil, err
+		}
+	}
+	if o.Budget != "" { // it chooses the levels when it begins
+		t.Group = it.group
+		return t, nil
+	}
+	stages := o.Stages(content, style)
+	for _, st := range stages {
+		st.Options.Load(content, st.W, st.H)
+		st.Options.Load(style, st.StyleW, st.StyleH)
+	}
+	end := stages[len(stages)-1]
+	t.Group = groupOf(o, end.W, end.H, end.StyleW, end.StyleH)
+	return t, nil
+}
+
+// named puts the file before an error of Decode, and names the flag that keeps it out.
+func (b *Batch) named(path string, err error) error {
+	if errors.As(err, new(*picture.SizeError)) {
+		return fmt.Errorf("%s: %w; raise --max-pixels %d or shrink it", path, err, b.MaxPixels)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// sources are the pictures that many items share: styles and initial ones. Their hashes
+// are kept, and the pictures that were used last.
+type sources struct {
+	mu     sync.Mutex
+	hashes map[string]*hashed
+	recent []*shared // the last used one last
+}
+
+// keepSources is how many decoded pictures are kept.
+const keepSources = 8
+
+type hashed struct {
+	once sync.Once
+	sum  string
+	err  error
+}
+
+type shared struct {
+	path  string
+	style bool
+	once  sync.Once
+	src   *picture.Source
+	err   error
+}
+
+// hash is the SHA-256 of a file.
+func (s *sources) hash(path string) (string, error) {
+	s.mu.Lock()
+	h := s.hashes[path]
+	if h == nil {
+		if s.hashes == nil {
+			s.hashes = map[string]*hashed{}
+		}
+		h = &hashed{}
+		s.hashes[path] = h
+	}
+	s.mu.Unlock()
+	h.once.Do(func() { h.sum, h.err = hashFile(path) })
+	return h.sum, h.err
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// open decodes a file, or gives what is kept of it. A style is filled where it is
+// transparent, and remembers its few extents.
+func (s *sources) open(path string, maxPixels int, style bool) (*picture.Source, error) {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.recent, func(e *shared) bool { return e.path == path && e.style == style })
+	var e *shared
+	if i >= 0 {
+		e = s.recent[i]
+		s.recent = slices.Delete(s.recent, i, i+1)
+	} else {
+		e = &shared{path: path, style: style}
+		if len(s.recent) >= keepSources {
+			s.recent = slices.Delete(s.recent, 0, 1)
+		}
+	}
+	s.recent = append(s.recent, e)
+	s.mu.Unlock()
+	e.once.Do(func() {
+		src, err := picture.Open(path, maxPixels)
+		if err != nil {
+			e.err = err
+			return
+		}
+		if sum, err := s.hash(path); err != nil || sum != src.SHA256 {
+			e.err = fmt.Errorf("%s: has changed since the batch began", path)
+			return
+		}
+		if style {
+			src.FillTransparent()
+			src.Keep()
+		}
+		e.src = src
+	})
+	return e.src, e.err
+}

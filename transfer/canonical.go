@@ -1,0 +1,53 @@
+package transfer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Canonical returns valid options in one spelling: those that paint the same pixels
+// from the same pictures are equal. What does not count is zero: the name of the preset,
+// the seed of noise that is not used, the step of an optimiser that finds its own, weights
+// that a strength replaces, what a budget chooses. A path in Init becomes "picture".
+func (o Options) Canonical() Options {
+	o.Preset, o.halvings = "", 0
+	if o.Init != "noise" {
+		o.Seed = 0
+	}
+	if o.Init != "noise" && o.Init != "content" {
+		o.Init = "picture"
+	}
+	if o.Optimizer == "" {
+		o.Optimizer = "adam"
+	}
+	if o.lbfgs() {
+		o.LR = 0
+	}
+	if o.Pooling == "" {
+		o.Pooling = "avg"
+	}
+	if o.ContentWeight == 0 && o.StyleWeight == 0 {
+		o.Strength = 0
+	}
+	if o.Strength > 0 {
+		for _, w := range []*float64{&o.ContentWeight, &o.StyleWeight} {
+			if *w > 0 {
+				*w = 1
+			}
+		}
+	}
+	if o.Budget != "" {
+		o.Budget, o.Ladder, o.Iterations = fmt.Sprint(seconds(o.Budget)), nil, 0
+	}
+	if s := seconds(o.Until); s > 0 {
+		o.Until = fmt.Sprint(s)
+	}
+	if len(o.Ladder) == 0 {
+		o.Ladder = nil
+	}
+	o.OutputSize = strings.ToLower(o.OutputSize)
+	if w, h, err := o.outputSize(0, 0, 0, 0); err == nil && w > 0 {
+		o.OutputSize = fmt.Sprintf("%dx%d", w, h)
+	}
+	return o
+}
