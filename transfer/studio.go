@@ -24,10 +24,11 @@ import (
 type Studio struct {
 	dev     gpu.Device
 	weights *vgg.Weights
-	slots   int
+	slots   func(w, h int) int
 	memory  int64
 
-	rooms  map[kind]*room
+	most   int // pictures in work at once
+	rooms  map[Kind]*room
 	clock  int // of the rooms' last use
 	styles map[styleKey]*StyleTargets
 	recent []styleKey // the last one is the latest
@@ -44,8 +45,9 @@ type Commission struct {
 	Tag   any   // whatever the caller wants to know it by
 }
 
-// kind is what pictures must have in common to be painted in one session.
-type kind struct {
+// Kind is what pictures must have in common to be painted in one session: their
+// extent, and which operations their program has.
+type Kind struct {
 	w, h                       int
 	content, style, tv         bool
 	lbfgs, ofStyle, clampFirst bool
@@ -53,10 +55,11 @@ type kind struct {
 	pooling                    vgg.Pooling
 }
 
-func kindOf(st Stage) kind {
-	o := st.Options
-	return kind{
-		w: st.W, h: st.H, content: o.ContentWeight > 0, style: o.StyleWeight > 0, tv: o.TVWeight > 0,
+// Kind is that of the stage.
+func (s Stage) Kind() Kind {
+	o := s.Options
+	return Kind{
+		w: s.W, h: s.H, content: o.ContentWeight > 0, style: o.StyleWeight > 0, tv: o.TVWeight > 0,
 		lbfgs: o.lbfgs(), ofStyle: o.TVOfStyle, clampFirst: o.ClampFirst, history: o.History, pooling: o.pooling(),
 	}
 }
@@ -96,10 +99,11 @@ type seat struct {
 	deadline float64
 }
 
-// NewStudio has sessions of at most so many slots, and keeps those that have nobody
-// to paint while all together take no more than so many bytes of the device.
-func NewStudio(dev gpu.Device, w *vgg.Weights, slots int, memory int64) *Studio {
-	return &Studio{dev: dev, weights: w, slots: max(slots, 1), memory: memory, rooms: map[kind]*room{}, styles: map[styleKey]*StyleTargets{}}
+// NewStudio has sessions of as many slots as slots says for an extent, or fewer where
+// they would take more than so many bytes of the device; and it keeps sessions that
+// have nobody to paint while all together take no more than that.
+func NewStudio(dev gpu.Device, w *vgg.Weights, slots func(w, h int) int, memory int64) *Studio {
+	return &Studio{dev: dev, weights: w, slots: slots, memory: memory, rooms: map[Kind]*room{}, styles: map[styleKey]*StyleTargets{}}
 }
 
 // Run paints what next gives, until that is nothing and all is painted. With wait
@@ -108,8 +112,8 @@ func NewStudio(dev gpu.Device, w *vgg.Weights, slots int, memory int64) *Studio 
 // cannot be painted the error is its own, and the others go on. The painting is
 // closed when done returns.
 //
-// A device that fails takes all along that it had, and its error is Run's too. When
-// ctx is done Run returns ctx.Err(), and done gets it for each that was in work.
+// A device that fails takes all along that it had: done gets a *[LostError] for each,
+// and Run returns one. When ctx is done both get ctx.Err().
 func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done func(*Commission, *Painting, error)) error {
 	finish := func(at *seat, err error) {
 		done(at.Commission, at.painting, err)
@@ -118,8 +122,12 @@ func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done
 		}
 	}
 	for {
-		for s.busy() < s.slots {
-			c := next(s.busy() == 0)
+		busy := s.busy()
+		if busy == 0 {
+			s.most = 1
+		}
+		for ; busy < s.most; busy = s.busy() {
+			c := next(busy == 0)
 			if c == nil {
 				break
 			}
@@ -130,6 +138,8 @@ func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done
 				continue
 			}
 			at.painting = p
+			end := p.stages[len(p.stages)-1]
+			s.most = max(s.most, s.slots(end.W, end.H))
 			s.wait(at)
 		}
 		r := s.fullest()
@@ -137,6 +147,9 @@ func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done
 			return ctx.Err()
 		}
 		if err := s.work(ctx, r, finish); err != nil {
+			if ctx.Err() == nil {
+				err = &LostError{Err: err}
+			}
 			for _, r := range s.rooms {
 				for _, at := range append(slices.Clone(r.seats), r.waiting...) {
 					if at != nil {
@@ -161,7 +174,7 @@ func (s *Studio) busy() (n int) {
 
 // wait sends a picture to where its level is painted.
 func (s *Studio) wait(at *seat) {
-	k := kindOf(at.painting.stages[at.painting.at.Level])
+	k := at.painting.stages[at.painting.at.Level].Kind()
 	if s.rooms[k] == nil {
 		s.rooms[k] = &room{}
 	}
@@ -172,15 +185,13 @@ func (s *Studio) wait(at *seat) {
 // then the smaller one. nil where nobody is left.
 func (s *Studio) fullest() *room {
 	var best *room
-	keys := slices.SortedFunc(maps.Keys(s.rooms), func(a, b kind) int { return cmp.Compare(a.w*a.h, b.w*b.h) })
+	most := 0
+	keys := slices.SortedFunc(maps.Keys(s.rooms), func(a, b Kind) int { return cmp.Compare(a.w*a.h, b.w*b.h) })
 	for _, k := range keys {
 		r := s.rooms[k]
-		n := min(r.taken()+len(r.waiting), s.slots)
-		if n == 0 {
-			continue
-		}
-		if best == nil || n > min(best.taken()+len(best.waiting), s.slots) || n == min(best.taken()+len(best.waiting), s.slots) && r.used > best.used {
-			best = r
+		n := r.taken() + len(r.waiting)
+		if n > most || n > 0 && n == most && r.used > best.used {
+			best, most = r, n
 		}
 	}
 	return best
@@ -192,16 +203,15 @@ func (s *Studio) work(ctx context.Context, r *room, finish func(*seat, error)) e
 	s.clock++
 	r.used = s.clock
 	if r.session == nil {
-		err := s.open(r)
-		if errors.Is(err, gpu.ErrOutOfMemory) { // of these pictures, not of others
-			for _, at := range r.waiting {
+		if err := s.open(r); err != nil {
+			if lost := s.lost(ctx, err); lost != nil {
+				return lost
+			}
+			for _, at := range r.waiting { // of these pictures, and not of others
 				finish(at, err)
 			}
 			r.waiting = nil
 			return nil
-		}
-		if err != nil {
-			return err
 		}
 	}
 	for i := range r.seats {
@@ -209,10 +219,11 @@ func (s *Studio) work(ctx context.Context, r *room, finish func(*seat, error)) e
 			at := r.waiting[0]
 			r.waiting = r.waiting[1:]
 			if err := s.seat(ctx, r, i, at); err != nil {
-				finish(at, err)
-				if lost := s.lost(ctx, r, i, err); lost != nil {
+				if lost := s.lost(ctx, err); lost != nil {
+					r.waiting = append(r.waiting, at)
 					return lost
 				}
+				finish(at, err)
 				continue
 			}
 			r.seats[i] = at
@@ -338,7 +349,7 @@ func (s *Studio) style(ctx context.Context, st Stage, source *picture.Source) (*
 func (s *Studio) open(r *room) error {
 	p := r.waiting[0].painting
 	st := p.stages[p.at.Level]
-	slots, arena := s.slots, int64(0)
+	slots, arena := max(min(s.slots(st.W, st.H), s.most), 1), int64(0)
 	for ; ; slots /= 2 { // fewer of large pictures
 		loop, err := LoopProgram(st.Options, s.weights, slots, st.H, st.W)
 		if err != nil {
@@ -353,7 +364,7 @@ func (s *Studio) open(r *room) error {
 		}
 	}
 	for s.used+arena > s.memory {
-		var oldest kind
+		var oldest Kind
 		found := false
 		for k, o := range s.rooms {
 			if o.session != nil && o.taken() == 0 && (!found || o.used < s.rooms[oldest].used) {
@@ -392,16 +403,35 @@ func (s *Studio) close(r *room) error {
 	return err
 }
 
-// lost tells a device that failed, or ctx, from a picture that cannot be painted.
-func (s *Studio) lost(ctx context.Context, r *room, i int, err error) error {
+// lost tells an error of the device, or of ctx, from one of a picture, for which it is
+// nil.
+func (s *Studio) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, gpu.ErrOutOfMemory) {
-		return nil
+	if dead := alive(ctx, s.dev); dead != nil {
+		return errors.Join(err, dead)
 	}
-	if _, e := r.session.values(r.session.options.result(), i); e != nil {
+	return nil
+}
+
+// alive runs one operation, to see whether a device still does anything.
+func alive(ctx context.Context, dev gpu.Device) error {
+	p := &gpu.Program{}
+	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: 4, W: 4, C: 4})
+	y := p.Output(p.ReLUFwd("y", x))
+	r, err := dev.Compile(p)
+	if err != nil {
 		return err
+	}
+	v := make([]float32, x.Shape.Elems())
+	v[0] = 1
+	out, err := evaluate(ctx, r, p, v)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if got := out[y.Name][0]; got != 1 {
+		return fmt.Errorf("the device computes max(1, 0) = %v", got)
 	}
 	return nil
 }
@@ -412,6 +442,6 @@ func (s *Studio) Close() error {
 	for _, r := range s.rooms {
 		err = errors.Join(err, s.close(r))
 	}
-	s.rooms = map[kind]*room{}
+	s.rooms = map[Kind]*room{}
 	return err
 }

@@ -64,7 +64,7 @@ func outcomeOf(t *testing.T, p *Painting, points []Point, err error) outcome {
 // inStudio paints works in a studio, offering at most ahead of them at once.
 func inStudio(t *testing.T, ctx context.Context, dev gpu.Device, works []Work, slots int, memory int64) ([]outcome, error) {
 	t.Helper()
-	s := NewStudio(dev, randomWeights(), slots, memory)
+	s := NewStudio(dev, randomWeights(), func(int, int) int { return slots }, memory)
 	defer s.Close()
 	out, points := make([]outcome, len(works)), make([][]Point, len(works))
 	at := 0
@@ -138,7 +138,7 @@ func TestStudioPaintsAsAlone(t *testing.T) {
 func TestStudioKeepsSessions(t *testing.T) {
 	dev := &counting{Device: device(t)}
 	works := commissions(t)[:9]
-	s := NewStudio(dev, randomWeights(), 3, 1<<40)
+	s := NewStudio(dev, randomWeights(), func(int, int) int { return 3 }, 1<<40)
 	defer s.Close()
 	round := func() (compiled int) {
 		before, at := dev.compiled, 0

@@ -372,7 +372,7 @@ func (it *Item) stages(snap int) []transfer.Stage {
 func (it *Item) measure(snap int, known costs) error {
 	levels := it.stages(snap)
 	last := levels[len(levels)-1]
-	it.group = groupOf(*it.Options, last.W, last.H, last.StyleW, last.StyleH)
+	it.group = last.Kind()
 	var err error
 	it.flops, err = known.of(levels)
 	return err
@@ -413,13 +413,15 @@ func (l *List) checkMemory(c Checks) {
 		areas[it] = area(it)
 	}
 	slices.SortStableFunc(bySize, func(a, b *Item) int { return areas[b] - areas[a] })
-	planned := map[Group]error{}
+	planned := map[string]error{}
 	for _, it := range bySize {
-		err, ok := planned[it.group]
+		levels := it.stages(c.Snap)
+		last := levels[len(levels)-1]
+		key := fmt.Sprint(last.Kind(), last.StyleW, last.StyleH)
+		err, ok := planned[key]
 		if !ok {
-			levels := it.stages(c.Snap)
-			err = fits(c.Devices, levels[len(levels)-1])
-			planned[it.group] = err
+			err = fits(c.Devices, last)
+			planned[key] = err
 		}
 		if err == nil {
 			return
@@ -465,7 +467,7 @@ func fits(devices []gpu.Device, st transfer.Stage) error {
 // order puts items of a group beside each other, groups as they come first in the list,
 // so that what was compiled for one serves the next.
 func (l *List) order() {
-	first := map[Group]int{}
+	first := map[transfer.Kind]int{}
 	for i, it := range l.Items {
 		if _, ok := first[it.group]; !ok {
 			first[it.group] = i

@@ -3,6 +3,8 @@ package batch
 import (
 	"slices"
 	"sync"
+
+	"github.com/stylize-gpu/stylize/transfer"
 )
 
 // queue is between loaders and painters. It has what loaders made ready, a bounded
@@ -55,7 +57,7 @@ func (q *queue) stop() {
 }
 
 // take gives a task of the group, or else another unless only that will do.
-func (q *queue) take(group Group, only bool) *Task {
+func (q *queue) take(group transfer.Kind, only bool) *Task {
 	from := &q.ready
 	if len(q.ready) == 0 && !q.loading {
 		from = &q.back
@@ -84,7 +86,7 @@ type Feed struct {
 
 // Next waits for a task, one of the group if there is one. It is for a painter that has
 // none in hand: it gives nil when none is left with anybody, or the batch stops.
-func (f *Feed) Next(prefer Group) *Task {
+func (f *Feed) Next(prefer transfer.Kind) *Task {
 	q := f.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,7 +105,7 @@ func (f *Feed) Next(prefer Group) *Task {
 
 // Try is for a painter that has other tasks in hand: it does not wait, and gives nil
 // unless a task of the group is ready.
-func (f *Feed) Try(group Group) *Task {
+func (f *Feed) Try(group transfer.Kind) *Task {
 	f.q.mu.Lock()
 	defer f.q.mu.Unlock()
 	t := f.q.take(group, true)

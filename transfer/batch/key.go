@@ -115,15 +115,3 @@ func canonical(o transfer.Options) json.RawMessage {
 	return b
 }
 
-// Group names what pictures share that one compiled program can paint: their extent and
-// all options but those that a runner is told each time.
-type Group string
-
-func groupOf(o transfer.Options, w, h, styleW, styleH int) Group {
-	o.Iterations, o.Seed, o.Init, o.OutputSize = 0, 0, "noise", ""
-	o.Ladder = slices.Clone(o.Ladder)
-	for i := range o.Ladder {
-		o.Ladder[i].Iterations = 0
-	}
-	return Group(fmt.Sprintf("%dx%d %dx%d %s", w, h, styleW, styleH, canonical(o)))
-}

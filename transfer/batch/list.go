@@ -23,7 +23,7 @@ type Item struct {
 
 	w, h           int // of the content as stored, from its head
 	styleW, styleH int
-	group          Group
+	group          transfer.Kind
 	flops          float64
 	present        bool // there is a result, of this key or another
 	counted        bool // in the FLOPs of the batch

@@ -119,7 +119,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 		st.Options.Load(style, st.StyleW, st.StyleH)
 	}
 	end := stages[len(stages)-1]
-	t.Group = groupOf(o, end.W, end.H, end.StyleW, end.StyleH)
+	t.Group = end.Kind()
 	return t, nil
 }
 

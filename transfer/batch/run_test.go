@@ -505,7 +505,7 @@ func TestSnapRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := map[Group]bool{}
+	groups := map[transfer.Kind]bool{}
 	for _, it := range l.Items {
 		groups[it.group] = true
 	}
