@@ -28,7 +28,7 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 	started := time.Now()
 	show := newBatchProgress(stderr, f.output.quiet)
 	defer show.finish()
-	shard, err := batch.ParseShard(f.shard, os.Getenv)
+	shard, err := parseShard(f.shard, os.Getenv)
 	if err != nil {
 		return usage(err)
 	}
@@ -98,15 +98,15 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 			show.note(fmt.Sprintf("stylize: and %d more that cannot be painted", len(list.Problems)-listed))
 			break
 		}
-		show.note("stylize: cannot be painted: " + p.Err.Error())
+		show.note("stylize: cannot be painted: " + f.explain(p.Err).Error())
 	}
 	if len(list.Items) == 0 && len(list.Problems) > 0 && shard.Whole() {
-		return usage(fmt.Errorf("nothing can be painted: %w", list.Problems[0].Err))
+		return usage(fmt.Errorf("nothing can be painted: %w", f.explain(list.Problems[0].Err)))
 	}
 	b := &batch.Batch{
 		List: list, Devices: devices, Weights: weights, Numerics: numerics, Output: checks.Output, Snap: checks.Snap,
 		MaxPixels: f.machine.maxPixels, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
-		Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
+		Explain: f.explain, Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
 	}
 	if f.report != "" {
 		if b.Report, err = f.openReport(); err != nil {
@@ -166,6 +166,16 @@ func (f *batchFlags) list(args []string) (*batch.List, error) {
 		}
 		return f.optionsOf(given)
 	}
+	switch {
+	case f.manifest != "" && len(args) > 0:
+		return nil, fmt.Errorf("--manifest %s already lists the contents; leave %s out", f.manifest, args[0])
+	case f.manifest != "" && f.pair:
+		return nil, errors.New("--pair: each line of a manifest names its style; leave the flag out")
+	case f.manifest == "" && len(args) > 0 && len(f.styles) == 0:
+		return nil, errors.New("no style: give --style FILE, once or several times")
+	case f.manifest == "" && len(args) > 0 && f.output.path == "":
+		return nil, errors.New("say where results go: -o 'out/{content}-{style}.png'")
+	}
 	if f.manifest == "" {
 		if len(args) == 0 {
 			return nil, errors.New("give contents (files, folders, quoted patterns) or a --manifest: stylize batch CONTENT... --style STYLE... -o 'out/{content}-{style}.png'")
@@ -176,6 +186,24 @@ func (f *batchFlags) list(args []string) (*batch.List, error) {
 		}
 	}
 	return in.List()
+}
+
+// explain names the flag that an error may be cured with.
+func (f *batchFlags) explain(err error) error {
+	for cause, hint := range map[error]string{
+		batch.ErrForeign:      ", or replace it with --overwrite",
+		batch.ErrFailedBefore: "; --retry-failed tries again",
+		batch.ErrProfile:      "; leave --keep-profile out for sRGB",
+		gpu.ErrOutOfMemory:    "; a smaller --size needs less",
+	} {
+		if errors.Is(err, cause) {
+			return fmt.Errorf("%w%s", err, hint)
+		}
+	}
+	if errors.As(err, new(*picture.SizeError)) {
+		return fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, f.machine.maxPixels)
+	}
+	return err
 }
 
 // optionsOf are checked options.
@@ -250,7 +278,7 @@ func (f *batchFlags) checkFormats(list *batch.List) error {
 	for _, it := range list.Items {
 		format, err := picture.FormatOf(it.Output)
 		if err != nil {
-			return fmt.Errorf("-o %w", err)
+			return fmt.Errorf("-o: %w", err)
 		}
 		k := kind{format, it.Options.Bits}
 		if seen[k] {
@@ -367,7 +395,7 @@ func (f *batchFlags) dry(ctx context.Context, b *batch.Batch, stdout io.Writer) 
 		switch {
 		case p.Err != nil:
 			wrong++
-			_, errOut = fmt.Fprintf(stdout, "fails  %s: %v\n", it.Content, p.Err)
+			_, errOut = fmt.Fprintf(stdout, "fails  %s\n", failure(batch.Line{Content: it.Content, Error: f.explain(p.Err).Error()}))
 		default:
 			n[p.Verdict]++
 			cost := ""

@@ -162,12 +162,12 @@ func TestBatchMistakes(t *testing.T) {
 		{nil, "give contents (files, folders, quoted patterns) or a --manifest"},
 		{[]string{"in", "-o", "{content}.png"}, "no style: give --style FILE"},
 		{[]string{"in", "--style", "style.jpg"}, "say where results go: -o"},
-		{[]string{"in", "--style", "style.jpg", "-o", "x.png"}, "x.png: would be the result of in/00.png and of in/01.png; put {content} into -o"},
+		{[]string{"in", "--style", "style.jpg", "-o", "x.png"}, "x.png: would be the result of in/00.png and of in/01.png; put {content} into the names of results"},
 		{[]string{"in", "--style", "style.jpg", "-o", "in/{content}.png"}, "in/00.png: the result of in/00.png would overwrite it"},
 		{[]string{"in", "--style", "style.jpg", "-o", "{name}.png"}, "there is no {name}"},
 		{[]string{"none/*.png", "--style", "style.jpg", "-o", "{content}.png"}, "no pictures"},
 		{[]string{"none.png", "--style", "style.jpg", "-o", "{content}-o.png"}, "none.png: there is no such file"},
-		{append(good, "--pair"), "--pair: 2 contents and 1 styles"},
+		{append(good, "--pair"), "2 contents and 1 styles do not make pairs"},
 		{[]string{"--manifest", "bad.jsonl", "--style", "style.jpg", "-o", "{content}-o.png"}, "bad.jsonl line 2: is no JSON (it is cut off)"},
 		{[]string{"--manifest", "option.jsonl", "--style", "style.jpg", "-o", "{content}-o.png"}, `option.jsonl line 1: options: unknown field "sise"`},
 		{[]string{"--manifest", "range.jsonl", "--style", "style.jpg", "-o", "{content}-o.png"}, "range.jsonl line 1: --size 3: the network needs 16"},
@@ -246,10 +246,10 @@ func TestBatchManifest(t *testing.T) {
 		t.Errorf("%dx%d, %v, %v", w, h, err, ls(t))
 	}
 	// All shards together are the whole.
-	t.Setenv(batch.EnvShards, "3")
+	t.Setenv(envShards, "3")
 	n := 0
 	for i := range 3 {
-		t.Setenv(batch.EnvIndex, fmt.Sprint(i))
+		t.Setenv(envIndex, fmt.Sprint(i))
 		_, stderr := mustRun(t, batchArgs("--manifest", "in/list.jsonl")...)
 		m := regexp.MustCompile(`shard (\d)/3: (\d) of 2 items`).FindStringSubmatch(stderr)
 		if m == nil || m[1] != fmt.Sprint(i) {

@@ -120,10 +120,10 @@ func TestKubernetesExample(t *testing.T) {
 	}
 	dir := data(t, 6)
 	for i := range s.Completions {
-		t.Setenv(batch.EnvIndex, fmt.Sprint(i))
+		t.Setenv(envIndex, fmt.Sprint(i))
 		var args []string
 		for _, a := range c.Args {
-			a = strings.NewReplacer("/data/", dir+"/", "$("+batch.EnvIndex+")", fmt.Sprint(i)).Replace(a)
+			a = strings.NewReplacer("/data/", dir+"/", "$("+envIndex+")", fmt.Sprint(i)).Replace(a)
 			if !strings.HasPrefix(a, "--weights=") && !strings.HasPrefix(a, "--devices=") {
 				args = append(args, a)
 			}

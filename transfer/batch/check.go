@@ -138,14 +138,14 @@ func (l *List) checkNames(names *resolver, c Checks) error {
 	var errs []error
 	for _, it := range l.Items {
 		if _, err := picture.FormatOf(it.Output); err != nil {
-			return fmt.Errorf("-o %w", err)
+			return err
 		}
 		out := names.file(it.Output)
 		if strings.ContainsRune(it.Output, 0) {
-			return fmt.Errorf("-o %q: has a zero byte in it", it.Output)
+			return fmt.Errorf("%q: has a zero byte in it; choose another name", it.Output)
 		}
 		if what, ok := read[out]; ok {
-			errs = append(errs, fmt.Errorf("%s: the result of %s would overwrite it, and it is read as %s; choose another -o", it.Output, it.Content, what))
+			errs = append(errs, fmt.Errorf("%s: the result of %s would overwrite it, and it is read as %s; choose another name", it.Output, it.Content, what))
 		}
 		switch other, ok := writes[out]; {
 		case !ok:
@@ -246,7 +246,7 @@ func hint(a, b *Item) string {
 	case a.Options.Seed != b.Options.Seed:
 		what = "{seed}"
 	}
-	return "; put " + what + " into -o"
+	return "; put " + what + " into the names of results"
 }
 
 // checkFolders makes the folders of results, and tries whether they can be written.
@@ -270,7 +270,7 @@ func (l *List) checkFolders(dry bool) {
 			st, err := os.Stat(it.Output)
 			it.present = err == nil
 			if err == nil && st.IsDir() {
-				it.problem = fmt.Errorf("%s: is a folder; choose another -o", it.Output)
+				it.problem = fmt.Errorf("%s: is a folder; choose another name", it.Output)
 			}
 		}
 	}
@@ -281,7 +281,7 @@ func writable(dir, output string, dry bool) error {
 		for {
 			st, err := os.Stat(dir)
 			if err == nil && !st.IsDir() {
-				return fmt.Errorf("%s: is no folder; choose another -o", dir)
+				return fmt.Errorf("%s: is no folder; choose another one", dir)
 			}
 			if up := filepath.Dir(dir); err != nil && up != dir {
 				dir = up
@@ -295,7 +295,7 @@ func writable(dir, output string, dry bool) error {
 	}
 	if err := atomicfile.Check(filepath.Join(dir, ".stylize-batch")); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("%s: no permission to write into the folder %s; choose another -o", output, dir)
+			return fmt.Errorf("%s: no permission to write into the folder %s; choose another one", output, dir)
 		}
 		return err
 	}
@@ -457,7 +457,7 @@ func fits(devices []gpu.Device, st transfer.Stage) error {
 			}
 		}
 		if need := arena + weights; limit > 0 && need > limit {
-			return fmt.Errorf("painting at %dx%d needs %.1f GB, the %s has %.1f GB: %w; give a smaller --size",
+			return fmt.Errorf("painting at %dx%d needs %.1f GB, the %s has %.1f GB: %w",
 				st.W, st.H, float64(need)/1e9, info.Kind, float64(limit)/1e9, gpu.ErrOutOfMemory)
 		}
 	}

@@ -2,7 +2,6 @@ package batch
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,19 +62,13 @@ type List struct {
 func (in Inputs) List() (*List, error) {
 	l := &List{}
 	if err := checkTemplate(in.Output); err != nil {
-		return nil, fmt.Errorf("-o %w", err)
+		return nil, err
 	}
 	styles, err := l.expand(in.Styles, "style")
 	if err != nil {
 		return nil, err
 	}
 	if in.Manifest != "" {
-		if len(in.Contents) > 0 {
-			return nil, fmt.Errorf("--manifest %s already lists the contents; leave %s out", in.Manifest, in.Contents[0])
-		}
-		if in.Pair {
-			return nil, errors.New("--pair: each line of a manifest names its style; leave the flag out")
-		}
 		return l, l.manifest(in, styles)
 	}
 	contents, err := l.expand(in.Contents, "content")
@@ -83,11 +76,9 @@ func (in Inputs) List() (*List, error) {
 	case err != nil:
 		return nil, err
 	case len(styles) == 0:
-		return nil, errors.New("no style: give --style FILE, once or several times")
-	case in.Output == "":
-		return nil, errors.New("say where results go: -o 'out/{content}-{style}.png'")
+		return l, nil
 	case in.Pair && len(styles) != len(contents):
-		return nil, fmt.Errorf("--pair: %d contents and %d styles; give as many of one as of the other", len(contents), len(styles))
+		return nil, fmt.Errorf("%d contents and %d styles do not make pairs; give as many of one as of the other", len(contents), len(styles))
 	}
 	for i, c := range contents {
 		with := styles

@@ -132,13 +132,10 @@ func TestListMistakes(t *testing.T) {
 		return in
 	}
 	for want, in := range map[string]Inputs{
-		"there is no {name}; use {dir}, {content}": inputs("{name}.png", "in"),
-		"no style: give --style":                   with(inputs("{content}.png", "in"), func(in *Inputs) { in.Styles = nil }),
-		"say where results go":                     inputs("", "in"),
-		"2 contents and 1 styles":                  with(inputs("{content}.png", "in"), func(in *Inputs) { in.Pair = true }),
-		"in/[: is no pattern":                      inputs("{content}.png", "in/["),
-		"m.jsonl: cannot be read: no such file":    with(inputs("{content}.png"), func(in *Inputs) { in.Manifest = "m.jsonl" }),
-		"already lists the contents":               with(inputs("{content}.png", "in"), func(in *Inputs) { in.Manifest = "m.jsonl" }),
+		"there is no {name}; use {dir}, {content}":  inputs("{name}.png", "in"),
+		"2 contents and 1 styles do not make pairs": with(inputs("{content}.png", "in"), func(in *Inputs) { in.Pair = true }),
+		"in/[: is no pattern":                       inputs("{content}.png", "in/["),
+		"m.jsonl: cannot be read: no such file":     with(inputs("{content}.png"), func(in *Inputs) { in.Manifest = "m.jsonl" }),
 	} {
 		if _, err := in.List(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("want %q, got %v", want, err)
@@ -229,11 +226,11 @@ func TestManifest(t *testing.T) {
 	}
 	in.Styles = nil
 	write(t, in.Manifest, `{"content":"a"}`)
-	if _, err := in.List(); err == nil || !strings.Contains(err.Error(), `line 1: names no "style", and there is no --style`) {
+	if _, err := in.List(); err == nil || !strings.Contains(err.Error(), `line 1: names no "style", and there is none for all`) {
 		t.Error(err)
 	}
 	in.Styles, in.Output = []string{"s.png"}, ""
-	if _, err := in.List(); err == nil || !strings.Contains(err.Error(), `line 1: names no "output", and there is no -o`) {
+	if _, err := in.List(); err == nil || !strings.Contains(err.Error(), `line 1: names no "output", and there is no name for all`) {
 		t.Error(err)
 	}
 }
@@ -310,10 +307,10 @@ func TestCollisions(t *testing.T) {
 		c          Checks
 	}{
 		{"one name for all", "out/x.png: would be the result of in/a.jpg and of in/a.png", inputs("out/x.png", "in"), Checks{}},
-		{"extension only", "put {key} into -o", inputs("out/{content}.png", "in/a.png", "in/a.jpg"), Checks{}},
-		{"folders", "put {dir} into -o", inputs("out/{content}.png", "in/**/*.png"), Checks{}},
-		{"styles", "put {style} into -o", two, Checks{}},
-		{"seeds", "put {seed} into -o", seeds, Checks{}},
+		{"extension only", "put {key} into the names", inputs("out/{content}.png", "in/a.png", "in/a.jpg"), Checks{}},
+		{"folders", "put {dir} into the names", inputs("out/{content}.png", "in/**/*.png"), Checks{}},
+		{"styles", "put {style} into the names", two, Checks{}},
+		{"seeds", "put {seed} into the names", seeds, Checks{}},
 		{"through a link", "(line 1) and of in/b.png (line 2)", links, Checks{}},
 		{"over the content", "in/b.png: the result of in/b.png would overwrite it, and it is read as a content", inputs("in/{content}.png", "in/b.png"), Checks{}},
 		{"over a linked content", "would overwrite it", inputs("out/linked.png", "in/b.png"), Checks{}},
@@ -606,52 +603,6 @@ func TestKeyDependsOnAll(t *testing.T) {
 }
 
 func TestShards(t *testing.T) {
-	env := func(kv ...string) func(string) string {
-		return func(name string) string {
-			for i := 0; i < len(kv); i += 2 {
-				if kv[i] == name {
-					return kv[i+1]
-				}
-			}
-			return ""
-		}
-	}
-	slurm := func(id, count, first, last, step string) func(string) string {
-		return env("SLURM_ARRAY_TASK_ID", id, "SLURM_ARRAY_TASK_COUNT", count, "SLURM_ARRAY_TASK_MIN", first, "SLURM_ARRAY_TASK_MAX", last, "SLURM_ARRAY_TASK_STEP", step)
-	}
-	for _, c := range []struct {
-		flag string
-		env  func(string) string
-		want string
-	}{
-		{"", env(), "0/1"},
-		{"3/4", env(), "3/4"},
-		{"0/1", env("JOB_COMPLETION_INDEX", "7"), "0/1"}, // the flag says all
-		{"3/4", slurm("1", "2", "1", "2", "1"), "3/4"},
-		{"8", env("JOB_COMPLETION_INDEX", "7"), "7/8"},
-		{"", env("JOB_COMPLETION_INDEX", "7", "STYLIZE_SHARDS", "8"), "7/8"},
-		{"", env("STYLIZE_SHARDS", "8"), "0/1"}, // nothing says which: nobody shares
-		{"8", slurm("3", "1", "3", "3", "1"), "3/8"},
-		{"", slurm("3", "8", "0", "7", "1"), "3/8"},
-		{"", slurm("3", "8", "1", "8", "1"), "2/8"},
-		{"", slurm("30", "4", "10", "45", "10"), "2/4"},
-		{"", env("SLURM_ARRAY_TASK_ID", "3", "STYLIZE_SHARDS", "16"), "3/16"},
-		{"4/4", env(), "give I/N"},
-		{"-1/4", env(), "give I/N"},
-		{"a/b", env(), "give I/N"},
-		{"/4", env(), "give I/N"},
-		{"4", env(), "neither JOB_COMPLETION_INDEX nor SLURM_ARRAY_TASK_ID"},
-		{"4", env("JOB_COMPLETION_INDEX", "4"), "JOB_COMPLETION_INDEX=4, --shard 4: give I/N"},
-		{"", env("JOB_COMPLETION_INDEX", "4"), "nothing says of how many"},
-		{"", env("JOB_COMPLETION_INDEX", "4", "STYLIZE_SHARDS", "x"), "STYLIZE_SHARDS=x: give I/N"},
-		{"", slurm("7", "3", "1", "7", "1"), "with gaps"},
-		{"", env("SLURM_ARRAY_TASK_ID", "3"), "SLURM_ARRAY_TASK_COUNT is \"\""},
-	} {
-		s, err := ParseShard(c.flag, c.env)
-		if got := s.String(); err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v, %v; want %s", c.flag, s, err, c.want)
-		}
-	}
 	// Each item is in one shard, about as many in each, whatever their order.
 	var items []*Item
 	for i := range 4000 {

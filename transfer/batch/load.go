@@ -25,6 +25,13 @@ const (
 	FailedBefore Verdict = "failed before"
 )
 
+// Errors that a caller may want to say more about.
+var (
+	ErrForeign      = errors.New("is there, and is no result of a batch")
+	ErrFailedBefore = errors.New("as before")
+	ErrProfile      = errors.New("its colour profile leads one way only, so that no result can be written in it")
+)
+
 // look is what is known of an item once its files are read, and nothing decoded.
 type look struct {
 	key     Key
@@ -69,7 +76,7 @@ func (b *Batch) look(it *Item) (l look) {
 			l.verdict = IsDone
 			return l
 		case has == "":
-			l.err = fmt.Errorf("%s: is there, and is no result of a batch; move it, or replace it with --overwrite", l.output)
+			l.err = fmt.Errorf("%s: %w; move it", l.output, ErrForeign)
 			l.missing = true
 		default:
 			l.verdict = ToRepaint
@@ -86,7 +93,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	o := *it.Options
 	content, err := picture.Decode(l.content, b.MaxPixels)
 	if err != nil {
-		return nil, b.named(it.Content, err)
+		return nil, fmt.Errorf("%s: %w", it.Content, err)
 	}
 	content.Path = it.Content
 	style, err := b.sources.open(it.Style, b.MaxPixels, true)
@@ -97,7 +104,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	t.save = picture.SaveOptions{Bits: o.Bits, Quality: b.Output.Quality, Subsampling: b.Output.Subsampling, Bare: b.Output.Bare, Key: string(l.key)}
 	if p := content.Profile(); b.Output.KeepProfile && p != nil {
 		if !p.Reversible() {
-			return nil, fmt.Errorf("%s: --keep-profile: its profile leads one way only; leave the flag out for sRGB", it.Content)
+			return nil, fmt.Errorf("%s: %w", it.Content, ErrProfile)
 		}
 		t.save.Profile = p
 	}
@@ -121,14 +128,6 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	end := stages[len(stages)-1]
 	t.Group = end.Kind()
 	return t, nil
-}
-
-// named puts the file before an error of Decode, and names the flag that keeps it out.
-func (b *Batch) named(path string, err error) error {
-	if errors.As(err, new(*picture.SizeError)) {
-		return fmt.Errorf("%s: %w; raise --max-pixels %d or shrink it", path, err, b.MaxPixels)
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }
 
 // sources are the pictures that many items share: styles and initial ones. Their hashes

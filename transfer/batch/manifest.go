@@ -32,7 +32,7 @@ func (l *List) manifest(in Inputs, styles []file) error {
 	if in.Manifest != "-" {
 		f, err := os.Open(in.Manifest)
 		if err != nil {
-			return fmt.Errorf("--manifest %s: cannot be read: %w", in.Manifest, errors.Unwrap(err))
+			return fmt.Errorf("%s: cannot be read: %w", in.Manifest, errors.Unwrap(err))
 		}
 		defer f.Close()
 		r, dir = f, filepath.Dir(in.Manifest)
@@ -84,10 +84,10 @@ func (l *List) read(r io.Reader, dir string, in Inputs, styles []file) error {
 			wrong(n, err)
 			continue
 		case len(with) == 0:
-			wrong(n, errors.New(`names no "style", and there is no --style`))
+			wrong(n, errors.New(`names no "style", and there is none for all`))
 			continue
 		case output == "":
-			wrong(n, errors.New(`names no "output", and there is no -o`))
+			wrong(n, errors.New(`names no "output", and there is no name for all`))
 			continue
 		}
 		below := "."

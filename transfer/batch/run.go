@@ -59,6 +59,8 @@ type Batch struct {
 	Each func(Line)   // every item, when it is done with; from one goroutine at a time
 	Say  func(string) // what a user would like to hear of: a lost device
 
+	Explain func(error) error // says an error in the words of a user; may be nil
+
 	sources sources
 
 	mu       sync.Mutex
@@ -248,6 +250,13 @@ func (b *Batch) stop(why error) {
 	b.cancel()
 }
 
+func (b *Batch) explain(err error) string {
+	if b.Explain != nil {
+		err = b.Explain(err)
+	}
+	return err.Error()
+}
+
 func (b *Batch) say(format string, args ...any) {
 	if b.Say != nil {
 		b.Say(fmt.Sprintf(format, args...))
@@ -263,11 +272,11 @@ func (b *Batch) prepareTask(ctx context.Context, it *Item, q *queue) {
 	line := it.line(l)
 	switch {
 	case l.err != nil:
-		line.Status, line.Error, line.Fleeting = Failed, l.err.Error(), l.missing
+		line.Status, line.Error, line.Fleeting = Failed, b.explain(l.err), l.missing
 	case l.verdict == IsDone:
 		line.Status = Skipped
 	case l.verdict == FailedBefore:
-		line.Status, line.Error = Failed, l.what+" (as before; --retry-failed tries again)"
+		line.Status, line.Error = Failed, b.explain(fmt.Errorf("%s (%w)", l.what, ErrFailedBefore))
 	}
 	if line.Status != "" {
 		b.end(it, "", line)
@@ -284,7 +293,7 @@ func (b *Batch) prepareTask(ctx context.Context, it *Item, q *queue) {
 	b.mu.Unlock()
 	t, err := b.load(it, l)
 	if err != nil {
-		line.Status, line.Error = Failed, err.Error()
+		line.Status, line.Error = Failed, b.explain(err)
 		b.end(it, l.output, line)
 		return
 	}
@@ -327,7 +336,7 @@ func (it *Item) line(l look) Line {
 
 // problem ends what the check found.
 func (b *Batch) problem(p Problem) {
-	l := Line{Status: Failed, Content: p.What, Error: p.Err.Error(), Fleeting: true}
+	l := Line{Status: Failed, Content: p.What, Error: b.explain(p.Err), Fleeting: true}
 	if p.Item != nil {
 		l.Style, l.Output, l.Row = p.Item.Style, p.Item.Output, p.Item.Line
 	}
@@ -411,7 +420,7 @@ func (b *Batch) save(s saving) Line {
 	defer b.mu.Unlock()
 	d := &b.status.Devices[s.device]
 	if err != nil {
-		l.Status, l.Error, l.Fleeting, l.Losses = Failed, err.Error(), fleeting, nil
+		l.Status, l.Error, l.Fleeting, l.Losses = Failed, b.explain(err), fleeting, nil
 		return l
 	}
 	b.status.FLOPs += t.FLOPs
