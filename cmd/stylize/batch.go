@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,11 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -62,11 +65,15 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 		defer close(read)
 		weights, note, errWeights = resolveWeights(given.Or(f.machine.weights, "auto"))
 	}()
+	slots, err := f.parseSlots()
+	if err != nil {
+		return usage(err)
+	}
 	devices, numerics, err := f.open(stderr)
 	if err != nil {
 		return err
 	}
-	defer closeAll(devices)
+	defer func() { closeAll(devices) }()
 	checks := batch.Checks{
 		Also: f.reads(), Shard: shard, Snap: given.Or(f.snap, 0), Dry: f.dryRun, Tick: show.checking,
 		Output: batch.Output{Quality: given.Or(f.output.quality, 0), Subsampling: given.Or(f.output.file.subsampling, ""), KeepProfile: f.output.file.keepProfile, Bare: f.output.file.noMetadata},
@@ -108,6 +115,10 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 		MaxPixels: f.machine.maxPixels, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
 		Explain: f.explain, Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
 	}
+	if b.Devices, err = withSlots(devices, slots, list, checks.Snap); err != nil {
+		return err
+	}
+	devices = b.Devices
 	if f.report != "" {
 		if b.Report, err = f.openReport(); err != nil {
 			return usage(fmt.Errorf("--report %w", err))
@@ -125,6 +136,70 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 	runErr := b.Run(ctx)
 	stop()
 	return f.summary(b, show, shard, time.Since(started), runErr, stdout)
+}
+
+// parseSlots is the number of --slots; 0 for auto.
+func (f *batchFlags) parseSlots() (int, error) {
+	if f.slots == "auto" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(f.slots)
+	if err != nil || n < 1 || n > maxSlots {
+		return 0, fmt.Errorf("--slots %s: give auto, or a number from 1 to %d", f.slots, maxSlots)
+	}
+	return n, nil
+}
+
+const maxSlots = 256
+
+// withSlots says how many pictures each device paints side by side. The CPU does it in
+// lanes: devices of their own with fewer threads and the same packed weights, since a
+// thread that waits for no other does more. There is one lane a thread, or fewer where
+// the pictures are so large that memory would run short, or so few. On an error the
+// devices are those that are open.
+func withSlots(devices []batch.Device, slots int, list *batch.List, snap int) ([]batch.Device, error) {
+	var all []batch.Device
+	for i, d := range devices {
+		d.Slots = slots
+		dev, ok := d.Device.(*cpu.Device)
+		if !ok {
+			all = append(all, d)
+			continue
+		}
+		info := dev.Info()
+		lanes := min(info.Threads, len(list.Items))
+		if slots > 0 {
+			lanes = slots
+		}
+		arena, err := list.Arena(dev, snap)
+		if err != nil {
+			return append(all, devices[i:]...), err
+		}
+		d.Slots, d.Memory = 1, cmp.Or(info.Free, info.Memory)/2
+		if arena > 0 && slots == 0 {
+			lanes = min(lanes, int(d.Memory/arena))
+		}
+		if lanes = max(lanes, 1); lanes == 1 {
+			all = append(all, d)
+			continue
+		}
+		d.Memory /= int64(lanes)
+		var opened []batch.Device
+		for j := range lanes {
+			threads := info.Threads / lanes
+			if j < info.Threads%lanes {
+				threads++
+			}
+			lane, err := dev.Lane(max(threads, 1))
+			if err != nil {
+				return slices.Concat(all, opened, devices[i:]), err
+			}
+			opened = append(opened, batch.Device{Device: lane, Name: fmt.Sprintf("%s:%d", d.Name, j), Slots: 1, Memory: d.Memory})
+		}
+		all = append(all, opened...)
+		_ = dev.Close() // its lanes have the weights
+	}
+	return all, nil
 }
 
 // listed is how many failures are named.

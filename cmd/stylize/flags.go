@@ -81,6 +81,7 @@ type batchFlags struct {
 	picture pictureFlags
 	machine machineFlags
 	devices string
+	slots   string
 	output  outputFlags // path is a template
 
 	styles   []string
@@ -110,6 +111,7 @@ func (f *batchFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "manifest", Destination: &f.manifest, Category: catPicture, Usage: "take the list from this file instead, or - for standard input: a JSON object a line, with content, style, options and output"},
 		&cli.IntFlag{Name: "snap", Action: given.To(&f.snap), Category: catPicture, DefaultText: "off", Usage: "crop contents a little, so that the shorter side is a multiple of N while painted, and more of them share an extent"},
 		&cli.StringFlag{Name: "devices", Destination: &f.devices, Category: catMachine, Value: "all", Usage: "all (every GPU, else the CPU), or a list as in cuda:0,cuda:1"},
+		&cli.StringFlag{Name: "slots", Destination: &f.slots, Category: catMachine, Value: "auto", Usage: "pictures that a device paints side by side: auto (on a GPU as many as fill it, on the CPU one a thread), or a number"},
 		&cli.StringFlag{Name: "shard", Destination: &f.shard, Category: catMachine, DefaultText: "everything, or what " + envIndex + " or " + envTask + " says", Usage: "paint part I of N, as 0/4 to 3/4; N alone takes I from the environment"},
 		&cli.StringFlag{Name: "output", Destination: &f.output.path, Aliases: []string{"o"}, Category: catOutput, Usage: "names of the results, with {" + strings.Join(batch.Placeholders, "}, {") + "} in them"},
 		&cli.StringFlag{Name: "report", Destination: &f.report, Category: catOutput, Usage: "append a line of JSON for each item to this file"},

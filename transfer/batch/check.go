@@ -430,6 +430,30 @@ func (l *List) checkMemory(c Checks) {
 	}
 }
 
+// Arena is the memory on a device that the largest picture of the list takes, without
+// weights.
+func (l *List) Arena(dev gpu.Device, snap int) (int64, error) {
+	var largest transfer.Stage
+	for _, it := range l.Items {
+		levels := it.stages(snap)
+		if st := levels[len(levels)-1]; st.W*st.H > largest.W*largest.H {
+			largest = st
+		}
+	}
+	if largest.W == 0 {
+		return 0, nil
+	}
+	loop, err := transfer.LoopProgram(largest.Options, vgg.Shapes(), 1, largest.H, largest.W)
+	if err != nil {
+		return 0, err
+	}
+	p, err := dev.Plan(loop)
+	if err != nil {
+		return 0, err
+	}
+	return p.Arena, nil
+}
+
 // fits compares the plan of a level with the memory of each device.
 func fits(devices []gpu.Device, st transfer.Stage) error {
 	style, content, loop, err := st.Programs(vgg.Shapes())

@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"slices"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -114,4 +112,3 @@ func canonical(o transfer.Options) json.RawMessage {
 	}
 	return b
 }
-
