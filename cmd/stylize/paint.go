@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -90,7 +89,7 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 		return nil, usage(err)
 	}
 	wk := &work{opts: o, machine: m, output: out, save: save}
-	if wk.every, err = parseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
+	if wk.every, err = transfer.ParseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
 		return nil, usage(fmt.Errorf("--checkpoint-every %s: %w", *out.checkpointEvery, err))
 	}
 	// Weights are read and unpacked, pictures decoded and the device opened (a
@@ -195,18 +194,6 @@ func isNumbered(result, path string) bool {
 	number, ok := strings.CutPrefix(b, strings.TrimSuffix(a, filepath.Ext(a))+"-")
 	number, same := strings.CutSuffix(number, filepath.Ext(a))
 	return ok && same && len(number) >= 6 && strings.Trim(number, "0123456789") == ""
-}
-
-// parseTime reads a number of seconds, or a duration as Go writes it.
-func parseTime(s string) (time.Duration, error) {
-	if v, err := strconv.ParseFloat(s, 64); err == nil {
-		s = fmt.Sprint(v, "s")
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, errors.New("give a time, as in 90s or 5m")
-	}
-	return d, nil
 }
 
 // same reports whether two names are one file, existing or not.
