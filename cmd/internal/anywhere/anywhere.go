@@ -10,10 +10,22 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// UnknownError is a flag that the command has not.
+type UnknownError struct {
+	Flag  string   // as it was given, "--num_iterations"
+	Name  string   // without dashes and value
+	Value string   // what was behind it, empty if that is a flag too
+	Known []string // all names of the command's flags
+	hint  string   // the nearest flag, or where they all stand
+}
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("unknown flag %s; %s", e.Flag, e.hint) }
+
 // Reorder moves flags in front of the other arguments, so that they may stand anywhere:
 // the cli package stops reading flags at the first argument. It also reports
-// unknown flags, with the nearest known one, and flags before a command: they
-// would be the program's, which the command does not look at.
+// unknown flags as an *[UnknownError], with the nearest known one, and flags before a
+// command: they would be the program's, which the command does not look at. A short flag
+// and its value may be one word, as -n50 or -oout.png.
 func Reorder(app *cli.App, args []string) ([]string, error) {
 	out, flags, commands := []string{args[0]}, app.Flags, app.Commands
 	rest := args[1:]
@@ -42,6 +54,11 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 		}
 		name, value, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		f := find(flags, name)
+		if f == nil {
+			if short := glued(flags, a); short != nil {
+				f, name, value, hasValue = short, a[1:2], a[2:], true
+			}
+		}
 		help := f == nil && (name == "help" || name == "h")
 		if f == nil && !help {
 			for _, arg := range rest[i+1:] { // is it a flag of a command that follows?
@@ -49,7 +66,11 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 					return nil, behind(a, arg)
 				}
 			}
-			return nil, fmt.Errorf("unknown flag %s%s", a, nearest(app.Name, flags, name))
+			if !hasValue && i+1 < len(rest) && (rest[i+1] == "" || rest[i+1][0] != '-' || number(rest[i+1])) {
+				value = rest[i+1]
+			}
+			flag, _, _ := strings.Cut(a, "=")
+			return nil, &UnknownError{flag, name, value, names(flags), nearest(strings.Join(append([]string{app.Name}, out[1:]...), " "), flags, name)}
 		}
 		if early == "" && len(others) == 0 && !help {
 			early = a
@@ -57,7 +78,11 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 		if f != nil { // one name for each flag, so that the last one given counts
 			name = f.Names()[0]
 		}
-		if _, isBool := f.(*cli.BoolFlag); f == nil || (isBool && !hasValue) {
+		_, isBool := f.(*cli.BoolFlag)
+		if _, err := strconv.ParseBool(value); isBool && hasValue && err != nil {
+			return nil, fmt.Errorf("--%s takes no value; leave %q out", name, "="+value)
+		}
+		if f == nil || isBool && !hasValue {
 			front = append(front, "--"+name)
 			continue
 		}
@@ -111,19 +136,65 @@ func find(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
-func nearest(app string, flags []cli.Flag, name string) string {
-	best, dist := "", min(3, len(name)) // of a letter every other is near
+func names(flags []cli.Flag) (all []string) {
+	for _, f := range flags {
+		all = append(all, f.Names()...)
+	}
+	return all
+}
+
+// glued is the short flag that a word begins with, if the rest can be nothing but its
+// value: -n50, -oout.png. Anything else is more likely a long flag, misspelt.
+func glued(flags []cli.Flag, word string) cli.Flag {
+	if len(word) < 3 || word[1] == '-' {
+		return nil
+	}
+	rest := word[2:]
+	f := find(flags, word[1:2])
+	switch f.(type) {
+	case nil, *cli.BoolFlag:
+		return nil
+	case *cli.StringFlag:
+		if rest != "-" && !strings.ContainsAny(rest, "./\\") {
+			return nil
+		}
+	default:
+		if !plain(rest) {
+			return nil
+		}
+	}
+	return f
+}
+
+// nearest says which flag may be meant: the only one that the name begins, or one that is
+// a letter or two away. Of a short name every other is near, so there it is one.
+func nearest(command string, flags []cli.Flag, name string) string {
+	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	best, dist := "", 3
+	if len(name) < 4 {
+		dist = 2
+	}
+	var longer []string
 	for _, f := range flags {
 		for _, n := range f.Names() {
-			if d := distance(n, name); d < dist && len(n) > 1 {
+			if len(n) == 1 || len(name) == 1 {
+				continue
+			}
+			if d := distance(n, name); d < dist {
 				best, dist = n, d
+			}
+			if len(name) > 2 && strings.HasPrefix(n, name) {
+				longer = append(longer, n)
 			}
 		}
 	}
-	if best == "" {
-		return "; see " + app + " --help"
+	if best == "" && len(longer) == 1 {
+		best = longer[0]
 	}
-	return fmt.Sprintf("; did you mean --%s?", best)
+	if best == "" {
+		return "see " + command + " --help"
+	}
+	return fmt.Sprintf("did you mean --%s?", best)
 }
 
 // distance is Levenshtein's.
