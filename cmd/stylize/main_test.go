@@ -601,7 +601,7 @@ func TestDevicesVersionHelp(t *testing.T) {
 	}
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"plan", "--help"}, {"rerun", "--help"}, {"weights", "fetch", "--help"}} {
 		stdout, _ := mustRun(t, args...)
-		if !strings.Contains(stdout, "USAGE") {
+		if !strings.Contains(stdout, "Usage:\n  stylize ") {
 			t.Errorf("%v:\n%s", args, stdout)
 		}
 	}
@@ -680,6 +680,9 @@ func TestReorder(t *testing.T) {
 		{"--help plan a b", "--help -- plan a b"},
 		{"weights convert a b", "weights convert -- a b"},
 		{"", ""},
+		{"-n50 a", "--iterations=50 -- a"},
+		{"-n1e3 -oout.png a", "--iterations=1000 --output=out.png -- a"},
+		{"-o- -o../x -n=7 a", "--output=- --output=../x --iterations=7 -- a"},
 	} {
 		got, err := anywhere.Reorder(app, append([]string{"stylize"}, strings.Fields(c.in)...))
 		if err != nil || strings.Join(got[1:], " ") != c.want {

@@ -20,7 +20,7 @@ type fileFlags struct {
 
 func (f *fileFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "how much colour a JPEG keeps: 444 (all), 422 (half) or 420 (a quarter)"},
+		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "`444|422|420` how much colour a JPEG keeps: all, half or a quarter"},
 		&cli.BoolFlag{Name: "keep-profile", Destination: &f.keepProfile, Category: catOutput, Usage: "write the result in the content's colour profile instead of sRGB"},
 		&cli.BoolFlag{Name: "no-metadata", Destination: &f.noMetadata, Category: catOutput, Usage: "do not store in a PNG how it was made; rerun then cannot repeat it"},
 	}
