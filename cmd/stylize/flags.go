@@ -104,6 +104,13 @@ func (f *fetchFlags) flags() []cli.Flag {
 	}
 }
 
+// convertFlags are those of stylize weights convert and import.
+type convertFlags struct{ caffe bool }
+
+func (f *convertFlags) flags() []cli.Flag {
+	return []cli.Flag{&cli.BoolFlag{Name: "caffe", Destination: &f.caffe, Usage: "take the weights for Caffe's (BGR, 0 to 255) where neither names nor scale say so"}}
+}
+
 // devicesFlags are those of stylize devices.
 type devicesFlags struct{ json bool }
 
@@ -146,13 +153,13 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "`plateau|TIME` stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
 		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "`TIME` take this long in all, as 30s or 5m: longer comes closer to the style; chooses the ladder and the iterations"},
 		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, Usage: "`X` style against content, 0.0001 to 10000: a larger one has more of the style; 0.1 is mostly the picture, 1 is balanced, 10 is mostly the style, as 0.3; it means the same at every size, and takes the place of --content-weight and --style-weight"},
-		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "`W` how much the content holds on, 0 or more: a larger one keeps more of it; only its ratio to --style-weight counts, as 1e4"},
-		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "`W` how strong the style is, 0 or more: a larger one leaves less of the content; only its ratio to --content-weight counts, as 1e3"},
-		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "`W` how smooth the result is, 0 or more: a larger one melts strokes into flat areas, as 10"},
+		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "`W` how much the content holds on, 0 or more: a larger one keeps more of it; it counts against --style-weight and --tv-weight, as 1e4"},
+		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "`W` how strong the style is, 0 or more: a larger one leaves less of the content; it counts against --content-weight and --tv-weight, as 1e3"},
+		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "`W` how smooth the result is, 0 or more: a larger one melts strokes into flat patches; it counts against the other weights, as 0.1 with a strength or 10 without"},
 		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "lbfgs", Usage: "`lbfgs|adam` lbfgs needs a twentieth of the iterations"},
 		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "`N` steps that lbfgs learns from, 1 to 32: more come further in as many iterations, and each takes the memory of two pictures, as 20"},
-		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "`X` step of Adam in units of the picture's range, above 0: a larger one is faster and grainier, as 0.02"},
-		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "`avg|max` how the network halves its pictures: the mean of 2x2 values, or the largest, which gives harder edges"},
+		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "`X` step of Adam in units of the picture's range, above 0: a larger one is faster and leaves blotches, as 0.02"},
+		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "`avg|max` how the network halves its pictures: the mean of 2x2 values, or the largest of them"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "`content|noise|PICTURE` what to start from"},
 		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "`N` which noise --init noise is, 0 or more: another number gives another picture of the same kind, as 7"},
 		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "`working|original|WxH` working (that of --size), original (the content's own), or so many pixels, as 1920x1080"},

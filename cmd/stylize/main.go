@@ -95,6 +95,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		forResume  resumeFlags
 		forPlot    plotFlags
 		forFetch   fetchFlags
+		forImport  convertFlags
+		forConvert convertFlags
 		forDevices devicesFlags
 	)
 	app := &cli.App{
@@ -150,12 +152,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			Subcommands: []*cli.Command{
 				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", forFetch.flags(),
 					func(ctx context.Context, _ []string) error { return weightsFetch(ctx, forFetch, stdout, stderr) }),
-				sub("import", "put the weights of a .pth or .safetensors file where fetch puts them", "WEIGHTS", nil,
-					func(_ context.Context, args []string) error { return weightsImport(args, stdout) }),
+				sub("import", "put the weights of a .pth or .safetensors file where fetch puts them", "WEIGHTS", forImport.flags(),
+					func(_ context.Context, args []string) error { return weightsImport(args, forImport, stdout) }),
 				sub("path", "say where the fetched weights are", "", nil,
 					func(context.Context, []string) error { return weightsPath(stdout) }),
-				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", nil,
-					func(_ context.Context, args []string) error { return weightsConvert(args, stdout) }),
+				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", forConvert.flags(),
+					func(_ context.Context, args []string) error { return weightsConvert(args, forConvert, stdout, stderr) }),
 				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[WEIGHTS]", nil,
 					func(_ context.Context, args []string) error { return weightsVerify(args, stdout) }),
 			},

@@ -617,6 +617,9 @@ func TestWeightsCommands(t *testing.T) {
 	if !strings.Contains(stdout, "conv5_1") || !strings.Contains(stdout, "complete, every value finite") {
 		t.Error(stdout)
 	}
+	if _, stderr := mustRun(t, "weights", "convert", "--caffe", "w.safetensors", "caffe.safetensors"); !strings.Contains(stderr, "Caffe's (BGR, 0 to 255), converted, features divided by 64") {
+		t.Error(stderr)
+	}
 	// In the cache they are what auto takes, without a word.
 	if err := os.MkdirAll("cache", 0o777); err != nil {
 		t.Fatal(err)
