@@ -27,6 +27,9 @@ func (f finder) locate(flag string, in transfer.Input) string {
 	}
 	name := filepath.Base(in.Path)
 	near := []string{in.Path, filepath.Join(filepath.Dir(f.from), name)}
+	if in.Path == standard { // what came from there may be a file now, in the folder
+		near = nil
+	}
 	for _, path := range near {
 		if hashOf(path) == in.SHA256 {
 			return path

@@ -34,21 +34,36 @@ func (f *paintFlags) flags() []cli.Flag {
 	return slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags())
 }
 
-// planFlags are those of stylize plan.
+// planFlags are those of stylize plan. Those of the output are taken, so that plan can stand
+// in front of a whole command line, and but for the last have no effect.
 type planFlags struct {
 	picture  pictureFlags
 	machine  machineFlags
+	output   outputFlags
 	like     *string // a GPU that is not here
 	launches bool
-	json     bool
 }
 
 func (f *planFlags) flags() []cli.Flag {
-	return slices.Concat(f.picture.flags(), f.machine.flags(), []cli.Flag{
+	return slices.Concat(f.picture.flags(), f.machine.flags(), hidden(f.output.flags()), []cli.Flag{
 		&cli.StringFlag{Name: "like", Action: given.To(&f.like), Category: catMachine, Usage: "`" + strings.Join(cudaplan.GPUNames(), "|") + "` with --device cuda: plan for this GPU, which need not be here"},
 		&cli.BoolFlag{Name: "launches", Destination: &f.launches, Category: catOutput, Usage: "with --device cuda: print every launch of an iteration instead"},
-		jsonFlag(&f.json),
 	})
+}
+
+// hidden leaves flags out of the help and of what shells complete, --json excepted.
+func hidden(flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.Hidden = true
+		case *cli.IntFlag:
+			f.Hidden = true
+		case *cli.BoolFlag:
+			f.Hidden = f.Name != "json"
+		}
+	}
+	return flags
 }
 
 // rerunFlags are those of stylize rerun: files that have moved, by the names

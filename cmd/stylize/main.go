@@ -177,5 +177,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return err
 		}),
 	}
+	app.Command("plan").Description = "Put plan before all that a run is given: flags about the result are taken, and have no effect."
 	return app
 }

@@ -345,7 +345,8 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1s", "--ladder", "auto"}, "--ladder auto has no effect with --budget 1s"},
 		{with("--budget", "1s"), "--iterations 3 has no effect with --budget 1s"},
 		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1ms", rnd}, "--budget 1ms: one iteration at 512 takes about"},
-		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s"}, "--budget 1s has no effect on a plan"},
+		{[]string{"plan", "content.png", "style.jpg", "--budget", "1ms"}, "--budget 1ms: one iteration at each size takes about"},
+		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s", "--device", "cuda", "--like", "h100"}, "takes a measurement on the GPU itself"},
 		{with("--checkpoint-every", "5s"), "--checkpoint-every 5s has no effect without --checkpoint"},
 		{with("--checkpoint", "r.ckpt", "--checkpoint-every", "often"), "--checkpoint-every often: give a time"},
 		{with("--checkpoint", "style.jpg"), "--checkpoint style.jpg: would overwrite style.jpg, which is read"},
@@ -393,7 +394,15 @@ func TestBadUsage(t *testing.T) {
 		{with("--itterations", "3"), "did you mean --iterations?"},
 		{with("--frobnicate"), "unknown flag --frobnicate"},
 		{[]string{"plan", "content.png"}, "give two pictures"},
-		{[]string{"plan", "content.png", "style.jpg", "-o", "x.png"}, "unknown flag -o"},
+		{[]string{"plan", "-", "-"}, "standard input has one picture"},
+		{with("--format", "gif"), "--format gif: give png, jpg, webp or tif"},
+		{with("--format", "jpg"), "--format jpg: out.png has the name of another"},
+		{with("-o", "-", "--json"), "--json prints to standard output"},
+		{with("-o", "-", "--save-every", "2"), "--save-every makes names"},
+		{with("-o", "-", "--bits", "16", "--format", "jpg"), "a JPEG has 8 bits"},
+		{with("--trace", "-"), "need the name of a file"},
+		{[]string{"-", "-", "-o", "out.png"}, "standard input has one picture"},
+		{[]string{"content.png", "-", "-o", "out.png", "--init", "-"}, "standard input has one picture"},
 		{[]string{"--size", "64", "plan", "content.png", "style.jpg"}, "--size stands before plan; put it behind plan"},
 		{[]string{"-q", "--size=64", "plan", "content.png", "style.jpg"}, "-q stands before plan"},
 		{[]string{"--like", "h100", "plan", "content.png", "style.jpg"}, "--like stands before plan; put it behind plan"},
@@ -550,6 +559,41 @@ func TestPlan(t *testing.T) {
 	}
 	if r := float64(rec.Result.MemoryBytes) / float64(p.Peak); r < 0.95 || r > 1.05 {
 		t.Errorf("the run took %d bytes, the plan said %d", rec.Result.MemoryBytes, p.Peak)
+	}
+}
+
+// Plan stands in front of a whole command line, writes nothing, and says what a budget
+// pays for.
+func TestPlanInFront(t *testing.T) {
+	inputs(t)
+	before := ls(t)
+	line := strings.Fields("content.png style.jpg -o out.png --size 64 -n 7 --trace t.csv --checkpoint c --checkpoint-every 5s --save-every 2 --quality 8 --bits 16 --quiet --weights random")
+	out, stderr := mustRun(t, append([]string{"plan"}, line...)...)
+	if !strings.Contains(out, "7 iterations of") || stderr != "" {
+		t.Errorf("%s%s", out, stderr)
+	}
+	if after := ls(t); !slices.Equal(before, after) {
+		t.Errorf("a plan left %v", after)
+	}
+	iterations := func(budget string) int {
+		out, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "64", "--budget", budget, "--json")
+		var p struct {
+			Iterations int     `json:"iterations"`
+			Seconds    float64 `json:"seconds"`
+		}
+		if err := json.Unmarshal([]byte(out), &p); err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := transfer.ParseTime(budget); p.Seconds > want.Seconds() || p.Seconds < want.Seconds()/2 {
+			t.Errorf("%s is planned to take %g s", budget, p.Seconds)
+		}
+		return p.Iterations
+	}
+	if few, many := iterations("10s"), iterations("1000s"); many < 10*few {
+		t.Errorf("%d and %d iterations", few, many)
+	}
+	if out, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "32", "--until", "plateau"); !strings.Contains(out, "--until plateau may end it sooner") {
+		t.Error(out)
 	}
 }
 

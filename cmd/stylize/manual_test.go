@@ -131,12 +131,12 @@ func TestNumbersAreExplained(t *testing.T) {
 			t.Errorf("--%s: no range: %s", name, usage)
 		}
 		for _, v := range good {
-			if err := accepted(name, v); err != nil {
+			if err := accepted(t, name, v); err != nil {
 				t.Errorf("--%s %s, as its usage says: %v", name, v, err)
 			}
 		}
 		for _, v := range bad {
-			if accepted(name, v) == nil {
+			if accepted(t, name, v) == nil {
 				t.Errorf("--%s %s is accepted, and its usage says: %s", name, v, usage)
 			}
 		}
@@ -147,7 +147,7 @@ func TestNumbersAreExplained(t *testing.T) {
 }
 
 // accepted reports what paint says of a flag before it opens a file.
-func accepted(name, value string) error {
+func accepted(t *testing.T, name, value string) error {
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, ErrWriter: io.Discard, Action: func(*cli.Context) error { return nil }}
 	args := []string{"stylize", "--" + name + "=" + value, "--output=x.jpg"}
@@ -168,10 +168,10 @@ func accepted(name, value string) error {
 		o.Iterations = 1e6
 	}
 	if err == nil {
-		_, err = f.output.check(o)
+		_, _, err = f.output.check(o)
 	}
 	if err == nil && f.machine.maxPixels < 1 {
-		err = new(work).open("x", "y", f.machine.maxPixels)
+		err = new(work).open(t.Context(), "x", "y", f.machine.maxPixels)
 	}
 	if err == nil {
 		f.machine.device = "cpu"
