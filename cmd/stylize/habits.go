@@ -38,6 +38,24 @@ func habits(app *cli.App, args []string) ([]string, error) {
 	return args, nil
 }
 
+// notCommand says that a first argument, which is no file, may be meant for a command.
+func notCommand(app *cli.App, args []string) error {
+	if len(args) == 0 || args[0] == standard || strings.ContainsAny(args[0], "./\\") || exists(args[0]) {
+		return nil
+	}
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	if near := anywhere.Nearest(names, strings.ToLower(args[0])); near != "" {
+		return usage(fmt.Errorf("there is no command %s, nor a file; did you mean %s?", args[0], near))
+	}
+	if len(args) > 2 || len(args) == 1 {
+		return usage(fmt.Errorf("there is no command %s, nor a file; stylize help lists the commands, and to paint it is stylize CONTENT STYLE -o OUT.png", args[0]))
+	}
+	return nil
+}
+
 const (
 	first  = "the content is the first picture, without a flag: stylize CONTENT STYLE -o OUT.png"
 	second = "the style is the second picture, without a flag: stylize CONTENT STYLE -o OUT.png"

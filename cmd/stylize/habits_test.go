@@ -94,3 +94,24 @@ func TestUnknownFlags(t *testing.T) {
 		}
 	}
 }
+
+// A command that is misspelt, and a result without -o.
+func TestMistakenCommands(t *testing.T) {
+	inputs(t)
+	for line, want := range map[string]string{
+		"plna content.png style.jpg":             "there is no command plna, nor a file; did you mean plan?",
+		"Plan content.png style.jpg":             "did you mean plan?",
+		"wieghts fetch":                          "did you mean weights?",
+		"paint content.png style.jpg -o x.png":   "there is no command paint",
+		"photo":                                  "stylize help lists the commands",
+		"content.png style.jpg out.png":          "write -o before the name of the result: -o out.png",
+		"content.png style.jpg out.png -o x.png": "got 3",
+	} {
+		if code, _, stderr := stylize(t.Context(), strings.Fields(line)...); code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d, %q, want %q", line, code, stderr, want)
+		}
+	}
+	if code, _, stderr := stylize(t.Context(), "", "style.jpg", "-o", "x.png"); code != exitUsage || !strings.Contains(stderr, "name of a picture is empty") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

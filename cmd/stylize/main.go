@@ -114,6 +114,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		Flags:           forPaint.flags(),
 		Action: func(c *cli.Context) error {
+			if err := notCommand(c.App, c.Args().Slice()); err != nil {
+				return err
+			}
 			return paint(c.Context, c.Args().Slice(), forPaint, stdout, stderr)
 		},
 	}

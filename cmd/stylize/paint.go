@@ -44,6 +44,9 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	if len(args) == 0 {
 		return usage(errors.New("give a content and a style picture: stylize CONTENT STYLE -o OUT.png (stylize --help says more)"))
 	}
+	if len(args) == 3 && f.output.path == "" {
+		return usage(fmt.Errorf("write -o before the name of the result: -o %s", args[2]))
+	}
 	o, err := f.picture.options()
 	if err != nil {
 		return usage(err)
@@ -65,6 +68,9 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 func twoPictures(args []string) (content, style string, err error) {
 	switch len(args) {
 	case 2:
+		if args[0] == "" || args[1] == "" {
+			return "", "", errors.New("the name of a picture is empty; give two pictures, the content and the style")
+		}
 		return args[0], args[1], nil
 	case 0, 1:
 		return "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(args))

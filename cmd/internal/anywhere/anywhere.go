@@ -166,28 +166,17 @@ func glued(flags []cli.Flag, word string) cli.Flag {
 	return f
 }
 
-// nearest says which flag may be meant: the only one that the name begins, or one that is
-// a letter or two away. Of a short name every other is near, so there it is one.
+// nearest says which flag may be meant: one that is near, or the only one that the name
+// begins.
 func nearest(command string, flags []cli.Flag, name string) string {
 	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	best, dist := "", 3
-	if len(name) < 4 {
-		dist = 2
-	}
 	var longer []string
-	for _, f := range flags {
-		for _, n := range f.Names() {
-			if len(n) == 1 || len(name) == 1 {
-				continue
-			}
-			if d := distance(n, name); d < dist {
-				best, dist = n, d
-			}
-			if len(name) > 2 && strings.HasPrefix(n, name) {
-				longer = append(longer, n)
-			}
+	for _, n := range names(flags) {
+		if len(name) > 2 && strings.HasPrefix(n, name) {
+			longer = append(longer, n)
 		}
 	}
+	best := Nearest(names(flags), name)
 	if best == "" && len(longer) == 1 {
 		best = longer[0]
 	}
@@ -197,23 +186,42 @@ func nearest(command string, flags []cli.Flag, name string) string {
 	return fmt.Sprintf("did you mean --%s?", best)
 }
 
-// distance is Levenshtein's.
+// Nearest is the word that is two letters away from a name, one from a name of up to five
+// letters, of which every other is near; empty if there is none.
+func Nearest(words []string, name string) string {
+	best, dist := "", 3
+	if len(name) < 6 {
+		dist = 2
+	}
+	for _, w := range words {
+		if d := distance(w, name); len(w) > 1 && len(name) > 1 && d < dist {
+			best, dist = w, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, with two letters in the wrong order as one mistake.
 func distance(a, b string) int {
+	var before []int // the row before the one before
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range a {
-		prev := row[0]
-		row[0] = i + 1
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
 		for j := range b {
-			cost := prev
+			cost := row[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			prev = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			next[j+1] = min(cost, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row = row, next
 	}
 	return row[len(b)]
 }
