@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,6 +17,21 @@ import (
 // finder looks for the inputs of a result, by their content.
 type finder struct {
 	from, folder string
+}
+
+// check verifies the folder.
+func (f finder) check() error {
+	if f.folder == "" {
+		return nil
+	}
+	st, err := os.Stat(f.folder)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--folder %s: there is no such folder", f.folder)
+	case !st.IsDir():
+		return fmt.Errorf("--folder %s: is no folder; give the one that the pictures are in", f.folder)
+	}
+	return nil
 }
 
 // locate finds an input: where the user says, where it was, beside the result, or

@@ -255,6 +255,8 @@ func TestRerun(t *testing.T) {
 		{[]string{"rerun", "out.png", "-o", "x.png", "--style", "content.png"}, "not the style"},
 		{[]string{"rerun", "out.png", "-o", "x.png", "--weights", "random:2"}, "not the weights"},
 		{[]string{"rerun", "out.png", "-o", "x.png", "--init", "style.jpg"}, "no effect"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--folder", "nowhere"}, "--folder nowhere: there is no such folder"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--folder", "out.png"}, "--folder out.png: is no folder"},
 	} {
 		code, _, stderr := stylize(context.Background(), c.args...)
 		if code != exitUsage || !strings.Contains(stderr, c.want) {
@@ -724,7 +726,9 @@ func TestReorder(t *testing.T) {
 		{"a - b", "-- a - b"},
 		{"plan a --json b", "plan --json -- a b"},
 		{"-o plan a plan", "--output=plan -- a plan"}, // files of a command's name
-		{"--help plan a b", "--help -- plan a b"},
+		{"--help plan a b", "plan --help"},
+		{"a -h b -q", "--help"},
+		{"weights fetch x --help", "weights fetch --help"},
 		{"weights convert a b", "weights convert -- a b"},
 		{"", ""},
 		{"-n50 a", "--iterations=50 -- a"},

@@ -32,6 +32,9 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	}
 	o := rec.Repeat() // what there is, not what was planned
 	find := finder{from: from, folder: f.folder}
+	if err := find.check(); err != nil {
+		return usage(err)
+	}
 	content := find.locate(f.content, rec.Content)
 	style := find.locate(f.style, rec.Style)
 	if rec.Init != nil {

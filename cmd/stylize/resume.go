@@ -77,9 +77,13 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 	}
 	rec := c.Record
 	o := rec.Options
+	find := finder{from: from, folder: f.folder}
+	if err := find.check(); err != nil {
+		return usage(err)
+	}
 	at := func(flag string, in transfer.Input) string {
 		in.Path = inDir(was.Dir, in.Path)
-		return finder{from: from, folder: f.folder}.locate(flag, in)
+		return find.locate(flag, in)
 	}
 	content, style := at(f.content, rec.Content), at(f.style, rec.Style)
 	if rec.Init != nil {

@@ -37,7 +37,7 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 		out, flags, commands, rest = append(out, rest[0]), next.Flags, next.Subcommands, rest[1:]
 	}
 	var front, others []string
-	early := "" // the first flag before the other arguments
+	early, helped := "", false // the first flag before the other arguments; help is asked for
 	for i := 0; i < len(rest); i++ {
 		a := rest[i]
 		switch {
@@ -72,7 +72,10 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 			flag, _, _ := strings.Cut(a, "=")
 			return nil, &UnknownError{flag, name, value, names(flags), nearest(strings.Join(append([]string{app.Name}, out[1:]...), " "), flags, name)}
 		}
-		if early == "" && len(others) == 0 && !help {
+		if helped = helped || help; help {
+			continue
+		}
+		if early == "" && len(others) == 0 {
 			early = a
 		}
 		if f != nil { // one name for each flag, so that the last one given counts
@@ -82,7 +85,7 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 		if _, err := strconv.ParseBool(value); isBool && hasValue && err != nil {
 			return nil, fmt.Errorf("--%s takes no value; leave %q out", name, "="+value)
 		}
-		if f == nil || isBool && !hasValue {
+		if isBool && !hasValue {
 			front = append(front, "--"+name)
 			continue
 		}
@@ -97,6 +100,12 @@ func Reorder(app *cli.App, args []string) ([]string, error) {
 			return nil, err
 		}
 		front = append(front, "--"+name+"="+value)
+	}
+	if helped { // of this command, or of the one behind: nothing else counts
+		if len(others) > 0 && command(commands, others[0]) != nil {
+			out = append(out, others[0])
+		}
+		return append(out, "--help"), nil
 	}
 	out = append(out, front...)
 	if len(others) > 0 {
