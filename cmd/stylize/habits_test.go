@@ -101,7 +101,7 @@ func TestMistakenCommands(t *testing.T) {
 	for line, want := range map[string]string{
 		"plna content.png style.jpg":             "there is no command plna, nor a file; did you mean plan?",
 		"Plan content.png style.jpg":             "did you mean plan?",
-		"wieghts fetch":                          "did you mean weights?",
+		"weihgts fetch":                          "did you mean weights?",
 		"paint content.png style.jpg -o x.png":   "there is no command paint",
 		"photo":                                  "stylize help lists the commands",
 		"content.png style.jpg out.png":          "write -o before the name of the result: -o out.png",

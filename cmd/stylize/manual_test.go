@@ -148,6 +148,7 @@ func TestNumbersAreExplained(t *testing.T) {
 
 // accepted reports what paint says of a flag before it opens a file.
 func accepted(t *testing.T, name, value string) error {
+	t.Helper()
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, ErrWriter: io.Discard, Action: func(*cli.Context) error { return nil }}
 	args := []string{"stylize", "--" + name + "=" + value, "--output=x.jpg"}
@@ -362,6 +363,7 @@ func ask(t *testing.T, name string, args ...string) string {
 
 // askBash calls the function as readline does, which cuts words at = too.
 func askBash(t *testing.T, script string, lines []string) (answers []string) {
+	t.Helper()
 	for _, line := range lines {
 		words := strings.Fields(strings.ReplaceAll(line, "=", " = "))
 		answers = append(answers, ask(t, "bash", "--norc", "-c", fmt.Sprintf("source %s; COMP_WORDS=(%s); COMP_CWORD=%d; _stylize; printf '%%s\\n' \"${COMPREPLY[@]}\"",
@@ -371,6 +373,7 @@ func askBash(t *testing.T, script string, lines []string) (answers []string) {
 }
 
 func askFish(t *testing.T, script string, lines []string) (answers []string) {
+	t.Helper()
 	for _, line := range lines {
 		answers = append(answers, ask(t, "fish", "--no-config", "-c", fmt.Sprintf("source %s; complete -C '%s'", script, line)))
 	}
@@ -380,6 +383,7 @@ func askFish(t *testing.T, script string, lines []string) (answers []string) {
 // askZsh types into a terminal, which is the only place where zsh completes: each line,
 // Ctrl-D, which lists, and when no more comes Ctrl-U, which takes the line back.
 func askZsh(t *testing.T, script string, lines []string) []string {
+	t.Helper()
 	return strings.Split(ask(t, "zsh", "-f", "-c", fmt.Sprintf(`
 zmodload zsh/zpty
 export TERM=dumb

@@ -71,8 +71,10 @@ func (p *progress) row(r transfer.Point) {
 		// A line that is one column short of the terminal wraps nowhere.
 		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, what))
 	case p.count == 1 || last || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
-		what := slices.Concat([]string{fmt.Sprintf("iteration %d%s at %dx%d", r.Evaluation, of, r.W, r.H), strings.Join(losses, " "),
-			fmt.Sprintf("%.2f it/s", float64(p.count)/now.Sub(p.start).Seconds())}, left)
+		what := slices.Concat([]string{
+			fmt.Sprintf("iteration %d%s at %dx%d", r.Evaluation, of, r.W, r.H), strings.Join(losses, " "),
+			fmt.Sprintf("%.2f it/s", float64(p.count)/now.Sub(p.start).Seconds()),
+		}, left)
 		fmt.Fprintln(p.w, strings.Join(what, "  "))
 		p.shown, p.next = now, r.Share+0.05
 	}

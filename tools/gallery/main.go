@@ -151,7 +151,7 @@ func paint(bin, folder string, flags []string) (*picture.Source, error) {
 	out := filepath.Join(folder, fmt.Sprintf("%x.png", sum[:8]))
 	if _, err := os.Stat(out); err != nil {
 		args := slices.Concat([]string{content, style, "-o", out, "-q"}, flags)
-		fmt.Println(bin, strings.Join(args, " "))
+		fmt.Fprintln(os.Stdout, bin, strings.Join(args, " "))
 		cmd := exec.Command(bin, args...)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Run(); err != nil {

@@ -120,6 +120,7 @@ func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 		return p.webp(o)
 	case TIFF:
 		return p.tiff(o)
+	case PNG:
 	}
 	return p.png(o)
 }
