@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,20 @@ help: ## list the targets
 build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA where its headers can be had
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
 	else echo "without CUDA, for want of its headers (python3 -m pip could not install them)"; set -x; $(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; fi
+
+PREFIX   ?= /usr/local
+SHARE    := $(DESTDIR)$(PREFIX)/share
+
+install: build ## install stylize, its man page and completions of bash, zsh and fish below PREFIX (/usr/local) in DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -m 755 bin/stylize $(DESTDIR)$(PREFIX)/bin/stylize
+	bin/stylize man >$(SHARE)/man/man1/stylize.1
+	bin/stylize completion bash >$(SHARE)/bash-completion/completions/stylize
+	bin/stylize completion zsh >$(SHARE)/zsh/site-functions/_stylize
+	bin/stylize completion fish >$(SHARE)/fish/vendor_completions.d/stylize.fish
+
+gallery: build ## paint what each knob does: kernels/docs/gallery.md (cells are kept in bin/gallery)
+	$(GO) run ./tools/gallery -bin bin/stylize
 
 demo: build ## paint the sample picture to demo.png (no weights needed)
 	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --weights random

@@ -32,7 +32,7 @@ type Point struct {
 	Seconds    float64 // since the start, without the time that the painting was stopped
 	GFLOP      float64 // of arithmetic since the start, that of the targets included
 	Share      float64 // of the work that is done, 0 to 1
-	Left       float64 // seconds that the rest will take, at the speed so far
+	Left       float64 // seconds that the rest will take, at the speed so far; -1 while that is not known
 }
 
 // Painting takes one picture through the levels of its ladder, a [Session] each.
@@ -607,10 +607,29 @@ func (p *Painting) foresee(pt *Point) {
 		}
 	}
 	pt.Share = p.at.FLOPs / (p.at.FLOPs + rest)
-	pt.Left = rest * p.busy / p.busyFLOPs
-	if u := seconds(o.Until); u > 0 {
-		pt.Share, pt.Left = max(pt.Share, min(pt.Seconds/u, 1)), min(pt.Left, max(u-pt.Seconds, 0))
+	pt.Left = -1
+	if rest == 0 || p.measured() {
+		pt.Left = rest * p.busy / p.busyFLOPs
 	}
+	if u := seconds(o.Until); u > 0 {
+		left := max(u-pt.Seconds, 0)
+		if pt.Left >= 0 {
+			left = min(pt.Left, left)
+		}
+		pt.Share, pt.Left = max(pt.Share, min(pt.Seconds/u, 1)), left
+	}
+}
+
+// measured reports whether the speed so far says something of what is to come: warm
+// iterations, for a second or for a fiftieth of all the work. Before that a guess is
+// off by as much as ten times, mostly to the long side: the first chunk finds all caches
+// cold, and the next are so short that a busy machine may sleep through them.
+func (p *Painting) measured() bool {
+	all := 0.0
+	for i, c := range p.costs {
+		all += c.targets + c.iteration*float64(p.stages[i].Options.Iterations)
+	}
+	return p.warmed && (p.busy >= 1 || p.busyFLOPs >= all/50)
 }
 
 func (p *Painting) say(h Hooks, format string, args ...any) {

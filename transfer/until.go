@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -46,20 +47,24 @@ func (p *Painting) plateau() bool {
 	return is >= was*(1-plateauRate)
 }
 
-// seconds of a clock: a number, or a duration as Go writes it. 0 for anything else.
+// ParseTime reads a span of time: a number of seconds, as "90" or "1e3", or a duration
+// as Go writes it, as "1m30s". It is 0 or more; anything else is an error, without the
+// text in it.
+func ParseTime(s string) (time.Duration, error) {
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		s = strconv.FormatFloat(v, 'f', -1, 64) + "s"
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errors.New("give a time, as in 90s or 5m")
+	}
+	return d, nil
+}
+
+// seconds of a clock; 0 where there is none.
 func seconds(s string) float64 {
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			return 0
-		}
-		v = d.Seconds()
-	}
-	if !(v > 0) || math.IsInf(v, 0) {
-		return 0
-	}
-	return v
+	d, _ := ParseTime(s) // an error is 0, and no clock
+	return d.Seconds()
 }
 
 // validateClocks checks Until and Budget.

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -175,6 +176,58 @@ func TestClockOptions(t *testing.T) {
 		o.Until, o.Budget = c.until, c.budget
 		if err := o.Validate(); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%q %q: %v", c.until, c.budget, err)
+		}
+	}
+}
+
+// What a time may be, and what it is not.
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"90": 90 * time.Second, "1e2": 100 * time.Second, "0.5": time.Second / 2, "0": 0, "0s": 0, "1m30s": 90 * time.Second, "250ms": time.Second / 4,
+	} {
+		if got, err := ParseTime(text); err != nil || got != want {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "soon", "-1", "-1s", "NaN", "Inf", "1e300", "5 m", "1,5"} {
+		if got, err := ParseTime(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}
+
+// The time left is said when the speed is known, and not from the first chunk, which is
+// cold, or from chunks that are too short; a clock that ends the painting is known before.
+func TestTimeLeft(t *testing.T) {
+	c := cost{targets: 10, iteration: 1}
+	stage := Stage{W: 32, H: 32}
+	stage.Options.Iterations = 1000
+	left := func(done int, busy float64, warmed bool, until string) float64 {
+		p := &Painting{stages: []Stage{stage}, costs: []cost{c}, busy: busy, busyFLOPs: float64(done), warmed: warmed}
+		p.at.Done, p.at.Evaluations, p.at.FLOPs = []int{done}, done, 10+float64(done)
+		p.work.Options.Until = until
+		pt := Point{Seconds: busy}
+		p.foresee(&pt)
+		return pt.Left
+	}
+	for _, c := range []struct {
+		what   string
+		done   int
+		busy   float64
+		warmed bool
+		until  string
+		want   float64
+	}{
+		{"the first chunk, which is cold", 1, 5, false, "", -1},
+		{"a few short ones", 10, 0.1, true, "", -1},
+		{"a fiftieth of the work", 25, 0.25, true, "", 9.75},
+		{"slow ones", 4, 2, true, "", 498},
+		{"the end", 1000, 5, false, "", 0},
+		{"a clock", 1, 5, false, "60s", 55},
+		{"a clock that is later than the end", 25, 0.25, true, "60s", 9.75},
+	} {
+		if got := left(c.done, c.busy, c.warmed, c.until); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %g s left, want %g", c.what, got, c.want)
 		}
 	}
 }

@@ -80,6 +80,8 @@ type Weights struct {
 	Conv   [Convs]ConvWeights
 	Source string // what a person would call it: a path, "random:0"
 	SHA256 string // of the values in order, hexadecimal: the identity that results are stored with
+
+	Converted string // what was done to the values of the file, for a person; empty for nothing
 }
 
 // MinSide is the smallest picture side that survives the four pools.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -18,6 +19,21 @@ type finder struct {
 	from, folder string
 }
 
+// check verifies the folder.
+func (f finder) check() error {
+	if f.folder == "" {
+		return nil
+	}
+	st, err := os.Stat(f.folder)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--folder %s: there is no such folder", f.folder)
+	case !st.IsDir():
+		return fmt.Errorf("--folder %s: is no folder; give the one that the pictures are in", f.folder)
+	}
+	return nil
+}
+
 // locate finds an input: where the user says, where it was, beside the result, or
 // in the folder. The record has the name alone, so only the hash tells. What is
 // not found is named as it was recorded, and the error says so.
@@ -27,6 +43,9 @@ func (f finder) locate(flag string, in transfer.Input) string {
 	}
 	name := filepath.Base(in.Path)
 	near := []string{in.Path, filepath.Join(filepath.Dir(f.from), name)}
+	if in.Path == standard { // what came from there may be a file now, in the folder
+		near = nil
+	}
 	for _, path := range near {
 		if hashOf(path) == in.SHA256 {
 			return path

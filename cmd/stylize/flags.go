@@ -35,21 +35,36 @@ func (f *paintFlags) flags() []cli.Flag {
 	return slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags())
 }
 
-// planFlags are those of stylize plan.
+// planFlags are those of stylize plan. Those of the output are taken, so that plan can stand
+// in front of a whole command line, and but for the last have no effect.
 type planFlags struct {
 	picture  pictureFlags
 	machine  machineFlags
+	output   outputFlags
 	like     *string // a GPU that is not here
 	launches bool
-	json     bool
 }
 
 func (f *planFlags) flags() []cli.Flag {
-	return slices.Concat(f.picture.flags(), f.machine.flags(), []cli.Flag{
-		&cli.StringFlag{Name: "like", Action: given.To(&f.like), Category: catMachine, Usage: "with --device cuda: plan for this GPU, which need not be here: " + strings.Join(cudaplan.GPUNames(), ", ")},
+	return slices.Concat(f.picture.flags(), f.machine.flags(), hidden(f.output.flags()), []cli.Flag{
+		&cli.StringFlag{Name: "like", Action: given.To(&f.like), Category: catMachine, Usage: "`" + strings.Join(cudaplan.GPUNames(), "|") + "` with --device cuda: plan for this GPU, which need not be here"},
 		&cli.BoolFlag{Name: "launches", Destination: &f.launches, Category: catOutput, Usage: "with --device cuda: print every launch of an iteration instead"},
-		jsonFlag(&f.json),
 	})
+}
+
+// hidden leaves flags out of the help and of what shells complete, --json excepted.
+func hidden(flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.Hidden = true
+		case *cli.IntFlag:
+			f.Hidden = true
+		case *cli.BoolFlag:
+			f.Hidden = f.Name != "json"
+		}
+	}
+	return flags
 }
 
 // rerunFlags are those of stylize rerun: files that have moved, by the names
@@ -63,10 +78,10 @@ type rerunFlags struct {
 
 func (f *rerunFlags) flags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "content", Destination: &f.content, Category: catPicture, Usage: "where the content is now"},
-		&cli.StringFlag{Name: "style", Destination: &f.style, Category: catPicture, Usage: "where the style is now"},
-		&cli.StringFlag{Name: "init", Destination: &f.init, Category: catPicture, Usage: "where the initial picture is now"},
-		&cli.StringFlag{Name: "folder", Destination: &f.folder, Category: catPicture, Usage: "look for them in this folder and below, by their content"},
+		&cli.StringFlag{Name: "content", Destination: &f.content, Category: catPicture, Usage: "`PICTURE` where the content is now"},
+		&cli.StringFlag{Name: "style", Destination: &f.style, Category: catPicture, Usage: "`PICTURE` where the style is now"},
+		&cli.StringFlag{Name: "init", Destination: &f.init, Category: catPicture, Usage: "`PICTURE` where the initial picture is now"},
+		&cli.StringFlag{Name: "folder", Destination: &f.folder, Category: catPicture, Usage: "`FOLDER` look for them in this folder and below, by their content"},
 	}, f.machine.flags(), f.output.flags())
 }
 
@@ -131,8 +146,8 @@ type plotFlags struct {
 
 func (f *plotFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the drawing, .svg or .png"},
-		&cli.StringFlag{Name: "against", Destination: &f.against, Category: catOutput, Value: "gflop", Usage: "what to draw the losses against: evaluations, gflop or seconds"},
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the drawing, .svg or .png"},
+		&cli.StringFlag{Name: "against", Destination: &f.against, Category: catOutput, Value: "gflop", Usage: "`evaluations|gflop|seconds` what to draw the losses against"},
 		&cli.BoolFlag{Name: "layers", Destination: &f.layers, Category: catOutput, Usage: "the loss of every layer, and not their sums"},
 	}
 }
@@ -145,10 +160,17 @@ type fetchFlags struct {
 
 func (f *fetchFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "url", Destination: &f.url, Usage: "another source of the same file", DefaultText: weights.OfficialURL},
-		&cli.StringFlag{Name: "sha256", Destination: &f.sha256, Usage: "what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
+		&cli.StringFlag{Name: "url", Destination: &f.url, Usage: "`URL` another source of the same file", DefaultText: weights.OfficialURL},
+		&cli.StringFlag{Name: "sha256", Destination: &f.sha256, Usage: "`DIGITS` what the file's SHA-256 begins with", DefaultText: "the digits in its name"},
 		&cli.BoolFlag{Name: "force", Destination: &f.force, Usage: "fetch even if the weights are there"},
 	}
+}
+
+// convertFlags are those of stylize weights convert and import.
+type convertFlags struct{ caffe bool }
+
+func (f *convertFlags) flags() []cli.Flag {
+	return []cli.Flag{&cli.BoolFlag{Name: "caffe", Destination: &f.caffe, Usage: "take the weights for Caffe's (BGR, 0 to 255) where neither names nor scale say so"}}
 }
 
 // devicesFlags are those of stylize devices.
@@ -186,23 +208,23 @@ type pictureFlags struct {
 
 func (f *pictureFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "default; draft, for a first look; best, three times as long; classic, 500 steps of Adam; article, the article that this program follows, to the letter (square, 20001 iterations)"},
-		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "longest side of the picture while it is painted"},
-		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "40", Usage: "steps of the optimisation; with a ladder, at each of its sizes"},
-		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "paint at smaller sizes first: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too"},
-		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
-		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "take this long in all, as 30s; chooses the ladder and the iterations"},
-		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, DefaultText: "those weights", Usage: "style against content without units, as 0.3 or 3: the same look at every size; takes the place of --content-weight and --style-weight"},
-		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "how much the content holds on"},
-		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "how strong the style is"},
-		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "how smooth the result is"},
-		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "lbfgs", Usage: "lbfgs, which needs a twentieth of the iterations, or adam"},
-		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "steps that lbfgs learns from, 1 to 32; each takes the memory of two pictures"},
-		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "step of Adam, in units of the picture's range"},
-		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "how the network halves its pictures: avg, the mean of 2x2 values, or max, the largest"},
-		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "start from content, noise, or the picture at a path"},
-		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "of the noise"},
-		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "working, original (the content's own), or WIDTHxHEIGHT"},
+		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "`default|draft|best|classic|article` how long it takes and how far it comes: draft for a first look; best, three times as long as default; classic, 500 steps of Adam; article, the article that this program follows, to the letter (square, 20001 iterations)"},
+		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "`N` longest side of the picture while it is painted, 16 to 32768 pixels: more gives finer strokes, and takes time and memory with its square, as 1024"},
+		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "40", Usage: "`N` steps of the optimisation, 1 to 10000000, with a ladder at each of its sizes: more come closer to the style, ever more slowly, as 100"},
+		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "`auto|off|SIZES` paint at smaller sizes first, for larger shapes: auto (halves, down to 64), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too, as 64:40,128:40,256"},
+		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "`plateau|TIME` stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
+		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "`TIME` take this long in all, as 30s or 5m: longer comes closer to the style; chooses the ladder and the iterations"},
+		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, Usage: "`X` style against content, 0.0001 to 10000: a larger one has more of the style; 0.01 is mostly the picture, 1 is balanced, 10 is mostly the style, as 0.3; it means the same at every size, and takes the place of --content-weight and --style-weight"},
+		&cli.Float64Flag{Name: "content-weight", Action: given.To(&f.contentWeight), Category: catPicture, DefaultText: "0.001", Usage: "`W` how much the content holds on, 0 or more: a larger one keeps more of it; it counts against --style-weight and --tv-weight, as 1e4"},
+		&cli.Float64Flag{Name: "style-weight", Action: given.To(&f.styleWeight), Category: catPicture, DefaultText: "1e+07", Usage: "`W` how strong the style is, 0 or more: a larger one leaves less of the content; it counts against --content-weight and --tv-weight, as 1e3"},
+		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "`W` how smooth the result is, 0 or more: a larger one melts strokes into flat patches; it counts against the other weights, as 0.1 with a strength or 10 without"},
+		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "lbfgs", Usage: "`lbfgs|adam` lbfgs needs a twentieth of the iterations"},
+		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "`N` steps that lbfgs learns from, 1 to 32: more come further in as many iterations, and each takes the memory of two pictures, as 20"},
+		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "`X` step of Adam in units of the picture's range, above 0: a larger one is faster and leaves blotches, as 0.02"},
+		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "`avg|max` how the network halves its pictures: the mean of 2x2 values, or the largest of them"},
+		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "`content|noise|PICTURE` what to start from"},
+		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "`N` which noise --init noise is, 0 or more: another number gives another picture of the same kind, as 7"},
+		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "`working|original|WxH` working (that of --size), original (the content's own), or so many pixels, as 1920x1080"},
 	}
 }
 
@@ -241,6 +263,8 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	given.Replace(&o.OutputSize, f.outputSize)
 	// A flag without effect is a mistake that the user would like to hear of.
 	switch {
+	case f.iterations != nil && *f.iterations < 1: // with a ladder, a record may have 0 at its last level
+		return o, fmt.Errorf("--iterations %d: give 1 or more", *f.iterations)
 	case f.seed != nil && o.Init != "noise":
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
 	case f.strength != nil && *f.strength == 0:
@@ -339,14 +363,14 @@ type machineFlags struct {
 
 func (f *machineFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "weights", Action: given.To(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "auto (the fetched ones, else random), random[:SEED], or a .pth or .safetensors file"},
-		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "auto, cpu, cuda, cuda:N, or sim: the CUDA kernels on a simulated GPU, under checks and slowly"},
-		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "of CUDA: fp16, bf16, tf32 or fp32"},
-		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "of CUDA: auto, sm80 (any GPU from Ampere on) or sm90a (Hopper)"},
+		&cli.StringFlag{Name: "weights", Action: given.To(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "`auto|random|random:SEED|WEIGHTS` auto (the fetched ones, else random), random ones of a seed, or a .pth or .safetensors file"},
+		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "`auto|cpu|cuda|cuda:N|sim` where to compute: auto is the first GPU, else the CPU; sim runs the CUDA kernels on a simulated GPU, under checks and slowly"},
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "`fp16|bf16|tf32|fp32` of CUDA: fp16 and bf16 are the fastest, fp32 is the most exact"},
+		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "`auto|sm80|sm90a` of CUDA: those for any GPU from Ampere on (sm80) or for Hopper (sm90a)"},
 		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
-		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "threads of the CPU"},
+		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "`N` threads of the CPU, 1 or more: fewer leave the others to other programs, as 2"},
 		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
-		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "refuse pictures of more pixels before decoding them"},
+		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "`N` refuse pictures of more pixels before decoding them, 1 or more: a larger number lets larger pictures in, as 400000000"},
 	}
 }
 
@@ -368,13 +392,13 @@ type outputFlags struct {
 
 func (f *outputFlags) flags() []cli.Flag {
 	return append(f.file.flags(), []cli.Flag{
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "the result, .png, .jpg, .webp or .tif"},
-		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "per channel of a PNG or TIFF: 8 or 16"},
-		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "of a JPEG, 1 to 100"},
-		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "also save the picture so far every N iterations, as OUT-000100.png"},
-		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "write the losses of every iteration to a CSV file, which stylize plot draws"},
-		&cli.StringFlag{Name: "checkpoint", Destination: &f.checkpoint, Category: catOutput, Usage: "keep a file from which stylize resume goes on after any stop; it is removed when the picture is done"},
-		&cli.StringFlag{Name: "checkpoint-every", Action: given.To(&f.checkpointEvery), Category: catOutput, DefaultText: "60s", Usage: "how often it is written, as 90s or 5m; 0s is as often as can be"},
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the result, .png, .jpg, .webp or .tif; - is standard output"},
+		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "`8|16` per channel of a PNG or TIFF: 16 keeps what later editing needs, and is larger"},
+		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "`N` of a JPEG, 1 to 100: a higher one loses less and is larger, as 90"},
+		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "`N` also save the picture so far every N iterations, 1 or more: fewer give more pictures, as 100 for OUT-000100.png, OUT-000200.png"},
+		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "`FILE` write the losses of every iteration to a CSV file, which stylize plot draws"},
+		&cli.StringFlag{Name: "checkpoint", Destination: &f.checkpoint, Category: catOutput, Usage: "`FILE` keep a file from which stylize resume goes on after any stop; it is removed when the picture is done"},
+		&cli.StringFlag{Name: "checkpoint-every", Action: given.To(&f.checkpointEvery), Category: catOutput, DefaultText: "60s", Usage: "`TIME` how often it is written, as 90s or 5m; 0s is as often as can be"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 		jsonFlag(&f.json),
 	}...)

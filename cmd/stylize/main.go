@@ -12,11 +12,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/cmd/internal/anywhere"
+	"github.com/stylize-gpu/stylize/cmd/internal/manual"
 )
 
 // version is set by the Makefile from git.
@@ -65,8 +67,11 @@ func main() {
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	args, err := anywhere.Reorder(app, habits(args))
-	if err = usage(err); err == nil {
+	args, err := habits(app, args)
+	if err == nil {
+		args, err = anywhere.Reorder(app, args)
+	}
+	if err = usage(translated(err)); err == nil {
 		err = app.RunContext(ctx, args)
 	}
 	if err == nil {
@@ -83,21 +88,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// habits says in our words what other programs are asked by: --version, -V, and
-// help [COMMAND...].
-func habits(args []string) []string {
-	if len(args) < 2 {
-		return args
-	}
-	switch args[1] {
-	case "--version", "-V":
-		return append([]string{args[0], "version"}, args[2:]...)
-	case "help":
-		return append(append([]string{args[0]}, args[2:]...), "--help")
-	}
-	return args
-}
-
 func newApp(stdout, stderr io.Writer) *cli.App {
 	var (
 		forPaint   paintFlags
@@ -107,13 +97,16 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		forBatch   batchFlags
 		forPlot    plotFlags
 		forFetch   fetchFlags
+		forImport  convertFlags
+		forConvert convertFlags
 		forDevices devicesFlags
 	)
 	app := &cli.App{
 		Name:            "stylize",
 		Usage:           "repaint a picture in the style of another",
-		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize batch [flags] CONTENT... --style STYLE... -o 'out/{content}-{style}.png'\nstylize plan [flags] CONTENT STYLE\nstylize rerun OUT.png -o AGAIN.png\nstylize resume CHECKPOINT\nstylize plot TRACE... -o OUT.svg\nstylize weights fetch | import FILE | path | convert IN OUT | verify [FILE]\nstylize devices\nstylize version",
-		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures.",
+		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize COMMAND [flags] ...\nstylize help [COMMAND]",
+		ArgsUsage:       "CONTENT STYLE",
+		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures. - is standard input for one of them, and standard output for -o.",
 		Version:         version,
 		HideVersion:     true,
 		HideHelpCommand: true,
@@ -125,6 +118,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		Flags:                     forPaint.flags(),
 		Action: func(c *cli.Context) error {
+			if err := notCommand(c.App, c.Args().Slice()); err != nil {
+				return err
+			}
 			return paint(c.Context, c.Args().Slice(), forPaint, stdout, stderr)
 		},
 	}
@@ -165,22 +161,31 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			Subcommands: []*cli.Command{
 				sub("fetch", "download the trained weights (548 MB) and keep the part that is needed (52 MB)", "", forFetch.flags(),
 					func(ctx context.Context, _ []string) error { return weightsFetch(ctx, forFetch, stdout, stderr) }),
-				sub("import", "put the weights of a .pth or .safetensors file where fetch puts them", "FILE", nil,
-					func(_ context.Context, args []string) error { return weightsImport(args, stdout) }),
+				sub("import", "put the weights of a .pth or .safetensors file where fetch puts them", "WEIGHTS", forImport.flags(),
+					func(_ context.Context, args []string) error { return weightsImport(args, forImport, stdout) }),
 				sub("path", "say where the fetched weights are", "", nil,
 					func(context.Context, []string) error { return weightsPath(stdout) }),
-				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", nil,
-					func(_ context.Context, args []string) error { return weightsConvert(args, stdout) }),
-				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[FILE]", nil,
+				sub("convert", "write .pth or .safetensors as a .safetensors (or .safetensors.zst) of the 13 convolutions", "IN OUT", forConvert.flags(),
+					func(_ context.Context, args []string) error { return weightsConvert(args, forConvert, stdout, stderr) }),
+				sub("verify", "read a file of weights, or the fetched ones, and say what is in it", "[WEIGHTS]", nil,
 					func(_ context.Context, args []string) error { return weightsVerify(args, stdout) }),
 			},
 		},
 		sub("devices", "list the devices of this machine", "", forDevices.flags(),
 			func(context.Context, []string) error { return devices(forDevices, stdout, stderr) }),
+		sub("completion", "print a script that has a shell complete the command line", strings.Join(manual.Shells, "|"), nil,
+			func(_ context.Context, args []string) error { return completion(args, stdout) }),
+		sub("man", "print the man page, as stylize man | man -l -", "", nil,
+			func(context.Context, []string) error { return manual.Man(stdout, newApp(nil, nil), facts...) }),
+		{
+			Name: "__complete", Hidden: true, HideHelp: true,
+			Action: func(c *cli.Context) error { return complete(c.Args().Slice(), stdout) },
+		},
 		sub("version", "print the version", "", nil, func(context.Context, []string) error {
 			_, err := fmt.Fprintf(stdout, "stylize %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		}),
 	}
+	app.Command("plan").Description = "Put plan before all that a run is given: flags about the result are taken, and have no effect."
 	return app
 }

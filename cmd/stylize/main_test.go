@@ -255,6 +255,8 @@ func TestRerun(t *testing.T) {
 		{[]string{"rerun", "out.png", "-o", "x.png", "--style", "content.png"}, "not the style"},
 		{[]string{"rerun", "out.png", "-o", "x.png", "--weights", "random:2"}, "not the weights"},
 		{[]string{"rerun", "out.png", "-o", "x.png", "--init", "style.jpg"}, "no effect"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--folder", "nowhere"}, "--folder nowhere: there is no such folder"},
+		{[]string{"rerun", "out.png", "-o", "x.png", "--folder", "out.png"}, "--folder out.png: is no folder"},
 	} {
 		code, _, stderr := stylize(context.Background(), c.args...)
 		if code != exitUsage || !strings.Contains(stderr, c.want) {
@@ -345,7 +347,8 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1s", "--ladder", "auto"}, "--ladder auto has no effect with --budget 1s"},
 		{with("--budget", "1s"), "--iterations 3 has no effect with --budget 1s"},
 		{[]string{"content.png", "style.jpg", "-o", "out.png", "--budget", "1ms", rnd}, "--budget 1ms: one iteration at 512 takes about"},
-		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s"}, "--budget 1s has no effect on a plan"},
+		{[]string{"plan", "content.png", "style.jpg", "--budget", "1ms"}, "--budget 1ms: one iteration at each size takes about"},
+		{[]string{"plan", "content.png", "style.jpg", "--budget", "1s", "--device", "cuda", "--like", "h100"}, "takes a measurement on the GPU itself"},
 		{with("--checkpoint-every", "5s"), "--checkpoint-every 5s has no effect without --checkpoint"},
 		{with("--checkpoint", "r.ckpt", "--checkpoint-every", "often"), "--checkpoint-every often: give a time"},
 		{with("--checkpoint", "style.jpg"), "--checkpoint style.jpg: would overwrite style.jpg, which is read"},
@@ -393,7 +396,15 @@ func TestBadUsage(t *testing.T) {
 		{with("--itterations", "3"), "did you mean --iterations?"},
 		{with("--frobnicate"), "unknown flag --frobnicate"},
 		{[]string{"plan", "content.png"}, "give two pictures"},
-		{[]string{"plan", "content.png", "style.jpg", "-o", "x.png"}, "unknown flag -o"},
+		{[]string{"plan", "-", "-"}, "standard input has one picture"},
+		{with("--format", "gif"), "--format gif: give png, jpg, webp or tif"},
+		{with("--format", "jpg"), "--format jpg: out.png has the name of another"},
+		{with("-o", "-", "--json"), "--json prints to standard output"},
+		{with("-o", "-", "--save-every", "2"), "--save-every makes names"},
+		{with("-o", "-", "--bits", "16", "--format", "jpg"), "a JPEG has 8 bits"},
+		{with("--trace", "-"), "need the name of a file"},
+		{[]string{"-", "-", "-o", "out.png"}, "standard input has one picture"},
+		{[]string{"content.png", "-", "-o", "out.png", "--init", "-"}, "standard input has one picture"},
 		{[]string{"--size", "64", "plan", "content.png", "style.jpg"}, "--size stands before plan; put it behind plan"},
 		{[]string{"-q", "--size=64", "plan", "content.png", "style.jpg"}, "-q stands before plan"},
 		{[]string{"--like", "h100", "plan", "content.png", "style.jpg"}, "--like stands before plan; put it behind plan"},
@@ -553,6 +564,41 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// Plan stands in front of a whole command line, writes nothing, and says what a budget
+// pays for.
+func TestPlanInFront(t *testing.T) {
+	inputs(t)
+	before := ls(t)
+	line := strings.Fields("content.png style.jpg -o out.png --size 64 -n 7 --trace t.csv --checkpoint c --checkpoint-every 5s --save-every 2 --quality 8 --bits 16 --quiet --weights random")
+	out, stderr := mustRun(t, append([]string{"plan"}, line...)...)
+	if !strings.Contains(out, "7 iterations of") || stderr != "" {
+		t.Errorf("%s%s", out, stderr)
+	}
+	if after := ls(t); !slices.Equal(before, after) {
+		t.Errorf("a plan left %v", after)
+	}
+	iterations := func(budget string) int {
+		out, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "64", "--budget", budget, "--json")
+		var p struct {
+			Iterations int     `json:"iterations"`
+			Seconds    float64 `json:"seconds"`
+		}
+		if err := json.Unmarshal([]byte(out), &p); err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := transfer.ParseTime(budget); p.Seconds > want.Seconds() || p.Seconds < want.Seconds()/2 {
+			t.Errorf("%s is planned to take %g s", budget, p.Seconds)
+		}
+		return p.Iterations
+	}
+	if few, many := iterations("10s"), iterations("1000s"); many < 10*few {
+		t.Errorf("%d and %d iterations", few, many)
+	}
+	if out, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "32", "--until", "plateau"); !strings.Contains(out, "--until plateau may end it sooner") {
+		t.Error(out)
+	}
+}
+
 // A plan for a GPU needs none.
 func TestPlanElsewhere(t *testing.T) {
 	inputs(t)
@@ -601,7 +647,7 @@ func TestDevicesVersionHelp(t *testing.T) {
 	}
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"plan", "--help"}, {"rerun", "--help"}, {"weights", "fetch", "--help"}} {
 		stdout, _ := mustRun(t, args...)
-		if !strings.Contains(stdout, "USAGE") {
+		if !strings.Contains(stdout, "Usage:\n  stylize ") {
 			t.Errorf("%v:\n%s", args, stdout)
 		}
 	}
@@ -616,6 +662,9 @@ func TestWeightsCommands(t *testing.T) {
 	stdout, _ = mustRun(t, "weights", "verify", "w.safetensors")
 	if !strings.Contains(stdout, "conv5_1") || !strings.Contains(stdout, "complete, every value finite") {
 		t.Error(stdout)
+	}
+	if _, stderr := mustRun(t, "weights", "convert", "--caffe", "w.safetensors", "caffe.safetensors"); !strings.Contains(stderr, "Caffe's (BGR, 0 to 255), converted, features divided by 64") {
+		t.Error(stderr)
 	}
 	// In the cache they are what auto takes, without a word.
 	if err := os.MkdirAll("cache", 0o777); err != nil {
@@ -677,9 +726,14 @@ func TestReorder(t *testing.T) {
 		{"a - b", "-- a - b"},
 		{"plan a --json b", "plan --json -- a b"},
 		{"-o plan a plan", "--output=plan -- a plan"}, // files of a command's name
-		{"--help plan a b", "--help -- plan a b"},
+		{"--help plan a b", "plan --help"},
+		{"a -h b -q", "--help"},
+		{"weights fetch x --help", "weights fetch --help"},
 		{"weights convert a b", "weights convert -- a b"},
 		{"", ""},
+		{"-n50 a", "--iterations=50 -- a"},
+		{"-n1e3 -oout.png a", "--iterations=1000 --output=out.png -- a"},
+		{"-o- -o../x -n=7 a", "--output=- --output=../x --iterations=7 -- a"},
 	} {
 		got, err := anywhere.Reorder(app, append([]string{"stylize"}, strings.Fields(c.in)...))
 		if err != nil || strings.Join(got[1:], " ") != c.want {

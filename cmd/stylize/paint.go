@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +29,8 @@ type work struct {
 	machine        machineFlags
 	output         outputFlags
 	save           picture.SaveOptions
+	format         picture.Format
+	stdout         io.Writer
 	every          time.Duration // between two checkpoints
 	started        time.Time
 	names          map[string]string // of a resumed run: where inputs are now
@@ -43,6 +44,9 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	if len(args) == 0 {
 		return usage(errors.New("give a content and a style picture: stylize CONTENT STYLE -o OUT.png (stylize --help says more)"))
 	}
+	if len(args) == 3 && f.output.path == "" {
+		return usage(fmt.Errorf("write -o before the name of the result: -o %s", args[2]))
+	}
 	o, err := f.picture.options()
 	if err != nil {
 		return usage(err)
@@ -51,7 +55,7 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(err)
 	}
-	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -64,6 +68,9 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 func twoPictures(args []string) (content, style string, err error) {
 	switch len(args) {
 	case 2:
+		if args[0] == "" || args[1] == "" {
+			return "", "", errors.New("the name of a picture is empty; give two pictures, the content and the style")
+		}
 		return args[0], args[1], nil
 	case 0, 1:
 		return "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(args))
@@ -73,7 +80,7 @@ func twoPictures(args []string) (content, style string, err error) {
 
 // prepare opens and checks everything before any work is done, the output first:
 // nothing is more annoying than an hour of painting that cannot be saved.
-func prepare(o transfer.Options, content, style string, m machineFlags, out outputFlags, stderr io.Writer) (*work, error) {
+func prepare(ctx context.Context, o transfer.Options, content, style string, m machineFlags, out outputFlags, stdout, stderr io.Writer) (*work, error) {
 	given.Replace(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))
@@ -85,12 +92,15 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 	if w := given.Or(m.weights, "auto"); w != "auto" && !strings.HasPrefix(w, "random") {
 		reads = append(reads, w)
 	}
-	save, err := out.check(o, reads...)
+	if err := checkStandard(out, stdout, reads); err != nil {
+		return nil, usage(err)
+	}
+	save, format, err := out.check(o, reads...)
 	if err != nil {
 		return nil, usage(err)
 	}
-	wk := &work{opts: o, machine: m, output: out, save: save}
-	if wk.every, err = parseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
+	wk := &work{opts: o, machine: m, output: out, save: save, format: format, stdout: stdout}
+	if wk.every, err = transfer.ParseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
 		return nil, usage(fmt.Errorf("--checkpoint-every %s: %w", *out.checkpointEvery, err))
 	}
 	// Weights are read and unpacked, pictures decoded and the device opened (a
@@ -102,8 +112,8 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 		defer close(read)
 		wk.weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
 	}()
-	if err := wk.open(content, style, m.maxPixels); err != nil {
-		return nil, usage(err)
+	if err := wk.open(ctx, content, style, m.maxPixels); err != nil {
+		return nil, inputError(err)
 	}
 	if err := wk.keepProfile(); err != nil {
 		return nil, usage(err)
@@ -124,57 +134,59 @@ func prepare(o transfer.Options, content, style string, m machineFlags, out outp
 }
 
 // check verifies what will be written, and that nothing is among it that is read.
-func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.SaveOptions, err error) {
+func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.SaveOptions, format picture.Format, err error) {
 	if f.path == "" {
-		return save, errors.New("say where the result goes: -o OUT.png")
+		return save, format, errors.New("say where the result goes: -o OUT.png")
 	}
-	format, err := picture.FormatOf(f.path)
+	format, err = f.file.formatOf(f.path)
 	if err != nil {
-		return save, err
+		return save, format, err
 	}
 	if save, err = f.encoding(format, o); err != nil {
-		return save, err
+		return save, format, err
 	}
 	switch {
 	case f.saveEvery != nil && *f.saveEvery < 1:
-		return save, fmt.Errorf("--save-every %d: give 1 or more", *f.saveEvery)
+		return save, format, fmt.Errorf("--save-every %d: give 1 or more", *f.saveEvery)
 	case f.saveEvery != nil && *f.saveEvery >= o.Evaluations() && o.Budget == "":
-		return save, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Evaluations())
+		return save, format, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Evaluations())
 	case f.checkpointEvery != nil && f.checkpoint == "":
-		return save, fmt.Errorf("--checkpoint-every %s has no effect without --checkpoint FILE", *f.checkpointEvery)
+		return save, format, fmt.Errorf("--checkpoint-every %s has no effect without --checkpoint FILE", *f.checkpointEvery)
 	}
 	others := []struct{ flag, path string }{{"--trace", f.trace}, {"--checkpoint", f.checkpoint}}
 	for _, in := range inputs {
 		if same(in, f.path) {
-			return save, fmt.Errorf("%s: the result would overwrite its own input; choose another name", f.path)
+			return save, format, fmt.Errorf("%s: the result would overwrite its own input; choose another name", f.path)
 		}
 		for _, o := range others {
 			if o.path != "" && same(in, o.path) {
-				return save, fmt.Errorf("%s %s: would overwrite %s, which is read; choose another name", o.flag, o.path, in)
+				return save, format, fmt.Errorf("%s %s: would overwrite %s, which is read; choose another name", o.flag, o.path, in)
 			}
 		}
 		if f.saveEvery != nil && isNumbered(f.path, in) {
-			return save, fmt.Errorf("--save-every: would overwrite %s, which is read, as the picture after so many iterations; choose another name for -o", in)
+			return save, format, fmt.Errorf("--save-every: would overwrite %s, which is read, as the picture after so many iterations; choose another name for -o", in)
 		}
 	}
-	if err := atomicfile.Check(f.path); err != nil {
-		return save, err
+	if f.path != standard {
+		if err := atomicfile.Check(f.path); err != nil {
+			return save, format, err
+		}
 	}
 	for _, o := range others {
 		if o.path == "" {
 			continue
 		}
 		if same(f.path, o.path) {
-			return save, fmt.Errorf("%s %s: is also the result's name; choose another", o.flag, o.path)
+			return save, format, fmt.Errorf("%s %s: is also the result's name; choose another", o.flag, o.path)
 		}
 		if err := atomicfile.Check(o.path); err != nil {
-			return save, fmt.Errorf("%s: %w", o.flag, err)
+			return save, format, fmt.Errorf("%s: %w", o.flag, err)
 		}
 	}
 	if f.trace != "" && f.checkpoint != "" && same(f.trace, f.checkpoint) {
-		return save, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
+		return save, format, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
 	}
-	return save, nil
+	return save, format, nil
 }
 
 // encoding verifies the flags about the file that is written, for its format.
@@ -207,20 +219,11 @@ func isNumbered(result, path string) bool {
 	return ok && same && len(number) >= 6 && strings.Trim(number, "0123456789") == ""
 }
 
-// parseTime reads a number of seconds, or a duration as Go writes it.
-func parseTime(s string) (time.Duration, error) {
-	if v, err := strconv.ParseFloat(s, 64); err == nil {
-		s = fmt.Sprint(v, "s")
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, errors.New("give a time, as in 90s or 5m")
-	}
-	return d, nil
-}
-
 // same reports whether two names are one file, existing or not.
 func same(a, b string) bool {
+	if a == standard || b == standard {
+		return false
+	}
 	sa, e1 := os.Stat(a)
 	sb, e2 := os.Stat(b)
 	if e1 == nil && e2 == nil {
@@ -232,19 +235,19 @@ func same(a, b string) bool {
 }
 
 // open reads the pictures.
-func (wk *work) open(content, style string, maxPixels int) (err error) {
+func (wk *work) open(ctx context.Context, content, style string, maxPixels int) (err error) {
 	if maxPixels < 1 {
 		return fmt.Errorf("--max-pixels %d: give 1 or more", maxPixels)
 	}
-	if wk.content, err = openPicture(content, maxPixels); err != nil {
+	if wk.content, err = openInput(ctx, content, maxPixels); err != nil {
 		return err
 	}
-	if wk.style, err = openPicture(style, maxPixels); err != nil {
+	if wk.style, err = openInput(ctx, style, maxPixels); err != nil {
 		return err
 	}
 	wk.style.FillTransparent()
 	if i := wk.opts.Init; i != "content" && i != "noise" {
-		if wk.init, err = openPicture(i, maxPixels); err != nil {
+		if wk.init, err = openInput(ctx, i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
 		}
 	}
@@ -259,10 +262,22 @@ func (wk *work) open(content, style string, maxPixels int) (err error) {
 // openPicture reads one, and names the flag that keeps a large one out.
 func openPicture(path string, maxPixels int) (*picture.Source, error) {
 	s, err := picture.Open(path, maxPixels)
+	return s, explainSize(err, maxPixels)
+}
+
+func explainSize(err error, maxPixels int) error {
 	if errors.As(err, new(*picture.SizeError)) {
-		err = fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, maxPixels)
+		return fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, maxPixels)
 	}
-	return s, err
+	return err
+}
+
+// inputError is one of reading pictures: of the usage, unless it was interrupted.
+func inputError(err error) error {
+	if errors.As(err, new(codedError)) {
+		return err
+	}
+	return usage(err)
 }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
@@ -403,11 +418,11 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	}
 	switch stopped {
 	case "interrupted":
-		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s", done, wk.output.path, hint)}
+		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s", done, fileName(wk.output.path), hint)}
 	case "diverged":
-		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, wk.output.path)
+		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, fileName(wk.output.path))
 	case "device lost", "failed":
-		return fmt.Errorf("%w; the picture after %s is in %s%s", runErr, done, wk.output.path, hint)
+		return fmt.Errorf("%w; the picture after %s is in %s%s", runErr, done, fileName(wk.output.path), hint)
 	}
 	if wk.output.checkpoint != "" {
 		if err := os.Remove(wk.output.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -422,7 +437,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		say("strength %g was content weight %.4g, style weights %s", wk.opts.Strength, raw.Content, strings.Join(style, ", "))
 	}
 	why := map[string]string{"plateau": ", at a plateau", "time": ", when the time was up"}[stopped]
-	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", wk.output.path, rec.Result.Width, rec.Result.Height, p.Done(),
+	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", fileName(wk.output.path), rec.Result.Width, rec.Result.Height, p.Done(),
 		duration(ran), why, rec.Result.PerSecond)
 	return nil
 }
@@ -467,7 +482,11 @@ func (wk *work) write(p *transfer.Painting, stopped, path string) (transfer.Reco
 	if o.Metadata, err = rec.Text(); err != nil {
 		return rec, err
 	}
-	return rec, pic.Save(path, o)
+	b, err := pic.Encode(wk.format, o)
+	if err != nil {
+		return rec, fmt.Errorf("%s: %w", fileName(path), err)
+	}
+	return rec, put(path, b, wk.format, wk.stdout)
 }
 
 // numbered is the name of an intermediate picture.

@@ -13,6 +13,7 @@ import (
 
 // fileFlags decide how a picture stands in its file.
 type fileFlags struct {
+	format      *string
 	subsampling *string
 	keepProfile bool
 	noMetadata  bool
@@ -20,10 +21,29 @@ type fileFlags struct {
 
 func (f *fileFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "how much colour a JPEG keeps: 444 (all), 422 (half) or 420 (a quarter)"},
+		&cli.StringFlag{Name: "format", Action: given.To(&f.format), Category: catOutput, DefaultText: "as the name says; png for -o -", Usage: "`png|jpg|webp|tif` of the result"},
+		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "`444|422|420` how much colour a JPEG keeps: all, half or a quarter"},
 		&cli.BoolFlag{Name: "keep-profile", Destination: &f.keepProfile, Category: catOutput, Usage: "write the result in the content's colour profile instead of sRGB"},
 		&cli.BoolFlag{Name: "no-metadata", Destination: &f.noMetadata, Category: catOutput, Usage: "do not store in a PNG how it was made; rerun then cannot repeat it"},
 	}
+}
+
+// formatOf is the format of the result: what its name says, or else the flag.
+func (f *fileFlags) formatOf(path string) (picture.Format, error) {
+	if f.format == nil {
+		if path == standard {
+			return picture.PNG, nil
+		}
+		return picture.FormatOf(path)
+	}
+	format, err := picture.ParseFormat(*f.format)
+	if err != nil {
+		return format, fmt.Errorf("--format %s: %w", *f.format, err)
+	}
+	if byName, err := picture.FormatOf(path); err == nil && byName != format {
+		return format, fmt.Errorf("--format %s: %s has the name of another; leave the flag out, or choose another name", *f.format, path)
+	}
+	return format, nil
 }
 
 // check verifies the flags about the file that is written.

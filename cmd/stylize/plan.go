@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -156,12 +157,22 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	if err != nil {
 		return usage(err)
 	}
-	if o.Budget != "" {
-		return usage(fmt.Errorf("--budget %s has no effect on a plan, which is of so many iterations; leave it out", o.Budget))
+	reads := []string{content, style}
+	if o.Init != "content" && o.Init != "noise" {
+		reads = append(reads, o.Init)
+	}
+	if err := checkStandard(outputFlags{}, stdout, reads); err != nil {
+		return usage(err)
+	}
+	budget := 0.0
+	if o.Budget != "" { // of which a run takes the same ladder, shorter where there is no time for all of it
+		d, _ := transfer.ParseTime(o.Budget) // validated
+		budget = d.Seconds()
+		o.Ladder = transfer.AutoLadder(o.Size, 1)
 	}
 	wk := &work{opts: o}
-	if err := wk.open(content, style, f.machine.maxPixels); err != nil {
-		return usage(err)
+	if err := wk.open(ctx, content, style, f.machine.maxPixels); err != nil {
+		return inputError(err)
 	}
 	away, err := f.elsewhere(stderr)
 	if err != nil {
@@ -212,6 +223,14 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		perIter = float64(r.loop.FLOPs) / rate
 		setup = float64(r.targets()) / rate
 	}
+	if budget > 0 {
+		if o.Iterations, err = affordable(all, budget, rate); err != nil {
+			return usage(fmt.Errorf("--budget %s: %w", o.Budget, err))
+		}
+		for i := range stages {
+			stages[i].Options.Iterations = o.Iterations
+		}
+	}
 	var levels []levelPlan
 	inAll := int64(0)
 	for i, st := range stages {
@@ -258,7 +277,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
 		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps), Levels: levels, InAll: inAll,
 	}
-	if f.json {
+	if f.output.json {
 		return printJSON(stdout, out)
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
@@ -282,7 +301,11 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		if len(levels) > 1 {
 			before = fmt.Sprintf("%s for the levels before, ", duration(seconds-levels[len(levels)-1].Seconds))
 		}
-		fmt.Fprintf(t, "time\tabout %s: %s%s for the targets, %d iterations of %s\n", duration(out.SecondsInAll), before, duration(setup), o.Iterations, duration(perIter))
+		sooner := ""
+		if o.Until != "" {
+			sooner = "; --until " + o.Until + " may end it sooner"
+		}
+		fmt.Fprintf(t, "time\tabout %s: %s%s for the targets, %d iterations of %s%s\n", duration(out.SecondsInAll), before, duration(setup), o.Iterations, duration(perIter), sooner)
 	} else {
 		fmt.Fprintf(t, "time\tunknown: it takes a measurement on the GPU itself\n")
 	}
@@ -290,6 +313,22 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, bytesText(info.Memory))
 	}
 	return t.Flush()
+}
+
+// affordable is how many iterations at each level a budget in seconds pays for.
+func affordable(all []runPlans, budget, rate float64) (int, error) {
+	if rate == 0 {
+		return 0, errors.New("how far it reaches takes a measurement on the GPU itself; leave it out")
+	}
+	once, each := 0.0, 0.0
+	for _, r := range all {
+		once += float64(r.targets()) / rate
+		each += float64(r.loop.FLOPs) / rate
+	}
+	if n := int((budget - once) / each); n > 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("one iteration at each size takes about %s here, with the targets; give more, or a smaller --size", duration(once+each))
 }
 
 // printLaunches prints what a GPU executes in an iteration.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,10 @@ func (p *progress) row(r transfer.Point) {
 	if r.Of > 0 {
 		of = fmt.Sprintf("/%d", r.Of)
 	}
+	left := []string{}
+	if r.Left >= 0 {
+		left = append(left, duration(r.Left)+" left")
+	}
 	losses := []string{fmt.Sprintf("content %.4g", r.Content), fmt.Sprintf("style %.4g", r.Style), fmt.Sprintf("tv %.4g", r.TV)}
 	last := r.Evaluation == r.Of
 	switch {
@@ -61,13 +66,16 @@ func (p *progress) row(r transfer.Point) {
 			return
 		}
 		p.shown, p.drawn = now, true
-		what := []string{
-			fmt.Sprintf("%3.0f%%", 100*r.Share), duration(r.Left) + " left", fmt.Sprintf("%d%s", r.Evaluation, of), fmt.Sprintf("at %dx%d", r.W, r.H),
-		}
+		what := slices.Concat([]string{fmt.Sprintf("%3.0f%%", 100*r.Share)}, left,
+			[]string{fmt.Sprintf("%d%s", r.Evaluation, of), fmt.Sprintf("at %dx%d", r.W, r.H), losses[1], losses[0], losses[2]})
 		// A line that is one column short of the terminal wraps nowhere.
-		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, append(what, losses[1], losses[0], losses[2])))
+		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, what))
 	case p.count == 1 || last || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
-		fmt.Fprintf(p.w, "iteration %d%s at %dx%d  %s  %.2f it/s  %s left\n", r.Evaluation, of, r.W, r.H, strings.Join(losses, " "), float64(p.count)/now.Sub(p.start).Seconds(), duration(r.Left))
+		what := slices.Concat([]string{
+			fmt.Sprintf("iteration %d%s at %dx%d", r.Evaluation, of, r.W, r.H), strings.Join(losses, " "),
+			fmt.Sprintf("%.2f it/s", float64(p.count)/now.Sub(p.start).Seconds()),
+		}, left)
+		fmt.Fprintln(p.w, strings.Join(what, "  "))
 		p.shown, p.next = now, r.Share+0.05
 	}
 }

@@ -33,6 +33,14 @@ func TestProgressFits(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
+	unknown := r
+	unknown.Left = -1
+	(&progress{w: &b, width: func() int { return 80 }}).row(unknown)
+	(&progress{w: &b}).row(unknown)
+	if strings.Contains(b.String(), "left") || !strings.Contains(b.String(), " 46%  123456/10000000") {
+		t.Errorf("the time left is not known, and %q", b.String())
+	}
+	b.Reset()
 	p := &progress{w: &b, width: func() int { return 80 }, shown: time.Now()}
 	p.row(r)
 	if b.Len() > 0 {

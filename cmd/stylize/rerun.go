@@ -32,6 +32,9 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	}
 	o := rec.Repeat() // what there is, not what was planned
 	find := finder{from: from, folder: f.folder}
+	if err := find.check(); err != nil {
+		return usage(err)
+	}
 	content := find.locate(f.content, rec.Content)
 	style := find.locate(f.style, rec.Style)
 	if rec.Init != nil {
@@ -45,7 +48,7 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 			f.machine.weights = &rec.Weights.Source
 		}
 	}
-	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(err)
 	}
-	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet {
+	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet || wk.format != picture.PNG || f.output.path == standard {
 		return err
 	}
 	return compare(before, from, f.output.path, f.machine.maxPixels, stderr)
@@ -77,9 +80,6 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 
 // compare says whether a result is the picture that it repeats.
 func compare(pa *picture.Source, a, b string, maxPixels int, stderr io.Writer) error {
-	if f, err := picture.FormatOf(b); err != nil || f != picture.PNG {
-		return err
-	}
 	pb, err := openPicture(b, maxPixels)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type command struct {
 	Output          string  `json:"output"`
 	Quality         *int    `json:"quality,omitempty"`
 	SaveEvery       *int    `json:"save_every,omitempty"`
+	Format          *string `json:"format,omitempty"`
 	Subsampling     *string `json:"subsampling,omitempty"`
 	KeepProfile     bool    `json:"keep_profile,omitempty"`
 	NoMetadata      bool    `json:"no_metadata,omitempty"`
@@ -46,7 +47,7 @@ func (wk *work) checkpoint(c *transfer.Checkpoint, trace *traceFile) error {
 	c.Record.Version = version
 	c.Tool, err = json.Marshal(command{
 		Dir: dir, Output: out.path, Quality: out.quality, SaveEvery: out.saveEvery,
-		Subsampling: out.file.subsampling, KeepProfile: out.file.keepProfile, NoMetadata: out.file.noMetadata, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
+		Format: out.file.format, Subsampling: out.file.subsampling, KeepProfile: out.file.keepProfile, NoMetadata: out.file.noMetadata, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
 		Device: m.device, Precision: m.precision, Kernels: m.kernels, NoAutotune: m.noAutotune, Threads: m.threads, LowMemory: m.lowMemory, MaxPixels: m.maxPixels,
 	})
 	if err != nil {
@@ -76,9 +77,13 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 	}
 	rec := c.Record
 	o := rec.Options
+	find := finder{from: from, folder: f.folder}
+	if err := find.check(); err != nil {
+		return usage(err)
+	}
 	at := func(flag string, in transfer.Input) string {
 		in.Path = inDir(was.Dir, in.Path)
-		return finder{from: from, folder: f.folder}.locate(flag, in)
+		return find.locate(flag, in)
 	}
 	content, style := at(f.content, rec.Content), at(f.style, rec.Style)
 	if rec.Init != nil {
@@ -87,7 +92,7 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
 	f.replace(was, rec, from)
-	wk, err := prepare(o, content, style, f.machine, f.output, stderr)
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -126,7 +131,7 @@ func readCheckpoint(path string) (*transfer.Checkpoint, error) {
 // inDir is a recorded name as it is called from here.
 func inDir(dir, path string) string {
 	here, err := os.Getwd()
-	if path == "" || filepath.IsAbs(path) || err == nil && here == dir {
+	if path == "" || path == standard || filepath.IsAbs(path) || err == nil && here == dir {
 		return path
 	}
 	return filepath.Join(dir, path)
@@ -137,7 +142,7 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 	out, m := &f.output, &f.machine
 	// Where the folder of the run has moved, files are written beside the checkpoint.
 	beside := func(path string) string {
-		if p := inDir(was.Dir, path); p == "" || exists(filepath.Dir(p)) {
+		if p := inDir(was.Dir, path); p == "" || p == standard || exists(filepath.Dir(p)) {
 			return p
 		}
 		return filepath.Join(filepath.Dir(from), filepath.Base(path))
@@ -152,6 +157,9 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 	text(&out.checkpoint, from)
 	out.quality, out.saveEvery = or(out.quality, was.Quality), or(out.saveEvery, was.SaveEvery)
 	file := &out.file
+	if out.path == beside(was.Output) { // another name says another format
+		file.format = or(file.format, was.Format)
+	}
 	file.subsampling, file.keepProfile, file.noMetadata = or(file.subsampling, was.Subsampling), file.keepProfile || was.KeepProfile, file.noMetadata || was.NoMetadata
 	out.checkpointEvery = or(out.checkpointEvery, was.CheckpointEvery)
 	if m.device == "auto" {

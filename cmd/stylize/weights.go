@@ -27,6 +27,8 @@ func resolveWeights(name string) (w *vgg.Weights, note string, err error) {
 		err = fmt.Errorf("%w; run `stylize weights fetch --force` to replace them", err)
 	case errors.Is(err, fs.ErrNotExist):
 		err = fmt.Errorf("%w, or random", err)
+	case err == nil && w.Converted != "":
+		note = fmt.Sprintf("weights %s: %s", w.Source, w.Converted)
 	case fellBack:
 		note = "no VGG19 weights are cached: painting with random weights (random:0); `stylize weights fetch` gets the trained ones"
 	}
@@ -64,11 +66,15 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 }
 
 // weightsImport puts the weights of a file where fetch puts them.
-func weightsImport(args []string, stdout io.Writer) error {
+func weightsImport(args []string, f convertFlags, stdout io.Writer) error {
 	if len(args) != 1 {
 		return usage(fmt.Errorf("give one file of weights; got %d names", len(args)))
 	}
-	w, err := weights.Load(args[0])
+	load := weights.Load
+	if f.caffe {
+		load = weights.LoadCaffe
+	}
+	w, err := load(args[0])
 	if err != nil {
 		return usage(err)
 	}
@@ -86,7 +92,9 @@ func weightsImport(args []string, stdout io.Writer) error {
 		return err
 	}
 	origin := "not torchvision's file; used as it is"
-	if weights.Official(hashOf(args[0])) {
+	if w.Converted != "" {
+		origin = w.Converted
+	} else if weights.Official(hashOf(args[0])) {
 		origin = "torchvision's own"
 	}
 	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", path, origin, w.SHA256)
@@ -125,7 +133,7 @@ func download(stderr io.Writer) func(done, total int64) {
 }
 
 // weightsConvert writes the 13 convolutions of any readable file.
-func weightsConvert(args []string, stdout io.Writer) error {
+func weightsConvert(args []string, f convertFlags, stdout, stderr io.Writer) error {
 	if len(args) != 2 {
 		return usage(fmt.Errorf("give the file to read and the file to write; got %d names", len(args)))
 	}
@@ -133,9 +141,19 @@ func weightsConvert(args []string, stdout io.Writer) error {
 	if same(in, out) {
 		return usage(fmt.Errorf("%s: would overwrite itself; choose another name", out))
 	}
-	w, _, err := resolveWeights(in)
+	load := func(name string) (*vgg.Weights, error) {
+		w, _, err := resolveWeights(name)
+		return w, err
+	}
+	if f.caffe {
+		load = weights.LoadCaffe
+	}
+	w, err := load(in)
 	if err != nil {
 		return usage(err)
+	}
+	if w.Converted != "" {
+		fmt.Fprintf(stderr, "stylize: weights %s: %s\n", in, w.Converted)
 	}
 	if err := weights.Save(out, w); err != nil {
 		return err
@@ -182,6 +200,9 @@ func weightsVerify(args []string, stdout io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if w.Converted != "" {
+		format += ", " + w.Converted
 	}
 	_, err = fmt.Fprintf(stdout, "%s: %s, complete, every value finite\nvalues sha256 %s\n", path, format, w.SHA256)
 	return err

@@ -48,7 +48,7 @@ type look struct {
 func (b *Batch) look(it *Item) (l look) {
 	l.verdict = ToPaint
 	h := hashes{weights: b.Weights.SHA256}
-	if l.content, l.err = picture.Read(it.Content); l.err == nil {
+	if l.content, l.err = picture.ReadFile(it.Content); l.err == nil {
 		sum := sha256.Sum256(l.content)
 		h.content = hex.EncodeToString(sum[:])
 		h.style, l.err = b.sources.hash(it.Style)

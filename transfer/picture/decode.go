@@ -61,7 +61,7 @@ type Source struct {
 // Open reads and decodes a file of at most maxPixels pixels, or of any number
 // when that is 0. A larger one is a *[SizeError].
 func Open(path string, maxPixels int) (*Source, error) {
-	b, err := Read(path)
+	b, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +73,9 @@ func Open(path string, maxPixels int) (*Source, error) {
 	return s, nil
 }
 
-// Read reads a file whole, for [Decode]. What cannot be a picture, as a folder, is an
+// ReadFile reads a file whole, for [Decode]. What cannot be a picture, as a folder, is an
 // error.
-func Read(path string) ([]byte, error) {
+func ReadFile(path string) ([]byte, error) {
 	if err := readable(path); err != nil {
 		return nil, err
 	}

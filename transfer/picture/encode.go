@@ -33,6 +33,32 @@ const (
 	TIFF
 )
 
+// writes are the formats by the name that a person gives.
+var writes = []struct {
+	name   string
+	format Format
+}{{"png", PNG}, {"jpg", JPEG}, {"webp", WebP}, {"tif", TIFF}}
+
+// ParseFormat reads png, jpg, webp or tif.
+func ParseFormat(name string) (Format, error) {
+	for _, f := range writes {
+		if f.name == name {
+			return f.format, nil
+		}
+	}
+	return 0, errors.New("give png, jpg, webp or tif")
+}
+
+// Extension is that of a file of the format, with its point.
+func (f Format) Extension() string {
+	for _, g := range writes {
+		if g.format == f {
+			return "." + g.name
+		}
+	}
+	return ""
+}
+
 // FormatOf chooses by the extension of a name.
 func FormatOf(path string) (Format, error) {
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
@@ -86,7 +112,7 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 	})
 }
 
-// Encode gives the bytes of a file.
+// Encode returns the bytes of a file.
 func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 	switch format {
 	case JPEG:

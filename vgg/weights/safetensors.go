@@ -13,6 +13,9 @@ import (
 
 const maxUnpacked = 256 << 20 // of a compressed file; the 13 convolutions take 52 MB
 
+// digestKey names the metadata that Write leaves, and nobody else.
+const digestKey = "sha256"
+
 // openSafetensors opens one in place: a file of the whole network is ten times what
 // is needed of it.
 func openSafetensors(r io.ReaderAt, size int64) (*file, error) {
@@ -20,7 +23,7 @@ func openSafetensors(r io.ReaderAt, size int64) (*file, error) {
 	if err != nil {
 		return nil, formatErr("%v", err)
 	}
-	f := &file{format: "safetensors", tensors: map[string]tensor{}}
+	f := &file{format: "safetensors", tensors: map[string]tensor{}, ours: st.Metadata[digestKey] != ""}
 	for name, e := range st.Tensors {
 		f.tensors[name] = tensor{dtype: e.DType, shape: e.Shape, read: func(dst []float32) error {
 			es, ok := dtypeSize[e.DType]
@@ -74,7 +77,7 @@ func Write(w io.Writer, v *vgg.Weights) error {
 			safetensors.Tensor{Name: fmt.Sprintf("features.%d.weight", cw.Layer), Shape: []int{l.K, l.C, 3, 3}, Values: func() []float32 { return toKCRS(cw.W, l.K, l.C) }},
 			safetensors.Tensor{Name: fmt.Sprintf("features.%d.bias", cw.Layer), Shape: []int{l.K}, Values: func() []float32 { return cw.B }})
 	}
-	return safetensors.Write(w, map[string]string{"source": v.Source, "sha256": v.SHA256, "format": "pt"}, all)
+	return safetensors.Write(w, map[string]string{"source": v.Source, digestKey: v.SHA256, "format": "pt"}, all)
 }
 
 // toKCRS undoes the layout of vgg.ConvWeights: (K,3,3,C) to (K,C,3,3).

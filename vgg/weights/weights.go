@@ -1,9 +1,10 @@
 // Package weights reads, makes, fetches and keeps the weights of VGG19.
 //
 // Files: what torch.save writes, in both its forms (pth.go), and safetensors,
-// plain or inside zstd (safetensors.go). All name the tensors as torchvision
-// does, features.N.weight (K,C,3,3) and features.N.bias (K); other keys are
-// ignored. [Load] tells the formats apart by their first bytes.
+// plain or inside zstd (safetensors.go). The tensors are named as torchvision
+// does, features.N.weight (K,C,3,3) and features.N.bias (K), or as Caffe,
+// conv1_1.weight, behind any prefix (names.go); other keys are ignored. Caffe's
+// weights are converted (caffe.go). [Load] tells the formats apart by their first bytes.
 //
 // A file from outside is data and hostile until checked: a pickle is
 // interpreted by a machine that knows dictionaries, tuples and tensors and
@@ -23,6 +24,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -51,10 +53,17 @@ type tensor struct {
 type file struct {
 	format  string // "torch zip", "torch legacy", "safetensors", "safetensors in zstd"
 	tensors map[string]tensor
+	ours    bool // written by Write: its values are what we compute with
 }
 
-// Load reads the 13 convolutions from a file.
-func Load(path string) (*vgg.Weights, error) {
+// Load reads the 13 convolutions from a file. Those that are recognised as Caffe's, by
+// their names, the file's name or their scale, are converted to what the others are.
+func Load(path string) (*vgg.Weights, error) { return load(path, false) }
+
+// LoadCaffe reads a file whose weights are Caffe's, whatever it looks like.
+func LoadCaffe(path string) (*vgg.Weights, error) { return load(path, true) }
+
+func load(path string, caffe bool) (*vgg.Weights, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w; give a .pth or .safetensors file", err)
@@ -67,7 +76,7 @@ func Load(path string) (*vgg.Weights, error) {
 	if st.IsDir() {
 		return nil, fmt.Errorf("weights %s: is a folder; give the .pth or .safetensors file in it", path)
 	}
-	w, err := read(f, st.Size())
+	w, err := read(f, st.Size(), filepath.Base(path), caffe)
 	if err != nil {
 		return nil, fmt.Errorf("weights %s: %w", path, err)
 	}
@@ -75,9 +84,13 @@ func Load(path string) (*vgg.Weights, error) {
 	return w, nil
 }
 
-// read loads from any random-access source.
-func read(r io.ReaderAt, size int64) (*vgg.Weights, error) {
+// read loads from any random-access source of a name.
+func read(r io.ReaderAt, size int64, name string, caffe bool) (*vgg.Weights, error) {
 	f, err := open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.naming()
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +105,20 @@ func read(r io.ReaderAt, size int64) (*vgg.Weights, error) {
 		n := conv
 		conv++
 		wg.Go(func() {
-			cw, err := f.conv(i, l)
+			cw, err := f.conv(i, l, names)
 			w.Conv[n], errs[n] = cw, err
 		})
 	}
 	wg.Wait()
 	for _, err := range errs { // the first layer's complaint, whichever goroutine was first
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w%s", err, f.another(names))
+		}
+	}
+	if caffe || !f.ours && isCaffe(w, names, name) {
+		w.Converted = "Caffe's (BGR, 0 to 255), converted"
+		if d := fromCaffe(w); d != 1 {
+			w.Converted += fmt.Sprintf(", features divided by %g", d)
 		}
 	}
 	w.SHA256 = digest(w)
@@ -130,8 +149,8 @@ func open(r io.ReaderAt, size int64) (*file, error) {
 }
 
 // conv reads one convolution and turns its weights from (K,C,3,3) to (K,3,3,C).
-func (f *file) conv(index int, l vgg.Layer) (cw vgg.ConvWeights, err error) {
-	wn, bn := fmt.Sprintf("features.%d.weight", index), fmt.Sprintf("features.%d.bias", index)
+func (f *file) conv(index int, l vgg.Layer, names naming) (cw vgg.ConvWeights, err error) {
+	wn, bn := names.layer(index)+".weight", names.layer(index)+".bias"
 	raw, err := f.values(wn, []int{l.K, l.C, 3, 3})
 	if err != nil {
 		return cw, err

@@ -172,7 +172,7 @@ func TestSaveLoadAndDamage(t *testing.T) {
 		"huge header": {func(b []byte) []byte { binary.LittleEndian.PutUint64(b, 1<<62); return b }, "damaged"},
 	} {
 		b := c.damage(bytes.Clone(good))
-		_, err := read(bytes.NewReader(b), int64(len(b)))
+		_, err := read(bytes.NewReader(b), int64(len(b)), "", false)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -227,6 +227,9 @@ func FuzzOpen(f *testing.F) {
 		o, err := open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return
+		}
+		if n, err := o.naming(); err == nil {
+			_ = o.another(n)
 		}
 		for name, tn := range o.tensors {
 			n := 1

@@ -1,8 +1,10 @@
 package anywhere
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -23,12 +25,24 @@ func decimal(f cli.Flag, name, value string) (string, error) {
 	if comma := strings.Replace(value, ",", ".", 1); comma != value && plain(comma) {
 		return "", fmt.Errorf("--%s %s: write the decimal point as in %s", name, value, comma)
 	}
-	if !whole || !plain(value) {
-		return value, nil // the cli package says what is wrong with it
+	if !whole {
+		if _, err := strconv.ParseFloat(value, 64); err != nil && !errors.Is(err, strconv.ErrRange) {
+			return "", fmt.Errorf("--%s %s: give a number", name, value)
+		}
+		return value, nil
+	}
+	if !plain(value) {
+		if _, err := strconv.ParseInt(value, 0, 64); err != nil { // 0x10 is one
+			return "", fmt.Errorf("--%s %s: give a whole number", name, value)
+		}
+		return value, nil
+	}
+	if _, unsigned := f.(*cli.Uint64Flag); unsigned && strings.HasPrefix(value, "-") {
+		return "", fmt.Errorf("--%s %s: give a whole number, 0 or more", name, value)
 	}
 	n, ok := new(big.Float).SetPrec(200).SetString(value)
-	if !ok || n.MantExp(nil) > 100 {
-		return value, nil
+	if !ok || n.MantExp(nil) > 63 {
+		return "", fmt.Errorf("--%s %s: give a smaller number", name, value)
 	}
 	i, accuracy := n.Int(nil)
 	if accuracy != big.Exact {
