@@ -29,6 +29,7 @@ const (
 	TVFwd                     // l[n] = weight[n] * (sum |x[h+1]-x[h]| + sum |x[w+1]-x[w]|) / elements
 	TVBwd                     // its derivative, with sign(0) = 0
 	Add                       // y = a + b
+	Mul                       // y[n,h,w,c] = x[n,h,w,c] mask[n,h,w]; it is its own gradient
 	Total                     // l[n] = (content, sum of styles, tv, sum of the three); terms[n] = each by itself
 	Adam                      // one step on x, m, v; skipped where total or the squared gradient is not finite
 	LBFGS                     // one step of projected L-BFGS; see LBFGSParams
@@ -39,7 +40,7 @@ const (
 var kindNames = [NumKinds]string{
 	"normalize", "normalize_grad", "conv3x3_fprop", "conv3x3_dgrad", "relu_fwd", "relu_bwd",
 	"avgpool2x2_fwd", "avgpool2x2_bwd", "maxpool2x2_fwd", "maxpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
-	"add", "total", "adam", "lbfgs", "record",
+	"add", "mul", "total", "adam", "lbfgs", "record",
 }
 
 func (k Kind) String() string {
@@ -194,7 +195,8 @@ const (
 	asFilter                // (K,3,3,C)
 	asBias
 	asTarget
-	asA // summands
+	asMask // (N,H,W,1)
+	asA    // summands
 	asB
 	asPicture
 	asGradient // of the picture
@@ -233,6 +235,7 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	TVFwd:         {[]operand{asX, asKnobs}, []operand{asY}},
 	TVBwd:         {[]operand{asX, asKnobs}, []operand{asDX}},
 	Add:           {[]operand{asA, asB}, []operand{asY}},
+	Mul:           {[]operand{asX, asMask}, []operand{asY}},
 	Total:         {[]operand{asTerms}, []operand{asY, asEach}},
 	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asKnobs, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
 	LBFGS: {
@@ -278,6 +281,9 @@ func (o *Op) Bias() *Buffer { return o.find(asBias) }
 
 // Target is what MSE compares with: one picture, or one for all.
 func (o *Op) Target() *Buffer { return o.find(asTarget) }
+
+// Mask is what Mul multiplies with.
+func (o *Op) Mask() *Buffer { return o.find(asMask) }
 
 // A is the first summand of Add, B the second.
 func (o *Op) A() *Buffer { return o.find(asA) }
@@ -437,6 +443,12 @@ func (p *Program) Add(name string, a, b *Buffer) *Buffer {
 	return p.add(&Op{Kind: Add, Name: name, In: []*Buffer{a, b}, Out: []*Buffer{p.temp("sum_"+name, a.Shape)}})
 }
 
+// Mul multiplies every channel of x with a mask (N,H,W,1). The gradient with respect
+// to x is that of y, multiplied again.
+func (p *Program) Mul(name string, x, mask *Buffer) *Buffer {
+	return p.add(&Op{Kind: Mul, Name: name, In: []*Buffer{x, mask}, Out: []*Buffer{p.temp("masked_"+name, x.Shape)}})
+}
+
 // Total gathers the loss terms of each picture: total (N,1,1,4) with content,
 // style, tv and their sum, and each (N,1,1,terms) with the terms one by one.
 func (p *Program) Total(content, style []*Buffer, tv *Buffer) (total, each *Buffer) {
@@ -540,6 +552,8 @@ func (o *Op) check() error {
 		return want("w", w, Shape{x.C, 3, 3, w.C})
 	case ReLUBwd, Add:
 		return want("second argument", o.In[1].Shape, x)
+	case Mul:
+		return want("mask", o.Mask().Shape, Shape{x.N, x.H, x.W, 1})
 	case AvgPool2x2Fwd, MaxPool2x2Fwd:
 		if x.H < 2 || x.W < 2 {
 			return fmt.Errorf("needs at least 2x2 pixels")
@@ -605,7 +619,7 @@ func (o *Op) check() error {
 //	conv3x3, either way   2 * 9 C K N H W
 //	gram                  2 C C N H W    (twice the triangle that a device may compute)
 //	lbfgs                 per element: 2 (2 slots + 1) (slots + 1) + 2 (2 slots + 1) + 8
-//	elementwise           per element: 2 normalize, 1 add, 4 pool window, 3 mse, 4 tv, 12 adam
+//	elementwise           per element: 2 normalize, 1 add and mul, 4 pool window, 3 mse, 4 tv, 12 adam
 func (o *Op) FLOPs() int64 {
 	e := int64(o.In[0].Shape.Elems())
 	switch o.Kind {
@@ -620,7 +634,7 @@ func (o *Op) FLOPs() int64 {
 		return 2 * int64(f.Elems()) * int64(f.C)
 	case NormalizeFwd:
 		return 2 * e
-	case NormalizeBwd, Add, AvgPool2x2Fwd, AvgPool2x2Bwd:
+	case NormalizeBwd, Add, Mul, AvgPool2x2Fwd, AvgPool2x2Bwd:
 		return e
 	case MSEFwd, MSEBwd, Record:
 		return 3 * e

@@ -894,6 +894,38 @@ var addFamily = family{
 	},
 }
 
+// MulArgs are the parameters of mul_f32, mul_f16 and mul_bf16 (elementwise.cu).
+type MulArgs struct {
+	Y     Ptr // T*
+	X     Ptr // const T*
+	Mask  Ptr // const float*
+	C     int // unsigned
+	Elems int // unsigned long long
+}
+
+// mulThreads is the threads of a block.
+const mulThreads = 256
+
+func (a MulArgs) arguments() (*family, []Arg) {
+	return &mulFamily, []Arg{pointer(a.Y), pointer(a.X), pointer(a.Mask), integer(a.C), integer(a.Elems)}
+}
+
+var mulFamily = family{
+	name: "mul", source: "elementwise", arch: "sm80", threads: mulThreads,
+	params: []Param{
+		{Name: "y", Kind: Pointer, Elem: stored, Out: true},
+		{Name: "x", Kind: Pointer, Elem: stored},
+		{Name: "mask", Kind: Pointer, Elem: F32},
+		{Name: "c", Kind: Uint32},
+		{Name: "elems", Kind: Uint64},
+	},
+	entries: []entry{
+		{name: "mul_f32", module: "elementwise", elem: F32},
+		{name: "mul_f16", module: "elementwise", elem: F16},
+		{name: "mul_bf16", module: "elementwise", elem: BF16},
+	},
+}
+
 // MSEBwdArgs are the parameters of mse_bwd_f32, mse_bwd_f16 and mse_bwd_bf16 (elementwise.cu).
 type MSEBwdArgs struct {
 	DA            Ptr     // T*
@@ -1678,6 +1710,7 @@ var families = []*family{
 	&reluFwdFamily,
 	&reluBwdFamily,
 	&addFamily,
+	&mulFamily,
 	&mseBwdFamily,
 	&gramSumFamily,
 	&gramFwdFamily,

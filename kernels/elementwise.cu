@@ -1,12 +1,13 @@
-// relu_fwd, relu_bwd, add, mse_bwd: one element per thread, any shape.                         streaming
+// relu_fwd, relu_bwd, add, mul, mse_bwd: one element per thread, any shape.                         streaming
 // Maths    relu_fwd  y = x < 0 ? 0 : x (a NaN stays one)      relu_bwd  dx = y > 0 ? dy : 0
 //          add       y = a + b                               mse_bwd   da[n] = k weight[n] S[n] (a[n] - b[n]), k = 2 / elements
+//          mul       y = x mask, of which a pixel of c channels has one
 // Layout   dense, T in {fp32, fp16, bf16}; mse_bwd: elems are a picture's, and b may hold one picture for all;
 //          S is the loss scale of a picture, weight[n] one in so many columns
 // Launch   256 threads; grid ceil(elems / 256); mse_bwd: (ceil(elems / 256), N)
 // Hazards  none: every thread owns its element
 // Bound    memory: 2 to 3 sizeof(T) per element
-// Oracle   ref.ReLUFwd, ref.ReLUBwd, ref.Add, ref.MSEBwd   Suite kerneltest
+// Oracle   ref.ReLUFwd, ref.ReLUBwd, ref.Add, ref.Mul, ref.MSEBwd   Suite kerneltest
 // ptx: sm_80
 #include "params.cuh"
 #include "types.cuh"
@@ -43,6 +44,15 @@ FOR_EACH_TYPE(RELU_BWD)
         if (i < elems) store(y + i, load(a + i) + load(b + i));                                                  \
     }
 FOR_EACH_TYPE(ADD)
+
+#define MUL(T)                                                                                                   \
+    extern "C" __global__ __launch_bounds__(256) void mul_##T(T* __restrict__ y, const T* __restrict__ x,        \
+                                                              const float* __restrict__ mask, unsigned c,        \
+                                                              unsigned long long elems) {                        \
+        unsigned long long i = element();                                                                        \
+        if (i < elems) store(y + i, load(x + i) * mask[i / c]);                                                  \
+    }
+FOR_EACH_TYPE(MUL)
 
 #define MSE_BWD(T)                                                                                               \
     extern "C" __global__ __launch_bounds__(256) void mse_bwd_##T(                                               \

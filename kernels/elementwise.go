@@ -15,6 +15,11 @@ func (a AddArgs) Launch(t Elem) (Launch, error) {
 	return launch(a, t, Tile{}, linear(a.Elems, addThreads))
 }
 
+// Launch computes y = x Mask, one value of which a pixel of C channels has.
+func (a MulArgs) Launch(t Elem) (Launch, error) {
+	return launch(a, t, Tile{}, linear(a.Elems, mulThreads))
+}
+
 // Launch computes da = K Weight Scale (a - b) of each picture, of Elems values; b has
 // as many pictures, or one for all.
 func (a MSEBwdArgs) Launch(t Elem, pictures int) (Launch, error) {

@@ -104,6 +104,7 @@ type Stage struct {
 	Options        Options // of this level alone: its Size and Iterations, and no Ladder
 	W, H           int     // of the picture
 	StyleW, StyleH int
+	Masked         bool // the style has transparent pixels, which do not count
 }
 
 // Stages are the levels of valid options for two pictures, each at an extent that
@@ -116,6 +117,7 @@ func (o Options) Stages(content, style *picture.Source) []Stage {
 		o.before += l.Iterations
 		s.Options.Size, s.Options.Iterations, s.Options.Ladder = l.Size, l.Iterations, nil
 		s.W, s.H, s.StyleW, s.StyleH = s.Options.Extent(content, style)
+		s.Masked = style.HasAlpha
 		all = append(all, s)
 	}
 	return all
@@ -126,7 +128,7 @@ func (o Options) Stages(content, style *picture.Source) []Stage {
 func (s Stage) Programs(w *vgg.Weights) (style, content, loop *gpu.Program, err error) {
 	o := s.Options
 	if o.StyleWeight > 0 || o.TVOfStyle {
-		if style, err = StyleProgram(o, w, s.StyleH, s.StyleW); err != nil {
+		if style, err = StyleProgram(o, w, s.StyleH, s.StyleW, s.Masked); err != nil {
 			return nil, nil, nil, err
 		}
 	}

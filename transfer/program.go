@@ -33,14 +33,25 @@ const (
 // GramTarget names the input that holds the style's Gram matrix of a layer.
 func GramTarget(layer int) string { return "gram_target_" + vgg.Layers[layer].Name }
 
+// StyleMask names the input that has the mask of a style layer.
+func StyleMask(layer int) string { return "mask_" + vgg.Layers[layer].Name }
+
 // StyleProgram computes the Gram matrices of a picture (1,H,W,3), outputs
-// gram_relu1_1 and so on, and with o.TVOfStyle its weighted total variation, tv.
-func StyleProgram(o Options, w *vgg.Weights, height, width int) (*gpu.Program, error) {
+// gram_relu1_1 and so on, and with o.TVOfStyle its weighted total variation, tv. With
+// masked the features of each layer are multiplied with an input of one channel
+// first, see [StyleMask].
+func StyleProgram(o Options, w *vgg.Weights, height, width int, masked bool) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
 	net := vgg.Forward(p, x, w, o.pooling(), StyleLayers[len(StyleLayers)-1])
 	for _, l := range StyleLayers {
-		p.Output(p.GramFwd(vgg.Layers[l].Name, net.Out[l]))
+		name, f := vgg.Layers[l].Name, net.Out[l]
+		if masked {
+			s := f.Shape
+			s.C = 1
+			f = p.Mul(name, f, p.NewBuffer(StyleMask(l), gpu.Input, s))
+		}
+		p.Output(p.GramFwd(name, f))
 	}
 	if o.TVOfStyle {
 		knobs := make([]float32, gpu.KnobTerms+1)

@@ -426,7 +426,7 @@ func alive(ctx context.Context, dev gpu.Device) error {
 	}
 	v := make([]float32, x.Shape.Elems())
 	v[0] = 1
-	out, err := evaluate(ctx, r, p, v)
+	out, err := evaluate(ctx, r, p, map[string][]float32{x.Name: v})
 	if err = errors.Join(err, r.Close()); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -24,15 +25,21 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 	if o.StyleWeight == 0 && !o.TVOfStyle {
 		return t, nil
 	}
-	p, err := StyleProgram(o, w, style.H, style.W)
+	p, err := StyleProgram(o, w, style.H, style.W, style.Alpha != nil)
 	if err != nil {
 		return nil, err
+	}
+	in := map[string][]float32{BufImage: style.RGB}
+	if style.Alpha != nil {
+		if err := addMasks(in, style); err != nil {
+			return nil, err
+		}
 	}
 	r, err := dev.Compile(p)
 	if err != nil {
 		return nil, err
 	}
-	out, err := evaluate(ctx, r, p, style.RGB)
+	out, err := evaluate(ctx, r, p, in)
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
@@ -43,6 +50,46 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 		t.TV = out["tv_style"][0]
 	}
 	return t, nil
+}
+
+// addMasks adds the masks of a picture that is transparent in places: a pixel of a
+// layer counts as much as it is visible. With m the visible share of each pixel of the
+// layer, of H x W,
+//
+//	mask = sqrt(m H W / sum(m))
+//
+// so that the Gram matrix of the masked features, a mean over all pixels, is the mean
+// over the visible ones: sum_p m[p] f[p] f[p]^T / (C sum(m)).
+func addMasks(in map[string][]float32, style *picture.Picture) error {
+	m, w, h := make([]float64, len(style.Alpha)), style.W, style.H
+	for i, a := range style.Alpha {
+		m[i] = min(max(float64(a), 0), 1)
+	}
+	for i, l := range StyleLayers {
+		if i > 0 { // each is behind one pooling more
+			half := make([]float64, 0, (w/2)*(h/2))
+			for y := range h / 2 {
+				for x := range w / 2 {
+					at := m[2*y*w+2*x:]
+					half = append(half, (at[0]+at[1]+at[w]+at[w+1])/4)
+				}
+			}
+			m, w, h = half, w/2, h/2
+		}
+		var sum float64
+		for _, v := range m {
+			sum += v
+		}
+		if sum == 0 {
+			return errors.New("nothing of it is visible: it is transparent everywhere")
+		}
+		mask := make([]float32, len(m))
+		for j, v := range m {
+			mask[j] = float32(math.Sqrt(v * float64(len(m)) / sum))
+		}
+		in[StyleMask(l)] = mask
+	}
+	return nil
 }
 
 // features computes the content targets of pictures of one extent, one at a time.
@@ -68,7 +115,7 @@ func (f *features) of(ctx context.Context, content *picture.Picture) ([]float32,
 	if f.runner == nil {
 		return nil, nil
 	}
-	out, err := evaluate(ctx, f.runner, f.program, content.RGB)
+	out, err := evaluate(ctx, f.runner, f.program, map[string][]float32{BufImage: content.RGB})
 	return out[vgg.Layers[ContentLayer].Name], err
 }
 
@@ -79,10 +126,12 @@ func (f *features) close() error {
 	return f.runner.Close()
 }
 
-// evaluate runs a program on one picture and returns its outputs by name.
-func evaluate(ctx context.Context, r gpu.Runner, p *gpu.Program, image []float32) (map[string][]float32, error) {
-	if err := r.Write(p.Named(BufImage), image); err != nil {
-		return nil, err
+// evaluate runs a program on inputs and returns its outputs, all by name.
+func evaluate(ctx context.Context, r gpu.Runner, p *gpu.Program, in map[string][]float32) (map[string][]float32, error) {
+	for name, v := range in {
+		if err := r.Write(p.Named(name), v); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := r.Run(ctx, 1); err != nil {
 		return nil, err

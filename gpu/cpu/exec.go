@@ -169,6 +169,7 @@ var plain = map[gpu.Kind]*loops.Loop{
 	gpu.ReLUFwd:       loops.ReLUFwd,
 	gpu.ReLUBwd:       loops.ReLUBwd,
 	gpu.Add:           loops.Add,
+	gpu.Mul:           loops.Mul,
 	gpu.AvgPool2x2Fwd: loops.AvgPool2x2Fwd,
 	gpu.AvgPool2x2Bwd: loops.AvgPool2x2Bwd,
 	gpu.MaxPool2x2Fwd: loops.MaxPool2x2Fwd,
@@ -268,7 +269,7 @@ func (r *runner) args(op *gpu.Op) []loops.Args {
 			return r.picture(b, n)
 		}
 		args[n] = loops.Args{
-			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()),
+			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()), Mask: of(op.Mask()),
 			Gradient: of(op.Gradient()), M: of(m), V: of(v), Mean: op.Mean, Std: op.Std, H: ext.H, W: ext.W, C: ext.C,
 		}
 	}

@@ -302,7 +302,7 @@ func (l *lowering) emit(op *gpu.Op) {
 			l.emit(l.def[c.addend])
 		}
 		l.emitConv(s, c)
-	case gpu.ReLUFwd:
+	case gpu.ReLUFwd, gpu.Mul:
 		s.inPlace = op.X()
 	case gpu.ReLUBwd, gpu.NormalizeBwd:
 		s.inPlace = op.DY()

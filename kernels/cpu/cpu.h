@@ -103,7 +103,7 @@ typedef struct {
 // The operands of a loop on one picture, under the names that they have in an operation; NULL where it has none.
 typedef struct {
     float *x, *y, *dx, *dy;
-    const float *a, *b, *target, *gradient;
+    const float *a, *b, *target, *mask, *gradient;
     float *m, *v;
     const float *mean, *std; // a value a channel
     int H, W, C;             // of x and dx

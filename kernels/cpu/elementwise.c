@@ -44,6 +44,17 @@ static void cpu_relu_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
     for (long i = i0; i < i1; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
+// y = x times the pixel's value of the mask. Pixels.
+static void cpu_mul(const cpu_args *arg, long i0, long i1, double *sums) {
+    const int C = arg->C;
+    (void)sums;
+    for (long i = i0; i < i1; i++) {
+        const float m = arg->mask[i], *x = arg->x + i * C;
+        float *y = arg->y + i * C;
+        for (int c = 0; c < C; c++) y[c] = x[c] * m;
+    }
+}
+
 // y = a + b. Values.
 static void cpu_add(const cpu_args *arg, long i0, long i1, double *sums) {
     const float *a = arg->a, *b = arg->b;
@@ -229,6 +240,7 @@ static const struct {
     {"relu_fwd", cpu_relu_fwd},
     {"relu_bwd", cpu_relu_bwd},
     {"add", cpu_add},
+    {"mul", cpu_mul},
     {"avgpool2x2_fwd", cpu_avgpool2x2_fwd},
     {"avgpool2x2_bwd", cpu_avgpool2x2_bwd},
     {"maxpool2x2_fwd", cpu_maxpool2x2_fwd},

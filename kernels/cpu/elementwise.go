@@ -9,6 +9,7 @@ var (
 	ReLUFwd       = newLoop("relu_fwd", values, 0, reluFwd)               // y = max(x, 0)
 	ReLUBwd       = newLoop("relu_bwd", values, 0, reluBwd)               // dx = dy where y > 0, else 0
 	Add           = newLoop("add", values, 0, add)                        // y = a + b
+	Mul           = newLoop("mul", pixels, 0, mul)                        // y = x mask, one value of the mask a pixel
 	AvgPool2x2Fwd = newLoop("avgpool2x2_fwd", rowPairs, 0, avgPool2x2Fwd) // y = mean of 2x2 windows of x, an odd last row and column dropped
 	AvgPool2x2Bwd = newLoop("avgpool2x2_bwd", rows, 0, avgPool2x2Bwd)     // dx = dy/4 in the window, 0 in a dropped row or column
 	MaxPool2x2Fwd = newLoop("maxpool2x2_fwd", rowPairs, 0, maxPool2x2Fwd) // y = maximum of 2x2 windows of x, an odd last row and column dropped
@@ -37,6 +38,16 @@ func normalizeBwd(a *Args, i0, i1 int, _ []float64) {
 	dy, dx := a.DY[i0*c:i1*c], a.DX[i0*c:i1*c]
 	for i, v := range dy {
 		dx[i] = v / a.Std[i%c]
+	}
+}
+
+func mul(a *Args, i0, i1 int, _ []float64) {
+	c := a.C
+	x, y := a.X[i0*c:i1*c], a.Y[i0*c:i1*c]
+	for i, m := range a.Mask[i0:i1] {
+		for j := i * c; j < (i+1)*c; j++ {
+			y[j] = x[j] * m
+		}
 	}
 }
 

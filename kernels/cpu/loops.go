@@ -33,6 +33,7 @@ type Args struct {
 	X, Y, DX, DY []float32
 	A, B         []float32 // summands
 	Target       []float32
+	Mask         []float32 // one value a pixel
 	Gradient     []float32 // of the picture X
 	M, V         []float32 // its running means: of the gradient and of its square
 	Mean, Std    []float32 // C values each

@@ -104,7 +104,7 @@ func testLoop(t *testing.T, pool *Pool, l *Loop, h, w, c int) {
 var tensorNames = []string{"x", "y", "dx", "dy", "a", "b", "target", "gradient", "m", "v"}
 
 func tensors(a *Args) []*[]float32 {
-	return []*[]float32{&a.X, &a.Y, &a.DX, &a.DY, &a.A, &a.B, &a.Target, &a.Gradient, &a.M, &a.V}
+	return []*[]float32{&a.X, &a.Y, &a.DX, &a.DY, &a.A, &a.B, &a.Target, &a.Mask, &a.Gradient, &a.M, &a.V}
 }
 
 // contracted reports whether two values differ by no more than a C compiler may

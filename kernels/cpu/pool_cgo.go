@@ -127,7 +127,7 @@ func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
 		}
 		s := a.Adam
 		args[i] = C.cpu_args{
-			x: ptr(a.X), y: ptr(a.Y), dx: ptr(a.DX), dy: ptr(a.DY), a: ptr(a.A), b: ptr(a.B), target: ptr(a.Target),
+			x: ptr(a.X), y: ptr(a.Y), dx: ptr(a.DX), dy: ptr(a.DY), a: ptr(a.A), b: ptr(a.B), target: ptr(a.Target), mask: ptr(a.Mask),
 			gradient: ptr(a.Gradient), m: ptr(a.M), v: ptr(a.V), mean: ptr(a.Mean), std: ptr(a.Std),
 			H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), scale: C.float(a.Scale),
 			adam: C.cpu_adam_step{

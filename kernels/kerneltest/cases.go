@@ -139,6 +139,16 @@ func Cases() []Case {
 			p.Output(p.ReLUBwd("x", in(p, "dy", s), in(p, "relu", s)))
 		})
 		add(gpu.Add, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Add("y", in(p, "a", s), in(p, "b", s))) })
+		mask := gpu.Shape{N: s.N, H: s.H, W: s.W, C: 1}
+		add(gpu.Mul, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.Mul("y", in(p, "x", s), in(p, "mask", mask))) })
+		// A Gram matrix of a part of the picture, and its gradient.
+		add(gpu.Mul, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {
+			m := in(p, "mask", mask)
+			f := p.Mul("f", in(p, "relu", s), m)
+			p.Output(p.GramFwd("g", f))
+			p.Output(p.Mul("df", p.GramBwd("f", in(p, "dg", gpu.Shape{N: s.N, H: 1, W: s.C, C: s.C}), f), m))
+		})
+		all[len(all)-1].Name += " gram there and back"
 		if q.h > 1 && q.w > 1 {
 			add(gpu.AvgPool2x2Fwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) { p.Output(p.AvgPool2x2Fwd("y", in(p, "x", s))) })
 			add(gpu.AvgPool2x2Bwd, q.group, s, 1, func(p *gpu.Program, s gpu.Shape) {

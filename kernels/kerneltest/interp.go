@@ -113,6 +113,8 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		ref.TVBwd(out[0], in[0], d, weights)
 	case gpu.Add:
 		ref.Add(out[0], in[0], in[1])
+	case gpu.Mul:
+		ref.Mul(out[0], in[0], in[1])
 	case gpu.Total:
 		c, s := in[:op.NContent], in[op.NContent:op.NContent+op.NStyle]
 		ref.Total(out[0], out[1], c, s, in[op.NContent+op.NStyle])

@@ -313,6 +313,14 @@ func Add[T Float](y, a, b []T) {
 	}
 }
 
+// Mul is y = x times a mask of one channel.
+func Mul[T Float](y, x, mask []T) {
+	c := len(x) / len(mask)
+	for i, v := range x {
+		y[i] = v * mask[i/c]
+	}
+}
+
 // Total is l[n] = (content, sum of styles, tv, their sum) and each[n] the terms; each term has one value a picture.
 func Total[T Float](l, each []T, content, style [][]T, tv []T) {
 	for n := range tv {

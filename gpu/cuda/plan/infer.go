@@ -65,6 +65,12 @@ func (t *types) mark(op *gpu.Op) {
 		} else if t.stored[op.A()] || t.stored[op.B()] {
 			features(op.A(), op.B(), op.Y())
 		}
+	case gpu.Mul: // the mask is fp32
+		if t.scaled[op.X()] || t.scaled[op.Y()] {
+			gradients(op.X(), op.Y())
+		} else {
+			features(op.X(), op.Y())
+		}
 	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Record, gpu.NumKinds: // of pictures and losses
 	default: // between layers
 		features(op.X(), op.Y())

@@ -198,6 +198,9 @@ func (s *single) lower(l *lowering, to *Step) error {
 		return to.add(kernels.TVBwdArgs{DX: l.ptr(op.DX()), X: l.ptr(op.X()), Weight: weight, Columns: columns, K: termScale(op), H: x.H, W: x.W, C: x.C}.Launch(x.N))
 	case gpu.Add:
 		return to.add(kernels.AddArgs{Y: l.ptr(op.Y()), A: l.ptr(op.A()), B: l.ptr(op.B()), Elems: op.Y().Shape.Elems()}.Launch(l.ptr(op.Y()).Elem))
+	case gpu.Mul:
+		x := op.X().Shape
+		return to.add(kernels.MulArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), Mask: l.ptr(op.Mask()), C: x.C, Elems: x.Elems()}.Launch(l.ptr(op.X()).Elem))
 	case gpu.Adam:
 		constants, err := adamConstants(to, op)
 		if err != nil {

@@ -54,7 +54,7 @@ func loopOfLBFGS(o transfer.Options) (*gpu.Program, error) {
 }
 
 func styleTarget(o transfer.Options) (*gpu.Program, error) {
-	return transfer.StyleProgram(o, vgg.Shapes(), goldenHeight, goldenWidth)
+	return transfer.StyleProgram(o, vgg.Shapes(), goldenHeight, goldenWidth, false)
 }
 
 func contentTarget(o transfer.Options) (*gpu.Program, error) {
