@@ -51,17 +51,19 @@ type Painter interface {
 
 // newPainter makes the painter of a device. It is the one place that chooses it.
 func newPainter(m *metered) Painter {
-	return &oneByOne{dev: m, clock: m.clock}
+	return &oneByOne{dev: reuse(m), clock: m.clock}
 }
 
-// oneByOne paints one task after the other, each as the main command would.
+// oneByOne paints one task after the other, each as the main command would, but for
+// runners that it keeps.
 type oneByOne struct {
-	dev   gpu.Device
+	dev   *reusing
 	clock *clock
 	idle  float64 // of the clock, up to the last result
 }
 
 func (p *oneByOne) Paint(ctx context.Context, feed *Feed, progress func(t *Task, share float64)) error {
+	defer func() { _ = p.dev.Close() }() // what a lost device says of its runners
 	var last Group
 	for {
 		t := feed.Next(last)
