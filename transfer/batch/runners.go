@@ -22,7 +22,7 @@ type reusing struct {
 
 // kept is a runner with the program that it was compiled from.
 type kept struct {
-	gpu.Runner
+	runner  gpu.Runner
 	program *gpu.Program
 	id      [32]byte
 	bytes   int64
@@ -54,9 +54,9 @@ func (d *reusing) Compile(p *gpu.Program) (gpu.Runner, error) {
 	if i := slices.IndexFunc(d.idle, func(k *kept) bool { return k.id == id }); i >= 0 {
 		k := d.idle[i]
 		d.idle = slices.Delete(d.idle, i, i+1)
-		if keeper, ok := k.Runner.(gpu.Keeper); ok && k.fresh != nil {
+		if keeper, ok := k.runner.(gpu.Keeper); ok && k.fresh != nil {
 			if err := keeper.Restore(k.fresh); err != nil {
-				return nil, errors.Join(err, k.Runner.Close())
+				return nil, errors.Join(err, k.runner.Close())
 			}
 		}
 		return d.lend(k), nil
@@ -71,7 +71,7 @@ func (d *reusing) Compile(p *gpu.Program) (gpu.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kept{Runner: r, program: p, id: id, bytes: r.Plan().Arena}
+	k := &kept{runner: r, program: p, id: id, bytes: r.Plan().Arena}
 	if keeper, ok := r.(gpu.Keeper); ok {
 		if k.fresh, err = keeper.Keep(); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -82,7 +82,7 @@ func (d *reusing) Compile(p *gpu.Program) (gpu.Runner, error) {
 
 func (d *reusing) lend(k *kept) gpu.Runner {
 	l := &lent{k, d}
-	if keeper, ok := k.Runner.(gpu.Keeper); ok {
+	if keeper, ok := k.runner.(gpu.Keeper); ok {
 		return struct {
 			*lent
 			gpu.Keeper
@@ -100,7 +100,7 @@ func (d *reusing) shrink(to int64) error {
 	var errs []error
 	for len(d.idle) > 0 && (sum > to || len(d.idle) > maxIdle) {
 		sum -= d.idle[0].bytes
-		errs = append(errs, d.idle[0].Runner.Close())
+		errs = append(errs, d.idle[0].runner.Close())
 		d.idle = slices.Delete(d.idle, 0, 1)
 	}
 	return errors.Join(errs...)
@@ -116,16 +116,22 @@ type lent struct {
 	dev *reusing
 }
 
+// Write writes to the buffer of that number.
 func (l *lent) Write(b *gpu.Buffer, data []float32) error {
-	return l.Runner.Write(l.program.Buffers[b.ID], data)
+	return l.runner.Write(l.program.Buffers[b.ID], data)
 }
 
+// Read reads the buffer of that number.
 func (l *lent) Read(b *gpu.Buffer, dst []float32) error {
-	return l.Runner.Read(l.program.Buffers[b.ID], dst)
+	return l.runner.Read(l.program.Buffers[b.ID], dst)
 }
 
+// Plan is what compiling took.
+func (l *lent) Plan() *gpu.Plan { return l.runner.Plan() }
+
+// Run runs it, and remembers if that went wrong.
 func (l *lent) Run(ctx context.Context, n int) (int, error) {
-	done, err := l.Runner.Run(ctx, n)
+	done, err := l.runner.Run(ctx, n)
 	l.failed = l.failed || err != nil
 	return done, err
 }
@@ -133,7 +139,7 @@ func (l *lent) Run(ctx context.Context, n int) (int, error) {
 // Close gives the runner back, unless something went wrong with it.
 func (l *lent) Close() error {
 	if l.failed {
-		return l.Runner.Close()
+		return l.runner.Close()
 	}
 	l.dev.idle = append(l.dev.idle, l.kept)
 	return l.dev.shrink(l.dev.most)
