@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
 // Record says how a picture was made: enough to make it again. It is stored in
@@ -31,6 +32,23 @@ type Input struct {
 	SHA256 string `json:"sha256"`
 	Width  int    `json:"width"`
 	Height int    `json:"height"`
+	Crop   *Crop  `json:"crop,omitempty"` // what of it was painted; nil is all
+}
+
+// Crop is a part of a picture, in its pixels, upright.
+type Crop struct {
+	Left   int `json:"left"`
+	Top    int `json:"top"`
+	Width  int `json:"width"`
+	Height int `json:"height"`
+}
+
+// Of is that part of a picture. A part that the picture does not have is an error.
+func (c *Crop) Of(s *picture.Source) (*picture.Source, error) {
+	if c.Left < 0 || c.Top < 0 || c.Width < 1 || c.Height < 1 || c.Left > s.W-c.Width || c.Top > s.H-c.Height {
+		return nil, fmt.Errorf("a crop of %dx%d at %d,%d does not lie in a picture of %dx%d", c.Width, c.Height, c.Left, c.Top, s.W, s.H)
+	}
+	return s.Crop(c.Left, c.Top, c.Width, c.Height), nil
 }
 
 // Result is how the run ended. Seconds are not part of what a picture stores:

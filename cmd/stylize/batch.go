@@ -266,16 +266,18 @@ func (f *batchFlags) list(args []string) (*batch.List, error) {
 // explain names the flag that an error may be cured with.
 func (f *batchFlags) explain(err error) error {
 	for cause, hint := range map[error]string{
-		batch.ErrForeign:      ", or replace it with --overwrite",
-		batch.ErrFailedBefore: "; --retry-failed tries again",
-		batch.ErrProfile:      "; leave --keep-profile out for sRGB",
-		gpu.ErrOutOfMemory:    "; a smaller --size needs less",
+		batch.ErrForeign:   ", or replace it with --overwrite",
+		batch.ErrProfile:   "; leave --keep-profile out for sRGB",
+		gpu.ErrOutOfMemory: "; a smaller --size needs less",
 	} {
 		if errors.Is(err, cause) {
 			return fmt.Errorf("%w%s", err, hint)
 		}
 	}
-	if errors.As(err, new(*picture.SizeError)) {
+	switch {
+	case errors.As(err, new(*transfer.OptionError)):
+		return inFlags(err)
+	case errors.As(err, new(*picture.SizeError)):
 		return fmt.Errorf("%w; raise --max-pixels %d or shrink it", err, f.machine.maxPixels)
 	}
 	return err
@@ -579,6 +581,9 @@ func (f *batchFlags) summary(b *batch.Batch, show *batchProgress, shard batch.Sh
 
 // failure is a line of the report for a person.
 func failure(l batch.Line) string {
+	if l.Before {
+		l.Error += " (as before; --retry-failed tries again)"
+	}
 	if strings.Contains(l.Error, l.Content) {
 		return l.Error
 	}

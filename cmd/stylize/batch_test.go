@@ -451,3 +451,41 @@ func TestBatchKilled(t *testing.T) {
 	}
 	t.Logf("%d kills in %d batches of %d pictures, which take %v: each ended with its results, %d temporaries were swept", tried, batches, n, lasts.Round(time.Millisecond), leftovers)
 }
+
+// What was cropped to share an extent says so, and can be made again.
+func TestBatchSnap(t *testing.T) {
+	album(t, 2)
+	mustRun(t, batchArgs("in", "--style", "style.jpg", "-o", "out/{content}.png", "--size=64", "--snap", "16")...)
+	for i := range 2 {
+		name := fmt.Sprintf("out/%02d.png", i)
+		if w, h, err := picture.Extent(name); err != nil || w != 64 || h != 48 {
+			t.Errorf("%dx%d, %v", w, h, err)
+		}
+		_, stderr := mustRun(t, "rerun", name, "-o", "again.png", "--folder", ".")
+		if !strings.Contains(stderr, "the same picture, to the bit") {
+			t.Error(stderr)
+		}
+		// And again from that.
+		if _, stderr = mustRun(t, "rerun", "again.png", "-o", "third.png", "--folder", "."); !strings.Contains(stderr, "the same picture, to the bit") {
+			t.Error(stderr)
+		}
+	}
+	b := read(t, "out/00.png")
+	text, err := picture.ReadText("out/00.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &picture.Picture{W: 2, H: 2, RGB: make([]float32, 12)}
+	for _, crop := range []string{`"crop":{"left":-1`, `"crop":{"left":99999`} {
+		bad := regexp.MustCompile(`"crop":\{"left":\d+`).ReplaceAllString(text, crop)
+		if err := p.Save("bad.png", picture.SaveOptions{Metadata: bad}); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := stylize(t.Context(), "rerun", "bad.png", "-o", "again.png", "--folder", "."); code != exitUsage || !strings.Contains(stderr, "bad.png: the record of how it was made is damaged (a crop of ") {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
+	}
+	if !bytes.Equal(b, read(t, "out/00.png")) {
+		t.Error("a rerun changed its picture")
+	}
+}

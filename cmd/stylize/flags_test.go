@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
 // allFlags are those of every command.
@@ -78,6 +79,39 @@ func TestFlagsArrive(t *testing.T) {
 	}
 	if !reflect.DeepEqual(f.picture, pictureFlags{preset: "default"}) || f.machine.device != "auto" || f.machine.threads != nil || f.output != (outputFlags{}) {
 		t.Errorf("with nothing given: %+v", f)
+	}
+}
+
+// Those of a batch, too. A name may have a comma in it.
+func TestBatchFlagsArrive(t *testing.T) {
+	var f batchFlags
+	app := &cli.App{Flags: f.flags(), Writer: io.Discard, DisableSliceFlagSeparator: true, Action: func(*cli.Context) error { return nil }}
+	if err := app.Run(strings.Fields("batch --style a,b.jpg --style c --pair --manifest m --snap 16 --devices cpu --shard 1/2 -o out --report r --overwrite --retry-failed --fail-fast --dry-run --size 64 --threads 5 --bits 16 --no-metadata -q --json")); err != nil {
+		t.Fatal(err)
+	}
+	snap, size, threads, bits := 16, 64, 5, 16
+	want := batchFlags{
+		picture: pictureFlags{preset: "default", size: &size}, machine: machineFlags{threads: &threads, maxPixels: picture.DefaultMaxPixels}, devices: "cpu",
+		output: outputFlags{path: "out", bits: &bits, quiet: true, json: true, file: fileFlags{noMetadata: true}},
+		styles: []string{"a,b.jpg", "c"}, pair: true, manifest: "m", snap: &snap, shard: "1/2", report: "r", dryRun: true, overwrite: true, retryFailed: true, failFast: true,
+	}
+	if !reflect.DeepEqual(f, want) {
+		t.Errorf("%+v, want\n%+v", f, want)
+	}
+	// Every flag that decides pixels can stand in a manifest, under its name.
+	known := reflect.TypeFor[lineOptions]()
+	names := map[string]bool{}
+	for i := range known.NumField() {
+		names[known.Field(i).Tag.Get("json")] = true
+	}
+	flags := new(pictureFlags).flags()
+	for _, f := range flags {
+		if !names[strings.ReplaceAll(f.Names()[0], "-", "_")] {
+			t.Errorf("a manifest does not know %s", f.Names()[0])
+		}
+	}
+	if len(names) != len(flags) {
+		t.Errorf("a manifest knows %d options, there are %d flags", len(names), len(flags))
 	}
 }
 

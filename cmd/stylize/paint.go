@@ -24,6 +24,7 @@ type work struct {
 	opts           transfer.Options
 	content, style *picture.Source
 	init           *picture.Source // nil unless Options.Init is a path
+	crop           *transfer.Crop  // that content is, of a rerun; nil for all
 	weights        *vgg.Weights
 	device         gpu.Device
 	machine        machineFlags
@@ -469,6 +470,7 @@ func (wk *work) stopped(p *transfer.Painting, runErr error) string {
 // write saves the picture as it is now.
 func (wk *work) write(p *transfer.Painting, stopped, path string) (transfer.Record, error) {
 	rec := p.Record()
+	rec.Content.Crop = wk.crop
 	pic, err := p.Picture()
 	if err != nil {
 		return rec, err

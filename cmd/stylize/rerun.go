@@ -66,6 +66,12 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	if rec.Init != nil && wk.init.SHA256 != rec.Init.SHA256 {
 		return usage(fmt.Errorf("%s: not the picture that %s started from (its hash differs); name the right one with --init", o.Init, from))
 	}
+	if crop := rec.Content.Crop; crop != nil { // a batch with --snap
+		if wk.content, err = crop.Of(wk.content); err != nil {
+			return usage(fmt.Errorf("%s: the record of how it was made is damaged (%w)", from, err))
+		}
+		wk.crop = crop
+	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
 	wk.content.Path, wk.style.Path, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Options.Init
 	before, err := openPicture(from, f.machine.maxPixels) // now: the result may take its place

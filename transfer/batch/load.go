@@ -27,9 +27,8 @@ const (
 
 // Errors that a caller may want to say more about.
 var (
-	ErrForeign      = errors.New("is there, and is no result of a batch")
-	ErrFailedBefore = errors.New("as before")
-	ErrProfile      = errors.New("its colour profile leads one way only, so that no result can be written in it")
+	ErrForeign = errors.New("is there, and is no result of a batch")
+	ErrProfile = errors.New("its colour profile leads one way only, so that no result can be written in it")
 )
 
 // look is what is known of an item once its files are read, and nothing decoded.
@@ -108,7 +107,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 		}
 		t.save.Profile = p
 	}
-	content = snap(content, o.Size, b.Snap)
+	content, t.crop = snap(content, o.Size, b.Snap)
 	content.Keep()
 	t.Work = transfer.Work{Options: o, Content: content, Style: style, Weights: b.Weights}
 	if i := o.Init; i != "content" && i != "noise" {

@@ -18,7 +18,8 @@ type Task struct {
 	Work  transfer.Work
 	FLOPs float64
 
-	output string // complete
+	output string         // complete
+	crop   *transfer.Crop // that the content is; nil for all
 	save   picture.SaveOptions
 	losses int // of devices that had it in hand
 }

@@ -40,7 +40,8 @@ type Line struct {
 	Iterations  int     `json:"iterations,omitempty"`
 	Losses      *Losses `json:"losses,omitempty"` // the last
 
-	Error string `json:"error,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Before bool   `json:"before,omitempty"` // it failed in an earlier run, and was not tried
 	// Fleeting is a failure that is none of the item's, as a full disk: it is tried
 	// again without being asked.
 	Fleeting bool `json:"fleeting,omitempty"`

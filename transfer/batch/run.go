@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -276,7 +275,7 @@ func (b *Batch) prepareTask(ctx context.Context, it *Item, q *queue) {
 	case l.verdict == IsDone:
 		line.Status = Skipped
 	case l.verdict == FailedBefore:
-		line.Status, line.Error = Failed, b.explain(fmt.Errorf("%s (%w)", l.what, ErrFailedBefore))
+		line.Status, line.Error, line.Before = Failed, l.what, true
 	}
 	if line.Status != "" {
 		b.end(it, "", line)
@@ -438,7 +437,7 @@ func (b *Batch) write(t *Task, r Result) error {
 		return err
 	}
 	rec := r.Record
-	rec.Version = b.Version
+	rec.Version, rec.Content.Crop = b.Version, t.crop
 	rec.Result.Width, rec.Result.Height = pic.W, pic.H
 	o := t.save
 	if o.Metadata, err = rec.Text(); err != nil {
@@ -456,7 +455,7 @@ func (b *Batch) write(t *Task, r Result) error {
 // fullDisk ends a batch whose results have no place any more.
 func (b *Batch) fullDisk(err error) {
 	b.mu.Lock()
-	if errors.Is(err, syscall.ENOSPC) {
+	if atomicfile.Full(err) {
 		b.full++
 	} else if err == nil {
 		b.full = 0

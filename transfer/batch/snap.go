@@ -3,6 +3,7 @@ package batch
 import (
 	"math"
 
+	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 )
@@ -38,11 +39,12 @@ func snapped(w, h, size, n int) (int, int) {
 	return small, long
 }
 
-// snap crops the middle out of a picture.
-func snap(s *picture.Source, size, n int) *picture.Source {
+// snap crops the middle out of a picture. The crop is nil where nothing is cropped.
+func snap(s *picture.Source, size, n int) (*picture.Source, *transfer.Crop) {
 	w, h := snapped(s.W, s.H, size, n)
 	if w == s.W && h == s.H {
-		return s
+		return s, nil
 	}
-	return s.Crop((s.W-w)/2, (s.H-h)/2, w, h)
+	c := &transfer.Crop{Left: (s.W - w) / 2, Top: (s.H - h) / 2, Width: w, Height: h}
+	return s.Crop(c.Left, c.Top, w, h), c
 }

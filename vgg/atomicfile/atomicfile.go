@@ -91,6 +91,9 @@ func Explain(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
+// Full reports whether an error is that of a full disk, or of a quota.
+func Full(err error) bool { return isFull(err) }
+
 // temp makes the temporary; unlike os.CreateTemp it leaves the permissions to
 // the umask, as any new file has them.
 func temp(path string) (*os.File, error) {
