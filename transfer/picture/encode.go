@@ -10,7 +10,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // Format is a kind of file that can be written.
@@ -75,17 +75,7 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 	if err != nil {
 		return err
 	}
-	var b []byte
-	switch format {
-	case JPEG:
-		b, err = p.jpeg(o)
-	case WebP:
-		b, err = p.webp(o)
-	case TIFF:
-		b, err = p.tiff(o)
-	default:
-		b, err = p.png(o)
-	}
+	b, err := p.Encode(format, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -93,6 +83,19 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 		_, err := w.Write(b)
 		return err
 	})
+}
+
+// Encode returns the bytes of a file of that format.
+func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
+	switch format {
+	case JPEG:
+		return p.jpeg(o)
+	case WebP:
+		return p.webp(o)
+	case TIFF:
+		return p.tiff(o)
+	}
+	return p.png(o)
 }
 
 func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
@@ -345,9 +348,9 @@ func withChunk(b, chunk []byte) ([]byte, error) {
 
 // ReadText returns the text that Save stored in a PNG file.
 func ReadText(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := openfile.Read(path, maxFile)
 	if err != nil {
-		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
+		return "", err
 	}
 	s, err := findText(b)
 	if err != nil {
