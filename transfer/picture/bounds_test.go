@@ -9,47 +9,14 @@ import (
 	"image"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/HugoSmits86/nativewebp"
-)
 
-// What a file may cost above what its pixels do, and the bytes that it has.
-const (
-	overMemory = 256 << 20
-	overTime   = 5 * time.Second
+	"github.com/stylize-gpu/stylize/tools/cost"
 )
-
-// cost is the largest heap while f runs, above that before, and its time.
-func cost(f func()) (peak int64, took time.Duration) {
-	defer debug.SetGCPercent(debug.SetGCPercent(10))
-	runtime.GC()
-	var before, now runtime.MemStats
-	runtime.ReadMemStats(&before)
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			runtime.ReadMemStats(&now)
-			peak = max(peak, int64(now.HeapAlloc)-int64(before.HeapAlloc))
-			select {
-			case <-stop:
-				return
-			case <-time.After(2 * time.Millisecond):
-			}
-		}
-	}()
-	start := time.Now()
-	f()
-	took = time.Since(start)
-	close(stop)
-	<-done
-	return peak, took
-}
 
 // withinBounds fails where a file takes more than it may: the property that is fuzzed.
 func withinBounds(t *testing.T, b []byte, maxPixels int) {
@@ -61,8 +28,8 @@ func withinBounds(t *testing.T, b []byte, maxPixels int) {
 		}
 	}
 	var err error
-	peak, took := cost(func() { _, err = Decode(b, maxPixels) })
-	if peak > honest+overMemory || took > overTime+time.Duration(honest)*20*time.Nanosecond {
+	peak, took := cost.Of(func() { _, err = Decode(b, maxPixels) })
+	if peak > honest+cost.Memory || took > cost.Time+time.Duration(honest)*20*time.Nanosecond {
 		t.Errorf("%d bytes took %d MB and %v; their pixels are worth %d MB (%v)", len(b), peak>>20, took, honest>>20, err)
 	}
 }
@@ -206,7 +173,7 @@ func TestBombs(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	b := scanBomb(4000, 4000, 1)
 	var err error
-	peak, _ := cost(func() { _, err = DecodeContext(t.Context(), b, Limits{Bytes: 100 << 20}) })
+	peak, _ := cost.Of(func() { _, err = DecodeContext(t.Context(), b, Limits{Bytes: 100 << 20}) })
 	var too *MemoryError
 	if !errors.As(err, &too) || too.W != 4000 || too.Need < 100<<20 || peak > 20<<20 {
 		t.Errorf("%v after %d MB", err, peak>>20)

@@ -13,11 +13,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stylize-gpu/stylize/tools/cost"
 	"github.com/stylize-gpu/stylize/transfer/picture/heif"
 )
 
@@ -357,13 +357,6 @@ func crc(b []byte) uint32 {
 	return ^c
 }
 
-// allocs is how many bytes were ever allocated.
-func allocs() uint64 {
-	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(m)
-	return m[0].Value.Uint64()
-}
-
 func FuzzDecode(f *testing.F) {
 	for _, dir := range []string{dir, "../../testdata/odd"} {
 		entries, err := os.ReadDir(dir)
@@ -391,12 +384,12 @@ func FuzzDecode(f *testing.F) {
 		if heif.Brand(b) {
 			return
 		}
-		allocated, start := allocs(), time.Now()
+		allocated, start := cost.Allocated(), time.Now()
 		if s, err := Decode(b, 1<<14); err == nil {
 			s.Resize(5, 4, Bicubic)
 		}
 		_, _ = findText(b)
-		if n, took := allocs()-allocated, time.Since(start); n > overMemory || took > overTime {
+		if n, took := cost.Allocated()-allocated, time.Since(start); n > cost.Memory || took > cost.Time {
 			t.Errorf("%d bytes allocated %d MB, in %v", len(b), n>>20, took)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // The official file: torchvision's VGG19, trained on ImageNet. Its name carries
@@ -119,16 +120,12 @@ func Save(path string, w *vgg.Weights) error {
 
 // Format opens a file and says what it is, without reading the values.
 func Format(path string) (string, error) {
-	f, err := os.Open(path)
+	f, size, err := openfile.Regular(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	o, err := open(f, st.Size())
+	o, err := open(f, size)
 	if err != nil {
 		return "", fmt.Errorf("weights %s: %w", path, err)
 	}
