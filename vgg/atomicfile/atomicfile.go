@@ -143,22 +143,24 @@ func Explain(path string, err error) error {
 	if err == nil || errors.As(err, new(*explained)) {
 		return err
 	}
-	var text string
+	text, why := "cannot be written", err
 	var pe *fs.PathError
 	var le *os.LinkError
-	switch {
-	case isFull(err):
-		text = "the disk is full; free some space or write elsewhere"
-	case errors.Is(err, fs.ErrPermission):
-		text = "no permission to write there; choose another place"
+	switch { // of several errors the first
 	case errors.As(err, &pe):
-		text, err = "cannot be written", pe.Err
+		why = pe.Err
 	case errors.As(err, &le):
-		text, err = "cannot be written", le.Err
-	default:
+		why = le.Err
+	case !isFull(err) && !errors.Is(err, fs.ErrPermission):
 		return &explained{path, err}
 	}
-	return &explained{path, fmt.Errorf("%s: %w", text, err)}
+	switch {
+	case isFull(why):
+		text = "the disk is full; free some space or write elsewhere"
+	case errors.Is(why, fs.ErrPermission):
+		text = "no permission to write there; choose another place"
+	}
+	return &explained{path, fmt.Errorf("%s: %w", text, why)}
 }
 
 // explained is an error that names its file already.
