@@ -160,7 +160,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		return usage(fmt.Errorf("--budget %s has no effect on a plan, which is of so many iterations; leave it out", o.Budget))
 	}
 	wk := &work{opts: o}
-	if err := wk.open(content, style, f.machine.maxPixels); err != nil {
+	if err := wk.open(ctx, content, style, f.machine.maxPixels); err != nil {
 		return usage(err)
 	}
 	away, err := f.elsewhere(stderr)

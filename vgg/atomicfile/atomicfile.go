@@ -267,6 +267,20 @@ func writeSpecial(ctx context.Context, path string, st fs.FileInfo, fill func(w 
 	return nil
 }
 
+// OpenContext is [OpenFile] for a name that may be that of a pipe: it waits for a reader
+// until ctx is done, and writing to it ends a second after that.
+func OpenContext(ctx context.Context, name string, flag int, perm fs.FileMode) (File, error) {
+	st, err := os.Stat(name)
+	if err != nil || st.Mode()&fs.ModeNamedPipe == 0 {
+		return system.OpenFile(name, flag, perm)
+	}
+	f, err := openSpecial(ctx, name, st)
+	if f, ok := f.(*os.File); ok && err == nil {
+		context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Now().Add(grace)) })
+	}
+	return f, err
+}
+
 // openSpecial waits for the reader of a pipe.
 func openSpecial(ctx context.Context, path string, st fs.FileInfo) (File, error) {
 	if st.Mode()&fs.ModeNamedPipe == 0 {
