@@ -40,6 +40,9 @@ type work struct {
 	w, h, styleW, styleH int // working extents
 }
 
+// leastMemory is what the smallest picture takes: most of it are weights.
+const leastMemory = 96 << 20
+
 // paint is the main command.
 func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.Writer) error {
 	started := time.Now()
@@ -78,6 +81,10 @@ func twoPictures(args []string) (content, style string, err error) {
 // nothing is more annoying than an hour of painting that cannot be saved. files are what
 // the command reads besides; those of a run that is resumed have its trace.
 func prepare(ctx context.Context, o transfer.Options, content, style string, m machineFlags, out outputFlags, files *claims, stderr io.Writer) (*work, error) {
+	if free := cpu.FreeMemory(); free > 0 && free < leastMemory { // before threads and buffers that would crash
+		return nil, usage(fmt.Errorf("%s of memory are free for this program, and it needs %s at least: %w; raise its limit, or end other programs",
+			bytesText(free), bytesText(leastMemory), gpu.ErrOutOfMemory))
+	}
 	given.Replace(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))

@@ -13,8 +13,12 @@ import (
 
 type memInfo struct{ total, available int64 } // bytes; 0 when unknown
 
-// spare is what Go reserves of the address space beyond what it uses.
-const spare = 128 << 20
+// What a run takes beyond its plan: of the address space Go and the stacks of threads
+// reserve far more than they use, and where that ends Go crashes.
+const (
+	spareSpace = 512 << 20
+	spareData  = 128 << 20
+)
 
 // memory is what the machine has and what is free of it, as far as this process may
 // have it: the control groups that it is in and its resource limits bound both.
@@ -24,7 +28,7 @@ func memory() memInfo {
 		resource int
 		used     string // in /proc/self/status
 		spare    int64
-	}{{syscall.RLIMIT_AS, "VmSize", spare}, {syscall.RLIMIT_DATA, "VmData", spare}} {
+	}{{syscall.RLIMIT_AS, "VmSize", spareSpace}, {syscall.RLIMIT_DATA, "VmData", spareData}} {
 		var r syscall.Rlimit
 		if syscall.Getrlimit(l.resource, &r) == nil && r.Cur < math.MaxInt64 {
 			m.bound(int64(r.Cur), numbers("/proc/self/status")[l.used]<<10+l.spare)
