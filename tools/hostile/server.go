@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -75,10 +76,10 @@ func server(t *trial) (func() (string, []byte, error), error) {
 		_, _ = c.Write(data[n:])
 	}
 	url := "http://" + l.Addr().String() + "/" + name
-	fetch := func(o weights.FetchOptions) (err error, took time.Duration) {
+	fetch := func(o weights.FetchOptions) (took time.Duration, err error) {
 		start := time.Now()
 		_, err = weights.Fetch(context.Background(), o)
-		return err, time.Since(start)
+		return time.Since(start), err
 	}
 	number := 0
 	return func() (string, []byte, error) {
@@ -87,7 +88,7 @@ func server(t *trial) (func() (string, []byte, error), error) {
 		defer os.RemoveAll(dir)
 		o := weights.FetchOptions{URL: url, Path: filepath.Join(dir, "w.safetensors"), Stall: 200 * time.Millisecond, Retries: 2, Backoff: time.Millisecond}
 		log := t.liar(data, honest, &mu, &answer)
-		err, took := fetch(o)
+		took, err := fetch(o)
 		what := "refused"
 		if err == nil {
 			what = "fetched"
@@ -101,7 +102,7 @@ func server(t *trial) (func() (string, []byte, error), error) {
 		}
 		got, e := weights.Load(o.Path)
 		if e == nil && !same(got, w) || (e == nil) != (err == nil) {
-			return what, input, fmt.Errorf("%s: %v, and then %v", log, err, e)
+			return what, input, fmt.Errorf("%s: %w", log, errors.Join(err, e))
 		}
 		if es, _ := os.ReadDir(dir); len(es) > 1 {
 			return what, input, fmt.Errorf("%s: left %v", log, es)
@@ -110,8 +111,8 @@ func server(t *trial) (func() (string, []byte, error), error) {
 		answer = honest
 		mu.Unlock()
 		o.Stall = 10 * time.Second
-		if err, _ := fetch(o); err != nil { // a part that the liar has sent may be thrown away first
-			if err, _ = fetch(o); err != nil {
+		if _, err := fetch(o); err != nil { // a part that the liar has sent may be thrown away first
+			if _, err = fetch(o); err != nil {
 				return what, input, fmt.Errorf("%s: an honest server then: %w", log, err)
 			}
 		}

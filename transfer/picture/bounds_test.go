@@ -128,7 +128,8 @@ func zlibOf(zeros int) []byte {
 }
 
 // canvasBomb is a WebP that says it has one pixel, and has 16 million.
-func canvasBomb(t testing.TB) []byte {
+func canvasBomb(t *testing.T) []byte {
+	t.Helper()
 	var buf bytes.Buffer
 	if err := nativewebp.Encode(&buf, image.NewNRGBA(image.Rect(0, 0, 4096, 4096)), nil); err != nil {
 		t.Fatal(err)

@@ -88,6 +88,8 @@ func (p *Picture) Save(path string, o SaveOptions) error {
 // Encode returns the bytes of a file of that format.
 func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 	switch format {
+	case PNG:
+		return p.png(o)
 	case JPEG:
 		return p.jpeg(o)
 	case WebP:
@@ -95,7 +97,7 @@ func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 	case TIFF:
 		return p.tiff(o)
 	}
-	return p.png(o)
+	return nil, fmt.Errorf("there is no format %d", format)
 }
 
 func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {

@@ -48,7 +48,7 @@ func WriteContext(ctx context.Context, path string, fill func(w io.Writer) error
 	defer func() {
 		if err != nil {
 			f.Close()
-			system.Remove(f.Name())
+			_ = system.Remove(f.Name())
 			err = Explain(named, err)
 		}
 	}()
@@ -89,20 +89,20 @@ func Check(path string) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Explain(path, err)
 	}
-	real, err := Resolve(path)
+	where, err := Resolve(path)
 	if err != nil {
 		return Explain(path, err)
 	}
-	if dir := filepath.Dir(real); missing(dir) {
+	if dir := filepath.Dir(where); missing(dir) {
 		if filepath.Dir(path) != "." && missing(filepath.Dir(path)) {
 			dir = filepath.Dir(path) // as the user calls it
 		}
 		return fmt.Errorf("%s: the folder %s does not exist; create it first", path, dir)
 	}
-	if _, err := os.Lstat(real); err != nil && !errors.Is(err, fs.ErrNotExist) { // a name that cannot be
+	if _, err := os.Lstat(where); err != nil && !errors.Is(err, fs.ErrNotExist) { // a name that cannot be
 		return Explain(path, err)
 	}
-	f, err := temp(real)
+	f, err := temp(where)
 	if err != nil {
 		return Explain(path, err)
 	}

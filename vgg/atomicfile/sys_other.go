@@ -29,7 +29,7 @@ func abandoned(name string) bool {
 // open, so what can be removed was left by a process that died.
 func lockFile(path string) (unlock func(), err error) {
 	if runtime.GOOS == "windows" {
-		system.Remove(path)
+		_ = system.Remove(path)
 	}
 	f, err := system.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
@@ -38,7 +38,7 @@ func lockFile(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { f.Close(); system.Remove(path) }, nil
+	return func() { f.Close(); _ = system.Remove(path) }, nil
 }
 
 func syncDir(string) error { return nil }

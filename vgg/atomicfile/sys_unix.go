@@ -55,11 +55,11 @@ func lockFile(path string) (unlock func(), err error) {
 	got, err := tryLock(f)
 	switch {
 	case err != nil: // a file system without locks: there nobody is kept out
-		return func() { system.Remove(path); f.Close() }, nil
+		return func() { _ = system.Remove(path); f.Close() }, nil
 	case !got || !sameFile(f, path): // or it has just been removed by its owner
 		return nil, f.Close()
 	}
-	return func() { system.Remove(path); f.Close() }, nil
+	return func() { _ = system.Remove(path); f.Close() }, nil
 }
 
 // syncDir puts the names in a folder on the disk. Some file systems cannot.

@@ -77,7 +77,7 @@ func zstdOf(t *testing.T, head string, zeros int) []byte {
 
 // Files that ask for far more than they are: each ends in a line, within bounds.
 func TestBombs(t *testing.T) {
-	many := func(op string, n int) string { return strings.Repeat(op, n) }
+	many := strings.Repeat
 	var names []string
 	data := map[string][]byte{}
 	for i := range 16 {

@@ -81,13 +81,13 @@ func Fetch(ctx context.Context, o FetchOptions) (string, error) {
 	part := filepath.Join(dir, partName(o.URL))
 	if err := o.tries(ctx, part); err != nil {
 		if st, e := os.Lstat(part); e == nil && st.Size() == 0 {
-			atomicfile.Remove(part) // nothing to go on with
+			_ = atomicfile.Remove(part) // nothing to go on with
 		}
 		return "", fmt.Errorf("weights: %s: %w", o.URL, err)
 	}
 	w, err := Load(part)
 	if err != nil {
-		atomicfile.Remove(part)
+		_ = atomicfile.Remove(part)
 		return "", fmt.Errorf("weights: %s: what it sent cannot be used: %w", o.URL, err)
 	}
 	w.Source = o.URL
