@@ -382,6 +382,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--device", "cpu", "--kernels", "sm80"), "--kernels"},
 		{with("--device", "cpu", "--no-autotune"), "--no-autotune"},
 		{with("--threads", "0"), "--threads 0"},
+		{with("--threads", "1000000"), "--threads 1000000: give 1 to"},
 		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
 		{with("--weights", "nope.pth"), "give a .pth or .safetensors file, or random"},
 		{with("--weights", filepath.Join(foreign, "hostile_zip.pth")), "asks to call posix.system"},

@@ -315,9 +315,9 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	var first time.Duration // until the first row
 	show := newProgress(stderr, wk.output.quiet)
 	// What cannot be written besides the picture is no reason to lose the picture.
-	var missed []string
+	var missed missing
 	miss := func(err error) {
-		missed = append(missed, err.Error())
+		missed.add(err)
 		show.note(plain(fmt.Sprintf("stylize: %v; the painting goes on", err)))
 	}
 	trace, err := openTrace(ctx, wk.output.trace, wk.opts, p.Last().Evaluation, wk.resumed, say)
@@ -391,21 +391,24 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		return errors.Join(runErr, err)
 	}
 	if err != nil {
-		missed = append(missed, err.Error())
+		missed.add(err)
 	}
 	rec.Result.SetupSeconds, rec.Result.RunSeconds = setup, ran
 	rec.Result.PerSecond = float64(show.count) / max(ran, 1e-9)
 	rec.Result.MedianMillis, rec.Result.MemoryBytes = p.MedianMillis(), p.Memory()
 	if wk.output.json {
 		if err := printJSON(stdout, rec); err != nil {
-			missed = append(missed, err.Error())
+			missed.add(err)
 		}
 	}
 	done := fmt.Sprintf("%d of %d iterations", p.Done(), wk.opts.Evaluations())
 	if wk.opts.Budget != "" {
 		done = fmt.Sprintf("%d iterations", p.Done())
 	}
-	also := strings.Join(append([]string{""}, missed...), "; ")
+	also := ""
+	if missed.count > 0 {
+		also = "; " + missed.String()
+	}
 	switch stopped {
 	case "interrupted":
 		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s%s", done, where, hint, also)}
@@ -419,8 +422,8 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 			say("stylize: the checkpoint is not needed any more, and is still there: %v", err)
 		}
 	}
-	if len(missed) > 0 {
-		return fmt.Errorf("%s; the picture is complete, in %s", strings.Join(missed, "; "), where)
+	if missed.count > 0 {
+		return fmt.Errorf("%v; the picture is complete, in %s", missed, where)
 	}
 	if raw := rec.Result.Raw; raw != nil {
 		var style []string
@@ -433,6 +436,26 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", where, rec.Result.Width, rec.Result.Height, p.Done(),
 		duration(ran), why, rec.Result.PerSecond)
 	return nil
+}
+
+// missing is what could not be written: the first of it, and how much.
+type missing struct {
+	first []string
+	count int
+}
+
+func (m *missing) add(err error) {
+	if m.count++; len(m.first) < 3 {
+		m.first = append(m.first, err.Error())
+	}
+}
+
+func (m missing) String() string {
+	s := strings.Join(m.first, "; ")
+	if more := m.count - len(m.first); more > 0 {
+		s += fmt.Sprintf("; and %d more", more)
+	}
+	return s
 }
 
 // extents are those of all levels, for a person.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,6 +143,49 @@ func TestInterruptWhileDecoding(t *testing.T) {
 	code, _, stderr := stylize(ctx, "plan", "content.png", "style.jpg")
 	if code != exitInterrupted || !strings.Contains(stderr, "interrupted") {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// What does not fit into the memory that this process may have is refused before the
+// work: exit 2 and a line, where Go's own crash also has exit 2.
+func TestMemoryIsPlanned(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("limits are read on Linux alone")
+	}
+	inputs(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		limit int // kB
+		args  string
+		want  string
+	}{
+		{6_000_000, "--output-size 32768x32768", "a result of 32768x32768 needs 38.7 GB of memory to be written"},
+		{6_000_000, "--size 8192", "out of memory; the largest that fits is --size"},
+		{1_600_000, "", "of memory are free"},
+	} {
+		cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -v %d && exec %s content.png style.jpg -o out.png --size 32 -n 2 --device cpu --threads 2 %s %s", c.limit, exe, rnd, c.args))
+		cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%d kB, %s: exit %d, %.500s", c.limit, c.args, code, &stderr)
+		}
+	}
+}
+
+// More threads than processors are said to be no help.
+func TestManyThreads(t *testing.T) {
+	inputs(t)
+	many := fmt.Sprint(runtime.NumCPU() + 1)
+	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", rnd, "--threads", many); !strings.Contains(stderr, "--threads "+many+": this machine has") {
+		t.Error(stderr)
+	}
+	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", rnd, "--threads", many, "-q"); stderr != "" {
+		t.Errorf("quiet: %s", stderr)
 	}
 }
 
