@@ -128,9 +128,9 @@ hostile: build ## try 10,000 mutated pictures and weights, 2000 records, 500 ser
 # The sanitizers of the C compiler look at the loops of the CPU: UBSan at each operation,
 # ASan beyond the ends of what malloc gave.
 sanitize-c: ## run the CPU's loops under UBSan and ASan (builds them anew, minutes)
-	CGO_CFLAGS="$(CGO_CFLAGS) -g -O1 -fsanitize=undefined -fno-sanitize-recover=undefined" CGO_LDFLAGS=-fsanitize=undefined \
+	CGO_CFLAGS="$(CGO_CFLAGS) -g -fsanitize=undefined -fno-sanitize-recover=undefined" CGO_LDFLAGS=-fsanitize=undefined \
 	  $(GO) test -short -timeout 60m ./kernels/cpu ./gpu/cpu
-	CGO_CFLAGS="$(CGO_CFLAGS) -g -O1" $(GO) test -asan -short -timeout 60m ./kernels/cpu ./gpu/cpu
+	$(GO) test -asan -short -timeout 60m ./kernels/cpu ./gpu/cpu
 
 nightly: ## an hour of fuzzing, then what is too long for CI: hostile files, a thousand kills, every injected failure, sanitizers
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5m

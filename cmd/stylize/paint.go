@@ -104,7 +104,7 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 		return nil, usage(err)
 	}
 	files.sweep()
-	if n := given.Or(m.threads, 0); n > runtime.NumCPU() && !out.quiet {
+	if n := given.Or(m.threads, 0); n > runtime.NumCPU() && n <= maxThreads() && !out.quiet {
 		fmt.Fprintf(stderr, "stylize: --threads %d: this machine has %d processors; more threads wait for each other\n", n, runtime.NumCPU())
 	}
 	wk := &work{opts: o, machine: m, output: out, save: save, resumed: files.resumed}
