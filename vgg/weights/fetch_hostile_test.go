@@ -187,7 +187,11 @@ func TestFetchInjected(t *testing.T) {
 			}
 			tried++
 			o := options(srv.URL+"/"+s.name, t.TempDir())
-			err := fetchWith(fault.New(n, mode), o)
+			f := fault.New(n, mode)
+			err := fetchWith(f, o)
+			if mode == fault.Power { // also when all is done
+				f.Lose()
+			}
 			_, e := os.Stat(o.Path)
 			if err == nil && !whole(o.Path) || e == nil && !whole(o.Path) {
 				t.Errorf("operation %d of %d %v: %v, and the file is there (%v) and not whole", n, last, mode, err, e == nil)

@@ -88,6 +88,16 @@ func (f *FS) do(op, name string) error {
 	return &fs.PathError{Op: op, Path: name, Err: f.Err}
 }
 
+// Lose takes the power away now, if it is still there: what is not synced is gone.
+func (f *FS) Lose() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.off {
+		f.off, f.Err = true, ErrPower
+		f.lose()
+	}
+}
+
 // lose puts every file back to what was synced of it.
 func (f *FS) lose() {
 	for name, c := range f.files {

@@ -31,6 +31,9 @@ func TestWriteSurvives(t *testing.T) {
 				return err
 			})
 			restore()
+			if mode == Power { // also when all is done: what was promised stays
+				f.Lose()
+			}
 			b, e := os.ReadFile(path)
 			switch got := string(b); {
 			case e != nil:
