@@ -67,7 +67,10 @@ func WriteContext(ctx context.Context, path string, fill func(w io.Writer) error
 		if err = system.Rename(f.Name(), path); err != nil {
 			return err
 		}
-		return errors.Join(Explain(named, system.SyncDir(filepath.Dir(path))), f.Close())
+		if err = system.SyncDir(filepath.Dir(path)); err != nil {
+			return err
+		}
+		return f.Close()
 	}
 	if err = f.Close(); err != nil {
 		return err
@@ -258,7 +261,11 @@ func writeSpecial(ctx context.Context, path string, st fs.FileInfo, fill func(w 
 			_ = f.SetWriteDeadline(time.Now().Add(grace))
 		}
 	})()
-	if err := errors.Join(fill(f), f.Close()); err != nil {
+	err = fill(f)
+	if e := f.Close(); err == nil { // the first error says why
+		err = e
+	}
+	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errors.New("nobody reads this pipe to its end")
 		}

@@ -40,6 +40,8 @@ func TestWriteSurvives(t *testing.T) {
 				t.Fatal(e)
 			case got != "old" && got != "new":
 				t.Errorf("operation %d %v: half a file, %q", n, mode, got)
+			case err != nil && strings.Contains(err.Error(), "\n"):
+				t.Errorf("operation %d %v: more than a line: %v", n, mode, err)
 			case err == nil && got != "new":
 				t.Errorf("operation %d %v: %q, and no error", n, mode, got)
 			}
