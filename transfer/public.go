@@ -8,7 +8,7 @@ import (
 )
 
 // public is what a picture may tell everybody who gets it: names and hashes of its
-// inputs, and the kind of device; not the folders of a disk, nor the machine.
+// inputs, and the kind of device with what its bits depend on; not the folders of a disk, nor the machine.
 func (r Record) public() Record {
 	name := func(s *string) { *s = path.Base(strings.ReplaceAll(*s, `\`, "/")) }
 	name(&r.Content.Path)
@@ -20,7 +20,7 @@ func (r Record) public() Record {
 		name(&r.Options.Init)
 	}
 	name(&r.Weights.Source)
-	r.Device = gpu.Info{Kind: r.Device.Kind}
+	r.Device = gpu.Info{Kind: r.Device.Kind, Bits: r.Device.Bits}
 	r.Result.MemoryBytes = 0
 	return r
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"text/tabwriter"
 
@@ -19,14 +21,15 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // open opens what --device names: cpu; cuda or cuda:N, a GPU; sim, the
 // simulated one; auto, the first GPU that can run, else the CPU. A device that
 // was asked for and is missing is an error.
 func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
-	if f.threads != nil && *f.threads < 1 {
-		return nil, usage(fmt.Errorf("--threads %d: give 1 or more, or leave it out for all", *f.threads))
+	if n := given.Or(f.threads, 1); n < 1 || n > maxThreads() {
+		return nil, usage(fmt.Errorf("--threads %d: give 1 to %d, or leave it out for all", n, maxThreads()))
 	}
 	kind, ordinal, ok := cuda.ParseDevice(f.device)
 	opt := cuda.Options{Ordinal: ordinal}
@@ -79,6 +82,9 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 	}
 	return f.openCPU()
 }
+
+// maxThreads is beyond sense: so many wait for each other at every step.
+func maxThreads() int { return max(64, 8*runtime.NumCPU()) }
 
 // openCUDA opens a GPU with the choices of kernels that earlier runs have made.
 func (f *machineFlags) openCUDA(opt cuda.Options, stderr io.Writer) (gpu.Device, error) {
@@ -133,14 +139,13 @@ func choicesPath() (string, error) {
 }
 
 func readChoices(path string) (*plan.Choices, error) {
-	f, err := os.Open(path)
+	b, err := openfile.Read(path, 1<<24)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &plan.Choices{}, nil
 	} else if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	choices, err := plan.ReadChoices(f)
+	choices, err := plan.ReadChoices(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; remove it", path, err)
 	}
@@ -151,7 +156,7 @@ func (f *machineFlags) openCPU() (gpu.Device, error) {
 	if f.precision != "" && f.precision != "fp32" {
 		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", f.precision))
 	}
-	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, 0), LowMemory: f.lowMemory})
+	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory})
 	if err != nil {
 		return nil, usage(err)
 	}

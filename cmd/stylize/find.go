@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // finder looks for the inputs of a result, by their content.
@@ -57,7 +58,7 @@ func (f finder) locate(flag string, in transfer.Input) string {
 		}
 	}
 	for _, path := range near { // another content: the error says which file is wrong
-		if _, err := os.Stat(path); err == nil {
+		if openfile.IsRegular(path) {
 			return path
 		}
 	}
@@ -86,15 +87,15 @@ func (f finder) files(name string) []string {
 	return all
 }
 
-// hashOf is the SHA-256 of a file, empty if it cannot be read.
+// hashOf is the SHA-256 of a regular file, empty if it cannot be read.
 func hashOf(path string) string {
-	f, err := os.Open(path)
+	f, size, err := openfile.Regular(path)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(h, io.LimitReader(f, size)); err != nil { // what it has grown since is another file's
 		return ""
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -42,14 +42,17 @@ func (e codedError) Unwrap() error { return e.error }
 
 // usage marks an error that the user can cure before anything was done.
 func usage(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, context.Canceled): // while a picture was decoded, for example
+		return errInterrupted
 	}
 	return codedError{exitUsage, err}
 }
 
 func main() {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signals = append(signals, syscall.SIGHUP)
 	}
@@ -77,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "stylize: %v\n", err)
+	fmt.Fprintf(stderr, "stylize: %s\n", plain(err.Error()))
 	var coded codedError
 	switch {
 	case errors.As(err, &coded):

@@ -249,7 +249,7 @@ func TestRerun(t *testing.T) {
 	}{
 		{[]string{"rerun", "content.png", "-o", "x.png"}, "does not say how it was made"},
 		{[]string{"rerun", "style.jpg", "-o", "x.png"}, "is no PNG"},
-		{[]string{"rerun", "nothing.png", "-o", "x.png"}, "cannot be read"},
+		{[]string{"rerun", "nothing.png", "-o", "x.png"}, "nothing.png: there is no such file"},
 		{[]string{"rerun", "out.png"}, "-o OUT.png"},
 		{[]string{"rerun", "-o", "x.png"}, "give one PNG"},
 		{[]string{"rerun", "out.png", "-o", "x.png", "--style", "content.png"}, "not the style"},
@@ -385,6 +385,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--device", "cpu", "--kernels", "sm80"), "--kernels"},
 		{with("--device", "cpu", "--no-autotune"), "--no-autotune"},
 		{with("--threads", "0"), "--threads 0"},
+		{with("--threads", "1000000"), "--threads 1000000: give 1 to"},
 		{with("--weights", "bad.pth"), "bad.pth: not a usable weights file"},
 		{with("--weights", "nope.pth"), "give a .pth or .safetensors file, or random"},
 		{with("--weights", filepath.Join(foreign, "hostile_zip.pth")), "asks to call posix.system"},
@@ -418,7 +419,7 @@ func TestBadUsage(t *testing.T) {
 		{[]string{"weights", "verify", "a", "b"}, "give one file"},
 		{[]string{"weights", "convert", "bad.pth"}, "got 1"},
 		{[]string{"weights", "convert", "bad.pth", "out.safetensors"}, "not a usable weights file"},
-		{[]string{"weights", "convert", "bad.pth", "bad.pth"}, "overwrite itself"},
+		{[]string{"weights", "convert", "bad.pth", "bad.pth"}, "overwrite its own input"},
 	}
 	if runtime.GOOS == "linux" {
 		cases = append(cases, struct {
@@ -453,7 +454,8 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// Full disks, by a device that is always full: exit 1, the reason, no leftovers.
+// Full disks, by a device that is always full: exit 1, the reason, and where the picture
+// is instead.
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full here")
@@ -463,15 +465,18 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "full.png", small, quick, rnd, "-q")
-	if code != exitFailed || !strings.Contains(stderr, "full.png: the disk is full") {
+	if code != exitFailed || !strings.Contains(stderr, "full.png: the disk is full") || !strings.Contains(stderr, "the picture is complete, in full-rescued-1.png") {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, err := picture.Open("full-rescued-1.png", 0); err != nil {
+		t.Error(err)
 	}
 	code, _, stderr = stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "-q", "--trace", "/dev/full")
 	if code != exitFailed || !strings.Contains(stderr, "/dev/full: the disk is full") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-	if _, err := os.Stat("out.png"); err == nil {
-		t.Error("a picture was written although the trace failed at the start")
+	if _, err := picture.Open("out.png", 0); err != nil {
+		t.Errorf("the picture went with the trace: %v", err)
 	}
 }
 
@@ -840,8 +845,8 @@ func TestInputsStay(t *testing.T) {
 	}
 }
 
-// A rerun onto itself is compared with what was there.
-func TestRerunOntoItself(t *testing.T) {
+// A rerun says what differs when the pixels do: here somebody has painted over them.
+func TestRerunBlames(t *testing.T) {
 	inputs(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "a.png", small, quick, rnd, "-q")
 	mustRun(t, "content.png", "style.jpg", "-o", "b.png", small, "--iterations=4", rnd, "-q")
@@ -854,14 +859,37 @@ func TestRerunOntoItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := b.Resize(b.W, b.H, picture.Bicubic) // the pixels of one with the record of the other
-	if err := p.Save("a.png", picture.SaveOptions{Bits: 8, Metadata: record}); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct{ old, now, want string }{
+		{"", "", "they were changed afterwards"},
+		{`"version":"devel"`, `"version":"v0.1"`, "it was made by version v0.1, this is devel"},
+		{`"kind":"cpu"`, `"kind":"cuda"`, "it was made on cuda, this is cpu"},
+		{`"bits":"`, `"bits":"mmx, `, "it was computed with mmx, "},
+		{`"bits":"`, `"bats":"`, "its record does not say with which instructions, precision or --low-memory"},
+	} {
+		if err := p.Save("a.png", picture.SaveOptions{Bits: 8, Metadata: strings.Replace(record, c.old, c.now, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr := mustRun(t, "rerun", "a.png", "-o", "c.png"); !strings.Contains(stderr, "not the same picture to the bit (") || !strings.Contains(stderr, c.want) {
+			t.Errorf("want %q: %s", c.want, stderr)
+		}
 	}
-	if _, stderr := mustRun(t, "rerun", "a.png", "-o", "a.png"); !strings.Contains(stderr, "not the same picture") {
-		t.Error(stderr)
+}
+
+// --low-memory changes bits, so it is in the record.
+func TestRerunLowMemory(t *testing.T) {
+	inputs(t)
+	mustRun(t, "content.png", "style.jpg", "-o", "a.png", "--size=48", "-n=5", rnd, "--bits=16", "--low-memory", "-q")
+	mustRun(t, "content.png", "style.jpg", "-o", "b.png", "--size=48", "-n=5", rnd, "--bits=16", "-q")
+	if bytes.Equal(read(t, "a.png"), read(t, "b.png")) {
+		t.Fatal("--low-memory changes nothing here")
 	}
-	if _, stderr := mustRun(t, "rerun", "a.png", "-o", "a.png"); !strings.Contains(stderr, "the same picture, to the bit") {
-		t.Error(stderr)
+	for _, name := range []string{"a.png", "b.png"} {
+		if _, stderr := mustRun(t, "rerun", name, "-o", "again.png"); !strings.Contains(stderr, "the same picture, to the bit") || !bytes.Equal(read(t, name), read(t, "again.png")) {
+			t.Errorf("%s: %s", name, stderr)
+		}
+	}
+	if _, stderr := mustRun(t, "rerun", "b.png", "-o", "again.png", "--low-memory"); !strings.Contains(stderr, ", low memory") {
+		t.Errorf("blamed: %s", stderr)
 	}
 }
 

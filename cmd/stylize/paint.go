@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -34,10 +36,14 @@ type work struct {
 	stdout         io.Writer
 	every          time.Duration // between two checkpoints
 	started        time.Time
+	resumed        bool              // it goes on with its trace
 	names          map[string]string // of a resumed run: where inputs are now
 
 	w, h, styleW, styleH int // working extents
 }
+
+// leastMemory is what the smallest picture takes: most of it are weights.
+const leastMemory = 96 << 20
 
 // paint is the main command.
 func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.Writer) error {
@@ -56,7 +62,7 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(err)
 	}
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, &claims{}, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -80,8 +86,13 @@ func twoPictures(args []string) (content, style string, err error) {
 }
 
 // prepare opens and checks everything before any work is done, the output first:
-// nothing is more annoying than an hour of painting that cannot be saved.
-func prepare(ctx context.Context, o transfer.Options, content, style string, m machineFlags, out outputFlags, stdout, stderr io.Writer) (*work, error) {
+// nothing is more annoying than an hour of painting that cannot be saved. files are what
+// the command reads besides; those of a run that is resumed have its trace.
+func prepare(ctx context.Context, o transfer.Options, content, style string, m machineFlags, out outputFlags, files *claims, stdout, stderr io.Writer) (*work, error) {
+	if free := cpu.FreeMemory(); free > 0 && free < leastMemory { // before threads and buffers that would crash
+		return nil, usage(fmt.Errorf("%s of memory are free for this program, and it needs %s at least: %w; raise its limit, or end other programs",
+			bytesText(free), bytesText(leastMemory), gpu.ErrOutOfMemory))
+	}
 	given.Replace(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))
@@ -90,17 +101,26 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	if o.Init != "content" && o.Init != "noise" {
 		reads = append(reads, o.Init)
 	}
-	if w := given.Or(m.weights, "auto"); w != "auto" && !strings.HasPrefix(w, "random") {
-		reads = append(reads, w)
-	}
 	if err := checkStandard(out, stdout, reads); err != nil {
 		return nil, usage(err)
 	}
-	save, format, err := out.check(o, reads...)
+	save, format, err := out.check(o)
 	if err != nil {
 		return nil, usage(err)
 	}
-	wk := &work{opts: o, machine: m, output: out, save: save, format: format, stdout: stdout}
+	for i, what := range []string{"the content", "the style", "the initial picture"}[:len(reads)] {
+		files.read(what, reads[i])
+	}
+	m.claim(files)
+	out.claim(files)
+	if err := files.check(); err != nil {
+		return nil, usage(err)
+	}
+	files.sweep()
+	if n := given.Or(m.threads, 0); n > runtime.NumCPU() && n <= maxThreads() && !out.quiet {
+		fmt.Fprintf(stderr, "stylize: --threads %d: this machine has %d processors; more threads wait for each other\n", n, runtime.NumCPU())
+	}
+	wk := &work{opts: o, machine: m, output: out, save: save, format: format, stdout: stdout, resumed: files.resumed}
 	if wk.every, err = transfer.ParseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
 		return nil, usage(fmt.Errorf("--checkpoint-every %s: %w", *out.checkpointEvery, err))
 	}
@@ -134,8 +154,8 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	return wk, nil
 }
 
-// check verifies what will be written, and that nothing is among it that is read.
-func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.SaveOptions, format picture.Format, err error) {
+// check verifies the flags about what will be written.
+func (f *outputFlags) check(o transfer.Options) (save picture.SaveOptions, format picture.Format, err error) {
 	if f.path == "" {
 		return save, format, errors.New("say where the result goes: -o OUT.png")
 	}
@@ -153,39 +173,6 @@ func (f *outputFlags) check(o transfer.Options, inputs ...string) (save picture.
 		return save, format, fmt.Errorf("--save-every %d has no effect with %d iterations; give a smaller number", *f.saveEvery, o.Evaluations())
 	case f.checkpointEvery != nil && f.checkpoint == "":
 		return save, format, fmt.Errorf("--checkpoint-every %s has no effect without --checkpoint FILE", *f.checkpointEvery)
-	}
-	others := []struct{ flag, path string }{{"--trace", f.trace}, {"--checkpoint", f.checkpoint}}
-	for _, in := range inputs {
-		if same(in, f.path) {
-			return save, format, fmt.Errorf("%s: the result would overwrite its own input; choose another name", f.path)
-		}
-		for _, o := range others {
-			if o.path != "" && same(in, o.path) {
-				return save, format, fmt.Errorf("%s %s: would overwrite %s, which is read; choose another name", o.flag, o.path, in)
-			}
-		}
-		if f.saveEvery != nil && isNumbered(f.path, in) {
-			return save, format, fmt.Errorf("--save-every: would overwrite %s, which is read, as the picture after so many iterations; choose another name for -o", in)
-		}
-	}
-	if f.path != standard {
-		if err := atomicfile.Check(f.path); err != nil {
-			return save, format, err
-		}
-	}
-	for _, o := range others {
-		if o.path == "" {
-			continue
-		}
-		if same(f.path, o.path) {
-			return save, format, fmt.Errorf("%s %s: is also the result's name; choose another", o.flag, o.path)
-		}
-		if err := atomicfile.Check(o.path); err != nil {
-			return save, format, fmt.Errorf("%s: %w", o.flag, err)
-		}
-	}
-	if f.trace != "" && f.checkpoint != "" && same(f.trace, f.checkpoint) {
-		return save, format, fmt.Errorf("--checkpoint %s: is also the trace's name; choose another", f.checkpoint)
 	}
 	return save, format, nil
 }
@@ -205,34 +192,6 @@ func (f *outputFlags) encoding(format picture.Format, o transfer.Options) (save 
 		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
 	}
 	return save, nil
-}
-
-// isNumbered reports whether a file has the name of an intermediate picture of a
-// result.
-func isNumbered(result, path string) bool {
-	a, e1 := filepath.Abs(result)
-	b, e2 := filepath.Abs(path)
-	if e1 != nil || e2 != nil {
-		return false
-	}
-	number, ok := strings.CutPrefix(b, strings.TrimSuffix(a, filepath.Ext(a))+"-")
-	number, same := strings.CutSuffix(number, filepath.Ext(a))
-	return ok && same && len(number) >= 6 && strings.Trim(number, "0123456789") == ""
-}
-
-// same reports whether two names are one file, existing or not.
-func same(a, b string) bool {
-	if a == standard || b == standard {
-		return false
-	}
-	sa, e1 := os.Stat(a)
-	sb, e2 := os.Stat(b)
-	if e1 == nil && e2 == nil {
-		return os.SameFile(sa, sb)
-	}
-	aa, e1 := filepath.Abs(a)
-	ab, e2 := filepath.Abs(b)
-	return e1 == nil && e2 == nil && aa == ab
 }
 
 // open reads the pictures.
@@ -261,8 +220,8 @@ func (wk *work) open(ctx context.Context, content, style string, maxPixels int) 
 }
 
 // openPicture reads one, and names the flag that keeps a large one out.
-func openPicture(path string, maxPixels int) (*picture.Source, error) {
-	s, err := picture.Open(path, maxPixels)
+func openPicture(ctx context.Context, path string, maxPixels int) (*picture.Source, error) {
+	s, err := picture.OpenContext(ctx, path, picture.Limits{Pixels: maxPixels, Bytes: cpu.FreeMemory()})
 	return s, explainSize(err, maxPixels)
 }
 
@@ -288,6 +247,15 @@ func (wk *work) checkMemory() error {
 	if info.Free > 0 && info.Free < limit { // another program has the rest
 		limit, has = info.Free, "has free "
 	}
+	host := cpu.FreeMemory()
+	w, h, out := wk.written()
+	if host > 0 && out > host {
+		return fmt.Errorf("a result of %dx%d needs %s of memory to be written, %s are free: %w; choose a smaller --output-size",
+			w, h, bytesText(out), bytesText(host), gpu.ErrOutOfMemory)
+	}
+	if info.Kind == "cpu" && host > 0 { // which writes the picture while it has everything else
+		limit, has = max(host-out, 1), "has free "
+	}
 	if limit == 0 {
 		return nil
 	}
@@ -295,8 +263,12 @@ func (wk *work) checkMemory() error {
 	if err != nil || need <= limit {
 		return err
 	}
-	fits := 16
-	for lo, hi := 16, wk.opts.Size; lo <= hi; {
+	if least, err := wk.need(vgg.MinSide); err == nil && least > limit {
+		return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; even --size %d needs %s",
+			wk.opts.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, vgg.MinSide, bytesText(least))
+	}
+	fits := vgg.MinSide
+	for lo, hi := vgg.MinSide, wk.opts.Size; lo <= hi; {
 		mid := (lo + hi) / 2
 		if n, err := wk.need(mid); err == nil && n <= limit {
 			fits, lo = mid, mid+1
@@ -310,6 +282,20 @@ func (wk *work) checkMemory() error {
 	}
 	return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; the largest that fits is --size %d%s",
 		wk.opts.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
+}
+
+// written is the extent of the result, and the memory that writing it takes: its values
+// as fp32 with alpha, as whole numbers, packed, and the file.
+func (wk *work) written() (w, h int, bytes int64) {
+	w, h = wk.opts.ResultSize(wk.w, wk.h, wk.content)
+	perPixel := int64(16 + 4 + 16)
+	if wk.opts.Bits == 16 {
+		perPixel = 16 + 8 + 32
+	}
+	if wk.save.Profile != nil {
+		perPixel += 28
+	}
+	return w, h, int64(w) * int64(h) * perPixel
 }
 
 // need is the memory of a run at a size.
@@ -343,39 +329,58 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	wk.opts = p.Options()
 	say := func(format string, args ...any) {
 		if !wk.output.quiet {
-			fmt.Fprintf(stderr, format+"\n", args...)
+			fmt.Fprintln(stderr, plain(fmt.Sprintf(format, args...)))
 		}
 	}
 	say("%s: %s (%s)", info.Kind, info.Name, info.Detail)
 	say("content %s %dx%d, style %s %dx%d, painting at %s, weights %s",
 		wk.content.Path, wk.content.W, wk.content.H, wk.style.Path, wk.style.W, wk.style.H, wk.extents(), wk.weights.Source)
-	trace, err := openTrace(wk.output.trace, wk.opts, p.Last().Evaluation, say)
-	if err != nil {
-		return err
-	}
-	defer trace.Close()
-
 	var first time.Duration // until the first row
 	show := newProgress(stderr, wk.output.quiet)
+	// What cannot be written besides the picture is no reason to lose the picture.
+	var missed missing
+	miss := func(err error) {
+		missed.add(err)
+		show.note(plain(fmt.Sprintf("stylize: %v; the painting goes on", err)))
+	}
+	trace, err := openTrace(ctx, wk.output.trace, wk.opts, p.Last().Evaluation, wk.resumed, say)
+	if trace == nil {
+		return err
+	}
+	if err != nil {
+		miss(err)
+	}
+	defer trace.Close()
 	hooks := transfer.Hooks{
 		Report: func(pt transfer.Point) error {
 			if show.row(pt); first == 0 {
 				first = time.Since(wk.started)
 			}
-			return trace.row(pt)
+			if err := trace.row(pt); err != nil {
+				trace.abandon()
+				miss(err)
+			}
+			return nil
 		},
 		Say:       func(text string) { show.note("stylize: " + text) },
 		SaveEvery: given.Or(wk.output.saveEvery, 0),
 		Save: func() error {
-			_, err := wk.write(p, "", numbered(wk.output.path, p.Last().Evaluation))
-			return err
+			path := numbered(wk.output.path, p.Last().Evaluation)
+			_, b, err := wk.encode(p, "")
+			if err != nil { // there is no picture
+				return err
+			}
+			if err := writeFile(ctx, path, b); err != nil {
+				miss(err)
+			}
+			return nil
 		},
 		CheckpointEvery: wk.every,
 	}
 	if wk.output.checkpoint != "" {
 		hooks.Checkpoint = func(c *transfer.Checkpoint) {
-			if err := wk.checkpoint(c, trace); err != nil { // the painting is worth more
-				show.note(fmt.Sprintf("stylize: no checkpoint: %v", err))
+			if err := wk.checkpoint(ctx, c, trace); err != nil { // the painting is worth more
+				show.note(plain(fmt.Sprintf("stylize: no checkpoint: %v", err)))
 			}
 		}
 	}
@@ -389,7 +394,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	if runErr != nil && wk.output.checkpoint != "" {
 		if c, err := p.Checkpoint(); err != nil {
 			say("stylize: no checkpoint: %v", err)
-		} else if err := wk.checkpoint(c, trace); err != nil {
+		} else if err := wk.checkpoint(ctx, c, trace); err != nil {
 			say("stylize: no checkpoint: %v", err)
 		} else {
 			hint = fmt.Sprintf("; stylize resume %s goes on", wk.output.checkpoint)
@@ -401,34 +406,47 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		}
 		return runErr
 	}
-	rec, err := wk.write(p, stopped, wk.output.path)
-	if err := errors.Join(trace.Close(), err); err != nil {
+	if err := trace.Close(); err != nil {
+		miss(err)
+	}
+	rec, where, err := wk.result(ctx, p, stopped)
+	if where == "" {
 		return errors.Join(runErr, err)
+	}
+	if err != nil {
+		missed.add(err)
 	}
 	rec.Result.SetupSeconds, rec.Result.RunSeconds = setup, ran
 	rec.Result.PerSecond = float64(show.count) / max(ran, 1e-9)
 	rec.Result.MedianMillis, rec.Result.MemoryBytes = p.MedianMillis(), p.Memory()
 	if wk.output.json {
 		if err := printJSON(stdout, rec); err != nil {
-			return err
+			missed.add(err)
 		}
 	}
 	done := fmt.Sprintf("%d of %d iterations", p.Done(), wk.opts.Evaluations())
 	if wk.opts.Budget != "" {
 		done = fmt.Sprintf("%d iterations", p.Done())
 	}
+	also := ""
+	if missed.count > 0 {
+		also = "; " + missed.String()
+	}
 	switch stopped {
 	case "interrupted":
-		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s", done, fileName(wk.output.path), hint)}
+		return codedError{exitInterrupted, fmt.Errorf("interrupted after %s; the picture so far is in %s%s%s", done, where, hint, also)}
 	case "diverged":
-		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s", runErr, fileName(wk.output.path))
+		return fmt.Errorf("%w; lower the weights or --lr, or check the weights file; the last good picture is in %s%s", runErr, where, also)
 	case "device lost", "failed":
-		return fmt.Errorf("%w; the picture after %s is in %s%s", runErr, done, fileName(wk.output.path), hint)
+		return fmt.Errorf("%w; the picture after %s is in %s%s%s", runErr, done, where, hint, also)
 	}
 	if wk.output.checkpoint != "" {
-		if err := os.Remove(wk.output.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := atomicfile.Remove(wk.output.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			say("stylize: the checkpoint is not needed any more, and is still there: %v", err)
 		}
+	}
+	if missed.count > 0 {
+		return fmt.Errorf("%v; the picture is complete, in %s", missed, where)
 	}
 	if raw := rec.Result.Raw; raw != nil {
 		var style []string
@@ -438,9 +456,29 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		say("strength %g was content weight %.4g, style weights %s", wk.opts.Strength, raw.Content, strings.Join(style, ", "))
 	}
 	why := map[string]string{"plateau": ", at a plateau", "time": ", when the time was up"}[stopped]
-	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", fileName(wk.output.path), rec.Result.Width, rec.Result.Height, p.Done(),
+	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", where, rec.Result.Width, rec.Result.Height, p.Done(),
 		duration(ran), why, rec.Result.PerSecond)
 	return nil
+}
+
+// missing is what could not be written: the first of it, and how much.
+type missing struct {
+	first []string
+	count int
+}
+
+func (m *missing) add(err error) {
+	if m.count++; len(m.first) < 3 {
+		m.first = append(m.first, err.Error())
+	}
+}
+
+func (m missing) String() string {
+	s := strings.Join(m.first, "; ")
+	if more := m.count - len(m.first); more > 0 {
+		s += fmt.Sprintf("; and %d more", more)
+	}
+	return s
 }
 
 // extents are those of all levels, for a person.
@@ -467,28 +505,69 @@ func (wk *work) stopped(p *transfer.Painting, runErr error) string {
 	return "failed"
 }
 
-// write saves the picture as it is now.
-func (wk *work) write(p *transfer.Painting, stopped, path string) (transfer.Record, error) {
-	rec := p.Record()
+// encode is the file of the picture as it is now.
+func (wk *work) encode(p *transfer.Painting, stopped string) (rec transfer.Record, b []byte, err error) {
+	rec = p.Record()
 	rec.Content.Crop = wk.crop
 	pic, err := p.Picture()
 	if err != nil {
-		return rec, err
+		return rec, nil, err
 	}
 	if pic, err = wk.opts.Finish(pic, wk.content); err != nil {
-		return rec, err
+		return rec, nil, err
 	}
 	rec.Version, rec.Result.Stopped = version, stopped
 	rec.Result.Width, rec.Result.Height = pic.W, pic.H
 	o := wk.save
 	if o.Metadata, err = rec.Text(); err != nil {
-		return rec, err
+		return rec, nil, err
 	}
-	b, err := pic.Encode(wk.format, o)
+	b, err = pic.Encode(wk.format, o)
+	return rec, b, err
+}
+
+// result writes the picture and returns the name that it got. Where its own cannot be
+// written, which is then the error, it goes beside it, or into the temporary folder.
+func (wk *work) result(ctx context.Context, p *transfer.Painting, stopped string) (rec transfer.Record, where string, err error) {
+	rec, b, err := wk.encode(p, stopped)
 	if err != nil {
-		return rec, fmt.Errorf("%s: %w", fileName(path), err)
+		return rec, "", fmt.Errorf("%s: %w", wk.output.path, err)
 	}
-	return rec, put(path, b, wk.format, wk.stdout)
+	path := wk.output.path
+	if path == standard {
+		return rec, fileName(path), toStandard(b, wk.format, wk.stdout)
+	}
+	if err = writeFile(ctx, path, b); err == nil {
+		return rec, path, nil
+	}
+	for _, dir := range []string{filepath.Dir(path), os.TempDir()} {
+		if other := unused(filepath.Join(dir, filepath.Base(path))); other != "" && writeFile(ctx, other, b) == nil {
+			return rec, other, err
+		}
+	}
+	return rec, "", err
+}
+
+// unused is a name like path that nothing has.
+func unused(path string) string {
+	ext := filepath.Ext(path)
+	stem := strings.TrimSuffix(filepath.Base(path), ext)
+	stem = stem[:min(len(stem), 200)]
+	for i := 1; i < 1000; i++ {
+		other := filepath.Join(filepath.Dir(path), fmt.Sprintf("%s-rescued-%d%s", stem, i, ext))
+		if _, err := os.Lstat(other); errors.Is(err, fs.ErrNotExist) {
+			return other
+		}
+	}
+	return ""
+}
+
+// writeFile writes a file whole. A pipe without a reader ends with ctx.
+func writeFile(ctx context.Context, path string, b []byte) error {
+	return atomicfile.WriteContext(ctx, path, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
 }
 
 // numbered is the name of an intermediate picture.

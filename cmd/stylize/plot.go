@@ -8,7 +8,6 @@ import (
 	"image/color"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // Where the columns are that plot asks for by name.
@@ -136,14 +136,20 @@ func plotTraces(args []string, f plotFlags) error {
 	if format != "svg" && format != "png" {
 		return usage(fmt.Errorf("%s: drawings are written as .svg or .png; choose such a name", f.path))
 	}
+	var files claims
+	for _, path := range args {
+		files.read("a trace", path)
+	}
+	files.write("", "the drawing", f.path)
+	if err := files.check(); err != nil {
+		return usage(err)
+	}
+	files.sweep()
 	var traces []*readTrace
 	for _, path := range args {
-		if same(path, f.path) {
-			return usage(fmt.Errorf("%s: the drawing would overwrite the trace; choose another name", f.path))
-		}
-		b, err := os.ReadFile(path)
+		b, err := openfile.Read(path, maxTrace)
 		if err != nil {
-			return usage(fmt.Errorf("%s: cannot be read: %w", path, errors.Unwrap(err)))
+			return usage(err)
 		}
 		t, err := parseTrace(bytes.NewReader(b))
 		if err != nil {
@@ -151,9 +157,6 @@ func plotTraces(args []string, f plotFlags) error {
 		}
 		t.name = path
 		traces = append(traces, t)
-	}
-	if err := atomicfile.Check(f.path); err != nil {
-		return usage(err)
 	}
 	p, err := drawing(traces, axis.column, axis.title, f.layers)
 	if err != nil {

@@ -80,7 +80,7 @@ func TestPlotMistakes(t *testing.T) {
 		{[]string{"good.csv", "-o", "p.svg", "--against", "time"}, "--against time: give evaluations, gflop or seconds"},
 		{[]string{"good.csv", "good.csv", "-o", "p.svg", "--layers"}, "--layers: the layers of one trace"},
 		{[]string{"good.csv", "-o", "no/p.svg"}, "does not exist"},
-		{[]string{"nothing.csv", "-o", "p.svg"}, "nothing.csv: cannot be read: no such file"},
+		{[]string{"nothing.csv", "-o", "p.svg"}, "nothing.csv: there is no such file"},
 		{[]string{"empty.csv", "-o", "p.svg"}, "empty.csv: the trace is empty"},
 		{[]string{"other.csv", "-o", "p.svg"}, "other.csv: is no trace"},
 		{[]string{"binary.csv", "-o", "p.svg"}, "binary.csv: is no trace"},

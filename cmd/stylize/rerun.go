@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // rerun makes a picture again from the record in its PNG. Inputs are looked for
@@ -30,6 +33,14 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(fmt.Errorf("%s: %w", from, err))
 	}
+	recorded := rec
+	// A PNG may come from anybody, and name any file of this machine. Only the names of
+	// files count, in the folders that the user means.
+	for _, in := range []*transfer.Input{&rec.Content, &rec.Style, rec.Init} {
+		if in != nil {
+			in.Path = baseName(in.Path)
+		}
+	}
 	o := rec.Repeat() // what there is, not what was planned
 	find := finder{from: from, folder: f.folder}
 	if err := find.check(); err != nil {
@@ -43,12 +54,21 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
 	if f.machine.weights == nil { // random ones, or a file that is still there
-		_, err := os.Stat(rec.Weights.Source)
-		if err == nil || strings.HasPrefix(rec.Weights.Source, "random") {
-			f.machine.weights = &rec.Weights.Source
+		source := rec.Weights.Source
+		if !isRandom(source) {
+			source = baseName(source)
+			if beside := filepath.Join(filepath.Dir(from), source); !openfile.IsRegular(source) {
+				source = beside
+			}
+		}
+		if isRandom(source) || openfile.IsRegular(source) {
+			f.machine.weights = &source
 		}
 	}
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
+	f.machine.as(rec.Device)
+	files := &claims{}
+	files.read("the picture that is made again", from)
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, files, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -73,28 +93,80 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 		wk.crop = crop
 	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
-	wk.content.Path, wk.style.Path, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Options.Init
-	before, err := openPicture(from, f.machine.maxPixels) // now: the result may take its place
-	if err != nil {
-		return usage(err)
-	}
+	wk.content.Path, wk.style.Path, wk.opts.Init = recorded.Content.Path, recorded.Style.Path, recorded.Options.Init
 	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet || wk.format != picture.PNG || f.output.path == standard {
 		return err
 	}
-	return compare(before, from, f.output.path, f.machine.maxPixels, stderr)
+	return wk.compare(ctx, from, recorded, stderr)
 }
 
-// compare says whether a result is the picture that it repeats.
-func compare(pa *picture.Source, a, b string, maxPixels int, stderr io.Writer) error {
-	pb, err := openPicture(b, maxPixels)
+// baseName is a recorded name without its folders, whatever system it is from.
+func baseName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
+
+// as has a picture computed as it was, as far as the flags leave that open: what the
+// device's bits depend on is in its record.
+func (f *machineFlags) as(was gpu.Info) {
+	if was.Kind == "cpu" && f.device == "auto" {
+		f.device = "cpu"
+	}
+	if f.device == "cpu" && strings.Contains(was.Bits, "low memory") {
+		f.lowMemory = true
+	}
+	if was.Kind == "cuda" && f.precision == "" && f.device != "cpu" {
+		for _, name := range []string{"fp16", "bf16", "tf32", "fp32"} {
+			if strings.Contains(was.Bits, ", "+name+",") {
+				f.precision = name
+			}
+		}
+	}
+}
+
+// compare says whether the result is the picture that it repeats, and if not what differs.
+func (wk *work) compare(ctx context.Context, from string, was transfer.Record, stderr io.Writer) error {
+	to := wk.output.path
+	if f, err := picture.FormatOf(to); err != nil || f != picture.PNG {
+		return err
+	}
+	a, err := openPicture(ctx, from, wk.machine.maxPixels)
 	if err != nil {
 		return err
 	}
-	x, y := pa.Resize(pa.W, pa.H, picture.Bicubic), pb.Resize(pb.W, pb.H, picture.Bicubic)
-	verdict := "the same picture, to the bit"
-	if pa.W != pb.W || pa.H != pb.H || !slices.Equal(x.RGB, y.RGB) || !slices.Equal(x.Alpha, y.Alpha) {
-		verdict = "not the same picture to the bit (another device or version computes with other roundings)"
+	b, err := openPicture(ctx, to, wk.machine.maxPixels)
+	if err != nil {
+		return err
 	}
-	_, err = fmt.Fprintf(stderr, "%s and %s: %s\n", a, b, verdict)
+	x, y := a.Resize(a.W, a.H, picture.Bicubic), b.Resize(b.W, b.H, picture.Bicubic)
+	verdict := "the same picture, to the bit"
+	if a.W != b.W || a.H != b.H || !slices.Equal(x.RGB, y.RGB) || !slices.Equal(x.Alpha, y.Alpha) {
+		verdict = "not the same picture to the bit (" + strings.Join(wk.differs(was), "; ") + ")"
+	}
+	_, err = fmt.Fprintln(stderr, plain(fmt.Sprintf("%s and %s: %s", from, to, verdict)))
 	return err
+}
+
+// differs lists what is not as a record has it.
+func (wk *work) differs(was transfer.Record) (list []string) {
+	is := wk.device.Info()
+	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch {
+	case was.Device.Kind != is.Kind:
+		say("it was made on %s, this is %s", was.Device.Kind, is.Kind)
+	case was.Device.Bits != "" && was.Device.Bits != is.Bits:
+		say("it was computed with %s, this is %s", was.Device.Bits, is.Bits)
+	case was.Device.Bits == "":
+		say("its record does not say with which instructions, precision or --low-memory it was computed, here it was %s", is.Bits)
+	}
+	if was.Version != version {
+		say("it was made by version %s, this is %s", was.Version, version)
+	}
+	if was.Options.Bits != wk.opts.Bits {
+		say("it has %d bits a channel, this has %d", was.Options.Bits, wk.opts.Bits)
+	}
+	if wk.save.Profile != nil {
+		say("this is in the content's colours, by --keep-profile")
+	}
+	if len(list) == 0 {
+		say("its pixels are not those that its record describes: they were changed afterwards")
+	}
+	return list
 }

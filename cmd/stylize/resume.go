@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // command is what a checkpoint keeps of the command line, beside the options: where
@@ -38,7 +38,7 @@ type command struct {
 }
 
 // checkpoint writes one, behind the rows of the trace that belong to it.
-func (wk *work) checkpoint(c *transfer.Checkpoint, trace *traceFile) error {
+func (wk *work) checkpoint(ctx context.Context, c *transfer.Checkpoint, trace *traceFile) error {
 	m, out := wk.machine, wk.output
 	dir, err := os.Getwd()
 	if err != nil {
@@ -56,7 +56,7 @@ func (wk *work) checkpoint(c *transfer.Checkpoint, trace *traceFile) error {
 	if err := trace.sync(); err != nil {
 		return err
 	}
-	return atomicfile.Write(out.checkpoint, c.Write)
+	return atomicfile.WriteContext(ctx, out.checkpoint, c.Write)
 }
 
 // resume goes on from a checkpoint, to the picture that the run would have made
@@ -92,7 +92,11 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
 	}
 	f.replace(was, rec, from)
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, stdout, stderr)
+	files := &claims{resumed: true}
+	if f.output.checkpoint != from { // else it is gone on with
+		files.read("the checkpoint that is resumed", from)
+	}
+	wk, err := prepare(ctx, o, content, style, f.machine, f.output, files, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -109,19 +113,12 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 
 // readCheckpoint reads a file.
 func readCheckpoint(path string) (*transfer.Checkpoint, error) {
-	f, err := os.Open(path)
+	f, size, err := openfile.Regular(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, errors.Unwrap(err))
+		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err == nil && st.IsDir() {
-		err = errors.New("is a folder; give the checkpoint in it")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	c, err := transfer.ReadCheckpoint(f, st.Size())
+	c, err := transfer.ReadCheckpoint(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -174,10 +171,10 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 	m.maxPixels = max(m.maxPixels, was.MaxPixels)
 	if m.weights == nil {
 		source := rec.Weights.Source
-		if !strings.HasPrefix(source, "random") {
+		if !isRandom(source) {
 			source = inDir(was.Dir, source)
 		}
-		if strings.HasPrefix(source, "random") || exists(source) {
+		if isRandom(source) || openfile.IsRegular(source) {
 			m.weights = &source
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/stylize-gpu/stylize/transfer/picture"
-	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
 
 // standard is the name of standard input among what is read, and of standard output
@@ -29,7 +28,7 @@ func fileName(path string) string {
 // openInput reads a picture from a file, or from standard input.
 func openInput(ctx context.Context, path string, maxPixels int) (*picture.Source, error) {
 	if path != standard {
-		return openPicture(path, maxPixels)
+		return openPicture(ctx, path, maxPixels)
 	}
 	type read struct {
 		s   *picture.Source
@@ -97,15 +96,10 @@ func isTerminal(f any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// put writes a picture that is encoded. If standard output takes no more of it, as when the
-// program behind has ended, it goes to a temporary file: it may be the work of hours.
-func put(path string, b []byte, format picture.Format, stdout io.Writer) error {
-	if path != standard {
-		return atomicfile.Write(path, func(w io.Writer) error {
-			_, err := w.Write(b)
-			return err
-		})
-	}
+// toStandard writes a picture that is encoded. If standard output takes no more of it, as
+// when the program behind has ended, it goes to a temporary file: it may be the work of
+// hours.
+func toStandard(b []byte, format picture.Format, stdout io.Writer) error {
 	_, err := stdout.Write(b)
 	if err == nil {
 		return nil

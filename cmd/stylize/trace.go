@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,24 +13,29 @@ import (
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // traceFile is the CSV of --trace: a row for each evaluation. Its zero value
 // ignores everything.
 type traceFile struct {
 	path  string
-	f     *os.File
+	f     atomicfile.File
 	w     *bufio.Writer
 	terms int // losses by layer in a row
 }
+
+const maxTrace = 1 << 28 // bytes that are read of one: a million evaluations
 
 // traceColumns begin each trace; the losses of the layers follow.
 const traceColumns = "evaluation,level,content,style,tv,total,step,refused,seconds,gflop"
 
 // openTrace begins a trace. With evaluations that were done by an earlier process it
 // goes on with that one's: rows of later evaluations, which are done again, are cut
-// off.
-func openTrace(path string, o transfer.Options, done int, say func(string, ...any)) (*traceFile, error) {
+// off. A run that is resumed does not overwrite what is no trace of it, whatever its
+// checkpoint says. An error that comes with a trace is of the
+// disk: the trace then takes no rows, and the painting can do without.
+func openTrace(ctx context.Context, path string, o transfer.Options, done int, resumed bool, say func(string, ...any)) (*traceFile, error) {
 	if path == "" {
 		return &traceFile{}, nil
 	}
@@ -37,12 +43,12 @@ func openTrace(path string, o transfer.Options, done int, say func(string, ...an
 	header := strings.Join(append([]string{traceColumns}, names...), ",") + "\n"
 	t := &traceFile{path: path, terms: len(names)}
 	explain := func(err error) error { return fmt.Errorf("--trace: %w", atomicfile.Explain(path, err)) }
-	if done > 0 {
-		b, err := os.ReadFile(path)
+	if st, err := os.Stat(path); resumed && (err != nil || st.Mode().IsRegular()) {
+		b, err := openfile.Read(path, maxTrace)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // another name, or it was taken away
 		case err != nil:
-			return nil, explain(err)
+			return nil, usage(fmt.Errorf("--trace: %w", err))
 		case !bytes.HasPrefix(b, []byte(header)):
 			return nil, usage(fmt.Errorf("--trace %s: is not the trace of this painting; choose another name", path))
 		default:
@@ -50,26 +56,30 @@ func openTrace(path string, o transfer.Options, done int, say func(string, ...an
 			if rows < done {
 				say("stylize: %s has %d of the %d rows before the checkpoint", path, rows, done)
 			}
-			if t.f, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
-				return nil, explain(err)
+			if t.f, err = atomicfile.OpenContext(ctx, path, os.O_WRONLY, 0); err != nil {
+				return &traceFile{}, explain(err)
 			}
+			t.w = bufio.NewWriter(t.f)
 			if err = t.f.Truncate(int64(keep)); err == nil {
 				_, err = t.f.Seek(int64(keep), 0)
 			}
 			if err != nil {
-				return nil, errors.Join(explain(err), t.f.Close())
+				t.abandon()
+				return t, explain(err)
 			}
-			t.w = bufio.NewWriter(t.f)
 			return t, nil
 		}
 	}
-	f, err := os.Create(path)
+	f, err := atomicfile.OpenContext(ctx, path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
-		return nil, explain(err)
+		return &traceFile{}, explain(err)
 	}
 	t.f, t.w = f, bufio.NewWriter(f)
 	_, err = t.w.WriteString(header)
-	return t, t.flush(err)
+	if err = t.flush(err); err != nil {
+		t.abandon()
+	}
+	return t, err
 }
 
 // cut finds where the whole rows of evaluations up to done end, and how many they are.
@@ -126,7 +136,7 @@ func (t *traceFile) sync() error {
 }
 
 // isSpecial reports whether a file is a device or a pipe, which cannot be synced.
-func isSpecial(f *os.File) bool {
+func isSpecial(f atomicfile.File) bool {
 	st, err := f.Stat()
 	return err == nil && !st.Mode().IsRegular()
 }
@@ -136,6 +146,12 @@ func (t *traceFile) flush(err error) error {
 		return fmt.Errorf("--trace: %w", atomicfile.Explain(t.path, err))
 	}
 	return nil
+}
+
+// abandon ignores what comes, since the file takes no more.
+func (t *traceFile) abandon() {
+	t.f.Close()
+	t.f = nil
 }
 
 // Close may be called twice.

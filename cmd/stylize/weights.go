@@ -50,10 +50,15 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 			fmt.Fprintf(stderr, "stylize: %s is damaged, fetching it again\n", path)
 		}
 	}
-	got, err := weights.Fetch(ctx, weights.FetchOptions{URL: f.url, SHA256: f.sha256, Path: path, Progress: download(stderr)})
+	got, err := weights.Fetch(ctx, weights.FetchOptions{
+		URL: f.url, SHA256: f.sha256, Path: path, Progress: download(stderr),
+		Waiting: func() { fmt.Fprintln(stderr, "stylize: another process fetches them; waiting for it") },
+	})
 	switch {
 	case errors.Is(err, weights.ErrNoConnection):
-		return fmt.Errorf("%w; get the file on another machine and pass it with --weights", err)
+		return fmt.Errorf("%w; behind a proxy set HTTPS_PROXY=http://HOST:PORT, or get the file on another machine and pass it with --weights", err)
+	case errors.Is(err, weights.ErrCertificate):
+		return fmt.Errorf("%w; where a proxy reads along, set SSL_CERT_FILE to its certificate, or get the file on another machine and pass it with --weights", err)
 	case errors.Is(err, weights.ErrRefused):
 		return fmt.Errorf("%w; pass another address with --url, or a file with --weights", err)
 	case errors.Is(err, weights.ErrWrongHash):
@@ -74,20 +79,24 @@ func weightsImport(args []string, f convertFlags, stdout io.Writer) error {
 	if f.caffe {
 		load = weights.LoadCaffe
 	}
-	w, err := load(args[0])
-	if err != nil {
-		return usage(err)
-	}
 	path, err := weights.CachePath()
 	if err != nil {
 		return usage(err)
 	}
-	if same(args[0], path) {
-		return usage(fmt.Errorf("%s: is in its place already", path))
+	w, err := load(args[0])
+	if err != nil {
+		return usage(err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return usage(err)
 	}
+	var files claims
+	files.read("which is in its place already", args[0])
+	files.write("", "the import", path)
+	if err := files.check(); err != nil {
+		return usage(err)
+	}
+	files.sweep()
 	if err := weights.Save(path, w); err != nil {
 		return err
 	}
@@ -138,9 +147,15 @@ func weightsConvert(args []string, f convertFlags, stdout, stderr io.Writer) err
 		return usage(fmt.Errorf("give the file to read and the file to write; got %d names", len(args)))
 	}
 	in, out := args[0], args[1]
-	if same(in, out) {
-		return usage(fmt.Errorf("%s: would overwrite itself; choose another name", out))
+	var files claims
+	if !isRandom(in) {
+		files.read("the weights that are converted", in)
 	}
+	files.write("", "the conversion", out)
+	if err := files.check(); err != nil {
+		return usage(err)
+	}
+	files.sweep()
 	load := func(name string) (*vgg.Weights, error) {
 		w, _, err := resolveWeights(name)
 		return w, err
@@ -162,7 +177,7 @@ func weightsConvert(args []string, f convertFlags, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", out, bytesText(st.Size()), w.SHA256)
+	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", plain(out), bytesText(st.Size()), w.SHA256)
 	return err
 }
 
@@ -204,7 +219,7 @@ func weightsVerify(args []string, stdout io.Writer) error {
 	if w.Converted != "" {
 		format += ", " + w.Converted
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %s, complete, every value finite\nvalues sha256 %s\n", path, format, w.SHA256)
+	_, err = fmt.Fprintf(stdout, "%s: %s, complete, every value finite\nvalues sha256 %s\n", plain(path), format, w.SHA256)
 	return err
 }
 

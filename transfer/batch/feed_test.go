@@ -80,11 +80,11 @@ func TestQueueIsBounded(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	f := &Feed{q: q, hand: map[*Task]bool{}}
-	if f.Next(none) == nil || !<-put {
+	if f.Next(transfer.Kind{}) == nil || !<-put {
 		t.Fatal("room is not given back")
 	}
 	q.stop()
-	if <-put || f.Next(none) != nil || f.Try("1") != nil {
+	if <-put || f.Next(transfer.Kind{}) != nil || f.Try(transfer.Stage{W: 1}.Kind()) != nil {
 		t.Fatal("it goes on after stop")
 	}
 }

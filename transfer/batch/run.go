@@ -213,28 +213,13 @@ func (b *Batch) prepare() {
 	}
 }
 
-// sweep removes what killed runs of this list left half-written.
+// sweep removes what killed runs left half-written in the folders of the results.
 func (b *Batch) sweep() {
-	const probe = ".stylize-batch" // of checkFolders
-	mine := map[string]map[string]bool{}
+	done := map[string]bool{}
 	for _, it := range b.List.Items {
-		dir := filepath.Dir(it.Output)
-		if mine[dir] == nil {
-			mine[dir] = map[string]bool{probe: true}
-		}
-		mine[dir][filepath.Base(it.Output)] = true
-	}
-	for dir, names := range mine {
-		_, err := atomicfile.Sweep(dir, func(base string) bool {
-			for _, n := range holed(base) {
-				if names[n] {
-					return true
-				}
-			}
-			return false
-		})
-		if err != nil {
-			b.say("what a killed run left in %s is still there: %v", dir, err)
+		if dir := filepath.Dir(it.Output); !done[dir] {
+			done[dir] = true
+			atomicfile.Sweep(dir)
 		}
 	}
 }

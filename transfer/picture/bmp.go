@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func bmpHeader(b []byte) (*bmp, error) {
 	return m, nil
 }
 
-func decodeBMP(b []byte) (raw, error) {
+func decodeBMP(_ context.Context, b []byte) (raw, error) {
 	m, err := bmpHeader(b)
 	if err != nil {
 		return raw{}, err

@@ -4,12 +4,14 @@
 // depths and layouts, turned upright by their EXIF tag and converted to sRGB by
 // their profile; PNG, JPEG, lossless WebP and TIFF are written.
 //
-// A file from outside is checked for its extents before it is decoded, and a
-// decoder that panics is an error. What is legal but not read is named.
+// A file from outside is checked for its extents before it is decoded: what it takes
+// to decode, in memory and time, is bounded by them. A decoder that panics is an
+// error. What is legal but not read is named.
 package picture
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,11 +22,11 @@ import (
 	"image/gif"
 	"image/png"
 	"io"
-	"os"
-	"strings"
+	"time"
 
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // DefaultMaxPixels bounds what is decoded unless the user says otherwise: more
@@ -58,14 +60,36 @@ type Source struct {
 	kept    *resized // what Resize made, where it is to remember it
 }
 
+// Limits bound what a file may ask for. Zero is no limit.
+type Limits struct {
+	Pixels int
+	Bytes  int64 // of memory while it is decoded
+}
+
+// MemoryError refuses a picture that takes more memory than there is, before it is
+// decoded.
+type MemoryError struct {
+	W, H       int
+	Need, Have int64 // bytes
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("decoding its %dx%d pixels takes up to %d MB, and %d MB of memory are free; shrink it", e.W, e.H, e.Need>>20, e.Have>>20)
+}
+
 // Open reads and decodes a file of at most maxPixels pixels, or of any number
 // when that is 0. A larger one is a *[SizeError].
 func Open(path string, maxPixels int) (*Source, error) {
+	return OpenContext(context.Background(), path, Limits{Pixels: maxPixels})
+}
+
+// OpenContext is Open within limits, until ctx is done.
+func OpenContext(ctx context.Context, path string, l Limits) (*Source, error) {
 	b, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s, err := Decode(b, maxPixels)
+	s, err := DecodeContext(ctx, b, l)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -75,31 +99,7 @@ func Open(path string, maxPixels int) (*Source, error) {
 
 // ReadFile reads a file whole, for [Decode]. What cannot be a picture, as a folder, is an
 // error.
-func ReadFile(path string) ([]byte, error) {
-	if err := readable(path); err != nil {
-		return nil, err
-	}
-	return readAtMost(path, maxFile)
-}
-
-func readable(path string) error {
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%s: there is no such file; check the name and the folder", path)
-	case err != nil:
-		return fmt.Errorf("%s: cannot be read: %w", path, err)
-	case st.IsDir():
-		return fmt.Errorf("%s: is a folder; give one picture", path)
-	case st.Mode()&os.ModeDevice != 0:
-		return fmt.Errorf("%s: is a device; give a file", path)
-	case st.Mode()&os.ModeNamedPipe != 0 && !strings.HasPrefix(path, "/dev/"): // as <(COMMAND) is
-		return fmt.Errorf("%s: is a named pipe, which may never have anything; give a file", path)
-	case st.Size() > maxFile:
-		return fmt.Errorf("%s: is %d MB, more than any picture; give another file", path, st.Size()>>20)
-	}
-	return nil
-}
+func ReadFile(path string) ([]byte, error) { return openfile.Read(path, maxFile) }
 
 // headBytes is how much of a file has its extents, but for rare ones.
 const headBytes = 1 << 16
@@ -108,21 +108,18 @@ const headBytes = 1 << 16
 // stored: a photograph may yet be turned by its EXIF tag. Decode may still find that
 // the rest is damaged.
 func Extent(path string) (w, h int, err error) {
-	if err := readable(path); err != nil {
+	in, size, err := openfile.Regular(path)
+	if err != nil {
 		return 0, 0, err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, 0, fmt.Errorf("%s: cannot be read: %w", path, err)
-	}
-	defer f.Close()
-	head := make([]byte, headBytes)
-	n, err := io.ReadFull(f, head)
+	defer in.Close()
+	head := make([]byte, min(headBytes, size))
+	n, err := io.ReadFull(in, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return 0, 0, fmt.Errorf("%s: cannot be read: %w", path, err)
 	}
 	if w, h, err = extent(head[:n]); err != nil && n == headBytes { // its head is longer, or it has a directory at the end
-		b, e := readAtMost(path, maxFile)
+		b, e := ReadFile(path)
 		if e != nil {
 			return 0, 0, e
 		}
@@ -136,22 +133,11 @@ func Extent(path string) (w, h int, err error) {
 
 // extent finds the format and reads its header.
 func extent(b []byte) (w, h int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
-		}
-	}()
 	f, err := known(b)
 	if err != nil {
 		return 0, 0, err
 	}
-	if w, h, err = f.config(b); err != nil {
-		return 0, 0, f.explain(err)
-	}
-	if w < 1 || h < 1 {
-		return 0, 0, fmt.Errorf("the %s picture has %dx%d pixels", f.name, w, h)
-	}
-	return w, h, nil
+	return f.extents(b)
 }
 
 // known is the format of a file, or why it is none.
@@ -166,42 +152,89 @@ func known(b []byte) (*format, error) {
 	return f, nil
 }
 
-// readAtMost reads a file, or a pipe, which does not say how much it has.
-func readAtMost(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
-	case int64(len(b)) > limit:
-		return nil, fmt.Errorf("%s: has more than %d MB, more than any picture; give another file", path, limit>>20)
-	}
-	return b, nil
+// Decode decodes the bytes of a file.
+func Decode(b []byte, maxPixels int) (*Source, error) {
+	return DecodeContext(context.Background(), b, Limits{Pixels: maxPixels})
 }
 
-// Decode decodes the bytes of a file.
-func Decode(b []byte, maxPixels int) (s *Source, err error) {
-	defer func() {
-		if r := recover(); r != nil { // a decoder's bug must not take the program down
-			s, err = nil, fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
-		}
-	}()
+// What a picture may take to decode: ten times what the slowest takes on an idle
+// machine. It is the last resort; the decoders bound what they do by themselves.
+const (
+	decodeTime  = 30 * time.Second
+	decodePixel = 4 * time.Microsecond
+)
+
+var errSlow = errors.New("it takes far longer to decode than a picture of its size; save it again with another program")
+
+// DecodeContext is Decode within limits. It returns ctx.Err() as soon as ctx is done,
+// whatever the decoder does.
+func DecodeContext(ctx context.Context, b []byte, l Limits) (*Source, error) {
 	f, err := known(b)
 	if err != nil {
 		return nil, err
 	}
-	w, h, err := extent(b)
+	w, h, err := f.extents(b)
 	if err != nil {
 		return nil, err
 	}
-	if maxPixels > 0 && int64(w)*int64(h) > int64(maxPixels) {
-		return nil, &SizeError{w, h, maxPixels}
+	area := int64(w) * int64(h)
+	if l.Pixels > 0 && area > int64(l.Pixels) {
+		return nil, &SizeError{w, h, l.Pixels}
 	}
-	r, err := f.decode(b)
+	if need := area * f.perPixel; l.Bytes > 0 && need > l.Bytes {
+		return nil, &MemoryError{w, h, need, l.Bytes}
+	}
+	timed, cancel := context.WithTimeoutCause(ctx, decodeTime+time.Duration(area)*decodePixel, errSlow)
+	defer cancel()
+	type result struct {
+		s   *Source
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		s, err := f.source(timed, b)
+		done <- result{s, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-timed.Done():
+	}
+	switch {
+	case r.s != nil:
+		return r.s, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case timed.Err() != nil:
+		return nil, fmt.Errorf("the %s picture: %w", f.name, errSlow)
+	}
+	return nil, r.err
+}
+
+// extents reads the extents of a picture, and its source the rest. A decoder's bug must
+// not take the program down.
+func (f *format) extents(b []byte) (w, h int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
+		}
+	}()
+	if w, h, err = f.config(b); err != nil {
+		return 0, 0, f.explain(err)
+	}
+	if w < 1 || h < 1 {
+		return 0, 0, fmt.Errorf("the %s picture has %dx%d pixels", f.name, w, h)
+	}
+	return w, h, nil
+}
+
+func (f *format) source(ctx context.Context, b []byte) (s *Source, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s, err = nil, fmt.Errorf("the picture is damaged (%v); save it again with another program", r)
+		}
+	}()
+	r, err := f.decode(ctx, b)
 	if err != nil {
 		return nil, f.explain(err)
 	}
@@ -216,6 +249,21 @@ func Decode(b []byte, maxPixels int) (s *Source, err error) {
 		s.HasAlpha = !o.Opaque()
 	}
 	return s, nil
+}
+
+// until reads bytes until ctx is done.
+func until(ctx context.Context, b []byte) io.Reader { return &reading{ctx, bytes.NewReader(b)} }
+
+type reading struct {
+	ctx context.Context
+	r   *bytes.Reader
+}
+
+func (r *reading) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b[:min(len(b), 1<<12)])
 }
 
 // Profile is the one whose colours the picture was stored in, nil for sRGB.
@@ -239,18 +287,20 @@ type format struct {
 	name   string
 	magic  []string // what it begins with; ? is any byte
 	config func(b []byte) (w, h int, err error)
-	decode func(b []byte) (raw, error)
+	decode func(ctx context.Context, b []byte) (raw, error)
+
+	perPixel int64 // bytes that decoding takes, at most
 }
 
 var formats = []format{
-	{"PNG", []string{string(pngMagic)}, pngConfig, decodePNG},
-	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Config, decodeJPEG},
-	{"WebP", []string{"RIFF????WEBPVP8"}, webpConfig, decodeWebP},
-	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF},
-	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP},
-	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF},
-	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF},
-	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF},
+	{"PNG", []string{string(pngMagic)}, pngConfig, decodePNG, 12},
+	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Config, decodeJPEG, 16},
+	{"WebP", []string{"RIFF????WEBPVP8"}, webpConfig, decodeWebP, 16},
+	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF, 40},
+	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP, 8},
+	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF, 8},
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF, 24},
+	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF, 24},
 }
 
 func formatOf(b []byte) *format {
@@ -303,8 +353,8 @@ func (f *format) explain(err error) error {
 	return fmt.Errorf("the %s picture is damaged or cut off (%w); save it again", f.name, err)
 }
 
-func decodeJPEG(b []byte) (raw, error) {
-	m, err := jpeg.Decode(b)
+func decodeJPEG(ctx context.Context, b []byte) (raw, error) {
+	m, err := jpeg.DecodeContext(ctx, b)
 	if err != nil {
 		return raw{}, err
 	}
@@ -326,8 +376,8 @@ func gifConfig(b []byte) (w, h int, err error) {
 	return c.Width, c.Height, err
 }
 
-func decodeGIF(b []byte) (raw, error) {
-	img, err := gif.Decode(bytes.NewReader(b))
+func decodeGIF(ctx context.Context, b []byte) (raw, error) {
+	img, err := gif.Decode(until(ctx, b))
 	if err != nil {
 		return raw{}, err
 	}

@@ -10,7 +10,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // Format is a kind of file that can be written.
@@ -401,9 +401,9 @@ func withChunk(b, chunk []byte) ([]byte, error) {
 
 // ReadText returns the text that Save stored in a PNG file.
 func ReadText(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := openfile.Read(path, maxFile)
 	if err != nil {
-		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
+		return "", err
 	}
 	s, err := findText(b)
 	if err != nil {

@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
@@ -18,7 +19,7 @@ func heifConfig(b []byte) (w, h int, err error) {
 }
 
 // decodeHEIF decodes the first picture of an AVIF or a HEIC.
-func decodeHEIF(b []byte) (raw, error) {
+func decodeHEIF(ctx context.Context, b []byte) (raw, error) {
 	in, err := heif.Read(b)
 	if err != nil {
 		return raw{}, err
@@ -29,7 +30,7 @@ func decodeHEIF(b []byte) (raw, error) {
 	if in.Alpha && !in.AV1 {
 		return raw{}, unsupported("a HEIC with transparency")
 	}
-	m, err := heif.Decode(b, in)
+	m, err := heif.Decode(ctx, b, in)
 	if err != nil {
 		return raw{}, err
 	}

@@ -15,7 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stylize-gpu/stylize/tools/cost"
 	"github.com/stylize-gpu/stylize/transfer/picture/heif"
 )
 
@@ -382,9 +384,13 @@ func FuzzDecode(f *testing.F) {
 		if heif.Brand(b) {
 			return
 		}
+		allocated, start := cost.Allocated(), time.Now()
 		if s, err := Decode(b, 1<<14); err == nil {
 			s.Resize(5, 4, Bicubic)
 		}
 		_, _ = findText(b)
+		if n, took := cost.Allocated()-allocated, time.Since(start); n > cost.Memory || took > 4*cost.Time { // code that is fuzzed is instrumented
+			t.Errorf("%d bytes allocated %d MB, in %v", len(b), n>>20, took)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"image/png"
@@ -17,12 +18,12 @@ func pngConfig(b []byte) (w, h int, err error) {
 
 // decodePNG decodes what libpng decodes: a damaged chunk that is not needed is
 // left out, and so is an end that is missing.
-func decodePNG(b []byte) (raw, error) {
+func decodePNG(ctx context.Context, b []byte) (raw, error) {
 	if matches(b[8:], "????CgBI") {
 		return raw{}, unsupported("a PNG that Apple's tools have changed for iPhones")
 	}
 	clean, colour := pngChunks(b)
-	img, err := png.Decode(bytes.NewReader(clean))
+	img, err := png.Decode(until(ctx, clean))
 	if err != nil {
 		return raw{}, err
 	}

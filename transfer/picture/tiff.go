@@ -3,6 +3,7 @@ package picture
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ import (
 type tiff struct {
 	order binary.ByteOrder
 	file  []byte
-	tags  map[int][]uint64
-	blobs map[int][]byte // of tags of bytes
+	tags  map[int]field
+	zstd  *zstd.Decoder // nil until a part needs it; all use one
 
 	w, h          int
 	bits, samples int
@@ -40,6 +41,30 @@ type tiff struct {
 	colours       int // channels that are colours: 1, 3 or 4
 
 	tileW, tileH int // of a tile or strip
+}
+
+// field is the value of a tag, as it stands in the file: a list of numbers.
+type field struct {
+	data  []byte
+	size  int // bytes of a number
+	order binary.ByteOrder
+}
+
+func (f field) len() int {
+	if f.size == 0 {
+		return 0
+	}
+	return len(f.data) / f.size
+}
+
+func (f field) at(i int) uint64 { return number(f.order, f.data[i*f.size:][:f.size]) }
+
+// blob are the bytes of a tag of bytes.
+func (t *tiff) blob(tag int) []byte {
+	if f := t.tags[tag]; f.size == 1 {
+		return f.data
+	}
+	return nil
 }
 
 // Tags.
@@ -92,7 +117,7 @@ func readTIFF(b []byte) (*tiff, error) {
 
 // openTIFF reads the first directory, also of EXIF data.
 func openTIFF(b []byte) (*tiff, error) {
-	t := &tiff{file: b, order: binary.LittleEndian, tags: map[int][]uint64{}, blobs: map[int][]byte{}}
+	t := &tiff{file: b, order: binary.LittleEndian, tags: map[int]field{}}
 	if b[0] == 'M' {
 		t.order = binary.BigEndian
 	}
@@ -133,16 +158,18 @@ func (t *tiff) at(off, n uint64) ([]byte, error) {
 	return t.file[off : off+n], nil
 }
 
-func (t *tiff) number(b []byte) uint64 {
+func (t *tiff) number(b []byte) uint64 { return number(t.order, b) }
+
+func number(order binary.ByteOrder, b []byte) uint64 {
 	switch len(b) {
 	case 1:
 		return uint64(b[0])
 	case 2:
-		return uint64(t.order.Uint16(b))
+		return uint64(order.Uint16(b))
 	case 4:
-		return uint64(t.order.Uint32(b))
+		return uint64(order.Uint32(b))
 	}
-	return t.order.Uint64(b)
+	return order.Uint64(b)
 }
 
 // directory reads entries of so many bytes, with counts and offsets of `word`.
@@ -172,25 +199,14 @@ func (t *tiff) directory(off, countSize, entry, word uint64) error {
 				continue // asked for, it is missing
 			}
 		}
-		data = data[:count*size]
-		if size == 1 {
-			t.blobs[tag] = data
-		}
-		if tag == tagICC || tag == tagJPEGTables {
-			continue
-		}
-		v := make([]uint64, count)
-		for i := range v {
-			v[i] = t.number(data[uint64(i)*size:][:size])
-		}
-		t.tags[tag] = v
+		t.tags[tag] = field{data[:count*size], int(size), t.order}
 	}
 	return nil
 }
 
 func (t *tiff) one(tag, other int) int {
-	if v := t.tags[tag]; len(v) > 0 && v[0] <= math.MaxInt32 {
-		return int(v[0])
+	if f := t.tags[tag]; f.len() > 0 && f.at(0) <= math.MaxInt32 {
+		return int(f.at(0))
 	}
 	return other
 }
@@ -209,13 +225,13 @@ func (t *tiff) understand() error {
 	if t.samples < 1 || t.samples > maxTIFFSamples {
 		return unsupported(fmt.Sprintf("a TIFF of %d channels", t.samples))
 	}
-	for _, v := range t.tags[tagBits] {
-		if v != uint64(t.bits) {
+	for i := range min(t.tags[tagBits].len(), t.samples) {
+		if t.tags[tagBits].at(i) != uint64(t.bits) {
 			return unsupported("a TIFF whose channels have different depths")
 		}
 	}
-	for _, v := range t.tags[tagSampleFormat] {
-		switch v {
+	for i := range min(t.tags[tagSampleFormat].len(), t.samples) {
+		switch t.tags[tagSampleFormat].at(i) {
 		case 1, 4: // whole numbers, or not said
 		case 3:
 			t.float = true
@@ -238,7 +254,7 @@ func (t *tiff) understand() error {
 		t.colours = 3
 	case 3:
 		t.colours = 1
-		if len(t.tags[tagColorMap]) < 3<<t.bits || t.bits > 8 || t.float {
+		if t.bits > 8 || t.float || t.tags[tagColorMap].len() < 3<<t.bits {
 			return errors.New("its palette is missing")
 		}
 	case 5:
@@ -268,10 +284,10 @@ func (t *tiff) understand() error {
 		return errors.New("it has fewer channels than colours")
 	}
 	if t.samples > t.colours && t.photometric != 3 {
-		switch extra := t.tags[tagExtraSamples]; {
-		case len(extra) > 0 && (extra[0] == 1 || extra[0] == 2):
-			t.alpha = int(extra[0])
-		case len(extra) == 0 && t.samples == t.colours+1 && t.colours != 4:
+		switch extra := t.one(tagExtraSamples, -1); {
+		case extra == 1 || extra == 2:
+			t.alpha = extra
+		case extra == -1 && t.tags[tagExtraSamples].len() == 0 && t.samples == t.colours+1 && t.colours != 4:
 			t.alpha = 2
 		}
 	}
@@ -282,6 +298,16 @@ func (t *tiff) understand() error {
 	// A tile may be a little larger than the picture, not more: nobody unpacks gigabytes of nothing.
 	if area := int64(t.w) * int64(t.h); int64(t.tileW)*int64(t.tileH) > 4*area+1<<20 || t.tileW > t.w+1<<16 || t.tileH > t.h+1<<16 {
 		return errors.New("a part of it is impossibly large")
+	}
+	// Each part costs something, however few pixels it has.
+	across, down := ceilDiv(t.w, t.tileW), ceilDiv(t.h, t.tileH)
+	if area := int64(t.w) * int64(t.h); int64(across)*int64(down) > 1<<16+area/256 {
+		return errors.New("it is cut into impossibly many parts")
+	}
+	// Nor does it unpack to much more than pixels: it may have channels that nobody shows.
+	stride := (int64(t.tileW)*int64(t.bits)*int64(t.perChunk()) + 7) / 8
+	if stride*int64(t.tileH) > 1<<25+24*int64(t.w)*int64(t.h) {
+		return errors.New("a part of it unpacks to impossibly much")
 	}
 	switch t.compression {
 	case 1, 5, 8, 32946, 32773, 50000, 7:
@@ -315,26 +341,33 @@ func (t *tiff) understand() error {
 	return nil
 }
 
-func decodeTIFF(b []byte) (raw, error) {
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+func decodeTIFF(ctx context.Context, b []byte) (raw, error) {
 	t, err := readTIFF(b)
 	if err != nil {
 		return raw{}, err
 	}
-	r := raw{channels: t.colours, profile: parsed(t.blobs[tagICC]), turn: t.orientation()}
+	defer func() {
+		if t.zstd != nil {
+			t.zstd.Close()
+		}
+	}()
+	r := raw{channels: t.colours, profile: parsed(t.blob(tagICC)), turn: t.orientation()}
 	if t.photometric == 3 {
 		r.channels = 3
 	}
 	out := newTIFFImage(t)
 	offsets, counts := t.tags[tagTileOffsets], t.tags[tagTileCounts]
-	if len(offsets) == 0 {
+	if offsets.len() == 0 {
 		offsets, counts = t.tags[tagStripOffsets], t.tags[tagStripCounts]
 	}
-	across, down := (t.w+t.tileW-1)/t.tileW, (t.h+t.tileH-1)/t.tileH
+	across, down := ceilDiv(t.w, t.tileW), ceilDiv(t.h, t.tileH)
 	planes := 1
 	if t.planar {
 		planes = t.samples
 	}
-	if len(offsets) < across*down*planes {
+	if offsets.len() < across*down*planes {
 		return r, errCut
 	}
 	for p := range planes {
@@ -348,15 +381,18 @@ func decodeTIFF(b []byte) (raw, error) {
 				if t.tileW == t.w { // the last strip may be shorter
 					rows = min(rows, t.h-y*t.tileH)
 				}
-				n := uint64(len(b)) - min(offsets[i], uint64(len(b)))
-				if i < len(counts) {
-					n = counts[i]
+				if err := ctx.Err(); err != nil {
+					return r, err
 				}
-				data, err := t.at(offsets[i], n)
+				n := uint64(len(b)) - min(offsets.at(i), uint64(len(b)))
+				if i < counts.len() {
+					n = counts.at(i)
+				}
+				data, err := t.at(offsets.at(i), n)
 				if err != nil {
 					return r, err
 				}
-				data, samples, err := t.unpack(data, rows)
+				data, samples, err := t.unpack(ctx, data, rows)
 				if err != nil {
 					return r, err
 				}
@@ -377,12 +413,12 @@ func (t *tiff) perChunk() int {
 }
 
 // unpack gives the rows of a strip or tile, with whole bytes for each row.
-func (t *tiff) unpack(data []byte, rows int) (out []byte, samples int, err error) {
+func (t *tiff) unpack(ctx context.Context, data []byte, rows int) (out []byte, samples int, err error) {
 	samples = t.perChunk()
 	stride := (t.tileW*t.bits*samples + 7) / 8
 	size := stride * rows
 	if t.compression == 7 {
-		return t.unpackJPEG(data, samples, rows)
+		return t.unpackJPEG(ctx, data, samples, rows)
 	}
 	if t.one(tagFillOrder, 1) == 2 {
 		data = slices.Clone(data)
@@ -400,19 +436,23 @@ func (t *tiff) unpack(data []byte, rows int) (out []byte, samples int, err error
 			out = slices.Clone(out)
 		}
 	case 5:
-		out, err = exactly(lzw.NewReader(bytes.NewReader(data), lzw.MSB, 8), size)
+		out, err = exactly(lzw.NewReader(until(ctx, data), lzw.MSB, 8), size)
 	case 8, 32946:
 		var z io.Reader
-		if z, err = zlib.NewReader(bytes.NewReader(data)); err == nil {
+		if z, err = zlib.NewReader(until(ctx, data)); err == nil {
 			out, err = exactly(z, size)
 		}
 	case 32773:
 		out, err = packBits(data, size)
 	case 50000:
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30)); err == nil {
-			out, err = exactly(z, size)
-			z.Close()
+		if t.zstd == nil {
+			t.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(1<<26))
+		}
+		if err == nil {
+			err = t.zstd.Reset(until(ctx, data))
+		}
+		if err == nil {
+			out, err = exactly(t.zstd, size)
 		}
 	case 3, 4:
 		sub := ccitt.Group3
@@ -420,7 +460,7 @@ func (t *tiff) unpack(data []byte, rows int) (out []byte, samples int, err error
 			sub = ccitt.Group4
 		}
 		align := t.compression == 3 && t.one(tagT4Options, 0)&4 != 0
-		out, err = exactly(ccitt.NewReader(bytes.NewReader(data), ccitt.MSB, sub, t.tileW, rows, &ccitt.Options{Invert: true, Align: align}), size)
+		out, err = exactly(ccitt.NewReader(until(ctx, data), ccitt.MSB, sub, t.tileW, rows, &ccitt.Options{Invert: true, Align: align}), size)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -433,15 +473,20 @@ func (t *tiff) unpack(data []byte, rows int) (out []byte, samples int, err error
 
 // exactly reads n bytes, growing as they come: a file cannot claim more than it has.
 func exactly(r io.Reader, n int) ([]byte, error) {
-	var buf bytes.Buffer
-	got, err := io.Copy(&buf, io.LimitReader(r, int64(n)))
-	if got == int64(n) {
-		return buf.Bytes(), nil
+	out := make([]byte, 0, min(n, 1<<20))
+	for len(out) < n {
+		if len(out) == cap(out) {
+			out = append(make([]byte, 0, min(2*cap(out), n)), out...)
+		}
+		k, err := r.Read(out[len(out):cap(out)])
+		if out = out[:len(out)+k]; err != nil && len(out) < n {
+			if errors.Is(err, io.EOF) {
+				err = errCut
+			}
+			return nil, err
+		}
 	}
-	if err == nil {
-		err = errCut
-	}
-	return nil, err
+	return out, nil
 }
 
 func packBits(b []byte, n int) ([]byte, error) {
@@ -468,7 +513,7 @@ func packBits(b []byte, n int) ([]byte, error) {
 }
 
 // unpackJPEG decodes a strip or tile that is a JPEG of its own.
-func (t *tiff) unpackJPEG(data []byte, samples, rows int) ([]byte, int, error) {
+func (t *tiff) unpackJPEG(ctx context.Context, data []byte, samples, rows int) ([]byte, int, error) {
 	if t.bits != 8 {
 		return nil, 0, jpeg.Unsupported(fmt.Sprintf("a TIFF of JPEG with %d bits", t.bits))
 	}
@@ -481,7 +526,7 @@ func (t *tiff) unpackJPEG(data []byte, samples, rows int) ([]byte, int, error) {
 	if t.photometric == 6 {
 		transform = 1
 	}
-	m, err := jpeg.DecodeTables(t.blobs[tagJPEGTables], data, transform)
+	m, err := jpeg.DecodeTables(ctx, t.blob(tagJPEGTables), data, transform)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -647,7 +692,10 @@ func (m *tiffImage) image(t *tiff) image.Image {
 	}
 	switch {
 	case t.photometric == 3:
-		out, pal := make([]byte, 3*n), t.tags[tagColorMap]
+		out, pal := make([]byte, 3*n), make([]uint64, 3<<t.bits)
+		for i := range pal {
+			pal[i] = t.tags[tagColorMap].at(i)
+		}
 		wide := slices.Max(pal) > 255 // some write 8 bits
 		for i, v := range m.bytes {
 			for c := range 3 {

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
@@ -62,7 +63,7 @@ func webpConfig(b []byte) (w, h int, err error) {
 }
 
 // decodeWebP decodes a picture, or the first frame of an animation.
-func decodeWebP(b []byte) (raw, error) {
+func decodeWebP(ctx context.Context, b []byte) (raw, error) {
 	r := raw{channels: 3, turn: 1}
 	chunks := riffChunks(b[12:])
 	var frame *riff
@@ -82,11 +83,17 @@ func decodeWebP(b []byte) (raw, error) {
 		}
 	}
 	at := image.Point{}
+	w, h, err := webpConfig(b)
+	if err != nil {
+		return r, err
+	}
+	still := chunks
 	if animated {
 		if frame == nil || len(frame.data) < 16 {
 			return r, errors.New("an animation without a frame")
 		}
 		f := frame.data
+		still = riffChunks(f[16:])
 		at = image.Pt(2*get24(f), 2*get24(f[3:]))
 		head := make([]byte, 10)
 		put24(head[4:], get24(f[6:]))
@@ -105,7 +112,10 @@ func decodeWebP(b []byte) (raw, error) {
 		}
 		b = webpFile(parts...)
 	}
-	img, err := webp.Decode(bytes.NewReader(b))
+	if err := within(still, w-at.X, h-at.Y); err != nil {
+		return r, err
+	}
+	img, err := webp.Decode(until(ctx, b))
 	if err != nil {
 		return r, err
 	}
@@ -116,14 +126,28 @@ func decodeWebP(b []byte) (raw, error) {
 		img = fromStudio(&m.YCbCr, m.A, m.AStride)
 	}
 	if animated {
-		w, h, err := webpConfig(webpFile(chunks...))
-		if err != nil {
-			return r, err
-		}
 		img = onCanvas(shifted(img, at), image.Rect(0, 0, w, h))
 	}
 	r.img = img
 	return r, nil
+}
+
+// within checks that what will be decoded is no larger than the canvas, which is all
+// that was looked at.
+func within(chunks []riff, w, h int) error {
+	for _, c := range chunks {
+		if c.name != "VP8 " && c.name != "VP8L" {
+			continue
+		}
+		got, err := webp.DecodeConfig(bytes.NewReader(webpFile(c)))
+		if err != nil {
+			return err
+		}
+		if got.Width > w || got.Height > h {
+			return errors.New("its picture is larger than its canvas")
+		}
+	}
+	return nil
 }
 
 // shifted moves a picture that begins at (0,0).

@@ -16,7 +16,7 @@ func write(s string) func(io.Writer) error {
 	}
 }
 
-func files(t *testing.T, dir string) string {
+func ls(t *testing.T, dir string) string {
 	t.Helper()
 	var names []string
 	es, err := os.ReadDir(dir)
@@ -54,7 +54,7 @@ func TestWriteReplacesOrKeeps(t *testing.T) {
 	if b, _ := os.ReadFile(path); string(b) != "two" {
 		t.Fatalf("got %q", b)
 	}
-	if got := files(t, dir); got != "a.txt" {
+	if got := ls(t, dir); got != "a.txt" {
 		t.Fatalf("left behind: %s", got)
 	}
 }
@@ -91,7 +91,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("Check(%s) = %v, want %q", path, err, want)
 		}
 	}
-	if got := files(t, dir); got != "" {
+	if got := ls(t, dir); got != "" {
 		t.Fatalf("Check left %s", got)
 	}
 }

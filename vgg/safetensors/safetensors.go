@@ -9,15 +9,21 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 )
 
-const maxHeader = 100 << 20 // the format's own limit
+const (
+	maxHeader  = 100 << 20 // the format's own limit
+	maxTensors = 1 << 16   // the largest networks have some thousands
+	maxDims    = 64
+)
 
 // metadata is the header's key for what is no tensor.
 const metadata = "__metadata__"
@@ -57,23 +63,55 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if _, err := r.ReadAt(head, 8); err != nil {
 		return nil, err
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(head, &raw); err != nil {
+	f := &File{Tensors: map[string]Entry{}, r: r, data: 8 + int64(n), size: size}
+	if err := f.header(head); err != nil {
 		return nil, fmt.Errorf("its header is damaged (%w)", err)
 	}
-	f := &File{Tensors: map[string]Entry{}, r: r, data: 8 + int64(n), size: size}
-	for name, msg := range raw {
+	return f, nil
+}
+
+// header reads names and entries one after the other: as a whole they would take ten
+// times the memory.
+func (f *File) header(head []byte) error {
+	d := json.NewDecoder(bytes.NewReader(head))
+	if t, err := d.Token(); err != nil {
+		return err
+	} else if t != json.Delim('{') {
+		return errors.New("it is no object")
+	}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := t.(string)
 		if name == metadata { // anything: a reader that wants it looks
+			var msg json.RawMessage
+			if err := d.Decode(&msg); err != nil {
+				return err
+			}
 			_ = json.Unmarshal(msg, &f.Metadata)
 			continue
 		}
+		if len(f.Tensors) == maxTensors {
+			return fmt.Errorf("it has more than %d tensors", maxTensors)
+		}
 		var e Entry
-		if err := json.Unmarshal(msg, &e); err != nil {
-			return nil, fmt.Errorf("tensor %s: its header is damaged (%w)", name, err)
+		if err := d.Decode(&e); err != nil {
+			return fmt.Errorf("tensor %.80q: %w", name, err)
+		}
+		if len(e.Shape) > maxDims {
+			return fmt.Errorf("tensor %.80q has %d dimensions", name, len(e.Shape))
 		}
 		f.Tensors[name] = e
 	}
-	return f, nil
+	if _, err := d.Token(); err != nil { // the brace at the end
+		return err
+	}
+	if len(bytes.TrimSpace(head[d.InputOffset():])) > 0 {
+		return errors.New("there is something behind it")
+	}
+	return nil
 }
 
 // Bytes reads the values of a tensor, of n bytes in all.

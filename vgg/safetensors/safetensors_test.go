@@ -3,6 +3,7 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -52,8 +53,12 @@ func TestDamaged(t *testing.T) {
 		return append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(js))), js...), 0, 0, 0, 0)
 	}
 	for js, want := range map[string]string{
-		`{`:       "header is damaged",
-		`{"t":7}`: "tensor t",
+		`{`:           "header is damaged",
+		`{"t":7}`:     `tensor "t"`,
+		`{"t":{}} {}`: "something behind it",
+		`[]`:          "no object",
+		`{"t":{"shape":[` + strings.Repeat("1,", 64) + `1]}}`:                      "65 dimensions",
+		"{" + manyTensors() + "}":                                                  "more than 65536 tensors",
 		`{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,400]}}`:                 "cut off",
 		`{"t":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}`:                  "cut off",
 		`{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,3]}}`:                   "3 bytes for a tensor of 4",
@@ -65,7 +70,16 @@ func TestDamaged(t *testing.T) {
 			_, err = f.Bytes(f.Tensors["t"], 4)
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", js, err)
+			t.Errorf("%.100s: %v", js, err)
 		}
 	}
+}
+
+// manyTensors are more than any network has.
+func manyTensors() string {
+	var b strings.Builder
+	for i := range maxTensors + 1 {
+		fmt.Fprintf(&b, `%.1s"%d":{}`, strings.Repeat(",", min(i, 1)), i)
+	}
+	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync/atomic"
 )
 
 // legacyMagic opens the older form: a pickle of the number 0x1950a86a20f9469cfc6c.
@@ -50,6 +51,7 @@ func openTorchZip(r io.ReaderAt, size int64) (*file, error) {
 		return nil, err
 	}
 	f := &file{format: "torch zip", tensors: map[string]tensor{}}
+	var unpacked atomic.Int64 // of entries that are packed, which torch.save's are not
 	for name, t := range refs {
 		f.tensors[name] = tensor{dtype: t.storage.dtype, shape: t.shape, read: func(dst []float32) error {
 			off, n, err := t.span()
@@ -58,7 +60,10 @@ func openTorchZip(r io.ReaderAt, size int64) (*file, error) {
 			}
 			e := entries["data/"+t.storage.key]
 			if e == nil {
-				return formatErr("the archive lacks its data (data/%s)", t.storage.key)
+				return formatErr("the archive lacks its data (data/%s)", plain(t.storage.key))
+			}
+			if e.Method != zip.Store && (off > maxUnpacked || unpacked.Add(off+n) > maxUnpacked) {
+				return formatErr("it unpacks to more than %d MB; unpack it first", maxUnpacked>>20)
 			}
 			raw, err := readEntry(e, off, n, n)
 			if err != nil {
@@ -87,13 +92,13 @@ func (t tensorRef) span() (off, n int64, err error) {
 // entries are read in place, and checked when read whole.
 func readEntry(e *zip.File, off, n, limit int64) ([]byte, error) {
 	if n > limit || off < 0 || off+n > int64(e.UncompressedSize64) {
-		return nil, formatErr("entry %s has %d bytes, %d at %d are wanted", e.Name, e.UncompressedSize64, n, off)
+		return nil, formatErr("entry %s has %d bytes, %d at %d are wanted", plain(e.Name), e.UncompressedSize64, n, off)
 	}
 	var r io.Reader
 	if e.Method == zip.Store {
 		raw, err := e.OpenRaw()
 		if err != nil {
-			return nil, formatErr("entry %s: %v", e.Name, err)
+			return nil, formatErr("entry %s: %v", plain(e.Name), err)
 		}
 		s, ok := raw.(io.Seeker)
 		if ok {
@@ -102,26 +107,26 @@ func readEntry(e *zip.File, off, n, limit int64) ([]byte, error) {
 			_, err = io.CopyN(io.Discard, raw, off)
 		}
 		if err != nil {
-			return nil, formatErr("entry %s: %v", e.Name, err)
+			return nil, formatErr("entry %s: %v", plain(e.Name), err)
 		}
 		r = raw
 	} else {
 		c, err := e.Open()
 		if err != nil {
-			return nil, formatErr("entry %s: %v", e.Name, err)
+			return nil, formatErr("entry %s: %v", plain(e.Name), err)
 		}
 		defer c.Close()
 		if _, err := io.CopyN(io.Discard, c, off); err != nil {
-			return nil, formatErr("entry %s: %v", e.Name, err)
+			return nil, formatErr("entry %s: %v", plain(e.Name), err)
 		}
 		r = c
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, formatErr("entry %s: %v", e.Name, err)
+		return nil, formatErr("entry %s: %v", plain(e.Name), err)
 	}
 	if n == int64(e.UncompressedSize64) && crc32.ChecksumIEEE(b) != e.CRC32 {
-		return nil, formatErr("entry %s: its checksum does not fit; the file is damaged", e.Name)
+		return nil, formatErr("entry %s: its checksum does not fit; the file is damaged", plain(e.Name))
 	}
 	return b, nil
 }
@@ -140,7 +145,7 @@ func openTorchLegacy(r io.ReaderAt, size int64) (*file, error) {
 		parts[i] = v
 	}
 	if parts[1] != int64(1001) {
-		return nil, formatErr("torch protocol %v", parts[1])
+		return nil, formatErr("another torch protocol than 1001")
 	}
 	if info, ok := parts[2].(*dict); ok {
 		for i, k := range info.keys {
@@ -167,19 +172,19 @@ func openTorchLegacy(r io.ReaderAt, size int64) (*file, error) {
 		key, _ := k.(string)
 		s, ok := need[key]
 		if !ok {
-			return nil, formatErr("its storage %v belongs to no tensor", k)
+			return nil, formatErr("its storage %s belongs to no tensor", plain(key))
 		}
 		b, err := readRaw(r, size, pos, 8)
 		if err != nil {
 			return nil, err
 		}
 		if n := int64(binary.LittleEndian.Uint64(b)); n != s.numel {
-			return nil, formatErr("storage %s holds %d values, its tensor says %d", key, n, s.numel)
+			return nil, formatErr("storage %s holds %d values, its tensor says %d", plain(key), n, s.numel)
 		}
 		start[key] = pos + 8
 		bytes := s.numel * storageBytes[s.dtype]
 		if s.numel > size || bytes > size-pos-8 {
-			return nil, formatErr("the file is cut off: storage %s has %d bytes, %d are left", key, bytes, size-pos-8)
+			return nil, formatErr("the file is cut off: storage %s has %d bytes, %d are left", plain(key), bytes, size-pos-8)
 		}
 		pos += 8 + bytes
 	}

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/stylize-gpu/stylize/vgg/safetensors"
 )
 
-const maxUnpacked = 256 << 20 // of a compressed file; the 13 convolutions take 52 MB
+// maxUnpacked bounds what a packed file unpacks to: the 13 convolutions take 52 MB as
+// fp32, and twice that as fp64.
+const maxUnpacked = 120 << 20
 
 // digestKey names the metadata that Write leaves, and nobody else.
 const digestKey = "sha256"
@@ -28,7 +31,7 @@ func openSafetensors(r io.ReaderAt, size int64) (*file, error) {
 		f.tensors[name] = tensor{dtype: e.DType, shape: e.Shape, read: func(dst []float32) error {
 			es, ok := dtypeSize[e.DType]
 			if !ok {
-				return formatErr("type %s is not a float type", e.DType)
+				return formatErr("type %s is not a float type", plain(e.DType))
 			}
 			raw, err := st.Bytes(e, int64(len(dst))*int64(es))
 			if err != nil {
@@ -42,22 +45,31 @@ func openSafetensors(r io.ReaderAt, size int64) (*file, error) {
 
 // openZstd unpacks a compressed safetensors file, as the cache holds it.
 func openZstd(r io.Reader) (*file, error) {
-	d, err := zstd.NewReader(r, zstd.WithDecoderMaxMemory(maxUnpacked))
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(1<<27))
 	if err != nil {
 		return nil, formatErr("it cannot be unpacked (%v)", err)
 	}
 	defer d.Close()
-	var buf bytes.Buffer
-	buf.Grow(56 << 20)
-	if _, err := io.Copy(&buf, io.LimitReader(d, maxUnpacked+1)); err != nil {
-		return nil, formatErr("it cannot be unpacked (%v)", err)
-	}
-	if buf.Len() > maxUnpacked {
-		return nil, formatErr("it unpacks to more than %d MB; unpack it first", maxUnpacked>>20)
-	}
-	b := buf.Bytes()
-	if len(b) < 9 || b[8] != '{' {
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(d, head); err != nil || head[8] != '{' {
 		return nil, formatErr("what is packed in it is no safetensors file")
+	}
+	b := append(make([]byte, 0, 1<<20), head...)
+	for len(b) <= maxUnpacked {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, min(2*cap(b), maxUnpacked+1)), b...)
+		}
+		n, err := d.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, formatErr("it cannot be unpacked (%v)", err)
+		}
+	}
+	if len(b) > maxUnpacked {
+		return nil, formatErr("it unpacks to more than %d MB; unpack it first", maxUnpacked>>20)
 	}
 	f, err := openSafetensors(bytes.NewReader(b), int64(len(b)))
 	if err == nil {

@@ -23,15 +23,16 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/stylize-gpu/stylize/gpu/half"
 	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // ErrFormat marks a file that is not weights, or is damaged.
@@ -39,6 +40,27 @@ var ErrFormat = errors.New("not a usable weights file")
 
 func formatErr(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// plain is text from a file as a message may have it: short, and nothing in it that a
+// terminal would obey.
+func plain(s string) string {
+	const most = 80
+	if len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return s
+	}
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// shapeText is a shape as a message may have it.
+func shapeText(shape []int) string {
+	if len(shape) > 8 {
+		return fmt.Sprintf("of %d dimensions", len(shape))
+	}
+	return fmt.Sprint(shape)
 }
 
 // tensor is one entry of a file: where it is and what it claims to be.
@@ -64,19 +86,12 @@ func Load(path string) (*vgg.Weights, error) { return load(path, false) }
 func LoadCaffe(path string) (*vgg.Weights, error) { return load(path, true) }
 
 func load(path string, caffe bool) (*vgg.Weights, error) {
-	f, err := os.Open(path)
+	f, size, err := openfile.Regular(path)
 	if err != nil {
-		return nil, fmt.Errorf("weights: %w; give a .pth or .safetensors file", err)
+		return nil, fmt.Errorf("weights %w; give a .pth or .safetensors file", err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("weights: %w", err)
-	}
-	if st.IsDir() {
-		return nil, fmt.Errorf("weights %s: is a folder; give the .pth or .safetensors file in it", path)
-	}
-	w, err := read(f, st.Size(), filepath.Base(path), caffe)
+	w, err := read(f, size, filepath.Base(path), caffe)
 	if err != nil {
 		return nil, fmt.Errorf("weights %s: %w", path, err)
 	}
@@ -179,7 +194,7 @@ func (f *file) values(name string, shape []int) ([]float32, error) {
 		return nil, fmt.Errorf("tensor %s is missing; %s", name, f.describe())
 	}
 	if !slices.Equal(t.shape, shape) {
-		return nil, fmt.Errorf("tensor %s has shape %v, VGG19 has %v; is this another network?", name, t.shape, shape)
+		return nil, fmt.Errorf("tensor %s has shape %s, VGG19 has %v; is this another network?", name, shapeText(t.shape), shape)
 	}
 	n := 1
 	for _, s := range shape {
@@ -212,6 +227,9 @@ func (f *file) describe() string {
 		more = fmt.Sprintf(" and %d more", len(names)-3)
 		names = names[:3]
 	}
+	for i := range names {
+		names[i] = plain(names[i])
+	}
 	return "the file holds " + strings.Join(names, ", ") + more
 }
 
@@ -219,7 +237,7 @@ func (f *file) describe() string {
 func decode(dst []float32, raw []byte, dtype string) error {
 	size, ok := dtypeSize[dtype]
 	if !ok {
-		return formatErr("type %s is not a float type", dtype)
+		return formatErr("type %s is not a float type", plain(dtype))
 	}
 	if len(raw) != len(dst)*size {
 		return formatErr("%d bytes for %d values of %s", len(raw), len(dst), dtype)
@@ -278,16 +296,12 @@ func digest(w *vgg.Weights) string {
 // ReadTensors reads every float tensor of a weights file as it is, without
 // asking for VGG19: for fixtures and tools.
 func ReadTensors(path string) (map[string][]float32, error) {
-	r, err := os.Open(path)
+	r, size, err := openfile.Regular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	st, err := r.Stat()
-	if err != nil {
-		return nil, err
-	}
-	f, err := open(r, st.Size())
+	f, err := open(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -295,14 +309,14 @@ func ReadTensors(path string) (map[string][]float32, error) {
 	for name, t := range f.tensors {
 		n := int64(1)
 		for _, s := range t.shape {
-			if s < 0 || n*int64(s) > st.Size() {
-				return nil, fmt.Errorf("%s: %w", path, formatErr("tensor %s claims shape %v", name, t.shape))
+			if s < 0 || n*int64(s) > size {
+				return nil, fmt.Errorf("%s: %w", path, formatErr("tensor %s claims shape %s", plain(name), shapeText(t.shape)))
 			}
 			n *= int64(s)
 		}
 		v := make([]float32, n)
 		if err := t.read(v); err != nil {
-			return nil, fmt.Errorf("%s: tensor %s: %w", path, name, err)
+			return nil, fmt.Errorf("%s: tensor %s: %w", path, plain(name), err)
 		}
 		all[name] = v
 	}

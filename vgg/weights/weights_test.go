@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stylize-gpu/stylize/tools/cost"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -224,8 +227,17 @@ func FuzzOpen(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		before, start := cost.Allocated(), time.Now()
+		defer func() {
+			if n, took := cost.Allocated()-before, time.Since(start); n > 2*cost.Memory || took > 4*cost.Time { // code that is fuzzed is instrumented
+				t.Errorf("%d bytes allocated %d MB, in %v", len(b), n>>20, took)
+			}
+		}()
 		o, err := open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
+			if s := err.Error(); len(s) > 1000 || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+				t.Errorf("a message of %d bytes, or what a terminal obeys: %.200q", len(s), s)
+			}
 			return
 		}
 		if n, err := o.naming(); err == nil {

@@ -19,7 +19,7 @@ func (c *caller) heic(b []byte) (*Image, error) {
 	}
 	v := c.words(out, 4)
 	m := &Image{W: v[0], H: v[1], Bits: 8}
-	if m.W < 1 || m.H < 1 || int64(m.W)*int64(m.H) > 1<<28 {
+	if !c.allowed(m.W, m.H) {
 		return nil, errDecode
 	}
 	// libheif's rows have an even number of samples, 64 at least, and whole 16 bytes.

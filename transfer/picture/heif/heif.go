@@ -45,8 +45,8 @@ type Image struct {
 
 var errDecode = errors.New("its decoder refuses it")
 
-// Decode decodes the first picture of a file that Read has read.
-func Decode(b []byte, in Info) (*Image, error) {
+// Decode decodes the first picture of a file that Read has read, until ctx is done.
+func Decode(ctx context.Context, b []byte, in Info) (*Image, error) {
 	decode, module := (*caller).avif, avifCompiled
 	if !in.AV1 {
 		decode, module = (*caller).heic, heicCompiled
@@ -55,15 +55,17 @@ func Decode(b []byte, in Info) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
 	// Every picture has an instance, and so memory, of its own.
 	mod, err := m.runtime.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithName(""))
 	if err != nil {
 		return nil, err
 	}
-	defer mod.Close(ctx)
-	c := &caller{ctx: ctx, mod: mod}
+	defer mod.Close(context.WithoutCancel(ctx))
+	c := &caller{ctx: ctx, mod: mod, most: int64(in.W) * int64(in.H)}
 	img, err := decode(c, b)
+	if err := ctx.Err(); err != nil { // which has closed the module
+		return nil, err
+	}
 	if c.err != nil {
 		return nil, fmt.Errorf("%w (%w)", errDecode, c.err)
 	}
@@ -88,7 +90,7 @@ func compile(module []byte) (m compiled, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.runtime = wazero.NewRuntime(ctx)
+	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
 		return m, err
 	}
@@ -101,6 +103,14 @@ type caller struct {
 	ctx context.Context
 	mod api.Module
 	err error
+
+	most int64 // pixels that the file's boxes say it has
+}
+
+// allowed reports whether a picture has no more pixels than its file says: nobody has
+// looked at others.
+func (c *caller) allowed(w, h int) bool {
+	return w > 0 && h > 0 && int64(w)*int64(h) <= c.most
 }
 
 func (c *caller) call(name string, args ...uint64) uint64 {
@@ -175,7 +185,7 @@ func (c *caller) avif(b []byte) (*Image, error) {
 	if v[2] > 8 {
 		m.Bits = 16
 	}
-	if m.W < 1 || m.H < 1 || int64(m.W)*int64(m.H) > 1<<28 {
+	if !c.allowed(m.W, m.H) {
 		return nil, errDecode
 	}
 	size := m.W * m.H * m.Bits / 2

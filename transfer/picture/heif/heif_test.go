@@ -39,7 +39,7 @@ func TestBoxes(t *testing.T) {
 		if in.W != 24 || in.H != 16 || in.AV1 != (filepath.Ext(name) == ".avif") || in.Turn < 1 || in.Turn > 8 {
 			t.Errorf("%s: %+v", name, in)
 		}
-		m, err := Decode(b, in)
+		m, err := Decode(t.Context(), b, in)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -62,12 +62,12 @@ func TestCut(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if _, err := Decode(b[:n], in); err == nil && n < len(b)/2 {
+			if _, err := Decode(t.Context(), b[:n], in); err == nil && n < len(b)/2 {
 				t.Errorf("%s: %d bytes of %d decode", name, n, len(b))
 			}
 		}
 	}
-	if _, err := Decode(bytes.Repeat([]byte("nonsense"), 100), Info{W: 4, H: 4, AV1: true}); err == nil {
+	if _, err := Decode(t.Context(), bytes.Repeat([]byte("nonsense"), 100), Info{W: 4, H: 4, AV1: true}); err == nil {
 		t.Error("nonsense decodes")
 	}
 }

@@ -14,6 +14,7 @@ package jpeg
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -71,33 +72,39 @@ type decoder struct {
 	icc         [][]byte
 	exif        []byte
 	scans       int
-	tables      bool // reading only tables: no picture is an error
+	visits      int64 // of blocks by scans
+	tables      bool  // reading only tables: no picture is an error
 }
 
 // Config returns the extents of a picture.
 func Config(b []byte) (w, h int, err error) {
 	d := &decoder{b: b}
-	if err := d.run(true); err != nil {
+	if err := d.run(context.Background(), true); err != nil {
 		return 0, 0, err
 	}
 	return d.w, d.h, nil
 }
 
 // Decode decodes a picture.
-func Decode(b []byte) (*Image, error) { return DecodeTables(nil, b, -1) }
+func Decode(b []byte) (*Image, error) { return DecodeContext(context.Background(), b) }
+
+// DecodeContext is Decode until ctx is done.
+func DecodeContext(ctx context.Context, b []byte) (*Image, error) {
+	return DecodeTables(ctx, nil, b, -1)
+}
 
 // DecodeTables decodes a picture whose tables stand in another stream, as TIFF
 // keeps them, and whose colours somebody else knows: transform is 0 for values
 // that are stored as they are, 1 for YCbCr, and -1 to go by the file's markers.
-func DecodeTables(tables, b []byte, transform int) (*Image, error) {
+func DecodeTables(ctx context.Context, tables, b []byte, transform int) (*Image, error) {
 	d := &decoder{b: tables, tables: true}
 	if tables != nil {
-		if err := d.run(false); err != nil {
+		if err := d.run(ctx, false); err != nil {
 			return nil, err
 		}
 	}
 	d.b, d.pos, d.tables = b, 0, false
-	if err := d.run(false); err != nil {
+	if err := d.run(ctx, false); err != nil {
 		return nil, err
 	}
 	if d.scans == 0 {
@@ -119,7 +126,7 @@ func DecodeTables(tables, b []byte, transform int) (*Image, error) {
 }
 
 // run reads markers up to the end, or up to the frame's header.
-func (d *decoder) run(header bool) error {
+func (d *decoder) run(ctx context.Context, header bool) error {
 	if len(d.b) < 2 || d.b[0] != 0xff || d.b[1] != 0xd8 {
 		return errors.New("no JPEG")
 	}
@@ -168,7 +175,7 @@ func (d *decoder) run(header bool) error {
 				return nil
 			}
 		case marker == 0xda:
-			err = d.sos(seg)
+			err = d.sos(ctx, seg)
 		case marker == 0xdb:
 			err = d.dqt(seg)
 		case marker == 0xdd:

@@ -1,6 +1,9 @@
 package jpeg
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // scan is one pass over one or more components.
 type scan struct {
@@ -14,13 +17,39 @@ type scan struct {
 	sequential bool
 }
 
+// A scan of a progressive file takes a few bytes and visits every block, so their
+// number is bounded by the blocks: cameras write ten scans, and optimisers thirty. A
+// file that is not progressive has each component once; some broken ones have it again.
+const (
+	maxVisits   = 48      // of each block of a progressive file
+	maxRepeats  = 4       // of each block of another one
+	freeVisits  = 1 << 24 // of all, whatever the size: a fifth of a second
+	freeRepeats = 1 << 20
+)
+
+// bounded counts the visits of a scan, and refuses too many.
+func (d *decoder) bounded(visits int64) error {
+	blocks := int64(0)
+	for _, c := range d.comp {
+		blocks += int64(c.bw) * int64(c.bh)
+	}
+	most := maxVisits*blocks + freeVisits
+	if !d.progressive {
+		most = maxRepeats*blocks + freeRepeats
+	}
+	if d.visits += visits; d.visits > most {
+		return errors.New("it has more scans than any program writes")
+	}
+	return nil
+}
+
 type scanned struct {
 	*component
 	dc, ac *huffman
 	pred   int32
 }
 
-func (d *decoder) sos(seg []byte) error {
+func (d *decoder) sos(ctx context.Context, seg []byte) error {
 	if d.comp == nil {
 		return errNoFrame
 	}
@@ -81,7 +110,14 @@ func (d *decoder) sos(seg []byte) error {
 		return errors.New("a scan of more than ten blocks at a time")
 	}
 	s.r = bitReader{b: d.b, pos: d.pos}
-	err := s.run()
+	visits := int64(s.mcux) * int64(s.mcuy) * int64(blocks)
+	if n == 1 {
+		visits = int64(ceil(s.in[0].w, 8)) * int64(ceil(s.in[0].rows, 8))
+	}
+	if err := d.bounded(visits); err != nil {
+		return err
+	}
+	err := s.run(ctx)
 	d.pos = s.r.pos // never beyond a marker
 	d.scans++
 	return err
@@ -89,7 +125,7 @@ func (d *decoder) sos(seg []byte) error {
 
 // run decodes all blocks. One component alone comes in rows of its own blocks,
 // several in MCUs.
-func (s *scan) run() error {
+func (s *scan) run(ctx context.Context) error {
 	cols, rows := s.mcux, s.mcuy
 	alone := len(s.in) == 1
 	if alone {
@@ -97,6 +133,9 @@ func (s *scan) run() error {
 	}
 	left := s.restart
 	for y := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for x := range cols {
 			if s.restart > 0 && left == 0 {
 				if err := s.r.next(); err != nil {

@@ -1,0 +1,332 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile/fault"
+)
+
+// process starts the program as a process of its own.
+func process(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
+	stderr = &bytes.Buffer{}
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd, stderr
+}
+
+// ends waits for a process, not for ever.
+func ends(t *testing.T, cmd *exec.Cmd, within time.Duration) (code int) {
+	t.Helper()
+	timer := time.AfterFunc(within, func() {
+		t.Errorf("%v: still there after %v", cmd.Args[1:], within)
+		cmd.Process.Kill()
+	})
+	_ = cmd.Wait()
+	timer.Stop()
+	return cmd.ProcessState.ExitCode()
+}
+
+// rows waits until a trace has some.
+func rows(t *testing.T, path string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(path); err == nil && bytes.Count(b, []byte("\n")) > n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no %d rows in %s in a minute", n, path)
+		}
+	}
+}
+
+// QUIT, as Ctrl-\ sends it, stops a run as Ctrl-C does: no dump of goroutines.
+func TestQuit(t *testing.T) {
+	inputs(t)
+	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
+	rows(t, "t.csv", 3)
+	if err := cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	if code := ends(t, cmd, time.Minute); code != exitInterrupted || strings.Contains(stderr.String(), "goroutine") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, err := picture.Open("out.png", 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder that is removed while a run writes to it: the picture goes elsewhere.
+func TestFolderRemoved(t *testing.T) {
+	dir := inputs(t)
+	t.Setenv("TMPDIR", filepath.Join(dir, "tmp"))
+	if err := errors.Join(os.Mkdir("tmp", 0o777), os.Mkdir("gone", 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "gone/out.png", small, "-n", "100000", rnd, "--trace", "t.csv", "--save-every", "2", "-q")
+	rows(t, "t.csv", 3)
+	for os.RemoveAll("gone") != nil { // a picture was just written there
+		time.Sleep(time.Millisecond)
+	}
+	rows(t, "t.csv", 10)
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	code := ends(t, cmd, time.Minute)
+	where := regexp.MustCompile(`the picture so far is in (\S+/tmp/out-rescued-1.png)`).FindStringSubmatch(stderr.String())
+	if code != exitInterrupted || where == nil || strings.Count(stderr.String(), "\n") > 1000 {
+		t.Fatalf("exit %d: %.2000s", code, stderr)
+	}
+	if _, err := picture.Open(where[1], 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// A pipe as the result that nobody reads: the run can be ended, and the picture is saved.
+func TestPipeWithoutReader(t *testing.T) {
+	inputs(t)
+	if err := syscall.Mkfifo("pipe.png", 0o666); err != nil {
+		t.Skip(err)
+	}
+	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "pipe.png", small, quick, rnd, "--trace", "t.csv", "-q")
+	rows(t, "t.csv", 3)
+	time.Sleep(100 * time.Millisecond)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := ends(t, cmd, 20*time.Second); code != exitFailed || !strings.Contains(stderr.String(), "pipe.png: nobody reads this pipe; the picture is complete, in pipe-rescued-1.png") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	// One that is read gets the picture.
+	got := make(chan []byte)
+	go func() {
+		b, _ := os.ReadFile("pipe.png")
+		got <- b
+	}()
+	mustRun(t, "content.png", "style.jpg", "-o", "pipe.png", small, quick, rnd, "-q")
+	if b := <-got; !bytes.HasPrefix(b, []byte("\x89PNG")) {
+		t.Errorf("a reader got %d bytes", len(b))
+	}
+}
+
+// Ctrl-C while pictures are decoded is an interruption, and no bad picture.
+func TestInterruptWhileDecoding(t *testing.T) {
+	inputs(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	code, _, stderr := stylize(ctx, "plan", "content.png", "style.jpg")
+	if code != exitInterrupted || !strings.Contains(stderr, "interrupted") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// What does not fit into the memory that this process may have is refused before the
+// work: exit 2 and a line, where Go's own crash also has exit 2.
+func TestMemoryIsPlanned(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("limits are read on Linux alone")
+	}
+	inputs(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		limit int // kB
+		args  string
+		want  string
+	}{
+		{6_000_000, "--output-size 32768x32768", "a result of 32768x32768 needs 38.7 GB of memory to be written"},
+		{6_000_000, "--size 8192", "out of memory; the largest that fits is --size"},
+		{1_600_000, "", "of memory are free"},
+	} {
+		cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -v %d && exec %s content.png style.jpg -o out.png --size 32 -n 2 --device cpu --threads 2 %s %s", c.limit, exe, rnd, c.args))
+		cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%d kB, %s: exit %d, %.500s", c.limit, c.args, code, &stderr)
+		}
+	}
+}
+
+// More threads than processors are said to be no help.
+func TestManyThreads(t *testing.T) {
+	inputs(t)
+	many := fmt.Sprint(runtime.NumCPU() + 1)
+	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", rnd, "--threads", many); !strings.Contains(stderr, "--threads "+many+": this machine has") {
+		t.Error(stderr)
+	}
+	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", rnd, "--threads", many, "-q"); stderr != "" {
+		t.Errorf("quiet: %s", stderr)
+	}
+}
+
+// A PNG may name any file. None is opened but those that the user means.
+func TestHostileRecord(t *testing.T) {
+	inputs(t)
+	mustRun(t, "content.png", "style.jpg", "-o", "good.png", small, quick, rnd, "-q")
+	text, err := picture.ReadText("good.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(syscall.Mkfifo("pipe", 0o666), os.Mkdir("deep", 0o777), os.Rename("content.png", "deep/content.png")); err != nil {
+		t.Fatal(err)
+	}
+	good, err := picture.Open("good.png", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := good.Resize(good.W, good.H, picture.Bicubic)
+	absolute, _ := filepath.Abs("deep/content.png")
+	for _, path := range []string{"/dev/zero", "pipe", "/proc/self/mem", "/dev/stdin", "..", "", "deep/content.png", absolute, "../" + filepath.Base(filepath.Dir(absolute)), "\x1b[2J.png", strings.Repeat("x", 1<<20), "nul\x00.png"} {
+		for _, field := range []string{"content", "style", "weights"} {
+			var rec map[string]any
+			if err := json.Unmarshal([]byte(text), &rec); err != nil {
+				t.Fatal(err)
+			}
+			if field == "weights" && len(path) < 9 { // weights take half a second
+				continue
+			}
+			key := "path"
+			if field == "weights" {
+				key = "source"
+			}
+			rec[field].(map[string]any)[key] = path
+			b, err := json.Marshal(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := pixels.Save("hostile.png", picture.SaveOptions{Metadata: string(b)}); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				code, _, stderr := stylize(t.Context(), "rerun", "hostile.png", "-o", "x.png", "-q")
+				if code != exitUsage || strings.Count(stderr, "\n") != 1 || len(stderr) > 4*lineLength || strings.Contains(stderr, "\x1b") {
+					t.Errorf("%s %.40q: exit %d, %.300q", field, path, code, stderr)
+				}
+			}()
+			select {
+			case <-done:
+			case <-time.After(time.Minute):
+				t.Fatalf("%s %.40q: waits", field, path)
+			}
+		}
+	}
+}
+
+// Whatever operation on files fails, once or from then on, or if the power goes: a run
+// ends with its picture where it says, or with an error; inputs are what they were, no
+// file is half, and nothing is left. After a loss of power the checkpoint, if it is
+// there, leads to the picture of a run that was never stopped.
+func TestPaintInjected(t *testing.T) {
+	dir := inputs(t)
+	tmp := filepath.Join(dir, "tmp")
+	t.Setenv("TMPDIR", tmp)
+	args := []string{"../content.png", "../style.jpg", small, "-n=4", "--content-weight=0", "--style-weight=0", rnd, "-o", "out.png", "--trace", "t.csv", "--save-every", "2", "--checkpoint", "run.ckpt", "--checkpoint-every", "0", "--device", "cpu", "-q"}
+	begin := func() {
+		t.Helper()
+		t.Chdir(dir)
+		if err := errors.Join(os.RemoveAll("run"), os.RemoveAll(tmp), os.Mkdir("run", 0o777), os.Mkdir(tmp, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(filepath.Join(dir, "run"))
+	}
+	with := func(f *fault.FS, args ...string) (int, string) {
+		defer atomicfile.Use(f)()
+		code, _, stderr := stylize(t.Context(), args...)
+		return code, stderr
+	}
+	content, style := read(t, "content.png"), read(t, "style.jpg")
+	begin()
+	count := fault.New(0, fault.Once)
+	if code, stderr := with(count, args...); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	want := read(t, "out.png")
+	last, tried, resumed := count.Count(), 0, 0
+	for _, mode := range []fault.Mode{fault.Once, fault.Stays, fault.Power} {
+		for n := 1; n <= last; n++ {
+			if testing.Short() && (n+int(mode))%12 != 0 {
+				continue
+			}
+			tried++
+			begin()
+			f := fault.New(n, mode)
+			code, stderr := with(f, args...)
+			if mode == fault.Power { // also when all is done
+				f.Lose()
+			}
+			at := fmt.Sprintf("operation %d of %d %v: exit %d, %s", n, last, mode, code, stderr)
+			if !bytes.Equal(content, read(t, "../content.png")) || !bytes.Equal(style, read(t, "../style.jpg")) {
+				t.Fatalf("%s: an input is another file now", at)
+			}
+			if code != 0 && code != exitFailed && code != exitUsage || strings.Contains(stderr, "goroutine") {
+				t.Error(at)
+			}
+			names, _ := filepath.Glob("*.png")
+			more, _ := filepath.Glob(filepath.Join(tmp, "*"))
+			for _, name := range append(names, more...) {
+				if _, err := picture.Open(name, 0); err != nil {
+					t.Errorf("%s: half a file: %v", at, err)
+				}
+			}
+			where := "out.png"
+			if m := regexp.MustCompile(`is complete, in (\S+)`).FindStringSubmatch(stderr); m != nil {
+				where = m[1]
+			} else if code != 0 {
+				where = ""
+			}
+			if where != "" && (mode != fault.Power || code == 0) && !bytes.Equal(want, read(t, where)) {
+				t.Errorf("%s: another picture in %s", at, where)
+			}
+			if mode == fault.Once && code != exitUsage && where == "" {
+				t.Errorf("%s: one failure lost the picture", at)
+			}
+			// The machine is well again: the next run, or its resumption, ends as it should.
+			next := args
+			if exists("run.ckpt") {
+				next = []string{"resume", "run.ckpt", "-q"}
+				resumed++
+			}
+			if code, stderr := with(fault.New(0, fault.Once), next...); code != 0 {
+				t.Errorf("%s\nand then %v: exit %d, %s", at, next, code, stderr)
+			} else if !bytes.Equal(want, read(t, "out.png")) {
+				t.Errorf("%s\nand then %v: another picture", at, next)
+			}
+			if left, _ := filepath.Glob(".stylize-*"); len(left) > 0 || exists("run.ckpt") {
+				t.Errorf("%s\nand then: left %v", at, left)
+			}
+		}
+	}
+	t.Logf("%d failures injected into %d operations, %d went on from a checkpoint; all good", tried, last, resumed)
+}
