@@ -10,7 +10,7 @@ import (
 // the seed of noise that is not used, the step of an optimiser that finds its own, weights
 // that a strength replaces, what a budget chooses. A path in Init becomes "picture".
 func (o Options) Canonical() Options {
-	o.Preset, o.halvings = "", 0
+	o.Preset, o.halvings, o.before, o.all = "", 0, 0, 0
 	if o.Init != "noise" {
 		o.Seed = 0
 	}
@@ -22,6 +22,12 @@ func (o Options) Canonical() Options {
 	}
 	if o.lbfgs() {
 		o.LR = 0
+	}
+	if o.LRSchedule == "constant" {
+		o.LRSchedule = ""
+	}
+	if o.LRSpan == o.Evaluations() {
+		o.LRSpan = 0
 	}
 	if o.Pooling == "" {
 		o.Pooling = "avg"

@@ -29,6 +29,8 @@ func TestCanonical(t *testing.T) {
 		"unused seed":      {base, with(func(o *Options) { o.Seed = 7 }), true},
 		"seed":             {with(func(o *Options) { o.Init = "noise" }), with(func(o *Options) { o.Init, o.Seed = "noise", 7 }), false},
 		"unused lr":        {base, with(func(o *Options) { o.LR = 7 }), true},
+		"constant lr":      {adam(func(*Options) {}), adam(func(o *Options) { o.LRSchedule = "constant" }), true},
+		"lr schedule":      {adam(func(*Options) {}), adam(func(o *Options) { o.LRSchedule = "cosine" }), false},
 		"lr":               {adam(func(*Options) {}), adam(func(o *Options) { o.LR = 7 }), false},
 		"old optimizer":    {adam(func(o *Options) { o.Optimizer = "" }), adam(func(o *Options) { o.Optimizer = "adam" }), true},
 		"pooling":          {base, with(func(o *Options) { o.Pooling = "avg" }), true},
@@ -56,7 +58,7 @@ func TestCanonical(t *testing.T) {
 		t.Error("not canonical twice")
 	}
 	// Every field counts, or is named above: a new one is to be thought about here.
-	if n := reflect.TypeFor[Options]().NumField(); n != 23 {
+	if n := reflect.TypeFor[Options]().NumField(); n != 27 {
 		t.Errorf("Options has %d fields: does Canonical know the new ones?", n)
 	}
 }

@@ -35,6 +35,7 @@ type Options struct {
 	History       int     `json:"history,omitempty"`     // pairs that lbfgs remembers
 	LR            float64 `json:"lr"`                    // of adam
 	LRSchedule    string  `json:"lr_schedule,omitempty"` // of adam: "constant", or "cosine": to 0 at the end of all levels; empty is constant
+	LRSpan        int     `json:"lr_span,omitempty"`     // of a cosine: in how many steps it falls; 0 is all, and else of a picture that was stopped
 	ContentWeight float64 `json:"content_weight"`
 	StyleWeight   float64 `json:"style_weight"`
 	TVWeight      float64 `json:"tv_weight"`
@@ -163,8 +164,13 @@ func (o Options) Validate() error {
 	}
 	switch o.LRSchedule {
 	case "", "constant":
+		if o.LRSpan != 0 {
+			return &OptionError{"LRSpan", o.LRSpan, "only the schedule cosine has one; leave it out"}
+		}
 	case "cosine":
 		switch {
+		case o.LRSpan < 0 || o.LRSpan > maxIterations*len(o.Levels()):
+			return &OptionError{"LRSpan", o.LRSpan, "give the number of steps in which the rate falls, or 0 for all"}
 		case o.lbfgs():
 			return &OptionError{"LRSchedule", o.LRSchedule, "the optimizer lbfgs has no learning rate; take adam, or leave it out"}
 		case o.Until != "" || o.Budget != "":

@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"cmp"
+
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/vgg"
 )
@@ -198,7 +200,7 @@ func (o Options) knobs(raw RawWeights, first int) []float32 {
 		k[gpu.KnobRate] = float32(o.step(o.LR))
 	}
 	if o.LRSchedule == "cosine" {
-		k[gpu.KnobFinal], k[gpu.KnobFrom], k[gpu.KnobSpan] = 0, float32(first-o.before), float32(max(o.all, o.Iterations))
+		k[gpu.KnobFinal], k[gpu.KnobFrom], k[gpu.KnobSpan] = 0, float32(first-o.before), float32(max(cmp.Or(o.LRSpan, o.all), o.Iterations))
 	}
 	if o.ContentWeight > 0 {
 		k = append(k, float32(raw.Content))

@@ -104,6 +104,9 @@ func ParseRecord(text string) (Record, error) {
 func (r Record) Repeat() Options {
 	o := r.Options
 	o.Until, o.Budget = "", ""
+	if o.LRSchedule == "cosine" && o.LRSpan == 0 {
+		o.LRSpan = o.Evaluations()
+	}
 	switch levels := r.Result.Levels; {
 	case len(levels) > 0:
 		o.Ladder, o.Iterations = levels, 0

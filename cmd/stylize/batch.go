@@ -194,7 +194,7 @@ func withSlots(devices []batch.Device, slots int, list *batch.List, snap int) ([
 			if err != nil {
 				return slices.Concat(all, opened, devices[i:]), err
 			}
-			opened = append(opened, batch.Device{Device: lane, Name: fmt.Sprintf("%s:%d", d.Name, j), Slots: 1, Memory: d.Memory})
+			opened = append(opened, batch.Device{Device: lane, Name: d.Name, Slots: 1, Memory: d.Memory})
 		}
 		all = append(all, opened...)
 		_ = dev.Close() // its lanes have the weights
@@ -312,6 +312,7 @@ type lineOptions struct {
 	Optimizer     *string  `json:"optimizer"`
 	History       *int     `json:"history"`
 	LR            *float64 `json:"lr"`
+	LRSchedule    *string  `json:"lr_schedule"`
 	Pooling       *string  `json:"pooling"`
 	Init          *string  `json:"init"`
 	Seed          *uint64  `json:"seed"`
@@ -334,6 +335,7 @@ func parseOptions(p pictureFlags, raw json.RawMessage, dir string) (pictureFlags
 	p.until, p.budget = or(l.Until, p.until), or(l.Budget, p.budget)
 	p.contentWeight, p.styleWeight, p.tvWeight = or(l.ContentWeight, p.contentWeight), or(l.StyleWeight, p.styleWeight), or(l.TVWeight, p.tvWeight)
 	p.strength, p.optimizer, p.history, p.lr = or(l.Strength, p.strength), or(l.Optimizer, p.optimizer), or(l.History, p.history), or(l.LR, p.lr)
+	p.lrSchedule = or(l.LRSchedule, p.lrSchedule)
 	p.pooling, p.seed, p.outputSize = or(l.Pooling, p.pooling), or(l.Seed, p.seed), or(l.OutputSize, p.outputSize)
 	if i := l.Init; i != nil {
 		if *i != "content" && *i != "noise" && !filepath.IsAbs(*i) {

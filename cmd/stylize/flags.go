@@ -199,6 +199,7 @@ type pictureFlags struct {
 	strength      *float64
 	optimizer     *string
 	history       *int
+	lrSchedule    *string
 	lr            *float64
 	pooling       *string
 	init          *string
@@ -220,6 +221,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.Float64Flag{Name: "tv-weight", Action: given.To(&f.tvWeight), Category: catPicture, DefaultText: "0.005", Usage: "`W` how smooth the result is, 0 or more: a larger one melts strokes into flat patches; it counts against the other weights, as 0.1 with a strength or 10 without"},
 		&cli.StringFlag{Name: "optimizer", Action: given.To(&f.optimizer), Category: catPicture, DefaultText: "lbfgs", Usage: "`lbfgs|adam` lbfgs needs a twentieth of the iterations"},
 		&cli.IntFlag{Name: "history", Action: given.To(&f.history), Category: catPicture, DefaultText: "10", Usage: "`N` steps that lbfgs learns from, 1 to 32: more come further in as many iterations, and each takes the memory of two pictures, as 20"},
+		&cli.StringFlag{Name: "lr-schedule", Action: given.To(&f.lrSchedule), Category: catPicture, DefaultText: "constant", Usage: "`constant|cosine`: with cosine the step of Adam falls to 0 at the last iteration of all, and the picture settles"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "`X` step of Adam in units of the picture's range, above 0: a larger one is faster and leaves blotches, as 0.02"},
 		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "`avg|max` how the network halves its pictures: the mean of 2x2 values, or the largest of them"},
 		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "`content|noise|PICTURE` what to start from"},
@@ -252,6 +254,7 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	given.Replace(&o.StyleWeight, f.styleWeight)
 	given.Replace(&o.TVWeight, f.tvWeight)
 	given.Replace(&o.LR, f.lr)
+	given.Replace(&o.LRSchedule, f.lrSchedule)
 	given.Replace(&o.Optimizer, f.optimizer)
 	if o.Optimizer == "lbfgs" && o.History == 0 {
 		o.History = transfer.DefaultHistory

@@ -45,7 +45,7 @@ func TestEveryFlagIsBound(t *testing.T) {
 func TestFlagsArrive(t *testing.T) {
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
-	if err := app.Run(strings.Fields("stylize --preset classic --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --init noise --seed 0 --output-size 8x9 " +
+	if err := app.Run(strings.Fields("stylize --preset classic --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --lr-schedule constant --init noise --seed 0 --output-size 8x9 " +
 		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t --checkpoint c --checkpoint-every 9s -q --json")); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +59,7 @@ func TestFlagsArrive(t *testing.T) {
 	}
 	want.Size, want.Iterations, want.ContentWeight, want.StyleWeight, want.TVWeight, want.LR = 64, 3, 1, 2, 0, 0.5
 	want.Init, want.OutputSize = "noise", "8x9"
+	want.LRSchedule = "constant"
 	want.Ladder, want.Until = []transfer.Level{{Size: 20, Iterations: 4}, {Size: 32, Iterations: 3}}, "plateau"
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("options\n%+v, want\n%+v", o, want)
@@ -86,12 +87,12 @@ func TestFlagsArrive(t *testing.T) {
 func TestBatchFlagsArrive(t *testing.T) {
 	var f batchFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, DisableSliceFlagSeparator: true, Action: func(*cli.Context) error { return nil }}
-	if err := app.Run(strings.Fields("batch --style a,b.jpg --style c --pair --manifest m --snap 16 --devices cpu --shard 1/2 -o out --report r --overwrite --retry-failed --fail-fast --dry-run --size 64 --threads 5 --bits 16 --no-metadata -q --json")); err != nil {
+	if err := app.Run(strings.Fields("batch --style a,b.jpg --style c --pair --manifest m --snap 16 --devices cpu --slots 3 --shard 1/2 -o out --report r --overwrite --retry-failed --fail-fast --dry-run --size 64 --threads 5 --bits 16 --no-metadata -q --json")); err != nil {
 		t.Fatal(err)
 	}
 	snap, size, threads, bits := 16, 64, 5, 16
 	want := batchFlags{
-		picture: pictureFlags{preset: "default", size: &size}, machine: machineFlags{threads: &threads, maxPixels: picture.DefaultMaxPixels}, devices: "cpu",
+		picture: pictureFlags{preset: "default", size: &size}, machine: machineFlags{threads: &threads, maxPixels: picture.DefaultMaxPixels}, devices: "cpu", slots: "3",
 		output: outputFlags{path: "out", bits: &bits, quiet: true, json: true, file: fileFlags{noMetadata: true}},
 		styles: []string{"a,b.jpg", "c"}, pair: true, manifest: "m", snap: &snap, shard: "1/2", report: "r", dryRun: true, overwrite: true, retryFailed: true, failFast: true,
 	}

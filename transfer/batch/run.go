@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -510,5 +511,29 @@ func (b *Batch) Status() Status {
 		s.FLOPs += h.flops
 		s.Devices[h.device].FLOPs += h.flops
 	}
+	s.Devices = together(s.Devices)
 	return s
+}
+
+// together makes lanes, which are devices of one name, one device: it has been at work as
+// long as the one that was the longest, and idle for the share that they were.
+func together(devices []DeviceStatus) (all []DeviceStatus) {
+	spent := map[string]float64{}
+	for _, d := range devices {
+		i := slices.IndexFunc(all, func(o DeviceStatus) bool { return o.Name == d.Name })
+		spent[d.Name] += d.Seconds
+		if i < 0 {
+			all = append(all, d)
+			continue
+		}
+		o := &all[i]
+		o.Painted, o.FLOPs, o.Idle = o.Painted+d.Painted, o.FLOPs+d.FLOPs, o.Idle+d.Idle
+		o.Seconds, o.Lost = max(o.Seconds, d.Seconds), cmp.Or(o.Lost, d.Lost)
+	}
+	for i, d := range all {
+		if spent[d.Name] > 0 {
+			all[i].Idle *= d.Seconds / spent[d.Name]
+		}
+	}
+	return all
 }
