@@ -106,7 +106,7 @@ func TestStandardOutputFails(t *testing.T) {
 	t.Setenv("TMP", os.Getenv("TMPDIR"))
 	var stderr bytes.Buffer
 	code := run(t.Context(), []string{"stylize", "content.png", "style.jpg", "-o", "-", small, "-n", "1", rnd}, failing{}, &stderr)
-	m := regexp.MustCompile(`nobody reads; the picture is in (\S+)`).FindStringSubmatch(stderr.String())
+	m := regexp.MustCompile(`nobody reads; the picture is in (\S+\.png)`).FindStringSubmatch(stderr.String())
 	if code != exitFailed || m == nil {
 		t.Fatalf("exit %d: %s", code, &stderr)
 	}

@@ -301,6 +301,9 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 	if o.SHA256 == officialSHA && total >= 0 && total != officialSize {
 		return discard(f, permanent{fmt.Errorf("%w: the file has %d bytes, it is not %s of %d bytes; nothing was kept", ErrWrongHash, total, officialSHA, officialSize)})
 	}
+	if total > maxDownload {
+		return discard(f, errTooLarge)
+	}
 
 	// A body shorter than announced is an error of Read, net/http sees to that.
 	_, err = pump(f, sum, resp.Body, have, total, func(n, now int64) {
@@ -315,6 +318,8 @@ func download(ctx context.Context, o FetchOptions, part string) (err error) {
 	}
 	return nil
 }
+
+var errTooLarge = permanent{fmt.Errorf("%w: it has more than %d MB, which are no weights of VGG19", ErrRefused, maxDownload>>20)}
 
 // watch ends a connection that brings less than minRate for a time.
 func watch(ctx context.Context, cancel context.CancelCauseFunc, got *atomic.Int64, every time.Duration) (stop func()) {
@@ -348,7 +353,7 @@ func pump(f atomicfile.File, sum hash.Hash, r io.Reader, have, total int64, prog
 			have += int64(n)
 			progress(have, int64(n))
 			if have > maxDownload {
-				return have, discard(f, permanent{fmt.Errorf("%w: it sends more than %d MB, which are no weights of VGG19", ErrRefused, maxDownload>>20)})
+				return have, discard(f, errTooLarge)
 			}
 		}
 		if err == io.EOF {
