@@ -3,7 +3,7 @@
 //
 // [Inputs.List] makes the list of items, [List.Check] looks at names, folders and extents
 // before anything is painted, and [Batch.Run] works it off: loaders read and decode ahead,
-// one goroutine a device owns a [Painter], savers encode behind, with bounded queues
+// one goroutine a device owns a [transfer.Studio], savers encode behind, with bounded queues
 // between them, so that a device need not wait.
 //
 // The results are the ledger. An item has a [Key], the hash of everything that decides
