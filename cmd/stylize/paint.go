@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -215,6 +216,9 @@ func (wk *work) open(ctx context.Context, content, style string, maxPixels int) 
 	wk.w, wk.h, wk.styleW, wk.styleH = wk.opts.Extent(wk.content, wk.style)
 	if long := max(wk.w, wk.h, wk.styleW, wk.styleH); long > transfer.MaxSize {
 		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
+	}
+	if wk.style.HasAlpha && slices.Max(wk.opts.Load(wk.style, wk.styleW, wk.styleH).Alpha) <= 0 {
+		return fmt.Errorf("%s: is transparent everywhere: there is no style to see; give another picture", fileName(style))
 	}
 	return nil
 }
