@@ -94,10 +94,10 @@ func TestInterruptAtStandardInput(t *testing.T) {
 	}
 }
 
-// failing is a standard output that nobody reads.
-type failing struct{}
+// deaf is a standard output that nobody reads.
+type deaf struct{}
 
-func (failing) Write([]byte) (int, error) { return 0, errors.New("nobody reads") }
+func (deaf) Write([]byte) (int, error) { return 0, errors.New("nobody reads") }
 
 // A picture that standard output does not take is kept, and named.
 func TestStandardOutputFails(t *testing.T) {
@@ -105,7 +105,7 @@ func TestStandardOutputFails(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("TMP", os.Getenv("TMPDIR"))
 	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"stylize", "content.png", "style.jpg", "-o", "-", small, "-n", "1", rnd}, failing{}, &stderr)
+	code := run(t.Context(), []string{"stylize", "content.png", "style.jpg", "-o", "-", small, "-n", "1", rnd}, deaf{}, &stderr)
 	m := regexp.MustCompile(`nobody reads; the picture is in (\S+\.png)`).FindStringSubmatch(stderr.String())
 	if code != exitFailed || m == nil {
 		t.Fatalf("exit %d: %s", code, &stderr)
