@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/vgg"
@@ -188,6 +189,14 @@ func (o Options) weights() int {
 		n++
 	}
 	return n
+}
+
+// Knobs are those of n pictures at the beginning of a level, with the raw weights of the
+// options. It is for tools that run a loop without a [Session]; a knob may be changed at
+// its column, as gpu.KnobLimit.
+func (o Options) Knobs(n int) []float32 {
+	o.Strength = 0
+	return slices.Repeat(o.knobs(o.raw(nil, nil), 0), n)
 }
 
 // knobs are those of a picture whose steps the device counts from `first` on: at the

@@ -174,11 +174,11 @@ func loop(dev gpu.Device, w *vgg.Weights, size int) (gpu.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, fill(p, r.Write)
+	return r, fill(o, p, r.Write)
 }
 
-// fill writes a smooth picture and zero targets.
-func fill(p *gpu.Program, write func(*gpu.Buffer, []float32) error) error {
+// fill writes a smooth picture, zero targets, and knobs without a limit.
+func fill(o transfer.Options, p *gpu.Program, write func(*gpu.Buffer, []float32) error) error {
 	for _, b := range p.Buffers {
 		if b.Role != gpu.State && b.Role != gpu.Input {
 			continue
@@ -188,6 +188,10 @@ func fill(p *gpu.Program, write func(*gpu.Buffer, []float32) error) error {
 			for i := range v {
 				v[i] = float32(0.5 + 0.3*math.Sin(float64(i)*0.013) + 0.15*math.Sin(float64(i)*1.7))
 			}
+		}
+		if b.Name == transfer.BufKnobs {
+			v = o.Knobs(b.Shape.N)
+			v[gpu.KnobLimit] = 1 << 24
 		}
 		if err := write(b, v); err != nil {
 			return err
@@ -214,7 +218,7 @@ func verify(ctx context.Context, dev gpu.Device, w *vgg.Weights, tol float64) er
 	}
 	defer r.Close()
 	ip := kerneltest.NewInterp[float32](p)
-	if err := fill(p, func(b *gpu.Buffer, v []float32) error {
+	if err := fill(o, p, func(b *gpu.Buffer, v []float32) error {
 		ip.Write(b, v)
 		return r.Write(b, v)
 	}); err != nil {

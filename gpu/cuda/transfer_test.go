@@ -251,10 +251,12 @@ func TestManyInOneGraph(t *testing.T) {
 		defer r.Close()
 		out := map[string][]float32{}
 		for _, b := range p.Buffers {
-			if b.Name == transfer.BufImage {
-				if err := r.Write(b, waves(size, size, 0.3).RGB); err != nil {
-					t.Fatal(err)
-				}
+			values := map[string][]float32{transfer.BufImage: waves(size, size, 0.3).RGB, transfer.BufKnobs: o.Knobs(1)}[b.Name]
+			if values == nil {
+				continue
+			}
+			if err := r.Write(b, values); err != nil {
+				t.Fatal(err)
 			}
 		}
 		for done := 0; done < n; done += chunk {
