@@ -100,11 +100,11 @@ func (r failingRunner) Run(ctx context.Context, n int) (int, error) {
 	return r.Runner.Run(ctx, n)
 }
 
-func (r failingRunner) Read(b *gpu.Buffer, dst []float32) error {
+func (r failingRunner) ReadAt(b *gpu.Buffer, n int, dst []float32) error {
 	if r.left.Load() < 0 {
 		return errLost
 	}
-	return r.Runner.Read(b, dst)
+	return r.Runner.ReadAt(b, n, dst)
 }
 
 // Two simulated GPUs share a batch. One is lost in the middle: the other paints what it
@@ -154,7 +154,8 @@ func TestBatchOnSimulatedDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	var left atomic.Int64
-	left.Store(4) // a picture or two
+	left.Store(3)                             // one picture, of two chunks, and half of the next
+	devices[0].Slots, devices[1].Slots = 1, 1 // else it has several in hand, and is done with them sooner
 	devices[1].Device = failing{devices[1].Device, &left}
 	ended := map[string]int{}
 	b := &batch.Batch{List: list, Devices: devices, Weights: weights.Random(1), Numerics: numerics, Each: func(l batch.Line) {
