@@ -128,9 +128,21 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 	if f.dryRun {
 		return f.dry(ctx, b, stdout)
 	}
-	for _, d := range devices {
-		info := d.Info()
-		show.note(fmt.Sprintf("%s: %s (%s)", d.Name, info.Name, info.Detail))
+	for i, d := range devices {
+		lanes := 0 // of one device
+		for _, o := range devices[i:] {
+			if o.Name == d.Name {
+				lanes++
+			}
+		}
+		if i > 0 && devices[i-1].Name == d.Name {
+			continue
+		}
+		info, many := d.Info(), ""
+		if lanes > 1 {
+			many = fmt.Sprintf(", %d pictures side by side", lanes)
+		}
+		show.note(fmt.Sprintf("%s: %s (%s%s)", d.Name, info.Name, info.Detail, many))
 	}
 	stop := show.watch(b)
 	runErr := b.Run(ctx)

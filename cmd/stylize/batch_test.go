@@ -116,7 +116,7 @@ func TestBatchCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || sum.Painted != 6 || sum.Items != 6 || len(sum.Devices) != 1 || sum.Devices[0].Painted != 6 || sum.Devices[0].IdleShare <= 0 {
 		t.Errorf("%v: %s", err, stdout)
 	}
-	for _, want := range []string{"6 items: checking", "cpu: ", "  0%  0/6 done", "cpu: painted 6 in ", "idle ", "6 painted, 0 done before, 0 failed in "} {
+	for _, want := range []string{"6 items: checking", "cpu: ", "/6 done", "cpu: painted 6 in ", "idle ", "6 painted, 0 done before, 0 failed in "} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in\n%s", want, stderr)
 		}

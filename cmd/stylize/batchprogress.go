@@ -117,6 +117,9 @@ func (p *batchProgress) watch(b *batch.Batch) (stop func()) {
 	return func() {
 		close(end)
 		<-ended
+		if p.shown.IsZero() { // it was over before anybody looked
+			p.show(b.Status(), time.Now(), 0)
+		}
 		p.finish()
 	}
 }

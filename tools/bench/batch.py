@@ -15,7 +15,7 @@ flags = ["--size", str(size), "--weights", "random:1", "--device", "cpu", *(sys.
 def png(path, seed):
     r = random.Random(seed)
     f = [r.uniform(0.02, 0.2) for _ in range(6)]
-    rows = b"".join(b"\0" + bytes(int(127 + 60 * ((x * f[c] + y * f[c + 3]) % 2) + r.randrange(30)) for x in range(size) for c in range(3)) for y in range(size))
+    rows = b"".join(b"\0" + bytes(int(50 + 80 * ((x * f[c] + y * f[c + 3]) % 2) + r.randrange(30)) for x in range(size) for c in range(3)) for y in range(size))
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
