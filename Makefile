@@ -119,10 +119,13 @@ hooks: ## have git run check-quick before a commit, and look at its message
 	git config core.hooksPath .githooks
 
 # The limits of time of TestBombs are for a build without the detector, and kills and
-# injected failures are of processes that have none.
+# injected failures are of processes that have none. Of the commands the tests that have
+# goroutines of their own: batches, signals, clocks, standard input.
 # The CPU device's threads are C's, which the race detector does not see.
+RACE     := $(GO) test -race -short -timeout 60m -skip 'Bombs|Killed|Injected'
 race: headers ## run the packages that have goroutines under the race detector
-	$(GO) test -race -short -timeout 60m -skip 'Bombs|Killed|Injected' ./cmd/... ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/batch ./transfer/picture ./vgg/...
+	$(RACE) ./cmd/internal/... ./cmd/kernelbench ./cmd/ptxsim ./gpu/ptx ./gpu/sim/... ./gpu/cuda/driver/... ./transfer/batch ./transfer/picture ./vgg/...
+	$(RACE) ./cmd/stylize -run 'Batch|Interrupt|Signal|Standard|Progress|Checkpoint|Transparent'
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -race -short -tags cuda ./gpu/cuda/driver; fi
 
 # Every fuzz target, as package:name. Those with a corpus have it in testdata/fuzz.
