@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,13 +98,13 @@ func (c *claims) check() error {
 
 // sweep removes what killed runs have left in the folders that are written.
 func (c *claims) sweep() {
-	done := map[string]bool{}
+	var written []string
 	for _, w := range c.all {
-		if dir := filepath.Dir(w.real); w.writes && !done[dir] {
-			done[dir] = true
-			atomicfile.Sweep(dir)
+		if w.writes {
+			written = append(written, w.real)
 		}
 	}
+	atomicfile.SweepBeside(written)
 }
 
 // find follows the links.
@@ -217,8 +216,6 @@ func (f *outputFlags) claim(c *claims) {
 	}
 }
 
-var errInterrupted = codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
-
 // claim says which files of weights and of kernel choices are read and written.
 func (f *machineFlags) claim(c *claims) {
 	name := given.Or(f.weights, "auto")
@@ -226,13 +223,10 @@ func (f *machineFlags) claim(c *claims) {
 		if path, err := weights.CachePath(); err == nil {
 			c.read("the fetched weights", path)
 		}
-	} else if !isRandom(name) {
+	} else if !weights.IsRandom(name) {
 		c.read("the weights", name)
 	}
 	if path, err := choicesPath(); err == nil && !f.noAutotune && f.device != "cpu" && exists(path) {
 		c.read("the choices of kernels", path)
 	}
 }
-
-// isRandom reports whether weights of this name are made and not read.
-func isRandom(name string) bool { return name == "random" || strings.HasPrefix(name, "random:") }

@@ -2,10 +2,7 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,14 +86,6 @@ func (f finder) files(name string) []string {
 
 // hashOf is the SHA-256 of a regular file, empty if it cannot be read.
 func hashOf(path string) string {
-	f, size, err := openfile.Regular(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, size)); err != nil { // what it has grown since is another file's
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum, _ := openfile.SHA256(path)
+	return sum
 }

@@ -40,6 +40,9 @@ type codedError struct {
 
 func (e codedError) Unwrap() error { return e.error }
 
+// errInterrupted is an interrupt before there is anything to save.
+var errInterrupted = codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
+
 // usage marks an error that the user can cure before anything was done.
 func usage(err error) error {
 	switch {

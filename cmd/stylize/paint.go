@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -206,7 +205,9 @@ func (wk *work) open(ctx context.Context, content, style string, maxPixels int) 
 	if wk.style, err = openInput(ctx, style, maxPixels); err != nil {
 		return err
 	}
-	wk.style.FillTransparent()
+	if err := wk.style.FillTransparent(); err != nil {
+		return fmt.Errorf("%s: %w", fileName(style), err)
+	}
 	if i := wk.opts.Init; i != "content" && i != "noise" {
 		if wk.init, err = openInput(ctx, i, maxPixels); err != nil {
 			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
@@ -217,16 +218,18 @@ func (wk *work) open(ctx context.Context, content, style string, maxPixels int) 
 	if long := max(wk.w, wk.h, wk.styleW, wk.styleH); long > transfer.MaxSize {
 		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
 	}
-	if wk.style.HasAlpha && slices.Max(wk.opts.Load(wk.style, wk.styleW, wk.styleH).Alpha) <= 0 {
-		return fmt.Errorf("%s: is transparent everywhere: there is no style to see; give another picture", fileName(style))
-	}
 	return nil
 }
 
 // openPicture reads one, and names the flag that keeps a large one out.
 func openPicture(ctx context.Context, path string, maxPixels int) (*picture.Source, error) {
-	s, err := picture.OpenContext(ctx, path, picture.Limits{Pixels: maxPixels, Bytes: cpu.FreeMemory()})
+	s, err := picture.OpenContext(ctx, path, limits(maxPixels))
 	return s, explainSize(err, maxPixels)
+}
+
+// limits are what a picture may take here.
+func limits(maxPixels int) picture.Limits {
+	return picture.Limits{Pixels: maxPixels, Bytes: cpu.FreeMemory()}
 }
 
 func explainSize(err error, maxPixels int) error {
@@ -321,7 +324,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	}, from)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return codedError{exitInterrupted, errors.New("interrupted before the first iteration; nothing was saved")}
+		return errInterrupted
 	case errors.As(err, new(*transfer.OptionError)):
 		return usage(inFlags(err))
 	case err != nil && from != nil:

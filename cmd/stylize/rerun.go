@@ -14,6 +14,7 @@ import (
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/openfile"
+	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // rerun makes a picture again from the record in its PNG. Inputs are looked for
@@ -55,13 +56,13 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	}
 	if f.machine.weights == nil { // random ones, or a file that is still there
 		source := rec.Weights.Source
-		if !isRandom(source) {
+		if !weights.IsRandom(source) {
 			source = baseName(source)
 			if beside := filepath.Join(filepath.Dir(from), source); !openfile.IsRegular(source) {
 				source = beside
 			}
 		}
-		if isRandom(source) || openfile.IsRegular(source) {
+		if weights.IsRandom(source) || openfile.IsRegular(source) {
 			f.machine.weights = &source
 		}
 	}

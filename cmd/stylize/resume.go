@@ -13,6 +13,7 @@ import (
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg/openfile"
+	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // command is what a checkpoint keeps of the command line, beside the options: where
@@ -171,10 +172,10 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 	m.maxPixels = max(m.maxPixels, was.MaxPixels)
 	if m.weights == nil {
 		source := rec.Weights.Source
-		if !isRandom(source) {
+		if !weights.IsRandom(source) {
 			source = inDir(was.Dir, source)
 		}
-		if isRandom(source) || openfile.IsRegular(source) {
+		if weights.IsRandom(source) || openfile.IsRegular(source) {
 			m.weights = &source
 		}
 	}

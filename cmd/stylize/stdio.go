@@ -36,7 +36,7 @@ func openInput(ctx context.Context, path string, maxPixels int) (*picture.Source
 	}
 	in, done := os.Stdin, make(chan read, 1)
 	go func() { // nobody can stop a read; what comes after an interrupt is lost
-		s, err := picture.Read(in, "standard input", maxPixels)
+		s, err := picture.Read(ctx, in, "standard input", limits(maxPixels))
 		done <- read{s, err}
 	}()
 	select {

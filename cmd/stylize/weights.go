@@ -148,7 +148,7 @@ func weightsConvert(args []string, f convertFlags, stdout, stderr io.Writer) err
 	}
 	in, out := args[0], args[1]
 	var files claims
-	if !isRandom(in) {
+	if !weights.IsRandom(in) {
 		files.read("the weights that are converted", in)
 	}
 	files.write("", "the conversion", out)

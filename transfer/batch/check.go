@@ -41,8 +41,7 @@ func (l *List) Check(c Checks) error {
 	if c.Tick == nil {
 		c.Tick = func(int, int) {}
 	}
-	names := resolver{}
-	if err := l.checkNames(&names, c); err != nil {
+	if err := l.checkNames(c); err != nil {
 		return err
 	}
 	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool { return !c.Shard.Has(it) })
@@ -59,53 +58,24 @@ func (l *List) Check(c Checks) error {
 	return nil
 }
 
-// resolver finds out which file a name is, through links, also for one that is not
-// there yet.
-type resolver struct{ dirs map[string]string }
-
-func (r *resolver) file(path string) string {
-	if to, err := filepath.EvalSymlinks(path); err == nil {
-		path = to
-	}
-	return filepath.Join(r.dir(filepath.Dir(path)), filepath.Base(path))
-}
-
-// dir resolves the part of a folder that is there.
-func (r *resolver) dir(path string) string {
-	if d, ok := r.dirs[path]; ok {
-		return d
-	}
-	if r.dirs == nil {
-		r.dirs = map[string]string{}
-	}
-	d := path
-	if abs, err := filepath.Abs(path); err == nil {
-		d = abs
-	}
-	if to, err := filepath.EvalSymlinks(d); err == nil {
-		d = to
-	} else if up := filepath.Dir(d); up != d {
-		d = filepath.Join(r.dir(up), filepath.Base(d))
-	}
-	r.dirs[path] = d
-	return d
-}
-
 // checkNames compares all names with each other.
-func (l *List) checkNames(names *resolver, c Checks) error {
+func (l *List) checkNames(c Checks) error {
 	read := map[string]string{} // of a file, what reads it
 	named := map[string]bool{}  // contents that were not only found in a folder
-	for _, f := range c.Also {
-		read[names.file(f)] = "the batch itself"
-	}
 	resolved := map[string]string{}
-	resolve := func(path string) string {
+	resolve := func(path string) string { // which file it is, through links, also if it is not there yet
 		f, ok := resolved[path]
 		if !ok {
-			f = names.file(path)
+			var err error
+			if f, err = atomicfile.Resolve(path); err != nil { // links in a circle, which nobody can open
+				f = path
+			}
 			resolved[path] = f
 		}
 		return f
+	}
+	for _, f := range c.Also {
+		read[resolve(f)] = "the batch itself"
 	}
 	for _, it := range l.Items {
 		if !it.Found {
@@ -126,13 +96,13 @@ func (l *List) checkNames(names *resolver, c Checks) error {
 		}
 	}
 	for _, w := range c.Written {
-		if what := read[names.file(w)]; what != "" {
+		if what := read[resolve(w)]; what != "" {
 			return fmt.Errorf("%s: would be overwritten, and is read as %s; choose another name", w, what)
 		}
 	}
 	writes := map[string]*Item{}
 	for _, w := range c.Written {
-		writes[names.file(w)] = nil
+		writes[resolve(w)] = nil
 	}
 	twice := map[*Item]bool{}
 	var errs []error
@@ -140,7 +110,7 @@ func (l *List) checkNames(names *resolver, c Checks) error {
 		if _, err := picture.FormatOf(it.Output); err != nil {
 			return err
 		}
-		out := names.file(it.Output)
+		out := resolve(it.Output)
 		if strings.ContainsRune(it.Output, 0) {
 			return fmt.Errorf("%q: has a zero byte in it; choose another name", it.Output)
 		}

@@ -1,17 +1,18 @@
 package batch
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
 // Verdict is what an item needs.
@@ -90,11 +91,10 @@ func (b *Batch) look(it *Item) (l look) {
 // load decodes what an item needs, and resizes it to all extents at which it is painted.
 func (b *Batch) load(it *Item, l look) (*Task, error) {
 	o := *it.Options
-	content, err := picture.Decode(l.content, b.MaxPixels)
+	content, err := picture.DecodeNamed(context.Background(), l.content, it.Content, picture.Limits{Pixels: b.MaxPixels})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", it.Content, err)
+		return nil, err
 	}
-	content.Path = it.Content
 	style, err := b.sources.open(it.Style, b.MaxPixels, true)
 	if err != nil {
 		return nil, err
@@ -166,21 +166,8 @@ func (s *sources) hash(path string) (string, error) {
 		s.hashes[path] = h
 	}
 	s.mu.Unlock()
-	h.once.Do(func() { h.sum, h.err = hashFile(path) })
+	h.once.Do(func() { h.sum, h.err = openfile.SHA256(path) })
 	return h.sum, h.err
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // open decodes a file, or gives what is kept of it. A style is filled where it is
@@ -211,7 +198,10 @@ func (s *sources) open(path string, maxPixels int, style bool) (*picture.Source,
 			return
 		}
 		if style {
-			src.FillTransparent()
+			if err := src.FillTransparent(); err != nil {
+				e.err = fmt.Errorf("%s: %w", path, err)
+				return
+			}
 			src.Keep()
 		}
 		e.src = src

@@ -216,13 +216,11 @@ func (b *Batch) prepare() {
 
 // sweep removes what killed runs left half-written in the folders of the results.
 func (b *Batch) sweep() {
-	done := map[string]bool{}
+	var written []string
 	for _, it := range b.List.Items {
-		if dir := filepath.Dir(it.Output); !done[dir] {
-			done[dir] = true
-			atomicfile.Sweep(dir)
-		}
+		written = append(written, it.Output)
 	}
+	atomicfile.SweepBeside(written)
 }
 
 // stop ends the batch early.

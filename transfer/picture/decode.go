@@ -89,11 +89,16 @@ func OpenContext(ctx context.Context, path string, l Limits) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return DecodeNamed(ctx, b, path, l)
+}
+
+// DecodeNamed is DecodeContext of what a file of that name has, which errors begin with.
+func DecodeNamed(ctx context.Context, b []byte, name string, l Limits) (*Source, error) {
 	s, err := DecodeContext(ctx, b, l)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	s.Path = path
+	s.Path = name
 	return s, nil
 }
 
@@ -271,8 +276,29 @@ func (s *Source) Profile() *icc.Profile { return s.profile }
 
 // FillTransparent has Resize put the mean of the visible colours where the picture
 // is transparent, in the measure in which it is: for a style, whose hidden colours
-// (often black) are no part of it. The alpha stays.
-func (s *Source) FillTransparent() { s.fill = true }
+// (often black) are no part of it. The alpha stays. A picture of which nothing is
+// visible is an error.
+func (s *Source) FillTransparent() error {
+	s.fill = true
+	if s.HasAlpha && !s.visible() {
+		return errors.New("is transparent everywhere: there is no style to see; give another picture")
+	}
+	return nil
+}
+
+// visible reports whether any pixel of a picture with alpha is.
+func (s *Source) visible() bool {
+	row := make([]float32, 4*s.W)
+	for y := range s.H {
+		s.row(y, row)
+		for x := range s.W {
+			if row[4*x+3] > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // raw is what a decoder hands over.
 type raw struct {

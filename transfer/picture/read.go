@@ -1,13 +1,14 @@
 package picture
 
 import (
+	"context"
 	"fmt"
 	"io"
 )
 
-// Read reads and decodes a picture from a stream, as [Open] does from a file; name is what
-// errors call it.
-func Read(r io.Reader, name string, maxPixels int) (*Source, error) {
+// Read reads and decodes a picture from a stream, as [OpenContext] does from a file; name
+// is what errors call it.
+func Read(ctx context.Context, r io.Reader, name string, l Limits) (*Source, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	switch {
 	case err != nil:
@@ -15,10 +16,5 @@ func Read(r io.Reader, name string, maxPixels int) (*Source, error) {
 	case len(b) > maxFile:
 		return nil, fmt.Errorf("%s: has more than %d MB, more than any picture", name, maxFile>>20)
 	}
-	s, err := Decode(b, maxPixels)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	s.Path = name
-	return s, nil
+	return DecodeNamed(ctx, b, name, l)
 }

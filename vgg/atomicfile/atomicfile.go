@@ -118,17 +118,15 @@ func missing(dir string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Resolve is the absolute name of the file that path leads to, which need not exist:
-// also a link that dangles says where a file will be.
+// Resolve is the absolute name of the file that path leads to, which need not exist,
+// nor the folder that it is in: also a link that dangles says where a file will be.
 func Resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
 	for range 40 { // as many as Linux follows
-		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-			path = filepath.Join(dir, filepath.Base(path))
-		}
+		path = filepath.Join(realDir(filepath.Dir(path)), filepath.Base(path))
 		to, err := os.Readlink(path)
 		if err != nil { // no link
 			return path, nil
@@ -139,6 +137,18 @@ func Resolve(path string) (string, error) {
 		path = to
 	}
 	return "", errors.New("its links lead in a circle; choose another name")
+}
+
+// realDir follows the links of as much of a folder's name as is there.
+func realDir(dir string) string {
+	if to, err := filepath.EvalSymlinks(dir); err == nil {
+		return to
+	}
+	up := filepath.Dir(dir)
+	if up == dir {
+		return dir
+	}
+	return filepath.Join(realDir(up), filepath.Base(dir))
 }
 
 // Explain names the file and the remedy for the common failures of writing.
@@ -225,6 +235,17 @@ func Sweep(dir string) (removed int) {
 		}
 	}
 	return removed
+}
+
+// SweepBeside sweeps the folders of files, each once.
+func SweepBeside(paths []string) {
+	done := map[string]bool{}
+	for _, p := range paths {
+		if dir := filepath.Dir(p); !done[dir] {
+			done[dir] = true
+			Sweep(dir)
+		}
+	}
 }
 
 // Lock keeps other processes out of what path stands for, until unlock. Where one is

@@ -10,6 +10,8 @@
 package openfile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +22,18 @@ import (
 
 // Regular opens a regular file, and returns its size at this moment.
 func Regular(path string) (f *os.File, size int64, err error) {
-	f, err = os.OpenFile(path, os.O_RDONLY|noWait, 0)
+	return opened(path, os.O_RDONLY|noWait, regular)
+}
+
+// opened opens a file whose mode suits.
+func opened(path string, flag int, suits func(fs.FileMode) error) (*os.File, int64, error) {
+	f, err := os.OpenFile(path, flag, 0)
 	if err != nil {
 		return nil, 0, explain(path, err)
 	}
 	st, err := f.Stat()
 	if err == nil {
-		err = regular(st.Mode())
+		err = suits(st.Mode())
 	}
 	if err != nil {
 		f.Close()
@@ -39,6 +46,21 @@ func Regular(path string) (f *os.File, size int64, err error) {
 func IsRegular(path string) bool {
 	st, err := os.Stat(path)
 	return err == nil && st.Mode().IsRegular()
+}
+
+// SHA256 is the hash of a regular file, in hexadecimal. What the file has grown since it
+// was opened is another file's.
+func SHA256(path string) (string, error) {
+	f, size, err := Regular(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, size)); err != nil {
+		return "", explain(path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Read reads a file, or a pipe that the process was handed, of at most limit bytes.
@@ -88,19 +110,12 @@ func open(path string) (*os.File, int64, error) {
 	if !handed(path) {
 		return Regular(path)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, explain(path, err)
-	}
-	st, err := f.Stat()
-	if err == nil && st.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 && st.Mode()&fs.ModeCharDevice == 0 {
-		err = regular(st.Mode())
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, explain(path, err)
-	}
-	return f, st.Size(), nil
+	return opened(path, os.O_RDONLY, func(m fs.FileMode) error {
+		if m&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeCharDevice) != 0 {
+			return nil
+		}
+		return regular(m)
+	})
 }
 
 // handed reports whether a name is that of an open file of this process.

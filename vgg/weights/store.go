@@ -74,7 +74,7 @@ func Resolve(name string) (w *vgg.Weights, fellBack bool, err error) {
 			return nil, false, fmt.Errorf("%w: %w", ErrCache, err)
 		}
 		return w, false, nil
-	case name == "random" || strings.HasPrefix(name, "random:"):
+	case IsRandom(name):
 		seed, err := ParseRandom(name)
 		if err != nil {
 			return nil, false, err
@@ -84,6 +84,9 @@ func Resolve(name string) (w *vgg.Weights, fellBack bool, err error) {
 	w, err = Load(name)
 	return w, false, err
 }
+
+// IsRandom reports whether weights of this name are made and not read.
+func IsRandom(name string) bool { return name == "random" || strings.HasPrefix(name, "random:") }
 
 // ParseRandom reads the seed of "random" or "random:SEED".
 func ParseRandom(name string) (uint32, error) {
