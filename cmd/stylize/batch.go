@@ -115,10 +115,6 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 		MaxPixels: f.machine.maxPixels, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
 		Explain: f.explain, Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
 	}
-	if b.Devices, err = withSlots(devices, slots, list, checks.Snap); err != nil {
-		return err
-	}
-	devices = b.Devices
 	if f.report != "" {
 		if b.Report, err = f.openReport(); err != nil {
 			return usage(fmt.Errorf("--report %w", err))
@@ -128,21 +124,25 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 	if f.dryRun {
 		return f.dry(ctx, b, stdout)
 	}
-	for i, d := range devices {
-		lanes := 0 // of one device
-		for _, o := range devices[i:] {
-			if o.Name == d.Name {
-				lanes++
-			}
-		}
-		if i > 0 && devices[i-1].Name == d.Name {
-			continue
-		}
+	if devices, err = withSlots(devices, slots, list, checks.Snap); err != nil {
+		return err
+	}
+	b.Devices = devices
+	lanes := map[string]int{} // of each device
+	for _, d := range devices {
+		lanes[d.Name]++
+	}
+	for _, d := range devices {
 		info, many := d.Info(), ""
-		if lanes > 1 {
-			many = fmt.Sprintf(", %d pictures side by side", lanes)
+		switch n := lanes[d.Name]; n {
+		case 0: // said already
+			continue
+		case 1:
+		default:
+			many = fmt.Sprintf(", %d pictures side by side", n)
 		}
 		show.note(fmt.Sprintf("%s: %s (%s%s)", d.Name, info.Name, info.Detail, many))
+		lanes[d.Name] = 0
 	}
 	stop := show.watch(b)
 	runErr := b.Run(ctx)
@@ -224,13 +224,14 @@ func closeAll(devices []batch.Device) {
 }
 
 // reads are files that are read besides pictures.
-func (f *batchFlags) reads() []string {
-	var all []string
-	if f.manifest != "" && f.manifest != "-" {
-		all = append(all, f.manifest)
+func (f *batchFlags) reads() (all []string) {
+	var c claims
+	if f.manifest != "" {
+		c.read("the manifest", f.manifest)
 	}
-	if w := given.Or(f.machine.weights, "auto"); w != "auto" && !strings.HasPrefix(w, "random") {
-		all = append(all, w)
+	f.machine.claim(&c)
+	for _, r := range c.all {
+		all = append(all, r.path)
 	}
 	return all
 }
@@ -277,16 +278,13 @@ func (f *batchFlags) list(args []string) (*batch.List, error) {
 
 // explain names the flag that an error may be cured with.
 func (f *batchFlags) explain(err error) error {
-	for cause, hint := range map[error]string{
-		batch.ErrForeign:   ", or replace it with --overwrite",
-		batch.ErrProfile:   "; leave --keep-profile out for sRGB",
-		gpu.ErrOutOfMemory: "; a smaller --size needs less",
-	} {
-		if errors.Is(err, cause) {
-			return fmt.Errorf("%w%s", err, hint)
-		}
-	}
 	switch {
+	case errors.Is(err, batch.ErrForeign):
+		return fmt.Errorf("%w, or replace it with --overwrite", err)
+	case errors.Is(err, batch.ErrProfile):
+		return fmt.Errorf("%w; leave --keep-profile out for sRGB", err)
+	case errors.Is(err, gpu.ErrOutOfMemory):
+		return fmt.Errorf("%w; a smaller --size needs less", err)
 	case errors.As(err, new(*transfer.OptionError)):
 		return inFlags(err)
 	case errors.As(err, new(*picture.SizeError)):

@@ -67,11 +67,6 @@ func (p *batchProgress) checking(done, total int) {
 	}
 }
 
-func (p *batchProgress) draw(parts []string) {
-	fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, parts))
-	p.drawn = true
-}
-
 // each hears of every item.
 func (p *batchProgress) each(l batch.Line) {
 	if l.Status != batch.Failed {

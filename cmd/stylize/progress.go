@@ -65,11 +65,9 @@ func (p *progress) row(r transfer.Point) {
 		if now.Sub(p.shown) < 100*time.Millisecond && !last {
 			return
 		}
-		p.shown, p.drawn = now, true
-		what := slices.Concat([]string{fmt.Sprintf("%3.0f%%", 100*r.Share)}, left,
-			[]string{fmt.Sprintf("%d%s", r.Evaluation, of), fmt.Sprintf("at %dx%d", r.W, r.H), losses[1], losses[0], losses[2]})
-		// A line that is one column short of the terminal wraps nowhere.
-		fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, what))
+		p.shown = now
+		p.draw(slices.Concat([]string{fmt.Sprintf("%3.0f%%", 100*r.Share)}, left,
+			[]string{fmt.Sprintf("%d%s", r.Evaluation, of), fmt.Sprintf("at %dx%d", r.W, r.H), losses[1], losses[0], losses[2]}))
 	case p.count == 1 || last || r.Share >= p.next && now.Sub(p.shown) >= 10*time.Second:
 		what := slices.Concat([]string{
 			fmt.Sprintf("iteration %d%s at %dx%d", r.Evaluation, of, r.W, r.H), strings.Join(losses, " "),
@@ -78,6 +76,12 @@ func (p *progress) row(r transfer.Point) {
 		fmt.Fprintln(p.w, strings.Join(what, "  "))
 		p.shown, p.next = now, r.Share+0.05
 	}
+}
+
+// draw repaints the line of the terminal. One column short of it, it wraps nowhere.
+func (p *progress) draw(parts []string) {
+	fmt.Fprintf(p.w, "\r\x1b[K%s", fit(p.width()-1, parts))
+	p.drawn = true
 }
 
 // fit joins as many of the parts as a line has room for, the first in any case.
