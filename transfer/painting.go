@@ -364,17 +364,25 @@ func (p *Painting) complete() bool {
 // open begins the level, or goes on with it.
 func (p *Painting) open(ctx context.Context) error {
 	st, w := p.stages[p.at.Level], p.work
-	job := Job{Options: st.Options.halved(p.at.Halved), Weights: w.Weights, From: p.at.State}
-	job.Contents = []*picture.Picture{st.Options.Load(w.Content, st.W, st.H)}
+	content, init := p.pictures()
+	job := Job{Options: st.Options.halved(p.at.Halved), Contents: []*picture.Picture{content}, Init: init, Weights: w.Weights, From: p.at.State}
 	job.Style = st.Options.Load(w.Style, st.StyleW, st.StyleH)
-	if w.Init != nil {
-		job.Init = st.Options.Load(w.Init, st.W, st.H)
-	}
 	s, err := NewSession(ctx, p.dev, job)
 	if err != nil {
 		return err
 	}
 	return p.sit(s, 0, false)
+}
+
+// pictures are the content and, where there is one, the initial picture at the level's
+// extent.
+func (p *Painting) pictures() (content, init *picture.Picture) {
+	st, w := p.stages[p.at.Level], p.work
+	content = st.Options.Load(w.Content, st.W, st.H)
+	if w.Init != nil {
+		init = st.Options.Load(w.Init, st.W, st.H)
+	}
+	return content, init
 }
 
 // sit begins or goes on with the level in a slot of a session that has it.

@@ -191,8 +191,7 @@ func (s *Session) admit(i int, e entry) error {
 	if err := s.runner.Reset(i); err != nil {
 		return err
 	}
-	s.slots[i] = slot{taken: true, options: e.options, raw: e.options.raw(e.content, e.style)}
-	at := &s.slots[i]
+	at := slot{taken: true, options: e.options, raw: e.options.raw(e.content, e.style)}
 	values := map[string][]float32{BufImage: e.start, BufStep: {0}, BufContent: e.content}
 	if e.style != nil {
 		values[BufTV] = []float32{e.style.TV}
@@ -221,6 +220,7 @@ func (s *Session) admit(i int, e entry) error {
 			}
 		}
 	}
+	s.slots[i] = at
 	return nil
 }
 

@@ -295,19 +295,14 @@ func (s *Studio) onward(r *room, i int, err error, finish func(*seat, error)) {
 // seat gives slot i to a picture.
 func (s *Studio) seat(ctx context.Context, r *room, i int, at *seat) error {
 	p := at.painting
-	st, w := p.stages[p.at.Level], p.work
-	e := entry{options: st.Options.halved(p.at.Halved), from: p.at.State}
-	content := st.Options.Load(w.Content, st.W, st.H)
-	var init *picture.Picture
-	if w.Init != nil {
-		init = st.Options.Load(w.Init, st.W, st.H)
-	}
-	e.start = st.Options.start(content, init)
+	st := p.stages[p.at.Level]
+	content, init := p.pictures()
+	e := entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, init)}
 	var err error
 	if e.content, err = r.features.of(ctx, content); err != nil {
 		return fmt.Errorf("content: %w", err)
 	}
-	if e.style, err = s.style(ctx, st, w.Style); err != nil {
+	if e.style, err = s.style(ctx, st, p.work.Style); err != nil {
 		return fmt.Errorf("style: %w", err)
 	}
 	if err := r.session.admit(i, e); err != nil {
