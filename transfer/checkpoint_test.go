@@ -16,6 +16,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
+	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 )
 
 // asFile writes a checkpoint and reads it again.
@@ -181,9 +182,9 @@ func TestResumeRefuses(t *testing.T) {
 	}
 	defer lean.Close()
 	changes := map[string]func(w *Work, dev *gpu.Device){
-		"content":    func(w *Work, _ *gpu.Device) { w.Content = source(t, 40, 24, 3) },
-		"style":      func(w *Work, _ *gpu.Device) { w.Style = source(t, 30, 36, 3) },
-		"init":       func(w *Work, _ *gpu.Device) { w.Init = source(t, 30, 36, 3) },
+		"content":    func(w *Work, _ *gpu.Device) { w.Content = picturetest.Source(t, 40, 24, 3) },
+		"style":      func(w *Work, _ *gpu.Device) { w.Style = picturetest.Source(t, 30, 36, 3) },
+		"init":       func(w *Work, _ *gpu.Device) { w.Init = picturetest.Source(t, 30, 36, 3) },
 		"weights":    func(w *Work, _ *gpu.Device) { v := *w.Weights; v.SHA256 = "other"; w.Weights = &v },
 		"options":    func(w *Work, _ *gpu.Device) { w.Options.LR = 0.02 },
 		"device":     func(_ *Work, dev *gpu.Device) { *dev = other },

@@ -1,12 +1,8 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"image"
-	"image/color"
-	"image/png"
 	"math"
 	"slices"
 	"strings"
@@ -15,28 +11,8 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 )
-
-// source is a small picture as it would come from a file.
-func source(t *testing.T, w, h, seed int) *picture.Source {
-	t.Helper()
-	m := image.NewNRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		for x := range w {
-			m.SetNRGBA(x, y, color.NRGBA{uint8(7*x + 50*seed), uint8(9*y + 31*seed), uint8(x*y*seed + 90), 255})
-		}
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, m); err != nil {
-		t.Fatal(err)
-	}
-	s, err := picture.Decode(b.Bytes(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SHA256 = strings.Repeat(string(rune('a'+seed)), 64)
-	return s
-}
 
 // work paints 40x24 at 32x19 after a level of 20x16 (the network needs 16).
 func work(t *testing.T) Work {
@@ -47,7 +23,7 @@ func work(t *testing.T) Work {
 	}
 	o.Optimizer, o.History = "adam", 0
 	o.Size, o.Iterations, o.Ladder = 32, 5, []Level{{20, 4}}
-	return Work{Options: o, Content: source(t, 40, 24, 1), Style: source(t, 30, 36, 2), Weights: randomWeights()}
+	return Work{Options: o, Content: picturetest.Source(t, 40, 24, 1), Style: picturetest.Source(t, 30, 36, 2), Weights: randomWeights()}
 }
 
 // finished paints to the end.
@@ -263,7 +239,7 @@ func TestRaised(t *testing.T) {
 // The gradient of a value does fall as raised says.
 func TestGradientFallsWithThePixels(t *testing.T) {
 	dev, w := device(t), work(t)
-	w.Content, w.Style = source(t, 64, 64, 1), source(t, 64, 64, 2)
+	w.Content, w.Style = picturetest.Source(t, 64, 64, 1), picturetest.Source(t, 64, 64, 2)
 	size := func(size int) float64 {
 		o := w.Options
 		o.Size, o.Iterations, o.Ladder = size, 1, nil

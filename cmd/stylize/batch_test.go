@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -265,21 +263,11 @@ func TestBatchManifest(t *testing.T) {
 // Ctrl-C keeps what is complete; the same command goes on.
 func TestBatchInterrupted(t *testing.T) {
 	album(t, 30)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be interrupted in this way there")
 	}
 	args := batchArgs("in", "--style", "style.jpg", "-o", "out/{content}.png", "--report", "r.jsonl", "-n=300")
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, stderr := process(t, "", args...)
 	for deadline := time.Now().Add(time.Minute); len(results(t, "out/*.png")) < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			cmd.Process.Kill()
@@ -339,43 +327,9 @@ func TestBatchKilled(t *testing.T) {
 	}
 	const n = 40
 	dir := album(t, n)
-	kills, seed := *batchKills, *killSeed
-	if kills == 0 {
-		kills = 20
-		if testing.Short() {
-			kills = 6
-		}
-	}
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-kill-seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kills, random := killing(t, *batchKills, 6, 20)
 	begin := func(folder string) (*exec.Cmd, *bytes.Buffer) {
-		cmd := exec.Command(exe, batchArgs("../in", "--style", "../style.jpg", "-o", "out/{content}.png", "--report", "r.jsonl", "--json")...)
-		cmd.Dir = folder
-		cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, &stderr
-	}
-	// end reports whether the kill came in time.
-	end := func(cmd *exec.Cmd, stderr *bytes.Buffer) (killed bool) {
-		err := cmd.Wait()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
-			return true
-		}
-		if err != nil {
-			t.Fatalf("%v: %v\n%s", cmd.Args[1:], err, stderr)
-		}
-		return false
+		return process(t, folder, batchArgs("../in", "--style", "../style.jpg", "-o", "out/{content}.png", "--report", "r.jsonl", "--json")...)
 	}
 	mkdir := func(name string) string {
 		folder := filepath.Join(dir, name)
@@ -386,7 +340,8 @@ func TestBatchKilled(t *testing.T) {
 	}
 	whole := mkdir("whole")
 	start := time.Now()
-	end(begin(whole))
+	cmd, stderr := begin(whole)
+	wasKilled(t, cmd, stderr)
 	lasts := time.Since(start)
 	want := map[string][]byte{}
 	for _, f := range results(t, filepath.Join(whole, "out/*")) {
@@ -421,7 +376,7 @@ func TestBatchKilled(t *testing.T) {
 				time.Sleep(time.Duration(random.Float64() * float64(lasts)))
 				_ = cmd.Process.Kill()
 			}
-			if killed := end(cmd, stderr); !killed {
+			if killed := wasKilled(t, cmd, stderr); !killed {
 				break
 			}
 			tried++

@@ -9,7 +9,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -486,17 +485,7 @@ func TestInterrupt(t *testing.T) {
 		t.Skip("processes cannot be interrupted one by one there")
 	}
 	inputs(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
-	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
 	deadline := time.Now().Add(time.Minute)
 	for { // until a few iterations are done
 		if b, err := os.ReadFile("t.csv"); err == nil && bytes.Count(b, []byte("\n")) > 3 {
@@ -511,7 +500,7 @@ func TestInterrupt(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Wait()
+	err := cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "the picture so far is in out.png") {
 		t.Fatalf("exit %d, %v:\n%s", code, err, stderr.String())
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"flag"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -200,43 +199,10 @@ func TestKilled(t *testing.T) {
 		t.Skip("processes cannot be killed in this way there")
 	}
 	dir := inputs(t)
-	kills, seed := *killTimes, *killSeed
-	if kills == 0 {
-		kills = 50
-		if testing.Short() {
-			kills = 10
-		}
-	}
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-kill-seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kills, random := killing(t, *killTimes, 10, 50)
 	// begin starts a process in a folder of its own; the pictures are one above.
-	begin := func(folder string, args ...string) *exec.Cmd {
-		cmd := exec.Command(exe, append(args, "-q")...)
-		cmd.Dir = folder
-		cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd
-	}
-	end := func(cmd *exec.Cmd) (killed bool) {
-		err := cmd.Wait()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
-			return true
-		}
-		if err != nil {
-			t.Fatalf("%v: %v\n%s", cmd.Args[1:], err, cmd.Stderr)
-		}
-		return false
+	begin := func(folder string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+		return process(t, folder, append(args, "-q")...)
 	}
 	// One in ten runs has the whole network, the others only the smoothness, which
 	// takes a hundredth of the time.
@@ -254,7 +220,8 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		end(begin(folder, runs[i]...))
+		cmd, stderr := begin(folder, runs[i]...)
+		wasKilled(t, cmd, stderr)
 		lasts[i] = time.Since(start)
 		want[i], traces[i] = read(t, filepath.Join(folder, "out.png")), untimed(t, filepath.Join(folder, "t.csv"))
 	}
@@ -271,7 +238,7 @@ func TestKilled(t *testing.T) {
 		checkpoint, picture := filepath.Join(folder, "run.ckpt"), filepath.Join(folder, "out.png")
 		args := runs[which]
 		for first := true; ; first = false {
-			cmd := begin(folder, args...)
+			cmd, stderr := begin(folder, args...)
 			// The first process is killed, and one in three of those that go on: one in
 			// ten at any moment, the others at any after the first checkpoint.
 			if first || random.IntN(3) == 0 && resumed < kills {
@@ -285,7 +252,7 @@ func TestKilled(t *testing.T) {
 				time.Sleep(time.Duration(moment * float64(lasts[which])))
 				_ = cmd.Process.Kill()
 			}
-			if !end(cmd) {
+			if !wasKilled(t, cmd, stderr) {
 				if first {
 					late++ // it was faster than the kill
 				}
@@ -324,21 +291,11 @@ func TestHangUp(t *testing.T) {
 		t.Skip("there is no HUP there")
 	}
 	inputs(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv", "--checkpoint", "run.ckpt")
-	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
 	// Under nohup HUP is ignored, and a child would inherit that: not what is caught here.
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGHUP)
 	defer signal.Stop(caught)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv", "--checkpoint", "run.ckpt")
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if b, err := os.ReadFile("t.csv"); err == nil && bytes.Count(b, []byte("\n")) > 3 {
 			break

@@ -23,24 +23,6 @@ import (
 	"github.com/stylize-gpu/stylize/vgg/atomicfile/fault"
 )
 
-// process starts the program as a process of its own.
-func process(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd = exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), "STYLIZE_TEST_MAIN=1")
-	stderr = &bytes.Buffer{}
-	cmd.Stderr = stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	return cmd, stderr
-}
-
 // ends waits for a process, not for ever.
 func ends(t *testing.T, cmd *exec.Cmd, within time.Duration) (code int) {
 	t.Helper()
@@ -69,7 +51,7 @@ func rows(t *testing.T, path string, n int) {
 // QUIT, as Ctrl-\ sends it, stops a run as Ctrl-C does: no dump of goroutines.
 func TestQuit(t *testing.T) {
 	inputs(t)
-	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
+	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
 	rows(t, "t.csv", 3)
 	if err := cmd.Process.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
@@ -89,7 +71,7 @@ func TestFolderRemoved(t *testing.T) {
 	if err := errors.Join(os.Mkdir("tmp", 0o777), os.Mkdir("gone", 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "gone/out.png", small, "-n", "100000", rnd, "--trace", "t.csv", "--save-every", "2", "-q")
+	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "gone/out.png", small, "-n", "100000", rnd, "--trace", "t.csv", "--save-every", "2", "-q")
 	rows(t, "t.csv", 3)
 	for os.RemoveAll("gone") != nil { // a picture was just written there
 		time.Sleep(time.Millisecond)
@@ -112,9 +94,9 @@ func TestFolderRemoved(t *testing.T) {
 func TestPipeWithoutReader(t *testing.T) {
 	inputs(t)
 	if err := syscall.Mkfifo("pipe.png", 0o666); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
-	cmd, stderr := process(t, "content.png", "style.jpg", "-o", "pipe.png", small, quick, rnd, "--trace", "t.csv", "-q")
+	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "pipe.png", small, quick, rnd, "--trace", "t.csv", "-q")
 	rows(t, "t.csv", 3)
 	time.Sleep(100 * time.Millisecond)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

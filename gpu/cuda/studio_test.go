@@ -3,42 +3,16 @@
 package cuda
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 )
-
-// source is a small picture as it comes from a file.
-func source(t *testing.T, w, h, seed int) *picture.Source {
-	t.Helper()
-	m := image.NewNRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		for x := range w {
-			m.SetNRGBA(x, y, color.NRGBA{uint8(7*x + 50*seed), uint8(9*y + 31*seed), uint8(x*y*seed + 90), 255})
-		}
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, m); err != nil {
-		t.Fatal(err)
-	}
-	s, err := picture.Decode(b.Bytes(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SHA256 = strings.Repeat(string(rune('a'+seed)), 64)
-	return s
-}
 
 // Pictures in the slots of one program have the bits and the rows that they have
 // alone: with weights a hundred thousand times apart, which need other loss scales;
@@ -67,7 +41,7 @@ func TestStudioSimulated(t *testing.T) {
 						t.Fatal(err)
 					}
 					o.Size, o.Iterations, o.Ladder, o.StyleWeight = 20, 1+i%2, nil, weight
-					works = append(works, transfer.Work{Options: o, Content: source(t, 20, 17, 1+i), Style: source(t, 17, 20, 2+i%2), Weights: noise()})
+					works = append(works, transfer.Work{Options: o, Content: picturetest.Source(t, 20, 17, 1+i), Style: picturetest.Source(t, 17, 20, 2+i%2), Weights: noise()})
 				}
 				paint := func(slots int, works ...transfer.Work) (pixels [][]float32, rows [][]row) {
 					pixels, rows = make([][]float32, len(works)), make([][]row, len(works))
