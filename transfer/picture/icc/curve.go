@@ -146,18 +146,20 @@ const encodePoints = 4097
 // Encoding takes any value, so its table is one that stays in the cache: lines
 // between 4097 points are within 2e-5 of it.
 var (
-	srgbDecode = sync.OnceValue(func() curve { return clipped(srgbToLinear, fine) })
-	srgbEncode = sync.OnceValue(func() curve { return clipped(linearToSRGB, encodePoints) })
+	srgbDecode = sync.OnceValue(func() curve { return clipped(ToLinear, fine) })
+	srgbEncode = sync.OnceValue(func() curve { return clipped(FromLinear, encodePoints) })
 )
 
-func srgbToLinear(x float64) float64 {
+// ToLinear decodes a value of sRGB, in [0,1], to linear light.
+func ToLinear(x float64) float64 {
 	if x <= 0.04045 {
 		return x / 12.92
 	}
 	return math.Pow((x+0.055)/1.055, 2.4)
 }
 
-func linearToSRGB(x float64) float64 {
+// FromLinear encodes linear light, in [0,1], as sRGB.
+func FromLinear(x float64) float64 {
 	if x <= 0.0031308 {
 		return x * 12.92
 	}
