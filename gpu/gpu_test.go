@@ -70,11 +70,25 @@ func TestProgramMistakes(t *testing.T) {
 			one := p.NewBuffer("one", State, Shape{1, 1, 1, 1})
 			p.Adam(b("x"), b("m"), b("v"), b("g"), one, p.NewBuffer("k", Input, Shape{1, 1, 1, KnobTerms}), b("t"), AdamParams{Beta1: 1})
 		}},
-		{"knobs is n=2 h=1 w=1 c=5, want n=1 h=1 w=1 c=5", func(p *Program) {
-			p.TVFwd("l", p.NewBuffer("a", Input, pic), Weight{p.NewBuffer("k", Input, Shape{2, 1, 1, 5}), 3})
+		{"knobs is n=2 h=1 w=1 c=7, want n=1 h=1 w=1 c=7", func(p *Program) {
+			p.TVFwd("l", p.NewBuffer("a", Input, pic), Weight{p.NewBuffer("k", Input, Shape{2, 1, 1, KnobTerms}), 3})
 		}},
-		{"knobs is n=1 h=1 w=1 c=4, want n=1 h=1 w=1 c=5", func(p *Program) {
+		{"knobs is n=1 h=1 w=1 c=4, want n=1 h=1 w=1 c=7", func(p *Program) {
 			p.TVFwd("l", p.NewBuffer("a", Input, pic), Weight{p.NewBuffer("k", Input, Shape{1, 1, 1, 4}), 4})
+		}},
+		{"continued by 1 to 3 pixels, not by 4", func(p *Program) {
+			p.PadFwd("x", p.NewBuffer("x", Input, pic), PadParams{Pixels: 4})
+		}},
+		{"continued by 1 to 4 pixels, not by 5", func(p *Program) {
+			p.PadBwd("x", p.NewBuffer("dy", Input, Shape{1, 14, 14, 3}), PadParams{Pixels: 5, Mode: Wrap})
+		}},
+		{"continued by 1 to 3 pixels, not by 0", func(p *Program) { p.PadFwd("x", p.NewBuffer("x", Input, pic), PadParams{}) }},
+		{"2 is not a mode", func(p *Program) {
+			p.PadFwd("x", p.NewBuffer("x", Input, pic), PadParams{Pixels: 1, Mode: Wrap + 1})
+		}},
+		{"average is n=1 h=4 w=5 c=3, want n=1 h=4 w=4 c=3", func(p *Program) {
+			one := p.NewBuffer("one", State, Shape{1, 1, 1, 1})
+			p.Average(p.NewBuffer("x", State, pic), p.NewBuffer("a", State, Shape{1, 4, 5, 3}), one, p.NewBuffer("k", Input, Shape{1, 1, 1, KnobTerms}))
 		}},
 		{"only a temporary", func(p *Program) { p.Output(p.NewBuffer("a", Input, pic)) }},
 	} {

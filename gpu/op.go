@@ -30,9 +30,12 @@ const (
 	TVBwd                     // its derivative, with sign(0) = 0
 	Add                       // y = a + b
 	Mul                       // y[n,h,w,c] = x[n,h,w,c] mask[n,h,w]; it is its own gradient
+	PadFwd                    // y[n,r,s,c] = x[n,h,w,c], continued beyond the border; see PadParams
+	PadBwd                    // dx[n,h,w,c] = sum of dy[n,r,s,c] over all r, s that read it, row by row
 	Total                     // l[n] = (content, sum of styles, tv, sum of the three); terms[n] = each by itself
 	Adam                      // one step on x, m, v; skipped where total or the squared gradient is not finite
 	LBFGS                     // one step of projected L-BFGS; see LBFGSParams
+	Average                   // avg += (x - avg) (1 - a) / (1 - a^t), a mean of the iterates; see KnobDecay
 	Record                    // ring[n, step[n] % rows] = losses and picture statistics; step[n] = step[n] + 1
 	NumKinds                  // not an operation: how many there are
 )
@@ -40,7 +43,7 @@ const (
 var kindNames = [NumKinds]string{
 	"normalize", "normalize_grad", "conv3x3_fprop", "conv3x3_dgrad", "relu_fwd", "relu_bwd",
 	"avgpool2x2_fwd", "avgpool2x2_bwd", "maxpool2x2_fwd", "maxpool2x2_bwd", "gram_fwd", "gram_bwd", "mse_fwd", "mse_bwd", "tv_fwd", "tv_bwd",
-	"add", "mul", "total", "adam", "lbfgs", "record",
+	"add", "mul", "pad_fwd", "pad_bwd", "total", "adam", "lbfgs", "average", "record",
 }
 
 func (k Kind) String() string {
@@ -54,11 +57,13 @@ func (k Kind) String() string {
 // a buffer (N,1,1,columns), which operations read when they run. The first columns
 // are those of the optimiser; behind them every term of the loss has one.
 const (
-	KnobLimit = iota // steps that the picture takes; Adam, LBFGS and Record leave it alone from then on
+	KnobLimit = iota // steps that the picture takes; Adam, LBFGS, Average and Record leave it alone from then on
 	KnobRate         // the learning rate of Adam; LBFGS multiplies First and Most by it
 	KnobFinal        // the share of Adam's rate that is left in the end; see Rate
 	KnobFrom         // the step at which the rate begins to fall, and may be negative
 	KnobSpan         // in how many steps it does
+	KnobDecay        // a of Average, at least 0 and below 1: what an iterate counts for, one step later; see [Program.Average]
+	KnobBegin        // the step whose iterate is the first of Average, a whole number that may be negative
 	KnobTerms        // the first weight of a term
 )
 
@@ -66,6 +71,38 @@ const (
 type Weight struct {
 	Knobs  *Buffer
 	Column int
+}
+
+// PadMode says what lies beyond the border of a picture.
+type PadMode uint8
+
+// The modes. i is a row from -Pixels to H-1+Pixels; columns likewise.
+const (
+	Reflect PadMode = iota // mirrored at the outermost row, which is not repeated: row -i, or 2(H-1) - i; needs Pixels < H and < W
+	Wrap                   // the picture again, as a tile: row i mod H; needs Pixels <= H and <= W
+)
+
+// PadParams say how far [PadFwd] continues a picture (N,H,W,C) beyond every border, and
+// how: the result is (N, H+2 Pixels, W+2 Pixels, C).
+type PadParams struct {
+	Pixels int
+	Mode   PadMode
+}
+
+// check verifies that a picture of extent s can be continued so far.
+func (p PadParams) check(s Shape) error {
+	most := min(s.H, s.W)
+	switch p.Mode {
+	case Reflect:
+		most--
+	case Wrap:
+	default:
+		return fmt.Errorf("%d is not a mode", p.Mode)
+	}
+	if p.Pixels < 1 || p.Pixels > most {
+		return fmt.Errorf("a picture of %dx%d can be continued by 1 to %d pixels, not by %d", s.W, s.H, most, p.Pixels)
+	}
+	return nil
 }
 
 // Clamp says when [Adam] projects the picture onto [0,1].
@@ -180,6 +217,7 @@ type Op struct {
 	Mean, Std []float32 // Normalize and its gradient, per channel
 	Adam      AdamParams
 	LBFGS     LBFGSParams
+	Pad       PadParams
 	NContent  int // Total: how many of In are content losses; the rest up to the last are style losses
 	NStyle    int
 }
@@ -211,6 +249,7 @@ const (
 	asAccepted // the last point that LBFGS accepted, and its gradient
 	asAcceptedGradient
 	asDirection
+	asAverage
 	asPairsS // (N, slots*H, W, 3): the steps
 	asPairsY // and the changes of the gradient
 	asControl
@@ -236,13 +275,16 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	TVBwd:         {[]operand{asX, asKnobs}, []operand{asDX}},
 	Add:           {[]operand{asA, asB}, []operand{asY}},
 	Mul:           {[]operand{asX, asMask}, []operand{asY}},
+	PadFwd:        {[]operand{asX}, []operand{asY}},
+	PadBwd:        {[]operand{asDY}, []operand{asDX}},
 	Total:         {[]operand{asTerms}, []operand{asY, asEach}},
 	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asKnobs, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
 	LBFGS: {
 		[]operand{asGradient, asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asStep, asKnobs, asLosses},
 		[]operand{asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl},
 	},
-	Record: {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asKnobs, asControl}, []operand{asRing, asStep}},
+	Average: {[]operand{asPicture, asAverage, asStep, asKnobs}, []operand{asAverage}},
+	Record:  {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asKnobs, asControl}, []operand{asRing, asStep}},
 }
 
 // find is the buffer that has a part, or nil where the operation has no such part.
@@ -291,7 +333,7 @@ func (o *Op) A() *Buffer { return o.find(asA) }
 // B is the second summand of Add.
 func (o *Op) B() *Buffer { return o.find(asB) }
 
-// Picture is what Adam and LBFGS update and Record measures.
+// Picture is what Adam and LBFGS update, Average averages and Record measures.
 func (o *Op) Picture() *Buffer { return o.find(asPicture) }
 
 // Gradient is the picture's gradient, of Adam, LBFGS and Record.
@@ -300,7 +342,10 @@ func (o *Op) Gradient() *Buffer { return o.find(asGradient) }
 // Moments are Adam's running means of the gradient and of its square.
 func (o *Op) Moments() (m, v *Buffer) { return o.find(asMoment1), o.find(asMoment2) }
 
-// Step counts the steps of each picture: Adam and LBFGS read it, Record counts.
+// Average is what Average updates.
+func (o *Op) Average() *Buffer { return o.find(asAverage) }
+
+// Step counts the steps of each picture: Adam, LBFGS and Average read it, Record counts.
 func (o *Op) Step() *Buffer { return o.find(asStep) }
 
 // Knobs are those that the operation looks at; of a term of the loss, those with its
@@ -449,6 +494,21 @@ func (p *Program) Mul(name string, x, mask *Buffer) *Buffer {
 	return p.add(&Op{Kind: Mul, Name: name, In: []*Buffer{x, mask}, Out: []*Buffer{p.temp("masked_"+name, x.Shape)}})
 }
 
+// PadFwd continues x (N,H,W,C) beyond its border: (N, H+2 Pixels, W+2 Pixels, C).
+func (p *Program) PadFwd(name string, x *Buffer, pad PadParams) *Buffer {
+	s := x.Shape
+	s.H, s.W = s.H+2*pad.Pixels, s.W+2*pad.Pixels
+	return p.add(&Op{Kind: PadFwd, Name: name, In: []*Buffer{x}, Out: []*Buffer{p.temp("padded_"+name, s)}, Pad: pad})
+}
+
+// PadBwd is the gradient of Pad: a pixel gets the sum of what comes back to it and to
+// its images beyond the border.
+func (p *Program) PadBwd(name string, dy *Buffer, pad PadParams) *Buffer {
+	s := dy.Shape
+	s.H, s.W = s.H-2*pad.Pixels, s.W-2*pad.Pixels
+	return p.add(&Op{Kind: PadBwd, Name: name, In: []*Buffer{dy}, Out: []*Buffer{p.temp("dpadded_"+name, s)}, Pad: pad})
+}
+
 // Total gathers the loss terms of each picture: total (N,1,1,4) with content,
 // style, tv and their sum, and each (N,1,1,terms) with the terms one by one.
 func (p *Program) Total(content, style []*Buffer, tv *Buffer) (total, each *Buffer) {
@@ -491,6 +551,19 @@ func (p *Program) LBFGS(x, g, step, knobs, total *Buffer, m LBFGSState, l LBFGSP
 		Kind: LBFGS, Name: "pixels", LBFGS: l,
 		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, step, knobs, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control},
 	})
+}
+
+// Average updates avg (State), the exponential average of the picture x over its
+// iterations. It stands behind the optimizer and before Record, so that step holds the
+// number of steps before this one. With a = KnobDecay and t = max(step - KnobBegin + 1, 1)
+//
+//	avg += (x - avg) (1 - a) / (1 - a^t)
+//
+// where step is below KnobLimit. So avg = sum_{i=1..t} a^(t-i) x_i / sum_{i=1..t} a^(t-i),
+// without a bias to its first value: at t = 1, and always with a = 0, avg is x to the bit,
+// whatever it was.
+func (p *Program) Average(x, avg, step, knobs *Buffer) {
+	p.add(&Op{Kind: Average, Name: "pixels", In: []*Buffer{x, avg, step, knobs}, Out: []*Buffer{avg}})
 }
 
 // Record writes one row a picture into ring (N,1,rows,RecTerms+terms) and counts
@@ -554,6 +627,12 @@ func (o *Op) check() error {
 		return want("second argument", o.In[1].Shape, x)
 	case Mul:
 		return want("mask", o.Mask().Shape, Shape{x.N, x.H, x.W, 1})
+	case PadFwd:
+		return o.Pad.check(x)
+	case PadBwd:
+		return o.Pad.check(o.DX().Shape)
+	case Average:
+		return want("average", o.Average().Shape, x)
 	case AvgPool2x2Fwd, MaxPool2x2Fwd:
 		if x.H < 2 || x.W < 2 {
 			return fmt.Errorf("needs at least 2x2 pixels")
@@ -619,7 +698,7 @@ func (o *Op) check() error {
 //	conv3x3, either way   2 * 9 C K N H W
 //	gram                  2 C C N H W    (twice the triangle that a device may compute)
 //	lbfgs                 per element: 2 (2 slots + 1) (slots + 1) + 2 (2 slots + 1) + 8
-//	elementwise           per element: 2 normalize, 1 add and mul, 4 pool window, 3 mse, 4 tv, 12 adam
+//	elementwise           per element: 2 normalize, 1 add, mul and what a padding gives back, 4 pool window, 3 mse and average, 4 tv, 12 adam
 func (o *Op) FLOPs() int64 {
 	e := int64(o.In[0].Shape.Elems())
 	switch o.Kind {
@@ -634,9 +713,9 @@ func (o *Op) FLOPs() int64 {
 		return 2 * int64(f.Elems()) * int64(f.C)
 	case NormalizeFwd:
 		return 2 * e
-	case NormalizeBwd, Add, Mul, AvgPool2x2Fwd, AvgPool2x2Bwd:
+	case NormalizeBwd, Add, Mul, PadBwd, AvgPool2x2Fwd, AvgPool2x2Bwd:
 		return e
-	case MSEFwd, MSEBwd, Record:
+	case MSEFwd, MSEBwd, Average, Record:
 		return 3 * e
 	case TVFwd, TVBwd:
 		return 4 * e
@@ -645,7 +724,7 @@ func (o *Op) FLOPs() int64 {
 	case LBFGS:
 		m := int64(o.LBFGS.Slots())
 		return e * (2*(2*m+1)*(m+1) + 2*(2*m+1) + 8)
-	case ReLUFwd, ReLUBwd, MaxPool2x2Fwd, MaxPool2x2Bwd, Total, NumKinds:
+	case ReLUFwd, ReLUBwd, MaxPool2x2Fwd, MaxPool2x2Bwd, PadFwd, Total, NumKinds:
 		return 0
 	}
 	return 0

@@ -1,22 +1,24 @@
-// adam, stats, update, record: the step of the pixels, and what the host wants to know of it.   streaming, fp32
+// adam, stats, update, average, record: the step of the pixels, and what the host wants to know of it.   streaming, fp32
 // Maths    adam    m += (g - m)(1 - beta1); v = beta2 v + (1 - beta2) g g
 //                  x -= lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps); t = step[n] + 1, clamped to [0,1] before or after
 //                  lr = rate (final + (1 - final) cos^2(pi/2 (step - from)/span)): gpu.Rate
 //                  left alone where step[n] is at the picture's limit, or total[n].all, or an element's g*g, is not finite
 //          stats   mean and squared deviations of a block's share of x, and whether every g*g is finite
 //          update  g = dx + dtv (not kept if null), adam and stats in one pass
+//          average avg += (x - avg) (1 - a)/(1 - a^t); a = decay, t = max(step[n] - begin, 0) + 1; avg = x where that share is 1;
+//                  left alone where step[n] is at the picture's limit
 //          record  ring[n, step[n] % rows] = (total[n], mean, std (n-1), finite, step, refused, terms[n]); then step[n] += 1, and
 //                  the loss scale S[n]: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
 //                  nothing of a picture that is at its limit
-// Layout   x, m, v, g, dx, dtv (N, elems); total (N,4); step, S (N); knobs (N, columns); ring (N, rows, 9 + terms); parts (N, blocks, 5); each (N, terms)
+// Layout   x, m, v, g, dx, dtv, avg (N, elems); total (N,4); step, S (N); knobs (N, columns); ring (N, rows, 9 + terms); parts (N, blocks, 5); each (N, terms)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
-//          update: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, grid N
-// Hazards  adam, update: two threads' corrections pass through shared memory, one barrier. record: one before the warps' sums are added
+//          update, average: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, grid N
+// Hazards  adam, update, average: corrections pass through shared memory, one barrier. record: one before the warps' sums are added
 // Order    record: a thread adds every 256th block in order, then lanes in a tree, then warps in order; in fp64, of distances from
 //          the first block's mean, so that it needs no division until the end and differences of squares stay exact
-// Rounding beta^t by repeated squaring in fp64, as the host could: two threads per block
-// Bound    memory: update 32 B per element, 25 MB at 512x512
-// Oracle   ref.Adam, ref.Record   Suite kerneltest
+// Rounding beta^t and a^t by repeated squaring in fp64, as the host could: two threads per block, or one
+// Bound    memory: update 32 B per element, 25 MB at 512x512; average 12 B
+// Oracle   ref.Adam, ref.Average, ref.Record   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "control.cuh"
 #include "overlap.cuh"
@@ -217,6 +219,41 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void update_f32(
     float mean = warp_sum(seen.mean * seen.count) / count, d = seen.mean - mean;
     seen = {mean, warp_sum(fmaf(seen.count * d, d, seen.dev)), count, warp_sum(seen.bad), warp_max(seen.most)};
     if (threadIdx.x == 0) *(Seen*)(parts + kSeen * (n * gridDim.x + blockIdx.x)) = seen;
+}
+
+// The average of the iterates. It stands between update and record, which counts the step.
+extern "C" __global__ __launch_bounds__(kReduceThreads) void average_f32(float* RESTRICT avg, const float* RESTRICT x,
+                                                                         const float* RESTRICT step,
+                                                                         const float* RESTRICT knobs, int columns,
+                                                                         unsigned elems) {
+    __shared__ float s_share;
+    wait_for_previous();
+    start_next();
+    size_t n = blockIdx.y;
+    // As in update: element j lies kReduceThreads beyond the one before, and all loads come ahead of the barrier.
+    unsigned from = blockIdx.x * (kUpdate * kReduceThreads) + threadIdx.x;
+    float pixel[kUpdate], mean[kUpdate];
+    x += n * elems, avg += n * elems;
+#pragma unroll
+    for (int j = 0; j < kUpdate; j++) {
+        unsigned i = min(from + j * kReduceThreads, elems - 1);
+        pixel[j] = x[i], mean[j] = avg[i];
+    }
+    float done = step[n];
+    knobs += n * columns;
+    if (!(done < knobs[kLimit])) return;   // all of the block
+    if (threadIdx.x == 0) {
+        double a = knobs[kDecay];
+        s_share = (float)((1.0 - a) / (1.0 - power(a, (unsigned)fmaxf(done - knobs[kBegin], 0.f) + 1)));
+    }
+    __syncthreads();   // the share is there
+    float share = s_share;
+#pragma unroll
+    for (int j = 0; j < kUpdate; j++) {
+        unsigned i = from + j * kReduceThreads;
+        // A share of 1 takes the pixel itself: avg may be anything then.
+        if (i < elems) avg[i] = share == 1.f ? pixel[j] : fmaf(pixel[j] - mean[j], share, mean[j]);
+    }
 }
 
 // What a share of a picture's blocks has seen: of count pixels the sum and the squares of their distances from a value near them

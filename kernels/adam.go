@@ -44,6 +44,11 @@ func (a UpdateArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{a.Blocks(), pictures, 1}, below31("elems", a.Elems))
 }
 
+// Launch takes x into avg, of Elems values a picture: the mean of its iterates.
+func (a AverageArgs) Launch(pictures int) (Launch, error) {
+	return launch(a, F32, Tile{}, [3]int{ceil(a.Elems, adamUpdate*averageThreads), pictures, 1}, below31("elems", a.Elems))
+}
+
 // Launch writes a row of the ring, (total, mean, std, finite), of each picture that
 // is not at its limit, and counts its step; Dynamic lets it move the picture's loss
 // scale. Blocks are those that have left Parts for a picture.

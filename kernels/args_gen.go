@@ -32,6 +32,8 @@ const (
 	controlFinal     = 2  // kFinal
 	controlFrom      = 3  // kFrom
 	controlSpan      = 4  // kSpan
+	controlDecay     = 5  // kDecay
+	controlBegin     = 6  // kBegin
 	controlGiveUp    = 10 // kGiveUp
 )
 
@@ -417,6 +419,37 @@ var updateFamily = family{
 	},
 	entries: []entry{
 		{name: "update_f32", module: "adam", elem: F32},
+	},
+}
+
+// AverageArgs are the parameters of average_f32 (adam.cu).
+type AverageArgs struct {
+	Avg            Ptr // float*
+	X, Step, Knobs Ptr // const float*
+	Columns        int // int
+	Elems          int // unsigned
+}
+
+// averageThreads is the threads of a block.
+const averageThreads = 256
+
+func (a AverageArgs) arguments() (*family, []Arg) {
+	return &averageFamily, []Arg{pointer(a.Avg), pointer(a.X), pointer(a.Step), pointer(a.Knobs), integer(a.Columns), integer(a.Elems)}
+}
+
+var averageFamily = family{
+	name: "average", source: "adam", arch: "sm80", threads: averageThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "avg", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
+		{Name: "columns", Kind: Int32},
+		{Name: "elems", Kind: Uint32},
+	},
+	entries: []entry{
+		{name: "average_f32", module: "adam", elem: F32},
 	},
 }
 
@@ -1612,6 +1645,68 @@ var normalizeBwdFamily = family{
 	},
 }
 
+// PadFwdArgs are the parameters of pad_fwd_f32 (pad.cu).
+type PadFwdArgs struct {
+	Y          Ptr  // float*
+	X          Ptr  // const float*
+	H, W, C, P int  // int
+	Wrap       bool // flag
+}
+
+// padFwdThreads is the threads of a block.
+const padFwdThreads = 256
+
+func (a PadFwdArgs) arguments() (*family, []Arg) {
+	return &padFwdFamily, []Arg{pointer(a.Y), pointer(a.X), integer(a.H), integer(a.W), integer(a.C), integer(a.P), flag(a.Wrap)}
+}
+
+var padFwdFamily = family{
+	name: "pad_fwd", source: "pad", arch: "sm80", threads: padFwdThreads,
+	params: []Param{
+		{Name: "y", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "h", Kind: Int32},
+		{Name: "w", Kind: Int32},
+		{Name: "c", Kind: Int32},
+		{Name: "p", Kind: Int32},
+		{Name: "wrap", Kind: Flag},
+	},
+	entries: []entry{
+		{name: "pad_fwd_f32", module: "pad", elem: F32},
+	},
+}
+
+// PadBwdArgs are the parameters of pad_bwd_f32 (pad.cu).
+type PadBwdArgs struct {
+	DX         Ptr  // float*
+	DY         Ptr  // const float*
+	H, W, C, P int  // int
+	Wrap       bool // flag
+}
+
+// padBwdThreads is the threads of a block.
+const padBwdThreads = 256
+
+func (a PadBwdArgs) arguments() (*family, []Arg) {
+	return &padBwdFamily, []Arg{pointer(a.DX), pointer(a.DY), integer(a.H), integer(a.W), integer(a.C), integer(a.P), flag(a.Wrap)}
+}
+
+var padBwdFamily = family{
+	name: "pad_bwd", source: "pad", arch: "sm80", threads: padBwdThreads,
+	params: []Param{
+		{Name: "dx", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "dy", Kind: Pointer, Elem: F32},
+		{Name: "h", Kind: Int32},
+		{Name: "w", Kind: Int32},
+		{Name: "c", Kind: Int32},
+		{Name: "p", Kind: Int32},
+		{Name: "wrap", Kind: Flag},
+	},
+	entries: []entry{
+		{name: "pad_bwd_f32", module: "pad", elem: F32},
+	},
+}
+
 // ProbeCopyArgs are the parameters of probe_copy_f32 (probe.cu).
 type ProbeCopyArgs struct {
 	Y     Ptr // float*
@@ -1697,6 +1792,7 @@ var families = []*family{
 	&adamFamily,
 	&statsFamily,
 	&updateFamily,
+	&averageFamily,
 	&recordFamily,
 	&avgpool2x2FwdFamily,
 	&avgpool2x2BwdFamily,
@@ -1732,6 +1828,8 @@ var families = []*family{
 	&maxpool2x2BwdFamily,
 	&normalizeFwdFamily,
 	&normalizeBwdFamily,
+	&padFwdFamily,
+	&padBwdFamily,
 	&probeCopyFamily,
 	&probeMMAFamily,
 	&probeWGMMAFamily,

@@ -4,7 +4,7 @@
 enum { kAccepted, kPairs, kNext, kLoss, kMost, kFactor, kRefusals, kStep, kLongest, kCurvature };
 
 // The knobs of a picture that an optimiser looks at; gpu.KnobLimit and its like. Weights of the loss follow.
-enum { kLimit, kRate, kFinal, kFrom, kSpan };
+enum { kLimit, kRate, kFinal, kFrom, kSpan, kDecay, kBegin };
 
 constexpr int kGiveUp = 10;   // refusals in a row that are no failure
 

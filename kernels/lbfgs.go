@@ -6,7 +6,7 @@ import "fmt"
 const MaxLBFGSHistory = lbfgsMaxSlots - 1
 
 // KnobColumns are the first columns of the knobs, in their order.
-var KnobColumns = []int{controlLimit, controlRate, controlFinal, controlFrom, controlSpan}
+var KnobColumns = []int{controlLimit, controlRate, controlFinal, controlFrom, controlSpan, controlDecay, controlBegin}
 
 // GiveUp is how many refusals in a row RecordArgs takes for no failure.
 const GiveUp = controlGiveUp

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -59,7 +60,7 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	x, m, v := p.NewBuffer("x", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
 	step := p.NewBuffer("step", gpu.State, gpu.Shape{N: n, H: 1, W: 1, C: 1})
 	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: n, H: 1, W: 8, C: gpu.RecTerms + 2})
-	row := []float32{1e6, .01, 1, 0, 1, 1e4, .1} // limit, a constant rate, weights
+	row := []float32{1e6, .01, 1, 0, 1, 0, 0, 1e4, .1} // limit, a constant rate, no average, weights
 	knobs := p.NewConst("knobs", gpu.Shape{N: n, H: 1, W: 1, C: len(row)}, slices.Repeat(row, n))
 	style, smooth := gpu.Weight{Knobs: knobs, Column: gpu.KnobTerms}, gpu.Weight{Knobs: knobs, Column: gpu.KnobTerms + 1}
 	w1 := p.NewConst("w1", gpu.Shape{N: 64, H: 3, W: 3, C: 3}, values(64*27, .3))
@@ -78,6 +79,66 @@ func loop(t *testing.T, n, h, w int) *gpu.Program {
 	p.Adam(x, m, v, d, step, knobs, total, gpu.AdamParams{Beta1: .9, Beta2: .999, Eps: 1e-8})
 	p.Record(x, d, total, each, step, knobs, ring, nil)
 	return p
+}
+
+// The average begins as the picture itself, to the bit and whatever was there before;
+// it is the weighted mean of what came since; and ends with the picture's steps.
+func TestAverage(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := &gpu.Program{}
+	const pictures, begin, limit = 2, 2, 5
+	s, one := gpu.Shape{N: pictures, H: 5, W: 7, C: 3}, gpu.Shape{N: pictures, H: 1, W: 1, C: 1}
+	x, average, step := p.NewBuffer("x", gpu.Input, s), p.NewBuffer("average", gpu.State, s), p.NewBuffer("step", gpu.State, one)
+	decay := []float64{0.75, 0}
+	var row []float32
+	for _, a := range decay {
+		row = append(row, limit, 0, 1, 0, 1, float32(a), begin)
+	}
+	p.Average(x, average, step, p.NewConst("knobs", gpu.Shape{N: pictures, H: 1, W: 1, C: gpu.KnobTerms}, row))
+	run, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	nan := slices.Repeat([]float32{float32(math.NaN())}, s.Elems())
+	if err := run.Write(average, nan); err != nil {
+		t.Fatal(err)
+	}
+	got, e := make([]float32, s.Elems()), s.Elems()/pictures
+	sum, weights := make([]float64, s.Elems()), make([]float64, pictures)
+	for done := range limit + 2 {
+		v := picture(s.Elems())
+		for i := range v {
+			v[i] += float32(done*done) / 3
+		}
+		if err := errors.Join(run.Write(x, v), run.Write(step, []float32{float32(done), float32(done)})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run.Run(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Read(average, got); err != nil {
+			t.Fatal(err)
+		}
+		for n, a := range decay {
+			if done < limit && done >= begin {
+				weights[n] = weights[n]*a + 1
+			}
+			for i := n * e; i < (n+1)*e; i++ {
+				if done < limit && done >= begin {
+					sum[i] = sum[i]*a + float64(v[i])
+				}
+				exact := done <= begin || a == 0 && done < limit
+				if want := sum[i] / weights[n]; exact && got[i] != v[i] || !exact && !(math.Abs(float64(got[i])-want) <= 1e-6*math.Abs(want)) {
+					t.Fatalf("decay %v after %d steps: value %d is %v, the picture's %v, the mean %v", a, done, i, got[i], v[i], want)
+				}
+			}
+		}
+	}
 }
 
 func picture(n int) []float32 {

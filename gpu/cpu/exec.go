@@ -170,6 +170,8 @@ var plain = map[gpu.Kind]*loops.Loop{
 	gpu.ReLUBwd:       loops.ReLUBwd,
 	gpu.Add:           loops.Add,
 	gpu.Mul:           loops.Mul,
+	gpu.PadFwd:        loops.PadFwd,
+	gpu.PadBwd:        loops.PadBwd,
 	gpu.AvgPool2x2Fwd: loops.AvgPool2x2Fwd,
 	gpu.AvgPool2x2Bwd: loops.AvgPool2x2Bwd,
 	gpu.MaxPool2x2Fwd: loops.MaxPool2x2Fwd,
@@ -227,6 +229,8 @@ func (r *runner) bind(index int, s *step) (func(), error) {
 		return r.bindAdam(op), nil
 	case gpu.LBFGS:
 		return r.bindLBFGS(op), nil
+	case gpu.Average:
+		return r.bindAverage(op), nil
 	case gpu.Record:
 		return r.bindRecord(op), nil
 	default: // convolutions are bound above
@@ -270,7 +274,8 @@ func (r *runner) args(op *gpu.Op) []loops.Args {
 		}
 		args[n] = loops.Args{
 			X: of(x), Y: of(y), DX: of(dx), DY: of(op.DY()), A: of(op.A()), B: of(op.B()), Target: of(op.Target()), Mask: of(op.Mask()),
-			Gradient: of(op.Gradient()), M: of(m), V: of(v), Mean: op.Mean, Std: op.Std, H: ext.H, W: ext.W, C: ext.C,
+			Gradient: of(op.Gradient()), M: of(m), V: of(v), Average: of(op.Average()), Mean: op.Mean, Std: op.Std, H: ext.H, W: ext.W, C: ext.C,
+			Pad: op.Pad.Pixels, Wrap: op.Pad.Mode == gpu.Wrap,
 		}
 	}
 	return args
@@ -360,6 +365,23 @@ func (r *runner) bindLBFGS(op *gpu.Op) func() {
 			pictures[n].First, pictures[n].Most = l.First*rate, l.Most*rate
 			r.dev.pool.LBFGS(&pictures[n], losses[4*n+3])
 		})
+	}
+}
+
+// bindAverage returns the function that takes every picture that took a step into its
+// average, by the share (1 - a) / (1 - a^t).
+func (r *runner) bindAverage(op *gpu.Op) func() {
+	args, step := r.args(op), r.mem(op.Step())
+	moving := make([]loops.Args, 0, len(args))
+	return func() {
+		moving = moving[:0]
+		r.working(op, func(n int) {
+			decay, t := r.knob(op, n, gpu.KnobDecay), max(float64(step[n])-r.knob(op, n, gpu.KnobBegin)+1, 1)
+			a := args[n]
+			a.Scale = float32((1 - decay) / (1 - math.Pow(decay, t)))
+			moving = append(moving, a)
+		})
+		r.dev.pool.Loop(loops.Average, moving...)
 	}
 }
 

@@ -28,7 +28,7 @@ func newOptimizer(tb testing.TB, h, w, history int, x []float32) *optimizer {
 	image, m := p.NewBuffer("x", gpu.State, s), p.NewLBFGSState(s, l)
 	total, each := p.Total([]*gpu.Buffer{p.NewBuffer("loss", gpu.Input, one)}, nil, p.NewBuffer("tv", gpu.Input, one))
 	g := p.NewBuffer("g", gpu.Input, s)
-	step, knobs := p.NewBuffer("step", gpu.State, one), p.NewConst("knobs", gpu.Shape{N: 1, H: 1, W: 1, C: gpu.KnobTerms}, []float32{1e6, 1, 1, 0, 1})
+	step, knobs := p.NewBuffer("step", gpu.State, one), p.NewConst("knobs", gpu.Shape{N: 1, H: 1, W: 1, C: gpu.KnobTerms}, []float32{1e6, 1, 1, 0, 1, 0, 0})
 	p.LBFGS(image, g, step, knobs, total, m, l)
 	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.RecTerms + each.Shape.C})
 	p.Record(image, g, total, each, step, knobs, ring, m.Control)

@@ -196,7 +196,7 @@ func TestOverflowedGradientIsLeftAlone(t *testing.T) {
 	step, ring := p.NewBuffer("step", gpu.State, one), p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.RecTerms + 2})
 	g, c, tv := p.NewBuffer("g", gpu.Input, s), p.NewBuffer("c", gpu.Input, one), p.NewBuffer("tv", gpu.Input, one)
 	total, each := p.Total([]*gpu.Buffer{c}, nil, tv)
-	knobs := p.NewConst("knobs", gpu.Shape{N: 1, H: 1, W: 1, C: gpu.KnobTerms}, []float32{99, 0.01, 1, 0, 1})
+	knobs := p.NewConst("knobs", gpu.Shape{N: 1, H: 1, W: 1, C: gpu.KnobTerms}, []float32{99, 0.01, 1, 0, 1, 0, 0})
 	p.Adam(x, m, v, g, step, knobs, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
 	p.Record(x, g, total, each, step, knobs, ring, nil)
 	r, err := d.Compile(p)

@@ -104,9 +104,10 @@ typedef struct {
 typedef struct {
     float *x, *y, *dx, *dy;
     const float *a, *b, *target, *mask, *gradient;
-    float *m, *v;
+    float *m, *v, *average;
     const float *mean, *std; // a value a channel
     int H, W, C;             // of x and dx
+    int pad, wrap;           // how far y or dy goes beyond every border; mirrored, or with wrap a tile
     float scale;
     cpu_adam_step adam;
 } cpu_args;

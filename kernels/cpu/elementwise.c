@@ -55,6 +55,50 @@ static void cpu_mul(const cpu_args *arg, long i0, long i1, double *sums) {
     }
 }
 
+// Which of n rows or columns lies at i, from -pad to n - 1 + pad.
+static inline int pad_source(int i, int n, int wrap) {
+    if (i < 0) return wrap ? i + n : -i;
+    if (i >= n) return wrap ? i - n : 2 * (n - 1) - i;
+    return i;
+}
+
+// y = x, continued by pad pixels beyond every border. Rows of y.
+static void cpu_pad_fwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const int H = arg->H, W = arg->W, C = arg->C, p = arg->pad, wrap = arg->wrap;
+    (void)sums;
+    for (long r = i0; r < i1; r++) {
+        const float *x = arg->x + (long)pad_source(r - p, H, wrap) * W * C;
+        float *y = arg->y + r * (W + 2 * p) * C;
+        for (int s = 0; s < p; s++) {
+            memcpy(y + (long)s * C, x + (long)pad_source(s - p, W, wrap) * C, sizeof *y * C);
+            memcpy(y + (long)(p + W + s) * C, x + (long)pad_source(W + s, W, wrap) * C, sizeof *y * C);
+        }
+        memcpy(y + (long)p * C, x, sizeof *y * W * C);
+    }
+}
+
+// dx = the sum of dy at all places that read the pixel: by rising rows, then rising columns. Rows of dx.
+static void cpu_pad_bwd(const cpu_args *arg, long i0, long i1, double *sums) {
+    const int H = arg->H, W = arg->W, C = arg->C, p = arg->pad, wrap = arg->wrap;
+    (void)sums;
+    for (long h = i0; h < i1; h++) {
+        float *dx = arg->dx + h * W * C;
+        memset(dx, 0, sizeof *dx * W * C);
+        // The rows that read this one: before the picture, its own, behind it.
+        const long before = wrap ? h - H + p : p - h, behind = wrap ? h + H + p : 2 * (H - 1) - h + p;
+        const long rows[3] = {before < p ? before : -1, h + p, behind >= H + p && behind < H + 2 * p ? behind : -1};
+        for (int a = 0; a < 3; a++) {
+            if (rows[a] < 0) continue;
+            const float *dy = arg->dy + rows[a] * (W + 2 * p) * C;
+            for (int s = 0; s < p; s++)
+                for (int c = 0; c < C; c++) dx[(long)pad_source(s - p, W, wrap) * C + c] += dy[(long)s * C + c];
+            for (long i = 0; i < (long)W * C; i++) dx[i] += dy[(long)p * C + i];
+            for (int s = p + W; s < W + 2 * p; s++)
+                for (int c = 0; c < C; c++) dx[(long)pad_source(s - p, W, wrap) * C + c] += dy[(long)s * C + c];
+        }
+    }
+}
+
 // y = a + b. Values.
 static void cpu_add(const cpu_args *arg, long i0, long i1, double *sums) {
     const float *a = arg->a, *b = arg->b;
@@ -217,6 +261,18 @@ static void cpu_adam(const cpu_args *arg, long i0, long i1, double *sums) {
     }
 }
 
+// average += (x - average) scale; x itself where scale is 1, whatever the average was. Values.
+static void cpu_average(const cpu_args *arg, long i0, long i1, double *sums) {
+    const float *x = arg->x, scale = arg->scale;
+    float *average = arg->average;
+    (void)sums;
+    if (scale == 1) {
+        memcpy(average + i0, x + i0, sizeof *x * (i1 - i0));
+        return;
+    }
+    for (long i = i0; i < i1; i++) average[i] += (x[i] - average[i]) * scale;
+}
+
 // sums = sum x, sum (x - 0.5)^2, how many values of the gradient have a square that is not finite. Values.
 static void cpu_record(const cpu_args *arg, long i0, long i1, double *sums) {
     const float *x = arg->x, *g = arg->gradient;
@@ -241,6 +297,8 @@ static const struct {
     {"relu_bwd", cpu_relu_bwd},
     {"add", cpu_add},
     {"mul", cpu_mul},
+    {"pad_fwd", cpu_pad_fwd},
+    {"pad_bwd", cpu_pad_bwd},
     {"avgpool2x2_fwd", cpu_avgpool2x2_fwd},
     {"avgpool2x2_bwd", cpu_avgpool2x2_bwd},
     {"maxpool2x2_fwd", cpu_maxpool2x2_fwd},
@@ -250,6 +308,7 @@ static const struct {
     {"tv_fwd", cpu_tv_fwd},
     {"tv_bwd", cpu_tv_bwd},
     {"adam", cpu_adam},
+    {"average", cpu_average},
     {"record", cpu_record},
 };
 

@@ -10,6 +10,8 @@ var (
 	ReLUBwd       = newLoop("relu_bwd", values, 0, reluBwd)               // dx = dy where y > 0, else 0
 	Add           = newLoop("add", values, 0, add)                        // y = a + b
 	Mul           = newLoop("mul", pixels, 0, mul)                        // y = x mask, one value of the mask a pixel
+	PadFwd        = newLoop("pad_fwd", paddedRows, 0, padFwd)             // y = x, continued by pad pixels beyond every border
+	PadBwd        = newLoop("pad_bwd", rows, 0, padBwd)                   // dx = sum of dy at all places that read the pixel
 	AvgPool2x2Fwd = newLoop("avgpool2x2_fwd", rowPairs, 0, avgPool2x2Fwd) // y = mean of 2x2 windows of x, an odd last row and column dropped
 	AvgPool2x2Bwd = newLoop("avgpool2x2_bwd", rows, 0, avgPool2x2Bwd)     // dx = dy/4 in the window, 0 in a dropped row or column
 	MaxPool2x2Fwd = newLoop("maxpool2x2_fwd", rowPairs, 0, maxPool2x2Fwd) // y = maximum of 2x2 windows of x, an odd last row and column dropped
@@ -19,6 +21,7 @@ var (
 	TVFwd         = newLoop("tv_fwd", rows, 1, tvFwd)                     // sum of the absolute differences of neighbours in x
 	TVBwd         = newLoop("tv_bwd", rows, 0, tvBwd)                     // dx = scale * (sum of signs of differences)
 	Adam          = newLoop("adam", values, 0, adam)                      // a step on x, m, v by gradient; see gpu.AdamParams for the formula
+	Average       = newLoop("average", values, 0, average)                // average += (x - average) scale; x itself where scale is 1
 	Record        = newLoop("record", values, 3, record)                  // sum x, sum (x - 0.5)^2, how many squares of gradient are not finite
 )
 
@@ -48,6 +51,73 @@ func mul(a *Args, i0, i1 int, _ []float64) {
 		for j := i * c; j < (i+1)*c; j++ {
 			y[j] = x[j] * m
 		}
+	}
+}
+
+// padSource is which of n rows or columns lies at i, from -pad to n-1+pad.
+func padSource(i, n int, wrap bool) int {
+	switch {
+	case i < 0 && wrap:
+		return i + n
+	case i < 0:
+		return -i
+	case i >= n && wrap:
+		return i - n
+	case i >= n:
+		return 2*(n-1) - i
+	}
+	return i
+}
+
+func padFwd(a *Args, i0, i1 int, _ []float64) {
+	w, c, p := a.W, a.C, a.Pad
+	row := (w + 2*p) * c
+	for r := i0; r < i1; r++ {
+		x, y := a.X[padSource(r-p, a.H, a.Wrap)*w*c:][:w*c], a.Y[r*row:][:row]
+		copy(y[p*c:], x)
+		for s := range p {
+			copy(y[s*c:][:c], x[padSource(s-p, w, a.Wrap)*c:])
+			copy(y[(p+w+s)*c:][:c], x[padSource(w+s, w, a.Wrap)*c:])
+		}
+	}
+}
+
+func padBwd(a *Args, i0, i1 int, _ []float64) {
+	h, w, c, p := a.H, a.W, a.C, a.Pad
+	row := (w + 2*p) * c
+	for y := i0; y < i1; y++ {
+		dx := a.DX[y*w*c:][:w*c]
+		clear(dx)
+		// The rows that read this one: before the picture, its own, behind it.
+		before, behind := p-y, 2*(h-1)-y+p
+		if a.Wrap {
+			before, behind = y-h+p, y+h+p
+		}
+		if before >= p {
+			before = -1
+		}
+		if behind < h+p || behind >= h+2*p {
+			behind = -1
+		}
+		for _, r := range [3]int{before, y + p, behind} {
+			if r < 0 {
+				continue
+			}
+			dy := a.DY[r*row:][:row]
+			for s := range p {
+				addTo(dx[padSource(s-p, w, a.Wrap)*c:][:c], dy[s*c:])
+			}
+			addTo(dx, dy[p*c:])
+			for s := p + w; s < w+2*p; s++ {
+				addTo(dx[padSource(s-p, w, a.Wrap)*c:][:c], dy[s*c:])
+			}
+		}
+	}
+}
+
+func addTo(sum, v []float32) {
+	for i := range sum {
+		sum[i] += v[i]
 	}
 }
 
@@ -242,6 +312,17 @@ func adam(a *Args, i0, i1 int, _ []float64) {
 			xi = min(max(xi, 0), 1)
 		}
 		x[i], m[i], v[i] = xi, mi, vi
+	}
+}
+
+func average(a *Args, i0, i1 int, _ []float64) {
+	x, mean := a.X[i0:i1], a.Average[i0:i1]
+	if a.Scale == 1 { // whatever the average was
+		copy(mean, x)
+		return
+	}
+	for i, v := range x {
+		mean[i] += float32((v - mean[i]) * a.Scale)
 	}
 }
 

@@ -36,8 +36,11 @@ type Args struct {
 	Mask         []float32 // one value a pixel
 	Gradient     []float32 // of the picture X
 	M, V         []float32 // its running means: of the gradient and of its square
+	Average      []float32 // of the iterates of X
 	Mean, Std    []float32 // C values each
 	H, W, C      int       // extent of X and DX, or of Y where there is neither
+	Pad          int       // how far Y or DY goes beyond every border
+	Wrap         bool      // what lies there: false mirrored, true the picture again
 	Scale        float32
 	Adam         AdamStep
 }
@@ -47,10 +50,11 @@ type Args struct {
 type cut uint8
 
 const (
-	values   cut = iota // every value by itself
-	pixels              // C values
-	rows                // W pixels
-	rowPairs            // two rows, an odd last row dropped
+	values     cut = iota // every value by itself
+	pixels                // C values
+	rows                  // W pixels
+	rowPairs              // two rows, an odd last row dropped
+	paddedRows            // W+2Pad pixels, of H+2Pad rows
 )
 
 // units returns how many units a picture has and how many values one of them is.
@@ -60,6 +64,8 @@ func (c cut) units(a *Args) (n, size int) {
 		return a.H * a.W, a.C
 	case rows:
 		return a.H, a.W * a.C
+	case paddedRows:
+		return a.H + 2*a.Pad, (a.W + 2*a.Pad) * a.C
 	case rowPairs:
 		return a.H / 2, 2 * a.W * a.C
 	default:

@@ -45,6 +45,7 @@ func testLoop(t *testing.T, pool *Pool, l *Loop, h, w, c int) {
 		got[n] = Args{
 			H: h, W: w, C: c, Scale: 0.7, Mean: make([]float32, c), Std: make([]float32, c),
 			Adam: NewAdamStep(0.1, 0.9, 0.999, 1e-8, 3, n), // clamps after, and before
+			Pad:  min(h, w) - 1, Wrap: n == 1,
 		}
 		for i := range c {
 			got[n].Mean[i], got[n].Std[i] = r.Float32(), r.Float32()+0.1
@@ -52,8 +53,9 @@ func testLoop(t *testing.T, pool *Pool, l *Loop, h, w, c int) {
 		want[n] = got[n]
 		theirs := tensors(&want[n])
 		for i, s := range tensors(&got[n]) {
-			*s = Alloc(h * w * c)
-			*theirs[i] = make([]float32, h*w*c)
+			size := (h + 2*got[n].Pad) * (w + 2*got[n].Pad) * c
+			*s = Alloc(size)
+			*theirs[i] = make([]float32, size)
 			t.Cleanup(func() { Free(*s) })
 			for j := range *s {
 				(*s)[j] = 2*r.Float32() - 1
@@ -101,10 +103,10 @@ func testLoop(t *testing.T, pool *Pool, l *Loop, h, w, c int) {
 	}
 }
 
-var tensorNames = []string{"x", "y", "dx", "dy", "a", "b", "target", "gradient", "m", "v"}
+var tensorNames = []string{"x", "y", "dx", "dy", "a", "b", "target", "mask", "gradient", "m", "v", "average"}
 
 func tensors(a *Args) []*[]float32 {
-	return []*[]float32{&a.X, &a.Y, &a.DX, &a.DY, &a.A, &a.B, &a.Target, &a.Mask, &a.Gradient, &a.M, &a.V}
+	return []*[]float32{&a.X, &a.Y, &a.DX, &a.DY, &a.A, &a.B, &a.Target, &a.Mask, &a.Gradient, &a.M, &a.V, &a.Average}
 }
 
 // contracted reports whether two values differ by no more than a C compiler may

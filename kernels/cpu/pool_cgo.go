@@ -128,8 +128,8 @@ func (p *Pool) loop(l *Loop, pictures []Args, n, size int, sums []float64) {
 		s := a.Adam
 		args[i] = C.cpu_args{
 			x: ptr(a.X), y: ptr(a.Y), dx: ptr(a.DX), dy: ptr(a.DY), a: ptr(a.A), b: ptr(a.B), target: ptr(a.Target), mask: ptr(a.Mask),
-			gradient: ptr(a.Gradient), m: ptr(a.M), v: ptr(a.V), mean: ptr(a.Mean), std: ptr(a.Std),
-			H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), scale: C.float(a.Scale),
+			gradient: ptr(a.Gradient), m: ptr(a.M), v: ptr(a.V), average: ptr(a.Average), mean: ptr(a.Mean), std: ptr(a.Std),
+			H: C.int(a.H), W: C.int(a.W), C: C.int(a.C), pad: C.int(a.Pad), wrap: boolInt(a.Wrap), scale: C.float(a.Scale),
 			adam: C.cpu_adam_step{
 				one_minus_beta1: C.float(s.OneMinusBeta1), beta2: C.float(s.Beta2), one_minus_beta2: C.float(s.OneMinusBeta2),
 				step_size: C.float(s.StepSize), sqrt_c2: C.float(s.SqrtC2), eps: C.float(s.Eps), clamp: C.int(s.Clamp),

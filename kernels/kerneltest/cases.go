@@ -369,7 +369,63 @@ func chains() []Case {
 			}})
 		}
 	}
-	return append(all, lbfgsCases()...)
+	return slices.Concat(all, lbfgsCases(), padCases(), averageCases())
+}
+
+// padCases continue pictures beyond their border, by little and by nearly a picture,
+// and lead from there through the first layer and back.
+func padCases() (all []Case) {
+	mean, std := []float32{0.4, 0.45, 0.5}, []float32{0.2, 0.25, 0.3}
+	in := func(p *gpu.Program, name string, s gpu.Shape) *gpu.Buffer { return p.NewBuffer(name, gpu.Input, s) }
+	for _, q := range pics {
+		s := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}
+		for mode, most := range []int{gpu.Reflect: min(q.h, q.w) - 1, gpu.Wrap: min(q.h, q.w)} {
+			if most < 1 {
+				continue
+			}
+			pad := gpu.PadParams{Pixels: min(most, 37), Mode: gpu.PadMode(mode)}
+			padded := gpu.Shape{N: s.N, H: s.H + 2*pad.Pixels, W: s.W + 2*pad.Pixels, C: s.C}
+			name := fmt.Sprintf("%v %s %d", s, padModes[mode], pad.Pixels)
+			fwd := Case{Kind: gpu.PadFwd, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) { p.Output(p.PadFwd("x", in(p, "x", s), pad)) }}
+			bwd := Case{Kind: gpu.PadBwd, Group: q.group, Name: name, Tol: Tol, Build: func(p *gpu.Program) { p.Output(p.PadBwd("x", in(p, "dy", padded), pad)) }}
+			exact := bwd
+			exact.Ints = true
+			all = append(all, fwd, bwd, exact)
+		}
+	}
+	for i, q := range []conv{{"tiny", 1, 2, 3, 3, 64}, {"tiny", 2, 3, 2, 3, 64}, {"edge", 2, 9, 17, 3, 64}, {"edge", 1, 33, 19, 3, 64}} {
+		x := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}
+		pad := gpu.PadParams{Pixels: min(q.h, q.w, 9) - 1, Mode: gpu.PadMode(i % 2)}
+		w, y := gpu.Shape{N: q.k, H: 3, W: 3, C: q.c}, gpu.Shape{N: q.n, H: q.h + 2*pad.Pixels, W: q.w + 2*pad.Pixels, C: q.k}
+		name := fmt.Sprintf("%v k=%d %s %d", x, q.k, padModes[pad.Mode], pad.Pixels)
+		all = append(all,
+			Case{Kind: gpu.PadFwd, Group: q.group, Name: name + " from a picture", Tol: Tol, Build: func(p *gpu.Program) {
+				n := p.NormalizeFwd("normalize", p.PadFwd("image", in(p, "x", x), pad), mean, std)
+				p.Output(p.ReLUFwd("relu", p.Conv3x3Fprop("y", n, weights(p, w), weights(p, gpu.Shape{N: 1, H: 1, W: 1, C: q.k}))))
+			}},
+			Case{Kind: gpu.PadBwd, Group: q.group, Name: name + " to a picture", Tol: Tol, Build: func(p *gpu.Program) { // where that of the variation joins
+				d := p.NormalizeBwd("normalize", p.Conv3x3Dgrad("x", in(p, "dy", y), weights(p, w)), std)
+				p.Output(p.Add("tv", p.PadBwd("image", d, pad), p.TVBwd("image", in(p, "small_ints", x), weight(p, q.n, 5e-3))))
+			}})
+	}
+	return all
+}
+
+var padModes = []string{gpu.Reflect: "reflect", gpu.Wrap: "wrap"}
+
+// averageCases are averages of pictures with knobs of their own: behind a step that is
+// fused, and by themselves.
+func averageCases() (all []Case) {
+	for _, q := range []pic{{"tiny", 1, 1, 1, 3}, {"tiny", 4, 3, 5, 3}, {"edge", 5, 20, 33, 3}, {"edge", 1, 129, 127, 3}} {
+		s, one := gpu.Shape{N: q.n, H: q.h, W: q.w, C: q.c}, gpu.Shape{N: q.n, H: 1, W: 1, C: 1}
+		all = append(all,
+			Case{Kind: gpu.Average, Group: q.group, Name: s.String() + " whole update", Tol: Tol, Iters: 5, Build: func(p *gpu.Program) { buildAverage(p, s) }},
+			Case{Kind: gpu.Average, Group: q.group, Name: s.String(), Tol: Tol, Build: func(p *gpu.Program) {
+				x, step := p.NewBuffer("x", gpu.Input, s), p.NewBuffer("step", gpu.State, one)
+				p.Average(x, p.NewBuffer("average", gpu.State, s), step, knobs(p, s.N, 1))
+			}})
+	}
+	return all
 }
 
 // lbfgsCases are one step, or two, from the middle of a run: four pictures of which
@@ -456,6 +512,20 @@ func buildAdam(p *gpu.Program, s gpu.Shape, clamp gpu.Clamp) {
 	p.Record(x, g, total, each, step, k, ring, nil)
 }
 
+// buildAverage is a whole update whose iterates are averaged, past the limit of some.
+func buildAverage(p *gpu.Program, s gpu.Shape) {
+	x, m, v := p.NewBuffer("x", gpu.State, s), p.NewBuffer("m", gpu.State, s), p.NewBuffer("abs_v", gpu.State, s)
+	average, l := p.NewBuffer("average", gpu.State, s), gpu.Shape{N: s.N, H: 1, W: 1, C: 1}
+	step, k := p.NewBuffer("step", gpu.State, l), knobs(p, s.N, 5e-3)
+	ring := p.NewBuffer("ring", gpu.State, gpu.Shape{N: s.N, H: 1, W: 3, C: gpu.RecTerms + 1})
+	w := gpu.Weight{Knobs: k, Column: gpu.KnobTerms}
+	total, each := p.Total(nil, nil, p.TVFwd("image", x, w))
+	d := p.Output(p.Add("tv", p.NewBuffer("g", gpu.Input, s), p.TVBwd("image", x, w)))
+	p.Adam(x, m, v, d, step, k, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
+	p.Average(x, average, step, k)
+	p.Record(x, d, total, each, step, k, ring, nil)
+}
+
 // knobs adds those of n pictures, with one weight of about w.
 func knobs(p *gpu.Program, n int, w float64) *gpu.Buffer {
 	return p.NewBuffer(fmt.Sprint(knobsPrefix, w), gpu.Input, gpu.Shape{N: n, H: 1, W: 1, C: gpu.KnobTerms + 1})
@@ -469,9 +539,19 @@ func weight(p *gpu.Program, n int, w float64) gpu.Weight {
 }
 
 // fillKnobs gives every picture a few steps to take, the first of which it can, at a
-// rate of about 0.01 that falls or does not, and weights.
+// rate of about 0.01 that falls or does not, an average that has begun or has not, and
+// weights.
 func fillKnobs(v []float32, columns int, about float64, r *rand.Rand) {
 	for i := range v {
+		n := i / columns
+		switch i % columns { // these take no chance: the values of all others are those from before there was an average
+		case gpu.KnobDecay:
+			v[i] = []float32{0.9, 0.5, 0, 0.99}[n%4]
+			continue
+		case gpu.KnobBegin:
+			v[i] = []float32{-1, 4, 1, 0, -100}[n%5]
+			continue
+		}
 		u := r.Float64()
 		switch i % columns {
 		case gpu.KnobLimit:

@@ -115,6 +115,10 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		ref.Add(out[0], in[0], in[1])
 	case gpu.Mul:
 		ref.Mul(out[0], in[0], in[1])
+	case gpu.PadFwd:
+		ref.PadFwd(out[0], in[0], d, op.Pad.Pixels, op.Pad.Mode == gpu.Wrap)
+	case gpu.PadBwd:
+		ref.PadBwd(out[0], in[0], o, op.Pad.Pixels, op.Pad.Mode == gpu.Wrap)
 	case gpu.Total:
 		c, s := in[:op.NContent], in[op.NContent:op.NContent+op.NStyle]
 		ref.Total(out[0], out[1], c, s, in[op.NContent+op.NStyle])
@@ -137,6 +141,11 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 			rate := knob(n, gpu.KnobRate)
 			l := ref.LBFGSParams{History: op.LBFGS.History, First: op.LBFGS.First * rate, Most: op.LBFGS.Most * rate, Rise: op.LBFGS.Rise}
 			ref.LBFGS(of(1), of(0), losses[4*n+3], ref.LBFGSMemory[T]{A: of(2), GA: of(3), D: of(4), S: of(5), Y: of(6), Control: of(7)}, l)
+		})
+	case gpu.Average:
+		working(func(n, done int) {
+			t := max(done-int(knob(n, gpu.KnobBegin))+1, 1)
+			ref.Average(picture(out[0], d.N, n), picture(in[0], d.N, n), knob(n, gpu.KnobDecay), t)
 		})
 	case gpu.Record:
 		ring := op.Ring().Shape

@@ -321,6 +321,65 @@ func Mul[T Float](y, x, mask []T) {
 	}
 }
 
+// padSource is which of n rows or columns lies at i, from -p to n-1+p.
+func padSource(i, n int, wrap bool) int {
+	switch {
+	case wrap:
+		return (i + n) % n
+	case i < 0:
+		return -i
+	case i >= n:
+		return 2*(n-1) - i
+	}
+	return i
+}
+
+// PadFwd continues x, of extent d, by p pixels beyond every border: mirrored at the
+// outermost pixels, or with wrap as if pictures lay side by side.
+func PadFwd[T Float](y, x []T, d Dim, p int, wrap bool) {
+	o := Dim{d.N, d.H + 2*p, d.W + 2*p, d.C}
+	for n := range o.N {
+		for r := range o.H {
+			for s := range o.W {
+				from := d.at(n, padSource(r-p, d.H, wrap), padSource(s-p, d.W, wrap), 0)
+				copy(y[o.at(n, r, s, 0):][:d.C], x[from:])
+			}
+		}
+	}
+}
+
+// PadBwd gives every value of dy to the pixel that PadFwd has read there; dx has extent d.
+func PadBwd[T Float](dx, dy []T, d Dim, p int, wrap bool) {
+	o := Dim{d.N, d.H + 2*p, d.W + 2*p, d.C}
+	sum := make([]float64, len(dx))
+	for n := range o.N {
+		for r := range o.H {
+			for s := range o.W {
+				to := d.at(n, padSource(r-p, d.H, wrap), padSource(s-p, d.W, wrap), 0)
+				for c := range d.C {
+					sum[to+c] += float64(dy[o.at(n, r, s, c)])
+				}
+			}
+		}
+	}
+	for i, v := range sum {
+		dx[i] = T(v)
+	}
+}
+
+// Average takes iterate x, the t-th from 1 on, into the mean of one picture, in which
+// one counts decay times what the next does.
+func Average[T Float](avg, x []T, decay float64, t int) {
+	count, weight := 0.0, 1.0 // of all iterates: 1 + decay + decay^2 + ...
+	for range t {
+		count += weight
+		weight *= decay
+	}
+	for i, v := range x {
+		avg[i] = T(float64(v)/count + float64(avg[i])*(count-1)/count)
+	}
+}
+
 // Total is l[n] = (content, sum of styles, tv, their sum) and each[n] the terms; each term has one value a picture.
 func Total[T Float](l, each []T, content, style [][]T, tv []T) {
 	for n := range tv {

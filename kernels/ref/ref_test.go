@@ -3,6 +3,7 @@ package ref
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -48,6 +49,56 @@ func TestAdjoints(t *testing.T) {
 		AvgPool2x2Bwd(dxp, dp, d)
 		if a, b := dot(dp, yp), dot(dxp, x); a != b {
 			t.Errorf("avgpool %v: %v != %v", d, a, b)
+		}
+
+		for _, wrap := range []bool{false, true} {
+			most := min(d.H, d.W)
+			if !wrap {
+				most--
+			}
+			for p := 1; p <= most; p++ {
+				e := d.N * (d.H + 2*p) * (d.W + 2*p) * d.C
+				dy, y, dx := ints(r, e), make([]float64, e), make([]float64, n)
+				PadFwd(y, x, d, p, wrap)
+				PadBwd(dx, dy, d, p, wrap)
+				if a, b := dot(dy, y), dot(dx, x); a != b {
+					t.Errorf("pad %v by %d, wrap %v: %v != %v", d, p, wrap, a, b)
+				}
+			}
+		}
+	}
+}
+
+// What lies beyond the border, as numpy.pad has it.
+func TestPad(t *testing.T) {
+	x := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	for _, c := range []struct {
+		p    int
+		wrap bool
+		want []float64
+	}{
+		{1, false, []float64{5, 4, 5, 6, 5, 2, 1, 2, 3, 2, 5, 4, 5, 6, 5, 8, 7, 8, 9, 8, 5, 4, 5, 6, 5}},
+		{1, true, []float64{9, 7, 8, 9, 7, 3, 1, 2, 3, 1, 6, 4, 5, 6, 4, 9, 7, 8, 9, 7, 3, 1, 2, 3, 1}},
+	} {
+		y := make([]float64, 25)
+		if PadFwd(y, x, Dim{1, 3, 3, 1}, c.p, c.wrap); !slices.Equal(y, c.want) {
+			t.Errorf("wrap %v: %v, want %v", c.wrap, y, c.want)
+		}
+	}
+}
+
+// The average is the weighted mean of all iterates, whatever it was before.
+func TestAverage(t *testing.T) {
+	for _, decay := range []float64{0, 0.5, 0.99} {
+		avg := []float64{1e6}
+		var sum, weights float64
+		for i := range 50 {
+			x := math.Sin(float64(i))
+			Average(avg, []float64{x}, decay, i+1)
+			sum, weights = sum*decay+x, weights*decay+1
+			if want := sum / weights; !(math.Abs(avg[0]-want) <= 1e-9) {
+				t.Fatalf("decay %v: %v after %d, want %v", decay, avg[0], i+1, want)
+			}
 		}
 	}
 }

@@ -454,7 +454,8 @@ func (f *fuser) tv(fwd *gpu.Op) step {
 	return f.take(s, &s.taken, fwd)
 }
 
-// update is Adam with the record behind it and the last addition of their gradient.
+// update is Adam with the record behind it, the average between them and the last
+// addition of their gradient.
 func (f *fuser) update(op *gpu.Op) step {
 	var add *gpu.Op
 	adam := op
@@ -466,18 +467,25 @@ func (f *fuser) update(op *gpu.Op) step {
 		add, adam = op, r[0]
 	}
 	i := f.index[adam]
-	if i+1 >= len(f.prog) {
+	behind := f.prog[i+1:]
+	var average *gpu.Op
+	if len(behind) > 0 && behind[0].Kind == gpu.Average { // which must come before the step is counted
+		average, behind = behind[0], behind[1:]
+	}
+	if len(behind) == 0 {
 		return nil
 	}
-	record := f.prog[i+1]
+	record := behind[0]
 	if record.Kind != gpu.Record || record.Picture() != adam.Picture() || record.Gradient() != adam.Gradient() || record.Losses() != adam.Losses() || record.Step() != adam.Step() || record.Knobs() != adam.Knobs() {
 		return nil
 	}
-	s := &update{add: add, adam: adam, record: record, taken: taken{at: i}}
-	if add != nil {
-		f.take(s, &s.taken, add)
+	s := &update{add: add, adam: adam, average: average, record: record, taken: taken{at: i}}
+	for _, op := range []*gpu.Op{add, adam, average, record} {
+		if op != nil {
+			f.take(s, &s.taken, op)
+		}
 	}
-	return f.take(s, &s.taken, adam, record)
+	return s
 }
 
 // keepBits lets a convolution write one bit for each value that its ReLU let pass,

@@ -71,7 +71,7 @@ func (t *types) mark(op *gpu.Op) {
 		} else {
 			features(op.X(), op.Y())
 		}
-	case gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Record, gpu.NumKinds: // of pictures and losses
+	case gpu.PadFwd, gpu.PadBwd, gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Average, gpu.Record, gpu.NumKinds: // of pictures and losses
 	default: // between layers
 		features(op.X(), op.Y())
 		gradients(op.DY(), op.DX())

@@ -201,6 +201,12 @@ func (s *single) lower(l *lowering, to *Step) error {
 	case gpu.Mul:
 		x := op.X().Shape
 		return to.add(kernels.MulArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), Mask: l.ptr(op.Mask()), C: x.C, Elems: x.Elems()}.Launch(l.ptr(op.X()).Elem))
+	case gpu.PadFwd:
+		x := op.X().Shape
+		return to.add(kernels.PadFwdArgs{Y: l.ptr(op.Y()), X: l.ptr(op.X()), H: x.H, W: x.W, C: x.C, P: op.Pad.Pixels, Wrap: op.Pad.Mode == gpu.Wrap}.Launch(x.N))
+	case gpu.PadBwd:
+		x := op.DX().Shape
+		return to.add(kernels.PadBwdArgs{DX: l.ptr(op.DX()), DY: l.ptr(op.DY()), H: x.H, W: x.W, C: x.C, P: op.Pad.Pixels, Wrap: op.Pad.Mode == gpu.Wrap}.Launch(x.N))
 	case gpu.Adam:
 		constants, err := adamConstants(to, op)
 		if err != nil {
@@ -213,6 +219,8 @@ func (s *single) lower(l *lowering, to *Step) error {
 		}.Launch(op.Picture().Shape.N))
 	case gpu.LBFGS:
 		return l.lbfgs(to, op)
+	case gpu.Average:
+		return l.average(to, op)
 	case gpu.Record:
 		x, n := op.Picture(), perPicture(op.Picture())
 		a := kernels.StatsArgs{X: l.ptr(x), G: l.ptr(op.Gradient()), Elems: n, Share: kernels.StatsShare(n)}
@@ -302,7 +310,19 @@ func (s *update) lower(l *lowering, to *Step) error {
 		a.G, a.DX, a.DTV = l.ptr(s.add.Y()), l.ptr(s.add.A()), l.ptr(s.add.B())
 	}
 	a.Parts = to.workspace(a.Workspace(x.Shape.N), kernels.F32)
-	return errors.Join(to.add(a.Launch(x.Shape.N)), l.record(to, s.record, a.Parts, a.Blocks()))
+	err = to.add(a.Launch(x.Shape.N))
+	if s.average != nil {
+		err = errors.Join(err, l.average(to, s.average))
+	}
+	return errors.Join(err, l.record(to, s.record, a.Parts, a.Blocks()))
+}
+
+// average takes a picture into the mean of its iterates.
+func (l *lowering) average(to *Step, op *gpu.Op) error {
+	x := op.Picture()
+	return to.add(kernels.AverageArgs{
+		Avg: l.ptr(op.Average()), X: l.ptr(x), Step: l.ptr(op.Step()), Knobs: l.ptr(op.Knobs()), Columns: op.Knobs().Shape.C, Elems: perPicture(x),
+	}.Launch(x.Shape.N))
 }
 
 // lbfgs is a step of L-BFGS: products, decision, direction, step.

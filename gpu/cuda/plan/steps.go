@@ -215,11 +215,11 @@ type total struct {
 	terms []*term // of op.In, in order
 }
 
-// update is Adam and the record behind it, and the addition that makes their
-// gradient, if there is one.
+// update is Adam and the record behind it, the average of its iterates between the
+// two and the addition that makes their gradient, if there are such.
 type update struct {
 	taken
-	add          *gpu.Op // nil without
+	add, average *gpu.Op // nil without
 	adam, record *gpu.Op
 }
 
@@ -227,6 +227,9 @@ func (s *update) results() []result {
 	var all []result
 	for _, b := range append(append(append([]*gpu.Buffer{}, s.adam.Out...), s.record.Out...), s.adam.Gradient()) {
 		all = append(all, result{buf: b})
+	}
+	if s.average != nil {
+		all = append(all, result{buf: s.average.Average()})
 	}
 	return all
 }
