@@ -10,12 +10,33 @@ import (
 // the seed of noise that is not used, the step of an optimiser that finds its own, weights
 // that a strength replaces, what a budget chooses. A path in Init becomes "picture".
 func (o Options) Canonical() Options {
-	o.Preset, o.halvings, o.before, o.all = "", 0, 0, 0
-	if o.Init != "noise" {
+	o.Preset, o.halvings, o.before, o.all, o.layout = "", 0, 0, 0, layout{}
+	if !o.InitNoise() {
 		o.Seed = 0
 	}
-	if o.Init != "noise" && o.Init != "content" {
+	if share, blend := o.initBlend(); blend {
+		o.Init = fmt.Sprintf("blend:%g", share)
+	} else if o.InitPicture() {
 		o.Init = "picture"
+	}
+	o.StyleLayers = canonicalLayers(o.styleTaps(), StyleLayers...)
+	o.ContentLayers = canonicalLayers(o.contentTaps(), ContentLayer)
+	if o.StyleWeight == 0 {
+		o.StyleLayers = nil
+	}
+	if o.ContentWeight == 0 {
+		o.ContentLayers = nil
+	}
+	if len(o.Blend) < 2 {
+		o.Blend = nil
+	}
+	for text, otherwise := range map[*string]string{&o.StyleSize: "content", &o.Colors: "style", &o.Padding: "zero"} {
+		if *text == otherwise {
+			*text = ""
+		}
+	}
+	if o.StyleScale == 1 {
+		o.StyleScale = 0
 	}
 	if o.Optimizer == "" {
 		o.Optimizer = "adam"
@@ -56,4 +77,17 @@ func (o Options) Canonical() Options {
 		o.OutputSize = fmt.Sprintf("%dx%d", w, h)
 	}
 	return o
+}
+
+// canonicalLayers are taps in the order of the network; nil for the usual ones.
+func canonicalLayers(taps []tap, usual ...int) (all []Layer) {
+	same := len(taps) == len(usual)
+	for i, t := range taps {
+		same = same && t.layer == usual[i] && t.weight == 1
+		all = append(all, Layer{t.name(), t.weight})
+	}
+	if same {
+		return nil
+	}
+	return all
 }

@@ -14,7 +14,9 @@ import (
 	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/openfile"
 	"github.com/stylize-gpu/stylize/vgg/safetensors"
 )
 
@@ -246,7 +248,7 @@ func (c *Checkpoint) check() error {
 // MismatchError says that a painting cannot go on from a checkpoint, because
 // something else is at hand than it was begun with.
 type MismatchError struct {
-	What    string // "content", "style", "init", "weights", "device", "version" or "options"
+	What    string // as in [Record.Inputs], "weights", "device", "version" or "options"
 	Was, Is string
 }
 
@@ -258,19 +260,22 @@ func (e *MismatchError) Error() string {
 func (c *Checkpoint) suits(p *Painting) error {
 	was, is := c.Record, p.Record()
 	dev := func(i gpu.Info) string { return i.Kind + " " + i.Bits }
-	init := func(r Record) string {
-		if r.Init == nil {
-			return "none"
+	differences := []MismatchError{}
+	before, now := was.Inputs(), is.Inputs()
+	for i := range max(len(before), len(now)) {
+		d := MismatchError{Was: "none", Is: "none"}
+		if i < len(now) {
+			d.What, d.Is = now[i].What, now[i].Input.SHA256
 		}
-		return r.Init.SHA256
+		if i < len(before) {
+			d.What, d.Was = before[i].What, before[i].Input.SHA256
+		}
+		differences = append(differences, d)
 	}
-	for _, d := range []MismatchError{
-		{"content", was.Content.SHA256, is.Content.SHA256},
-		{"style", was.Style.SHA256, is.Style.SHA256},
-		{"init", init(was), init(is)},
+	for _, d := range append(differences, []MismatchError{
 		{"weights", was.Weights.SHA256, is.Weights.SHA256},
 		{"device", dev(was.Device), dev(is.Device)},
-	} {
+	}...) {
 		if d.Was != d.Is {
 			return &d
 		}
@@ -303,4 +308,30 @@ func (c *Checkpoint) fits(st Stage) error {
 		return fmt.Errorf("the checkpoint is damaged (step %v cannot be)", s[0])
 	}
 	return nil
+}
+
+// IsCheckpoint reports whether a file is one, as far as its head says.
+func IsCheckpoint(path string) bool {
+	f, size, err := openfile.Regular(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	st, err := safetensors.Open(f, size)
+	return err == nil && st.Metadata[metaKey] != ""
+}
+
+// Picture is what had been painted, at the extent of its level, clamped.
+func (c *Checkpoint) Picture() (*picture.Picture, error) {
+	v := slices.Clone(c.State.picture(c.Record.Options))
+	o, in := c.Record.Options, c.Record.Content
+	o.Size = o.Levels()[c.Level].Size
+	if in.Width < 1 || in.Height < 1 {
+		return nil, errors.New("the checkpoint does not say how large its content is")
+	}
+	w, h := o.Extent(&picture.Source{W: in.Width, H: in.Height})
+	if len(v) != 3*w*h {
+		return nil, fmt.Errorf("the checkpoint's picture is not of %dx%d pixels, which its content has at that level", w, h)
+	}
+	return clamped(v, w, h), nil
 }

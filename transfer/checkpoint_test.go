@@ -183,7 +183,7 @@ func TestResumeRefuses(t *testing.T) {
 	defer lean.Close()
 	changes := map[string]func(w *Work, dev *gpu.Device){
 		"content":    func(w *Work, _ *gpu.Device) { w.Content = picturetest.Source(t, 40, 24, 3) },
-		"style":      func(w *Work, _ *gpu.Device) { w.Style = picturetest.Source(t, 30, 36, 3) },
+		"style":      func(w *Work, _ *gpu.Device) { w.Styles = OneStyle(picturetest.Source(t, 30, 36, 3)) },
 		"init":       func(w *Work, _ *gpu.Device) { w.Init = picturetest.Source(t, 30, 36, 3) },
 		"weights":    func(w *Work, _ *gpu.Device) { v := *w.Weights; v.SHA256 = "other"; w.Weights = &v },
 		"options":    func(w *Work, _ *gpu.Device) { w.Options.LR = 0.02 },

@@ -1,8 +1,11 @@
 package transfer
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -84,52 +87,85 @@ func ladderText(levels []Level) string {
 	return strings.Join(s, ",")
 }
 
-// LayerNames name the losses of Row.Terms but the last, which is that of TV:
-// "content_relu4_2", "style_relu1_1" and so on.
-func LayerNames(o Options) []string {
-	var names []string
-	if o.ContentWeight > 0 {
-		names = append(names, "content_"+vgg.Layers[ContentLayer].Name)
-	}
-	if o.StyleWeight > 0 {
-		for _, l := range StyleLayers {
-			names = append(names, "style_"+vgg.Layers[l].Name)
-		}
-	}
-	return names
-}
-
-// Stage is a level for two pictures.
+// Stage is a level for the pictures of a painting.
 type Stage struct {
-	Options        Options // of this level alone: its Size and Iterations, and no Ladder
-	W, H           int     // of the picture
-	StyleW, StyleH int
-	Masked         bool // the style has transparent pixels, which do not count
+	Options Options // of this level alone: its Size and Iterations, and no Ladder
+	W, H    int     // of the picture
+	Styles  []StyleExtent
+
+	scale float64 // of the level: 1 for the last
 }
 
-// Stages are the levels of valid options for two pictures, each at an extent that
+// StyleExtent is how the network sees a style.
+type StyleExtent struct {
+	W, H   int
+	Masked bool // it has pixels that do not count, as they are transparent
+	File   bool // its Gram matrices are those of a style file
+}
+
+// Stages are the levels of the work, whose options are valid, each at an extent that
 // has the picture's aspect.
-func (o Options) Stages(content, style *picture.Source) []Stage {
+func (w Work) Stages() []Stage {
+	o := w.Options
 	var all []Stage
-	o.all = o.Evaluations()
+	o.all, o.layout = o.Evaluations(), w.layout()
 	for _, l := range o.Levels() {
-		s := Stage{Options: o}
+		s := Stage{Options: o, scale: float64(l.Size) / float64(o.Size)}
 		o.before += l.Iterations
 		s.Options.Size, s.Options.Iterations, s.Options.Ladder = l.Size, l.Iterations, nil
-		s.W, s.H, s.StyleW, s.StyleH = s.Options.Extent(content, style)
-		s.Masked = style.HasAlpha
+		s.W, s.H = s.Options.Extent(w.Content)
+		for _, style := range w.Styles {
+			s.Styles = append(s.Styles, s.extent(style))
+		}
 		all = append(all, s)
 	}
 	return all
 }
 
-// Programs are those of the stage: of its targets, and of an iteration. The first
-// two are nil where nothing needs them.
-func (s Stage) Programs(w *vgg.Weights) (style, content, loop *gpu.Program, err error) {
+// extent is that of a style at the stage.
+func (s Stage) extent(style Style) StyleExtent {
+	o, p := s.Options, style.Picture
+	if p == nil {
+		size := style.File.Nearest(s.styleSize(max(s.W, s.H)))
+		return StyleExtent{W: size.W, H: size.H, File: true}
+	}
+	e := StyleExtent{Masked: p.HasAlpha || style.Look != nil}
+	if o.Square {
+		e.W, e.H = o.Size, o.Size
+	} else {
+		e.W, e.H = picture.Fit(p.W, p.H, s.styleSize(max(p.W, p.H)), vgg.MinSide)
+	}
+	return e
+}
+
+// styleSize is the longest side of styles, where that of the file is so much.
+func (s Stage) styleSize(native int) int {
+	o, size := s.Options, float64(s.Options.Size)
+	switch o.StyleSize {
+	case "", "content":
+	case "native":
+		size = float64(native) * s.scale
+	default:
+		n, _ := strconv.Atoi(o.StyleSize) // valid
+		size = float64(n) * s.scale
+	}
+	return min(max(int(math.Round(size*cmp.Or(o.StyleScale, 1))), vgg.MinSide), MaxSize)
+}
+
+// Programs are those of the stage: of the targets of its styles, of its content, and of
+// an iteration. There are none of styles and no content where nothing needs them.
+func (s Stage) Programs(w *vgg.Weights) (styles []*gpu.Program, content, loop *gpu.Program, err error) {
 	o := s.Options
 	if o.StyleWeight > 0 || o.TVOfStyle {
-		if style, err = StyleProgram(o, w, s.StyleH, s.StyleW, s.Masked); err != nil {
-			return nil, nil, nil, err
+		for _, e := range s.Styles {
+			if e.File {
+				continue
+			}
+			p, err := StyleProgram(o, w, e.H, e.W, e.Masked)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			styles = append(styles, p)
 		}
 	}
 	if o.ContentWeight > 0 {
@@ -138,18 +174,18 @@ func (s Stage) Programs(w *vgg.Weights) (style, content, loop *gpu.Program, err 
 		}
 	}
 	loop, err = LoopProgram(o, w, 1, s.H, s.W)
-	return style, content, loop, err
+	return styles, content, loop, err
 }
 
 // cost is the arithmetic of a stage, in FLOPs.
 type cost struct{ targets, iteration float64 }
 
 func (s Stage) cost() (c cost, err error) {
-	style, content, loop, err := s.Programs(vgg.Shapes())
+	styles, content, loop, err := s.Programs(vgg.Shapes())
 	if err != nil {
 		return c, err
 	}
-	for _, p := range []*gpu.Program{style, content} {
+	for _, p := range append(styles, content) {
 		if p != nil {
 			c.targets += float64(p.FLOPs())
 		}

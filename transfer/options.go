@@ -45,8 +45,21 @@ type Options struct {
 	// is left out. See [RawWeights].
 	Strength float64 `json:"strength,omitempty"`
 
+	StyleLayers   []Layer `json:"style_layers,omitempty"`   // nil is [StyleLayers], each with weight 1
+	ContentLayers []Layer `json:"content_layers,omitempty"` // nil is [ContentLayer]
+
+	Blend      []float64 `json:"blend,omitempty"`       // what each style counts for where several paint together; nil is equally
+	StyleSize  string    `json:"style_size,omitempty"`  // longest side of styles while the network looks at them: pixels, "native", or "content", which empty is too
+	StyleScale float64   `json:"style_scale,omitempty"` // times that; 0 is 1
+	Feather    float64   `json:"feather,omitempty"`     // pixels of the picture over which the edges of masks are softened
+	MaskAlpha  bool      `json:"mask_alpha,omitempty"`  // transparent pixels of the content are not painted
+
+	Colors  string  `json:"colors,omitempty"`  // "style", which empty is too; "content" keeps its colours; "match" gives them to the style first
+	Padding string  `json:"padding,omitempty"` // beyond the border: "zero", which empty is too, "reflect" or "wrap"
+	Average float64 `json:"average,omitempty"` // the result is the exponential average of the pictures on the way, decaying by this; 0 is the last one
+
 	Pooling    string `json:"pooling,omitempty"` // "avg" or "max"; empty, as in older results, is avg
-	Init       string `json:"init"`              // "content", "noise", or the path of a picture
+	Init       string `json:"init"`              // "content", "noise", "style", "blend:X" for X of noise on the content, or the path of a picture
 	Seed       uint64 `json:"seed"`              // of the noise
 	OutputSize string `json:"output_size"`
 	Bits       int    `json:"bits"` // per channel of a PNG, 8 or 16
@@ -63,6 +76,7 @@ type Options struct {
 
 	halvings    int // of the optimiser's step, where the losses diverged
 	before, all int // iterations of the levels before, and of all levels
+	layout      layout
 }
 
 // base is what the presets share: the article's weights, at a size that is quick.
@@ -199,8 +213,8 @@ func (o Options) Validate() error {
 	if o.Bits != 8 && o.Bits != 16 {
 		return &OptionError{"Bits", o.Bits, "give 8 or 16"}
 	}
-	if o.Init == "" {
-		return &OptionError{"Init", o.Init, "give content, noise or the path of a picture"}
+	if err := o.validateControls(); err != nil {
+		return err
 	}
 	if err := o.validateClocks(); err != nil {
 		return err

@@ -16,11 +16,13 @@ import (
 
 // Work is what a painting is made of: pictures as they were decoded.
 type Work struct {
-	Options        Options
-	Content, Style *picture.Source
-	Init           *picture.Source // where Options.Init names a picture
-	Weights        *vgg.Weights
-	Started        time.Time // what clocks begin with; the zero time is that of NewPainting
+	Options     Options
+	Content     *picture.Source
+	Styles      []Style
+	ContentMask *picture.Source // where the content holds on: white; nil is everywhere
+	Init        *picture.Source // where Options.Init names a picture
+	Weights     *vgg.Weights
+	Started     time.Time // what clocks begin with; the zero time is that of NewPainting
 }
 
 // Point is a row within the whole of a painting.
@@ -130,8 +132,11 @@ func NewPainting(ctx context.Context, dev gpu.Device, work Work, from *Checkpoin
 	if err := work.Options.Validate(); err != nil {
 		return nil, err
 	}
-	if work.Content == nil || work.Style == nil || work.Weights == nil {
+	if work.Content == nil || len(work.Styles) == 0 || work.Weights == nil {
 		return nil, errors.New("painting: needs a content, a style and weights")
+	}
+	if err := work.Check(); err != nil {
+		return nil, err
 	}
 	if work.Started.IsZero() {
 		work.Started = time.Now()
@@ -157,7 +162,7 @@ func (p *Painting) plan(ctx context.Context, chosen bool) error {
 			return err
 		}
 	}
-	p.stages = p.work.Options.Stages(p.work.Content, p.work.Style)
+	p.stages = p.work.Stages()
 	p.costs = nil
 	for i := range p.stages {
 		c, err := p.stages[i].cost()
@@ -175,18 +180,15 @@ func (p *Painting) plan(ctx context.Context, chosen bool) error {
 // Options are those of the work, with the ladder that a budget chose.
 func (p *Painting) Options() Options { return p.work.Options }
 
+// LayerNames name the losses of Row.Terms but the last, which is that of TV.
+func (p *Painting) LayerNames() []string { return p.stages[0].LayerNames() }
+
 // Record is what is known of how the picture is made, and how far it came. The
 // caller adds the version of the program, times and the extent of the result.
 func (p *Painting) Record() Record {
-	input := func(s *picture.Source) Input {
-		return Input{Path: s.Path, SHA256: s.SHA256, Width: s.W, Height: s.H}
-	}
 	w, last := p.work, p.at.Losses.finite()
-	r := Record{Program: "stylize", Options: w.Options, Content: input(w.Content), Style: input(w.Style), Device: p.dev.Info()}
-	if w.Init != nil {
-		i := input(w.Init)
-		r.Init = &i
-	}
+	r := w.record()
+	r.Device = p.dev.Info()
 	r.Weights.Source, r.Weights.SHA256 = w.Weights.Source, w.Weights.SHA256
 	end := p.stages[len(p.stages)-1]
 	r.Result = Result{
@@ -364,25 +366,61 @@ func (p *Painting) complete() bool {
 // open begins the level, or goes on with it.
 func (p *Painting) open(ctx context.Context) error {
 	st, w := p.stages[p.at.Level], p.work
-	content, init := p.pictures()
-	job := Job{Options: st.Options.halved(p.at.Halved), Contents: []*picture.Picture{content}, Init: init, Weights: w.Weights, From: p.at.State}
-	job.Style = st.Options.Load(w.Style, st.StyleW, st.StyleH)
-	s, err := NewSession(ctx, p.dev, job)
+	f, err := newFeatures(p.dev, st.Options, w.Weights, st.H, st.W)
+	if err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	e, err := p.entry(ctx, f, func(i int, content *picture.Picture) (*StyleTargets, error) {
+		return w.targets(ctx, p.dev, st, i, content)
+	})
+	if err = errors.Join(err, f.close()); err != nil {
+		return err
+	}
+	s, err := seated(p.dev, st.Options.halved(p.at.Halved), w.Weights, []entry{e}, st.H, st.W)
 	if err != nil {
 		return err
 	}
 	return p.sit(s, 0, false)
 }
 
-// pictures are the content and, where there is one, the initial picture at the level's
-// extent.
-func (p *Painting) pictures() (content, init *picture.Picture) {
+// entry is what a session needs of the painting to begin the level, or go on with it.
+func (p *Painting) entry(ctx context.Context, f *features, targets func(style int, content *picture.Picture) (*StyleTargets, error)) (e entry, err error) {
+	st, w := p.stages[p.at.Level], p.work
+	content, style, init := p.pictures()
+	e = entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, style, init)}
+	if e.masks, err = w.masks(st); err != nil {
+		return e, err
+	}
+	for _, r := range regionsOf(w.Styles) {
+		var of []*StyleTargets
+		var weights []float64
+		for _, i := range r.styles {
+			t, err := targets(i, content)
+			if err != nil {
+				return e, fmt.Errorf("style: %w", err)
+			}
+			of, weights = append(of, t), append(weights, w.Options.blend(i))
+		}
+		e.style = append(e.style, blended(of, weights))
+	}
+	if e.content, err = f.of(ctx, content, e.masks.held); err != nil {
+		return e, fmt.Errorf("content: %w", err)
+	}
+	return e, nil
+}
+
+// pictures are the content and, where the start needs it, the first style and the initial
+// picture, all at the level's extent.
+func (p *Painting) pictures() (content, style, init *picture.Picture) {
 	st, w := p.stages[p.at.Level], p.work
 	content = st.Options.Load(w.Content, st.W, st.H)
+	if w.Options.Init == "style" {
+		style = st.Options.Load(covering(w.Styles[0].Picture, st.W, st.H), st.W, st.H)
+	}
 	if w.Init != nil {
 		init = st.Options.Load(w.Init, st.W, st.H)
 	}
-	return content, init
+	return content, style, init
 }
 
 // sit begins or goes on with the level in a slot of a session that has it.

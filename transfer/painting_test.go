@@ -23,7 +23,7 @@ func work(t *testing.T) Work {
 	}
 	o.Optimizer, o.History = "adam", 0
 	o.Size, o.Iterations, o.Ladder = 32, 5, []Level{{20, 4}}
-	return Work{Options: o, Content: picturetest.Source(t, 40, 24, 1), Style: picturetest.Source(t, 30, 36, 2), Weights: randomWeights()}
+	return Work{Options: o, Content: picturetest.Source(t, 40, 24, 1), Styles: OneStyle(picturetest.Source(t, 30, 36, 2)), Weights: randomWeights()}
 }
 
 // finished paints to the end.
@@ -87,7 +87,7 @@ func TestPaintingOfOneLevel(t *testing.T) {
 	st := p.stages[0]
 	s, err := NewSession(t.Context(), dev, Job{
 		Options: w.Options, Contents: []*picture.Picture{w.Options.Load(w.Content, st.W, st.H)},
-		Style: w.Options.Load(w.Style, st.StyleW, st.StyleH), Weights: w.Weights,
+		Style: w.Options.Load(w.Styles[0].Picture, st.Styles[0].W, st.Styles[0].H), Weights: w.Weights,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -239,12 +239,12 @@ func TestRaised(t *testing.T) {
 // The gradient of a value does fall as raised says.
 func TestGradientFallsWithThePixels(t *testing.T) {
 	dev, w := device(t), work(t)
-	w.Content, w.Style = picturetest.Source(t, 64, 64, 1), picturetest.Source(t, 64, 64, 2)
+	w.Content, w.Styles = picturetest.Source(t, 64, 64, 1), OneStyle(picturetest.Source(t, 64, 64, 2))
 	size := func(size int) float64 {
 		o := w.Options
 		o.Size, o.Iterations, o.Ladder = size, 1, nil
 		s, err := NewSession(t.Context(), dev, Job{
-			Options: o, Contents: []*picture.Picture{o.Load(w.Content, size, size)}, Style: o.Load(w.Style, size, size), Weights: w.Weights,
+			Options: o, Contents: []*picture.Picture{o.Load(w.Content, size, size)}, Style: o.Load(w.Styles[0].Picture, size, size), Weights: w.Weights,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -2,18 +2,12 @@ package transfer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/vgg"
 )
-
-// StyleLayers and ContentLayer are indices into vgg.Layers: relu1_1, relu2_1,
-// relu3_1, relu4_1, relu5_1, and relu4_2.
-var StyleLayers = []int{1, 6, 11, 20, 29}
-
-// ContentLayer is relu4_2.
-const ContentLayer = 22
 
 // RingRows is how many iterations of losses the device keeps before the host
 // has to read them.
@@ -22,39 +16,82 @@ const RingRows = 64
 // Names of the buffers of the loop that the host touches. The Gram target of
 // style layer l is GramTarget(l).
 const (
-	BufImage   = "image"          // State (N,H,W,3)
-	BufM       = "adam_m"         // State, with Adam; that of L-BFGS is named by gpu.NewLBFGSState
-	BufV       = "adam_v"         // State, with Adam
-	BufStep    = "step"           // State (N,1,1,1)
-	BufRing    = "ring"           // State (N,1,RingRows,gpu.RecTerms+terms)
-	BufKnobs   = "knobs"          // Input (N,1,1,gpu.KnobTerms+terms)
-	BufContent = "content_target" // Input, relu4_2 of the contents
-	BufTV      = "tv_of_style"    // Input (N,1,1,1), with Options.TVOfStyle
-	BufDImage  = "gradient"       // Output (N,H,W,3): of the total loss, before the step
+	BufImage   = "image"       // State (N,H,W,3)
+	BufM       = "adam_m"      // State, with Adam; that of L-BFGS is named by gpu.NewLBFGSState
+	BufV       = "adam_v"      // State, with Adam
+	BufStep    = "step"        // State (N,1,1,1)
+	BufRing    = "ring"        // State (N,1,RingRows,gpu.RecTerms+terms)
+	BufKnobs   = "knobs"       // Input (N,1,1,gpu.KnobTerms+terms)
+	BufAverage = "average"     // State (N,H,W,3), with Options.Average
+	BufPaint   = "paint"       // Input (N,H,W,1): 1 where the picture is painted, where that is not everywhere
+	BufTV      = "tv_of_style" // Input (N,1,1,1), with Options.TVOfStyle
+	BufDImage  = "gradient"    // Output (N,H,W,3): of the total loss, before the step
 )
 
-// GramTarget names the input that holds the style's Gram matrix of a layer.
-func GramTarget(layer int) string { return "gram_target_" + vgg.Layers[layer].Name }
+// GramTarget names the input that holds the Gram matrix that a region, 0 for the first,
+// is to have at a layer.
+func GramTarget(layer, region int) string {
+	return "gram_target_" + vgg.Layers[layer].Name + ofRegion(region)
+}
 
-// StyleMask names the input that has the mask of a style layer.
+// ContentTarget names the input that has the content's features at a layer.
+func ContentTarget(layer int) string {
+	if layer == ContentLayer {
+		return "content_target"
+	}
+	return "content_target_" + vgg.Layers[layer].Name
+}
+
+// StyleMask names the input that has the mask of a style picture at a layer, RegionMask
+// that of a region of the picture, ContentMask that of where the content holds on.
 func StyleMask(layer int) string { return "mask_" + vgg.Layers[layer].Name }
+
+// RegionMask is there where the picture has regions.
+func RegionMask(layer, region int) string { return StyleMask(layer) + ofRegion(region) }
+
+// ContentMask is there where the content has a mask.
+func ContentMask(layer int) string { return "content_mask_" + vgg.Layers[layer].Name }
+
+func ofRegion(region int) string {
+	if region == 0 {
+		return ""
+	}
+	return fmt.Sprintf("_%d", region+1)
+}
+
+// forward adds the network on pictures (N,H,W,3), up to a layer.
+func (o Options) forward(p *gpu.Program, x *gpu.Buffer, w *vgg.Weights, last int) *vgg.Net {
+	if o.padded() {
+		x = p.PadFwd("border", x, o.padding(x.Shape.H, x.Shape.W))
+	}
+	return vgg.Forward(p, x, w, o.pooling(), last)
+}
+
+// mask multiplies features with an input of one channel.
+func mask(p *gpu.Program, name, input string, f *gpu.Buffer) (masked, by *gpu.Buffer) {
+	s := f.Shape
+	s.C = 1
+	by = p.NewBuffer(input, gpu.Input, s)
+	return p.Mul(name, f, by), by
+}
 
 // StyleProgram computes the Gram matrices of a picture (1,H,W,3), outputs
 // gram_relu1_1 and so on, and with o.TVOfStyle its weighted total variation, tv. With
 // masked the features of each layer are multiplied with an input of one channel
 // first, see [StyleMask].
 func StyleProgram(o Options, w *vgg.Weights, height, width int, masked bool) (*gpu.Program, error) {
+	if o.Padding == "wrap" { // a style is no tile
+		o.Padding = "reflect"
+	}
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: 1, H: height, W: width, C: 3})
-	net := vgg.Forward(p, x, w, o.pooling(), StyleLayers[len(StyleLayers)-1])
-	for _, l := range StyleLayers {
-		name, f := vgg.Layers[l].Name, net.Out[l]
+	net := o.forward(p, x, w, deepest(o.styleTaps()))
+	for _, t := range o.styleTaps() {
+		f := net.Out[t.layer]
 		if masked {
-			s := f.Shape
-			s.C = 1
-			f = p.Mul(name, f, p.NewBuffer(StyleMask(l), gpu.Input, s))
+			f, _ = mask(p, t.name(), StyleMask(t.layer), f)
 		}
-		p.Output(p.GramFwd(name, f))
+		p.Output(p.GramFwd(t.name(), f))
 	}
 	if o.TVOfStyle {
 		knobs := make([]float32, gpu.KnobTerms+1)
@@ -65,19 +102,37 @@ func StyleProgram(o Options, w *vgg.Weights, height, width int, masked bool) (*g
 	return p, p.Err()
 }
 
-// ContentProgram computes relu4_2 of n pictures, an output of that name.
+// ContentProgram computes the features of n pictures at the content's layers, each an
+// output: relu4_2, or masked_relu4_2 where the content has a mask, see [ContentMask].
 func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program, error) {
 	p := &gpu.Program{}
 	x := p.NewBuffer(BufImage, gpu.Input, gpu.Shape{N: n, H: height, W: width, C: 3})
-	net := vgg.Forward(p, x, w, o.pooling(), ContentLayer)
-	p.Output(net.Out[ContentLayer])
+	net := o.forward(p, x, w, deepest(o.contentTaps()))
+	for _, t := range o.contentTaps() {
+		f := net.Out[t.layer]
+		if o.layout.held {
+			f, _ = mask(p, t.name(), ContentMask(t.layer), f)
+		}
+		p.Output(f)
+	}
 	return p, p.Err()
 }
 
+// term is a loss at a layer, on its way to the backward pass.
+type term struct {
+	of, target, mask *gpu.Buffer // mask is nil for the whole layer
+	features         *gpu.Buffer // behind the mask
+	weight           gpu.Weight
+	gram             *gpu.Buffer // the loss's gradient with respect to the Gram matrix
+}
+
 // LoopProgram is one iteration on n pictures: forward, losses, backward, and a step
-// of the optimizer.
+// of the optimizer. With f_l the features of layer l and one region, which is all,
 //
-//	total = cw MSE(relu4_2, target) + sw sum_l MSE(Gram_l, target_l) + tw TV(image)
+//	total = sum_l cw_l MSE(f_l, target_l) + sum_l sw_l MSE(Gram(f_l), target_l) + tw TV(image)
+//
+// Regions have masks: that of region r multiplies the features before its Gram matrix,
+// and each adds terms of its own. See [Work] for what the masks are.
 //
 // A term of weight 0 is not computed, and the network is built only as deep as
 // the terms reach; without any the error is [ErrNoLoss]. All other numbers, the
@@ -96,35 +151,46 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 
 	// Losses, and the gradient of each with respect to what it looks at.
 	var content, style []*gpu.Buffer
-	dGram := map[int]*gpu.Buffer{}
+	at := map[int][]term{} // by layer: of the style, region by region, then of the content
 	var net *vgg.Net
-	var target *gpu.Buffer
-	if o.ContentWeight > 0 || o.StyleWeight > 0 {
-		last := ContentLayer
-		if o.StyleWeight > 0 {
-			last = StyleLayers[len(StyleLayers)-1]
-		}
-		net = vgg.Forward(p, x, w, o.pooling(), last)
+	if last := o.deepest(); last >= 0 {
+		net = o.forward(p, x, w, last)
 	}
-	var toContent, smooth gpu.Weight
+	var toContent []gpu.Weight
 	if o.ContentWeight > 0 {
-		toContent = weight()
+		for range o.contentTaps() {
+			toContent = append(toContent, weight())
+		}
 	}
 	if o.StyleWeight > 0 {
-		for _, l := range StyleLayers {
-			name, w := vgg.Layers[l].Name, weight()
-			g := p.GramFwd(name, net.Out[l])
-			t := p.NewBuffer(GramTarget(l), gpu.Input, g.Shape)
-			style = append(style, p.MSEFwd(name, g, t, w))
-			dGram[l] = p.MSEBwd(name, g, t, w)
+		for r := range o.regions() {
+			for _, t := range o.styleTaps() {
+				name := t.name() + ofRegion(r)
+				m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: weight()}
+				if o.layout.masked {
+					m.features, m.mask = mask(p, name, RegionMask(t.layer, r), m.of)
+				}
+				g := p.GramFwd(name, m.features)
+				m.target = p.NewBuffer(GramTarget(t.layer, r), gpu.Input, g.Shape)
+				style = append(style, p.MSEFwd(name, g, m.target, m.weight))
+				m.gram = p.MSEBwd(name, g, m.target, m.weight)
+				at[t.layer] = append(at[t.layer], m)
+			}
 		}
 	}
 	if o.ContentWeight > 0 {
-		f := net.Out[ContentLayer]
-		target = p.NewBuffer(BufContent, gpu.Input, f.Shape)
-		content = append(content, p.MSEFwd("content", f, target, toContent))
+		for i, t := range o.contentTaps() {
+			m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: toContent[i]}
+			if o.layout.held {
+				m.features, m.mask = mask(p, t.contentName(), ContentMask(t.layer), m.of)
+			}
+			m.target = p.NewBuffer(ContentTarget(t.layer), gpu.Input, m.of.Shape)
+			content = append(content, p.MSEFwd(t.contentName(), m.features, m.target, m.weight))
+			at[t.layer] = append(at[t.layer], m)
+		}
 	}
 	var tv *gpu.Buffer
+	var smooth gpu.Weight
 	if o.TVOfStyle {
 		tv = p.NewBuffer(BufTV, gpu.Input, one)
 	} else {
@@ -143,15 +209,27 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	var d *gpu.Buffer
 	if net != nil {
 		d = net.Backward(func(layer int, d *gpu.Buffer) *gpu.Buffer {
-			name, f := vgg.Layers[layer].Name, net.Out[layer]
-			if g := dGram[layer]; g != nil {
-				d = join(name, d, p.GramBwd(name, g, f))
-			}
-			if layer == ContentLayer && target != nil {
-				d = join(name, d, p.MSEBwd("content", f, target, toContent))
+			name, regions := vgg.Layers[layer].Name, 0
+			for _, m := range at[layer] {
+				var g *gpu.Buffer
+				as := tap{layer: layer}.contentName()
+				if m.gram != nil {
+					as = name + ofRegion(regions)
+					regions++
+					g = p.GramBwd(as, m.gram, m.features)
+				} else {
+					g = p.MSEBwd(as, m.features, m.target, m.weight)
+				}
+				if m.mask != nil {
+					g = p.Mul("d_"+as, g, m.mask)
+				}
+				d = join(name, d, g)
 			}
 			return d
 		})
+		if o.padded() {
+			d = p.PadBwd("border", d, o.padding(height, width))
+		}
 	}
 	if !o.TVOfStyle && (o.TVWeight > 0 || d == nil) {
 		d = join("tv", d, p.TVBwd("image", x, smooth))
@@ -159,31 +237,58 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	if d == nil {
 		return nil, ErrNoLoss
 	}
+	if o.layout.unpainted {
+		d, _ = mask(p, "gradient", BufPaint, d)
+	}
 	p.Output(d)
 	d.Name = BufDImage
 	var control *gpu.Buffer
+	painted := x
 	if o.lbfgs() {
 		l := gpu.LBFGSParams{History: o.History, First: 0.05, Most: 0.5, Rise: 0.2}
 		state := p.NewLBFGSState(pic, l)
 		p.LBFGS(x, d, step, knobs, total, state, l)
-		control = state.Control
+		control, painted = state.Control, state.A
 	} else {
 		m, v := p.NewBuffer(BufM, gpu.State, pic), p.NewBuffer(BufV, gpu.State, pic)
 		p.Adam(x, m, v, d, step, knobs, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clamp: o.clamp()})
+	}
+	if o.Average > 0 {
+		p.Average(painted, p.NewBuffer(BufAverage, gpu.State, pic), step, knobs)
 	}
 	ring := p.NewBuffer(BufRing, gpu.State, gpu.Shape{N: n, H: 1, W: RingRows, C: gpu.RecTerms + each.Shape.C})
 	p.Record(x, d, total, each, step, knobs, ring, control)
 	return p, p.Err()
 }
 
+// contentName is what operations on the content's term are called.
+func (t tap) contentName() string {
+	if t.layer == ContentLayer {
+		return "content"
+	}
+	return "content_" + t.name()
+}
+
+// deepest is the last layer that the loss looks at, -1 for none.
+func (o Options) deepest() int {
+	last := -1
+	if o.ContentWeight > 0 {
+		last = deepest(o.contentTaps())
+	}
+	if o.StyleWeight > 0 {
+		last = max(last, deepest(o.styleTaps()))
+	}
+	return last
+}
+
 // weights is how many weights of terms the knobs of a picture have.
 func (o Options) weights() int {
 	n := 0
 	if o.ContentWeight > 0 {
-		n++
+		n += len(o.contentTaps())
 	}
 	if o.StyleWeight > 0 {
-		n += len(StyleLayers)
+		n += o.regions() * len(o.styleTaps())
 	}
 	if !o.TVOfStyle {
 		n++
@@ -196,7 +301,7 @@ func (o Options) weights() int {
 // its column, as gpu.KnobLimit.
 func (o Options) Knobs(n int) []float32 {
 	o.Strength = 0
-	return slices.Repeat(o.knobs(o.raw(nil, nil), 0), n)
+	return slices.Repeat(o.knobs(o.raw(nil, nil, masks{}), 0), n)
 }
 
 // knobs are those of a picture whose steps the device counts from `first` on: at the
@@ -211,8 +316,13 @@ func (o Options) knobs(raw RawWeights, first int) []float32 {
 	if o.LRSchedule == "cosine" {
 		k[gpu.KnobFinal], k[gpu.KnobFrom], k[gpu.KnobSpan] = 0, float32(first-o.before), float32(max(cmp.Or(o.LRSpan, o.all), o.Iterations))
 	}
+	if o.Average > 0 {
+		k[gpu.KnobDecay], k[gpu.KnobBegin] = float32(o.Average), float32(first)
+	}
 	if o.ContentWeight > 0 {
-		k = append(k, float32(raw.Content))
+		for _, w := range raw.Content {
+			k = append(k, float32(w))
+		}
 	}
 	if o.StyleWeight > 0 {
 		for _, w := range raw.Style {

@@ -16,8 +16,12 @@ type Record struct {
 	Version string  `json:"version"`
 	Options Options `json:"options"`
 	Content Input   `json:"content"`
-	Style   Input   `json:"style"`
+	Style   Input   `json:"style"` // the first
 	Init    *Input  `json:"init_picture,omitempty"`
+
+	MoreStyles  []Input `json:"more_styles,omitempty"`
+	ContentMask *Input  `json:"content_mask,omitempty"`
+
 	Weights struct {
 		Source string `json:"source"`
 		SHA256 string `json:"sha256"`
@@ -33,6 +37,102 @@ type Input struct {
 	Width  int    `json:"width"`
 	Height int    `json:"height"`
 	Crop   *Crop  `json:"crop,omitempty"` // what of it was painted; nil is all
+	Mask   *Input `json:"mask,omitempty"` // of a style: where it paints
+	Look   *Input `json:"look,omitempty"` // of a style: what of it counts
+}
+
+// Inputs are all files that a picture was made from, weights aside, each with what a
+// person calls it. They can be changed.
+func (r *Record) Inputs() (all []NamedInput) {
+	add := func(what string, in *Input) {
+		if in != nil {
+			all = append(all, NamedInput{what, in})
+		}
+	}
+	add("content", &r.Content)
+	add("content mask", r.ContentMask)
+	for i := range 1 + len(r.MoreStyles) {
+		what, in := "style", &r.Style
+		if i > 0 {
+			in = &r.MoreStyles[i-1]
+		}
+		if len(r.MoreStyles) > 0 {
+			what = fmt.Sprintf("style %d", i+1)
+		}
+		add(what, in)
+		add("mask of "+what, in.Mask)
+		add("style mask of "+what, in.Look)
+	}
+	add("init", r.Init)
+	return all
+}
+
+// record names what the work is made of.
+func (w Work) record() Record {
+	input := func(s *picture.Source) *Input {
+		if s == nil {
+			return nil
+		}
+		return &Input{Path: s.Path, SHA256: s.SHA256, Width: s.W, Height: s.H}
+	}
+	r := Record{Program: "stylize", Options: w.Options, Content: *input(w.Content), Init: input(w.Init), ContentMask: input(w.ContentMask)}
+	for i, s := range w.Styles {
+		in := Input{}
+		if s.File != nil {
+			in = Input{Path: s.Path, SHA256: s.File.SHA256}
+		} else {
+			in = *input(s.Picture)
+		}
+		in.Mask, in.Look = input(s.Mask), input(s.Look)
+		if i == 0 {
+			r.Style = in
+		} else {
+			r.MoreStyles = append(r.MoreStyles, in)
+		}
+	}
+	return r
+}
+
+// Other finds an input that is not the one in a record of the same work: what it is,
+// and its name; empty if there is none. Weights are not compared.
+func (w Work) Other(r Record) (what, path string) {
+	is, was := w.record(), r.Inputs()
+	for i, in := range is.Inputs() {
+		if i >= len(was) || in.Input.SHA256 != was[i].Input.SHA256 {
+			return in.What, in.Input.Path
+		}
+	}
+	return "", ""
+}
+
+// Rename gives the inputs the names that a record of the same work has.
+func (w Work) Rename(r Record) {
+	name := func(s *picture.Source, in *Input) {
+		if s != nil && in != nil {
+			s.Path = in.Path
+		}
+	}
+	name(w.Content, &r.Content)
+	name(w.ContentMask, r.ContentMask)
+	name(w.Init, r.Init)
+	for i, s := range w.Styles {
+		in := &r.Style
+		if i > 0 {
+			in = &r.MoreStyles[i-1]
+		}
+		name(s.Picture, in)
+		name(s.Mask, in.Mask)
+		name(s.Look, in.Look)
+		if s.File != nil {
+			w.Styles[i].Path = in.Path
+		}
+	}
+}
+
+// NamedInput is an input, and what it is: "content", "style 2", "mask of style 2".
+type NamedInput struct {
+	What  string
+	Input *Input
 }
 
 // Crop is a part of a picture, in its pixels, upright.

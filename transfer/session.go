@@ -33,14 +33,12 @@ type State struct {
 	Kept    []float32            // by the device beside them, see [gpu.Keeper]; nil where it keeps nothing
 }
 
-// Extent returns the working extents of a content and a style picture.
-func (o Options) Extent(content, style *picture.Source) (w, h, styleW, styleH int) {
+// Extent returns the working extent of a content, at a level of a ladder.
+func (o Options) Extent(content *picture.Source) (w, h int) {
 	if o.Square {
-		return o.Size, o.Size, o.Size, o.Size
+		return o.Size, o.Size
 	}
-	w, h = picture.Fit(content.W, content.H, o.Size, vgg.MinSide)
-	styleW, styleH = picture.Fit(style.W, style.H, o.Size, vgg.MinSide)
-	return w, h, styleW, styleH
+	return picture.Fit(content.W, content.H, o.Size, vgg.MinSide)
 }
 
 // Load resamples a source to a working extent, as the preset does it: the
@@ -129,18 +127,23 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 	}
 	var entries []entry
 	for _, c := range job.Contents {
-		e := entry{options: job.Options, style: style, from: job.From}
-		if e.content, err = features.of(ctx, c); err != nil {
+		e := entry{options: job.Options, style: []*StyleTargets{style}, from: job.From, masks: masks{hold: 1}}
+		if e.content, err = features.of(ctx, c, nil); err != nil {
 			return nil, errors.Join(fmt.Errorf("content: %w", err), features.close())
 		}
-		e.start = job.Options.start(c, job.Init)
+		e.start = job.Options.start(c, job.Style, job.Init)
 		entries = append(entries, e)
 	}
 	if err := features.close(); err != nil {
 		return nil, err
 	}
+	return seated(dev, job.Options, job.Weights, entries, c.H, c.W)
+}
+
+// seated compiles the loop of as many slots as there are pictures, and gives each one.
+func seated(dev gpu.Device, o Options, w *vgg.Weights, entries []entry, height, width int) (*Session, error) {
 	debug.FreeOSMemory() // the targets' arenas, before the large one
-	s, err := newSession(dev, job.Options, job.Weights, len(entries), c.H, c.W)
+	s, err := newSession(dev, o, w, len(entries), height, width)
 	if err != nil {
 		return nil, err
 	}
@@ -180,10 +183,11 @@ func newSession(dev gpu.Device, o Options, w *vgg.Weights, n, height, width int)
 // entry is a picture that gets a slot.
 type entry struct {
 	options Options
-	start   []float32     // what it begins with; not used where from has a picture
-	content []float32     // its features
-	style   *StyleTargets // and those of its style
-	from    *State        // nil: begin at the beginning
+	start   []float32       // what it begins with; not used where from has a picture
+	content [][]float32     // its features, at each content layer
+	style   []*StyleTargets // of each region
+	masks   masks
+	from    *State // nil: begin at the beginning
 }
 
 // admit gives slot i to a picture. Whatever was there before is forgotten.
@@ -191,14 +195,20 @@ func (s *Session) admit(i int, e entry) error {
 	if err := s.runner.Reset(i); err != nil {
 		return err
 	}
-	at := slot{taken: true, options: e.options, raw: e.options.raw(e.content, e.style)}
-	values := map[string][]float32{BufImage: e.start, BufStep: {0}, BufContent: e.content}
-	if e.style != nil {
-		values[BufTV] = []float32{e.style.TV}
-		for j, l := range StyleLayers {
-			values[GramTarget(l)] = e.style.Grams[j]
+	at := slot{taken: true, options: e.options, raw: e.options.raw(e.content, e.style, e.masks)}
+	values := map[string][]float32{BufImage: e.start, BufStep: {0}}
+	for j, t := range e.options.contentTaps() {
+		if e.content != nil {
+			values[ContentTarget(t.layer)] = e.content[j]
 		}
 	}
+	for r, style := range e.style {
+		values[BufTV] = []float32{style.TV}
+		for j, t := range e.options.styleTaps() {
+			values[GramTarget(t.layer, r)] = style.Grams[j]
+		}
+	}
+	maps.Copy(values, e.masks.inputs)
 	if from := e.from; from != nil {
 		maps.Copy(values, from.Buffers)
 		at.done = from.Done
@@ -208,8 +218,10 @@ func (s *Session) admit(i int, e entry) error {
 			}
 		}
 	}
-	if r := s.options.result(); e.from == nil || e.from.Buffers[r] == nil {
-		values[r] = values[BufImage]
+	for _, r := range []string{s.options.accepted(), s.options.result()} {
+		if e.from == nil || e.from.Buffers[r] == nil {
+			values[r] = values[BufImage]
+		}
 	}
 	at.counted = int(values[BufStep][0]) - at.done
 	values[BufKnobs] = e.options.knobs(at.raw, at.counted)
@@ -374,13 +386,21 @@ func (s *Session) Read(name string) ([]float32, error) {
 	return data, s.runner.Read(b, data)
 }
 
-// result names the buffer that has the picture: L-BFGS goes on trying with the
+// accepted names the buffer that has the last picture: L-BFGS goes on trying with the
 // other.
-func (o Options) result() string {
+func (o Options) accepted() string {
 	if o.lbfgs() {
 		return "accepted"
 	}
 	return BufImage
+}
+
+// result names the buffer that has the picture: the last one, or the average.
+func (o Options) result() string {
+	if o.Average > 0 {
+		return BufAverage
+	}
+	return o.accepted()
 }
 
 // values copies picture i of a buffer.
@@ -430,7 +450,8 @@ func clamped(values []float32, w, h int) *picture.Picture {
 	return &picture.Picture{W: w, H: h, RGB: values}
 }
 
-// Finish brings a result to its output extent and gives it the content's alpha.
+// Finish brings a result to its output extent, and gives it the content's alpha and, with
+// Options.Colors, its colours.
 func (o Options) Finish(p *picture.Picture, content *picture.Source) (*picture.Picture, error) {
 	w, h, err := o.outputSize(p.W, p.H, content.W, content.H)
 	if err != nil {
@@ -441,8 +462,12 @@ func (o Options) Finish(p *picture.Picture, content *picture.Source) (*picture.P
 		p, filter = p.Truncate(), picture.Point
 	}
 	p = p.Resize(w, h, filter)
-	if content.HasAlpha {
-		p.Alpha = content.Resize(w, h, picture.Bicubic).Alpha
+	if o.Colors == "content" || content.HasAlpha {
+		at := content.Resize(w, h, picture.Bicubic)
+		if o.Colors == "content" {
+			p = p.WithChroma(at)
+		}
+		p.Alpha = at.Alpha
 	}
 	return p, nil
 }

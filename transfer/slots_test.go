@@ -29,8 +29,8 @@ func entryOf(t *testing.T, dev gpu.Device, o Options, content, style *picture.Pi
 		t.Fatal(err)
 	}
 	defer f.close()
-	e := entry{options: o, style: st, start: o.start(content, nil)}
-	if e.content, err = f.of(t.Context(), content); err != nil {
+	e := entry{options: o, style: []*StyleTargets{st}, start: o.start(content, nil, nil), masks: masks{hold: 1}}
+	if e.content, err = f.of(t.Context(), content, nil); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -219,7 +219,7 @@ func TestLRSchedule(t *testing.T) {
 		t.Fatal(err)
 	}
 	content := &picture.Source{W: 64, H: 64}
-	stages := o.Stages(content, content)
+	stages := Work{Options: o, Content: content, Styles: OneStyle(content)}.Stages()
 	var got []float64
 	step := 0 // Adam's count goes on from level to level
 	for _, st := range stages {

@@ -1,5 +1,7 @@
 package transfer
 
+import "encoding/json"
+
 // MaxStrength bounds Options.Strength, and one over it from below.
 const MaxStrength = 1e4
 
@@ -11,33 +13,66 @@ const balance = 10.0
 //
 // Those of a strength S take the units out of the terms: each is divided by the
 // energy of its own target, so that it is the square of a relative error whatever
-// the size, the pooling, the layers and the weights of the network are. With t the
-// content's features and T_l the Gram matrix of style layer l,
+// the size, the pooling, the layers and the weights of the network are. With t_l the
+// content's features at layer l, T_l the Gram matrix of style layer l, and v_l and u_l
+// the weights of layers, which sum to one over the content's and over the style's,
 //
-//	content  1 / mean(t^2)        style_l  S balance / (layers mean(T_l^2))
+//	content_l  v_l / mean(t_l^2)        style_l  S balance u_l / mean(T_l^2)
 //
-// A target without energy, as the Gram matrix of a black picture, leaves its term
-// out.
+// Without a strength they are ContentWeight v_l and StyleWeight u_l, where v_l and u_l are
+// as they were given. Terms of a region of the picture are multiplied by the share of the
+// picture that it is, so that a pixel is worth the same everywhere. A target without
+// energy, as the Gram matrix of a black picture, leaves its term out.
 type RawWeights struct {
-	Content float64   `json:"content"`
-	Style   []float64 `json:"style"` // of each of StyleLayers
+	Content Floats    `json:"content"` // of each content layer
+	Style   []float64 `json:"style"`   // of each style layer, region after region
 }
 
-// raw are the weights of options, for these targets where they have a strength.
-func (o Options) raw(content []float32, style *StyleTargets) RawWeights {
-	w := RawWeights{Content: o.ContentWeight}
-	for range StyleLayers {
-		w.Style = append(w.Style, o.StyleWeight)
+// Floats are numbers; one alone is no list in JSON.
+type Floats []float64
+
+// MarshalJSON writes a number, or a list of another length than 1.
+func (f Floats) MarshalJSON() ([]byte, error) {
+	if len(f) == 1 {
+		return json.Marshal(f[0])
 	}
-	if o.Strength == 0 {
-		return w
+	return json.Marshal([]float64(f))
+}
+
+// UnmarshalJSON reads both.
+func (f *Floats) UnmarshalJSON(b []byte) error {
+	var one float64
+	if json.Unmarshal(b, &one) == nil {
+		*f = Floats{one}
+		return nil
 	}
-	if o.ContentWeight > 0 {
-		w.Content = perEnergy(content)
+	return json.Unmarshal(b, (*[]float64)(f))
+}
+
+// raw are the weights of options, for these targets where they have a strength: the
+// features of each content layer, and the Gram matrices of each region.
+func (o Options) raw(content [][]float32, style []*StyleTargets, m masks) RawWeights {
+	var w RawWeights
+	taps := o.contentTaps()
+	for i, t := range taps {
+		v := o.ContentWeight * t.weight
+		if o.Strength > 0 && o.ContentWeight > 0 { // the mask is in the target, and the share in which it is white
+			v = t.weight / total(taps) * perEnergy(content[i]) * m.hold
+		}
+		w.Content = append(w.Content, v)
 	}
-	for i := range StyleLayers {
-		if o.StyleWeight > 0 {
-			w.Style[i] = o.Strength * balance / float64(len(StyleLayers)) * perEnergy(style.Grams[i])
+	taps = o.styleTaps()
+	for r := range o.regions() {
+		area := 1.0
+		if r < len(m.areas) {
+			area = m.areas[r]
+		}
+		for i, t := range taps {
+			v := o.StyleWeight * t.weight * area
+			if o.Strength > 0 && o.StyleWeight > 0 {
+				v = o.Strength * balance * t.weight / total(taps) * area * perEnergy(style[r].Grams[i])
+			}
+			w.Style = append(w.Style, v)
 		}
 	}
 	return w

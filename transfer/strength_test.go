@@ -50,7 +50,7 @@ func TestStrength(t *testing.T) {
 			t.Errorf("%+v: content %.4g, at 32 it is %.4g", v, c, c1)
 		}
 	}
-	if raw.Content <= 0 || len(raw.Style) != len(StyleLayers) {
+	if raw.Content[0] <= 0 || len(raw.Style) != len(StyleLayers) {
 		t.Errorf("raw weights %+v", raw)
 	}
 }
@@ -58,7 +58,7 @@ func TestStrength(t *testing.T) {
 // A target without energy leaves its term out; numbers that mean nothing are
 // refused.
 func TestStrengthOfNothing(t *testing.T) {
-	if w := (Options{Strength: 1, StyleWeight: 1}).raw(nil, &StyleTargets{Grams: make([][]float32, len(StyleLayers))}); w.Content != 0 || w.Style[0] != 0 {
+	if w := (Options{Strength: 1, StyleWeight: 1}).raw([][]float32{nil}, []*StyleTargets{{Grams: make([][]float32, len(StyleLayers))}}, masks{}); w.Content[0] != 0 || w.Style[0] != 0 {
 		t.Errorf("%+v", w)
 	}
 	for _, v := range []float64{-1, math.NaN(), math.Inf(1), 1e5, 1e-5} {

@@ -51,27 +51,46 @@ type Kind struct {
 	w, h                       int
 	content, style, tv         bool
 	lbfgs, ofStyle, clampFirst bool
+	average                    bool
 	history                    int
 	pooling                    vgg.Pooling
+	padding                    string
+	layers                     string // of the content and of the style, without their weights
+	layout                     layout
 }
 
 // Kind is that of the stage.
 func (s Stage) Kind() Kind {
 	o := s.Options
-	return Kind{
+	k := Kind{
 		w: s.W, h: s.H, content: o.ContentWeight > 0, style: o.StyleWeight > 0, tv: o.TVWeight > 0,
-		lbfgs: o.lbfgs(), ofStyle: o.TVOfStyle, clampFirst: o.ClampFirst, history: o.History, pooling: o.pooling(),
+		lbfgs: o.lbfgs(), ofStyle: o.TVOfStyle, clampFirst: o.ClampFirst, average: o.Average > 0,
+		history: o.History, pooling: o.pooling(), layout: o.layout,
 	}
+	if o.padded() {
+		k.padding = o.Padding
+	}
+	for _, taps := range [][]tap{o.contentTaps(), o.styleTaps()} {
+		for _, t := range taps {
+			k.layers += t.name() + " "
+		}
+		k.layers += "/ "
+	}
+	return k
 }
 
 // styleKey is what the targets of a style depend on.
 type styleKey struct {
 	sha256  string
-	w, h    int
+	look    string // hash of its mask
+	matched string // hash of the content whose colours it got
+	extent  StyleExtent
 	square  bool // how it was resized
 	style   bool
 	tv      float64 // of the style, else 0
 	pooling vgg.Pooling
+	padding bool
+	layers  string
 }
 
 // room is where the pictures of a kind are painted.
@@ -295,15 +314,11 @@ func (s *Studio) onward(r *room, i int, err error, finish func(*seat, error)) {
 // seat gives slot i to a picture.
 func (s *Studio) seat(ctx context.Context, r *room, i int, at *seat) error {
 	p := at.painting
-	st := p.stages[p.at.Level]
-	content, init := p.pictures()
-	e := entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, init)}
-	var err error
-	if e.content, err = r.features.of(ctx, content); err != nil {
-		return fmt.Errorf("content: %w", err)
-	}
-	if e.style, err = s.style(ctx, st, p.work.Style); err != nil {
-		return fmt.Errorf("style: %w", err)
+	e, err := p.entry(ctx, r.features, func(style int, content *picture.Picture) (*StyleTargets, error) {
+		return s.style(ctx, p, style, content)
+	})
+	if err != nil {
+		return err
 	}
 	if err := r.session.admit(i, e); err != nil {
 		return err
@@ -315,17 +330,32 @@ func (s *Studio) seat(ctx context.Context, r *room, i int, at *seat) error {
 	return nil
 }
 
-// style are the targets of a style at a stage, kept from an earlier picture or new.
-func (s *Studio) style(ctx context.Context, st Stage, source *picture.Source) (*StyleTargets, error) {
+// style are the targets of a style at a painting's level, kept from an earlier picture or
+// new.
+func (s *Studio) style(ctx context.Context, p *Painting, i int, content *picture.Picture) (*StyleTargets, error) {
+	st, from := p.stages[p.at.Level], p.work.Styles[i]
 	o := st.Options
-	k := styleKey{sha256: source.SHA256, w: st.StyleW, h: st.StyleH, square: o.Square, style: o.StyleWeight > 0, pooling: o.pooling()}
+	if from.File != nil {
+		return p.work.targets(ctx, s.dev, st, i, content)
+	}
+	k := styleKey{
+		sha256: from.Picture.SHA256, extent: st.Styles[i], square: o.Square, style: o.StyleWeight > 0,
+		pooling: o.pooling(), padding: o.padded(), layers: st.Kind().layers,
+	}
 	if o.TVOfStyle {
 		k.tv = o.TVWeight
 	}
+	known := k.sha256 != ""
+	if from.Look != nil {
+		k.look, known = from.Look.SHA256, known && from.Look.SHA256 != ""
+	}
+	if o.Colors == "match" {
+		k.matched, known = p.work.Content.SHA256, known && p.work.Content.SHA256 != ""
+	}
 	t := s.styles[k]
-	if t == nil || k.sha256 == "" {
+	if t == nil || !known {
 		var err error
-		if t, err = NewStyleTargets(ctx, s.dev, o, s.weights, o.Load(source, st.StyleW, st.StyleH)); err != nil {
+		if t, err = p.work.targets(ctx, s.dev, st, i, content); err != nil {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ func commissions(t *testing.T) []Work {
 		}
 		o.Size, o.Iterations, o.Ladder = 24, 4, []Level{{16, 3}}
 		change(&o)
-		all = append(all, Work{Options: o, Content: picturetest.Source(t, w, h, seed), Style: picturetest.Source(t, 30, 36, 2+seed%2), Weights: randomWeights()})
+		all = append(all, Work{Options: o, Content: picturetest.Source(t, w, h, seed), Styles: OneStyle(picturetest.Source(t, 30, 36, 2+seed%2)), Weights: randomWeights()})
 	}
 	for i := range 3 {
 		add("classic", 40, 24, 1+i, func(o *Options) { o.Iterations += 2 * i })

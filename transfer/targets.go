@@ -3,25 +3,29 @@ package transfer
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
-// StyleTargets are what a result is to have of a style picture at one extent. They
-// serve every content.
+// StyleTargets are what a result is to have of a style at one extent. They serve every
+// content.
 type StyleTargets struct {
-	Grams [][]float32 // of each of StyleLayers; empty where the style has no weight
+	Grams [][]float32 // of each of the options' style layers; empty where the style has no weight
 	TV    float32     // with Options.TVOfStyle: its variation, weight applied
 }
 
 // NewStyleTargets computes them. Of the options only those that shape the network and
 // its losses matter.
 func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weights, style *picture.Picture) (*StyleTargets, error) {
-	t := &StyleTargets{Grams: make([][]float32, len(StyleLayers))}
+	taps := o.styleTaps()
+	t := &StyleTargets{Grams: make([][]float32, len(taps))}
 	if o.StyleWeight == 0 && !o.TVOfStyle {
 		return t, nil
 	}
@@ -31,7 +35,7 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 	}
 	in := map[string][]float32{BufImage: style.RGB}
 	if style.Alpha != nil {
-		if err := addMasks(in, style); err != nil {
+		if err := o.addMasks(in, style); err != nil {
 			return nil, err
 		}
 	}
@@ -43,8 +47,8 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	for i, l := range StyleLayers {
-		t.Grams[i] = out["gram_"+vgg.Layers[l].Name]
+	for i, at := range taps {
+		t.Grams[i] = out["gram_"+at.name()]
 	}
 	if o.TVOfStyle {
 		t.TV = out["tv_style"][0]
@@ -52,42 +56,19 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 	return t, nil
 }
 
-// addMasks adds the masks of a picture that is transparent in places: a pixel of a
-// layer counts as much as it is visible. With m the visible share of each pixel of the
-// layer, of H x W,
-//
-//	mask = sqrt(m H W / sum(m))
-//
-// so that the Gram matrix of the masked features, a mean over all pixels, is the mean
-// over the visible ones: sum_p m[p] f[p] f[p]^T / (C sum(m)).
-func addMasks(in map[string][]float32, style *picture.Picture) error {
-	m, w, h := make([]float64, len(style.Alpha)), style.W, style.H
-	for i, a := range style.Alpha {
-		m[i] = min(max(float64(a), 0), 1)
+// addMasks adds the masks of a style that is transparent in places: a pixel of a layer
+// counts as much as it is visible. See [Work.masks], where a region is masked as the
+// visible part is here: the Gram matrix is sum_p m[p] f[p] f[p]^T / (C sum(m)).
+func (o Options) addMasks(in map[string][]float32, style *picture.Picture) error {
+	m := wide(style.Alpha)
+	if mean(m) == 0 {
+		return errors.New("nothing of it is visible: it is transparent everywhere")
 	}
-	for i, l := range StyleLayers {
-		if i > 0 { // each is behind one pooling more
-			half := make([]float64, 0, (w/2)*(h/2))
-			for y := range h / 2 {
-				for x := range w / 2 {
-					at := m[2*y*w+2*x:]
-					half = append(half, (at[0]+at[1]+at[w]+at[w+1])/4)
-				}
-			}
-			m, w, h = half, w/2, h/2
-		}
-		var sum float64
-		for _, v := range m {
-			sum += v
-		}
-		if sum == 0 {
-			return errors.New("nothing of it is visible: it is transparent everywhere")
-		}
-		mask := make([]float32, len(m))
-		for j, v := range m {
-			mask[j] = float32(math.Sqrt(v * float64(len(m)) / sum))
-		}
-		in[StyleMask(l)] = mask
+	if o.Padding == "wrap" {
+		o.Padding = "reflect"
+	}
+	for name, v := range o.pyramid(m, style.W, style.H, o.styleTaps(), StyleMask, true) {
+		in[name] = v
 	}
 	return nil
 }
@@ -95,6 +76,7 @@ func addMasks(in map[string][]float32, style *picture.Picture) error {
 // features computes the content targets of pictures of one extent, one at a time.
 type features struct {
 	program *gpu.Program
+	outputs []*gpu.Buffer
 	runner  gpu.Runner // nil where the content has no weight
 }
 
@@ -106,17 +88,33 @@ func newFeatures(dev gpu.Device, o Options, w *vgg.Weights, height, width int) (
 	if err != nil {
 		return nil, err
 	}
-	r, err := dev.Compile(p)
-	return &features{p, r}, err
+	f := &features{program: p}
+	for _, b := range p.Buffers {
+		if b.Role == gpu.Output {
+			f.outputs = append(f.outputs, b)
+		}
+	}
+	f.runner, err = dev.Compile(p)
+	return f, err
 }
 
-// of is the target of a picture; nil where there is none.
-func (f *features) of(ctx context.Context, content *picture.Picture) ([]float32, error) {
+// of are the targets of a picture, one for each content layer, behind the masks; nil
+// where there are none.
+func (f *features) of(ctx context.Context, content *picture.Picture, masks map[string][]float32) ([][]float32, error) {
 	if f.runner == nil {
 		return nil, nil
 	}
-	out, err := evaluate(ctx, f.runner, f.program, map[string][]float32{BufImage: content.RGB})
-	return out[vgg.Layers[ContentLayer].Name], err
+	in := maps.Clone(masks)
+	if in == nil {
+		in = map[string][]float32{}
+	}
+	in[BufImage] = content.RGB
+	out, err := evaluate(ctx, f.runner, f.program, in)
+	var all [][]float32
+	for _, b := range f.outputs {
+		all = append(all, out[b.Name])
+	}
+	return all, err
 }
 
 func (f *features) close() error {
@@ -150,12 +148,10 @@ func evaluate(ctx context.Context, r gpu.Runner, p *gpu.Program, in map[string][
 }
 
 // start is the picture that the optimisation of a content starts from. Noise is
-// uniform in [0,1], and that of a seed the same for every content of an extent.
-func (o Options) start(content, init *picture.Picture) []float32 {
-	switch o.Init {
-	case "content":
-		return content.RGB
-	case "noise":
+// uniform in [0,1], and that of a seed the same for every content of an extent. style is
+// at the extent of the content.
+func (o Options) start(content, style, init *picture.Picture) []float32 {
+	noise := func() []float32 {
 		r := rand.New(rand.NewPCG(o.Seed, 0x7374796c697a65))
 		v := make([]float32, len(content.RGB))
 		for i := range v {
@@ -163,5 +159,45 @@ func (o Options) start(content, init *picture.Picture) []float32 {
 		}
 		return v
 	}
+	share, blend := o.initBlend()
+	switch {
+	case o.Init == "content":
+		return content.RGB
+	case o.Init == "noise":
+		return noise()
+	case o.Init == "style":
+		return style.RGB
+	case blend:
+		v := noise()
+		for i, c := range content.RGB {
+			v[i] = float32(share*float64(v[i]) + (1-share)*float64(c))
+		}
+		return v
+	}
 	return init.RGB
+}
+
+// InitPicture reports whether Init is the path of a picture.
+func (o Options) InitPicture() bool {
+	_, blend := o.initBlend()
+	return o.Init != "content" && o.Init != "noise" && o.Init != "style" && !blend
+}
+
+// InitNoise reports whether Seed has an effect.
+func (o Options) InitNoise() bool {
+	_, blend := o.initBlend()
+	return o.Init == "noise" || blend
+}
+
+// initBlend reads blend:X.
+func (o Options) initBlend() (share float64, ok bool) {
+	text, ok := strings.CutPrefix(o.Init, "blend:")
+	if !ok {
+		return 0, false
+	}
+	share, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		share = math.NaN()
+	}
+	return share, true
 }

@@ -130,7 +130,7 @@ func (p *Painting) choose(ctx context.Context) error {
 	left := seconds(o.Budget) - p.clock()
 	for {
 		need := 0.0
-		for _, st := range o.Stages(p.work.Content, p.work.Style) {
+		for _, st := range p.work.Stages() {
 			c, err := st.cost()
 			if err != nil {
 				return err

@@ -133,7 +133,7 @@ func TestBudget(t *testing.T) {
 func TestSmallBudgets(t *testing.T) {
 	dev, w := device(t), work(t)
 	w.Options.Size, w.Options.Ladder, w.Options.Budget = 256, nil, "10s"
-	last := w.Options.Stages(w.Content, w.Style)[0]
+	last := w.Stages()[0]
 	c, err := last.cost()
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,11 @@ func paintBatch(ctx context.Context, args []string, f batchFlags, stdout, stderr
 	if err != nil {
 		return usage(err)
 	}
+	return f.paint(ctx, list, shard, show, started, stdout, stderr)
+}
+
+// paint checks and paints a list.
+func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Shard, show *batchProgress, started time.Time, stdout, stderr io.Writer) error {
 	for _, n := range list.Notes {
 		show.note("stylize: " + n)
 	}
@@ -324,6 +329,13 @@ type lineOptions struct {
 	LR            *float64 `json:"lr"`
 	LRSchedule    *string  `json:"lr_schedule"`
 	Pooling       *string  `json:"pooling"`
+	StyleLayers   *string  `json:"style_layers"`
+	ContentLayers *string  `json:"content_layers"`
+	StyleSize     *string  `json:"style_size"`
+	StyleScale    *float64 `json:"style_scale"`
+	Colors        *string  `json:"colors"`
+	Padding       *string  `json:"padding"`
+	Average       *float64 `json:"average"`
 	Init          *string  `json:"init"`
 	Seed          *uint64  `json:"seed"`
 	OutputSize    *string  `json:"output_size"`
@@ -347,8 +359,11 @@ func parseOptions(p pictureFlags, raw json.RawMessage, dir string) (pictureFlags
 	p.strength, p.optimizer, p.history, p.lr = or(l.Strength, p.strength), or(l.Optimizer, p.optimizer), or(l.History, p.history), or(l.LR, p.lr)
 	p.lrSchedule = or(l.LRSchedule, p.lrSchedule)
 	p.pooling, p.seed, p.outputSize = or(l.Pooling, p.pooling), or(l.Seed, p.seed), or(l.OutputSize, p.outputSize)
+	p.styleLayers, p.contentLayers = or(l.StyleLayers, p.styleLayers), or(l.ContentLayers, p.contentLayers)
+	p.styleSize, p.styleScale = or(l.StyleSize, p.styleSize), or(l.StyleScale, p.styleScale)
+	p.colors, p.padding, p.average = or(l.Colors, p.colors), or(l.Padding, p.padding), or(l.Average, p.average)
 	if i := l.Init; i != nil {
-		if *i != "content" && *i != "noise" && !filepath.IsAbs(*i) {
+		if (transfer.Options{Init: *i}).InitPicture() && !filepath.IsAbs(*i) {
 			path := filepath.Join(dir, *i)
 			i = &path
 		}

@@ -22,7 +22,7 @@ import (
 // album is a folder in/ of n small pictures, each another, beside the usual two.
 func album(t *testing.T, n int) (dir string) {
 	t.Helper()
-	dir = inputs(t)
+	dir = samples(t)
 	if err := os.Mkdir("in", 0o777); err != nil {
 		t.Fatal(err)
 	}

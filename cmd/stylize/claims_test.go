@@ -132,7 +132,7 @@ func TestClaimsNumbered(t *testing.T) {
 // Every command takes its files through the claims: whatever file it reads stays what it
 // was, under whatever flag it is to be written.
 func TestEveryCommandClaims(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "weights", "convert", "random:1", "w.safetensors")
 	mustRun(t, "content.png", "style.jpg", "-o", "old.png", small, quick, rnd, "--trace", "t.csv", "-q")
 	interrupted(t, 20, append([]string{"content.png", "style.jpg", "-o", "half.png", "--trace", "t.csv", "--checkpoint", "run.ckpt"}, ladder...)...)
@@ -187,7 +187,7 @@ func TestEveryCommandClaims(t *testing.T) {
 
 // What a killed run has left goes with the next run into its folder.
 func TestSweptByTheNextRun(t *testing.T) {
-	inputs(t)
+	samples(t)
 	for i := range 5 {
 		if err := os.WriteFile(fmt.Sprintf(".stylize-%016x.tmp", i), []byte("half"), 0o666); err != nil {
 			t.Fatal(err)

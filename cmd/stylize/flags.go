@@ -27,18 +27,20 @@ import (
 // paintFlags are those of stylize itself.
 type paintFlags struct {
 	picture pictureFlags
+	inputs  inputFlags
 	machine machineFlags
 	output  outputFlags
 }
 
 func (f *paintFlags) flags() []cli.Flag {
-	return slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags())
+	return slices.Concat(f.picture.flags(), f.inputs.flags(), f.machine.flags(), f.output.flags())
 }
 
 // planFlags are those of stylize plan. Those of the output are taken, so that plan can stand
 // in front of a whole command line, and but for the last have no effect.
 type planFlags struct {
 	picture  pictureFlags
+	inputs   inputFlags
 	machine  machineFlags
 	output   outputFlags
 	like     *string // a GPU that is not here
@@ -46,7 +48,7 @@ type planFlags struct {
 }
 
 func (f *planFlags) flags() []cli.Flag {
-	return slices.Concat(f.picture.flags(), f.machine.flags(), hidden(f.output.flags()), []cli.Flag{
+	return slices.Concat(f.picture.flags(), f.inputs.flags(), f.machine.flags(), hidden(f.output.flags()), []cli.Flag{
 		&cli.StringFlag{Name: "like", Action: given.To(&f.like), Category: catMachine, Usage: "`" + strings.Join(cudaplan.GPUNames(), "|") + "` with --device cuda: plan for this GPU, which need not be here"},
 		&cli.BoolFlag{Name: "launches", Destination: &f.launches, Category: catOutput, Usage: "with --device cuda: print every launch of an iteration instead"},
 	})
@@ -202,6 +204,13 @@ type pictureFlags struct {
 	lrSchedule    *string
 	lr            *float64
 	pooling       *string
+	styleLayers   *string
+	contentLayers *string
+	styleSize     *string
+	styleScale    *float64
+	colors        *string
+	padding       *string
+	average       *float64
 	init          *string
 	seed          *uint64
 	outputSize    *string
@@ -224,8 +233,15 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "lr-schedule", Action: given.To(&f.lrSchedule), Category: catPicture, DefaultText: "constant", Usage: "`constant|cosine`: with cosine the step of Adam falls to 0 at the last iteration of all, and the picture settles"},
 		&cli.Float64Flag{Name: "lr", Action: given.To(&f.lr), Category: catPicture, DefaultText: "0.01", Usage: "`X` step of Adam in units of the picture's range, above 0: a larger one is faster and leaves blotches, as 0.02"},
 		&cli.StringFlag{Name: "pooling", Action: given.To(&f.pooling), Category: catPicture, DefaultText: "avg", Usage: "`avg|max` how the network halves its pictures: the mean of 2x2 values, or the largest of them"},
-		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "`content|noise|PICTURE` what to start from"},
-		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "`N` which noise --init noise is, 0 or more: another number gives another picture of the same kind, as 7"},
+		&cli.StringFlag{Name: "style-layers", Action: given.To(&f.styleLayers), Category: catPicture, DefaultText: "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1", Usage: "`LAYER[:WEIGHT],...` where the network compares the style, and what each layer counts for: relu1_1 is colours and grain, relu5_1 large shapes, as relu1_1:1,relu3_1:0.5"},
+		&cli.StringFlag{Name: "content-layers", Action: given.To(&f.contentLayers), Category: catPicture, DefaultText: "relu4_2", Usage: "`LAYER[:WEIGHT],...` where it compares the content: a lower one keeps more detail, as relu3_2"},
+		&cli.StringFlag{Name: "style-size", Action: given.To(&f.styleSize), Category: catPicture, DefaultText: "content", Usage: "`content|native|N` longest side of the style while the network looks at it: as the content (content), as its file (native), or N pixels, 16 to 32768: a larger one gives larger strokes, as 1024"},
+		&cli.Float64Flag{Name: "style-scale", Action: given.To(&f.styleScale), Category: catPicture, DefaultText: "1", Usage: "`X` times that, 0.015625 to 64: a larger one gives larger strokes, as 1.5"},
+		&cli.StringFlag{Name: "colors", Action: given.To(&f.colors), Category: catPicture, DefaultText: "style", Usage: "`style|content|match` whose colours the result has: those of the style; the content's own, with the lightness that was painted (content); or the style's pattern in the content's colours, matched beforehand (match)"},
+		&cli.StringFlag{Name: "padding", Action: given.To(&f.padding), Category: catPicture, DefaultText: "zero", Usage: "`zero|reflect|wrap` what the network sees beyond the border: black (zero), the picture mirrored, which paints the rim as the rest (reflect), or the opposite side, which makes a seamless tile (wrap)"},
+		&cli.Float64Flag{Name: "average", Action: given.To(&f.average), Category: catPicture, DefaultText: "0", Usage: "`A` the result is an average of the pictures on the way, the last counting most, 0 to 0.9999: a larger one is smoother, as 0.99 with --optimizer adam"},
+		&cli.StringFlag{Name: "init", Action: given.To(&f.init), Category: catPicture, DefaultText: "content", Usage: "`content|noise|style|blend:X|PICTURE` what to start from: blend:X is X of noise on the content, as blend:0.3; PICTURE may be a checkpoint"},
+		&cli.Uint64Flag{Name: "seed", Action: given.To(&f.seed), Category: catPicture, DefaultText: "0", Usage: "`N` which noise --init noise and blend:X have, 0 or more: another number gives another picture of the same kind, as 7"},
 		&cli.StringFlag{Name: "output-size", Action: given.To(&f.outputSize), Category: catPicture, DefaultText: "working", Usage: "`working|original|WxH` working (that of --size), original (the content's own), or so many pixels, as 1920x1080"},
 	}
 }
@@ -261,6 +277,14 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	}
 	given.Replace(&o.History, f.history)
 	given.Replace(&o.Pooling, f.pooling)
+	if err := f.layers(&o); err != nil {
+		return o, err
+	}
+	given.Replace(&o.StyleSize, f.styleSize)
+	given.Replace(&o.StyleScale, f.styleScale)
+	given.Replace(&o.Colors, f.colors)
+	given.Replace(&o.Padding, f.padding)
+	given.Replace(&o.Average, f.average)
 	given.Replace(&o.Init, f.init)
 	given.Replace(&o.Seed, f.seed)
 	given.Replace(&o.OutputSize, f.outputSize)
@@ -268,7 +292,9 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 	switch {
 	case f.iterations != nil && *f.iterations < 1: // with a ladder, a record may have 0 at its last level
 		return o, fmt.Errorf("--iterations %d: give 1 or more", *f.iterations)
-	case f.seed != nil && o.Init != "noise":
+	case f.styleScale != nil && *f.styleScale == 0:
+		return o, fmt.Errorf("--style-scale 0: give a number above 0, as 0.5 for strokes half as large")
+	case f.seed != nil && !o.InitNoise():
 		return o, fmt.Errorf("--seed has no effect with --init %s; add --init noise, or write random:SEED after --weights", o.Init)
 	case f.strength != nil && *f.strength == 0:
 		return o, fmt.Errorf("--strength 0: give a number above 0; for no style at all, --style-weight 0")
@@ -286,6 +312,24 @@ func (f *pictureFlags) options() (transfer.Options, error) {
 		return o, fmt.Errorf("--tv-weight has no effect with --preset article, whose smoothness term looks at the style picture; leave it out")
 	}
 	return o, nil
+}
+
+// layers sets those that are named.
+func (f *pictureFlags) layers(o *transfer.Options) error {
+	for _, l := range []struct {
+		flag string
+		text *string
+		to   *[]transfer.Layer
+	}{{"style-layers", f.styleLayers, &o.StyleLayers}, {"content-layers", f.contentLayers, &o.ContentLayers}} {
+		if l.text == nil {
+			continue
+		}
+		var err error
+		if *l.to, err = transfer.ParseLayers(*l.text); err != nil {
+			return fmt.Errorf("--%s %s: %w", l.flag, *l.text, err)
+		}
+	}
+	return nil
 }
 
 // climb sets the ladder, and the size and the iterations of the last level if it

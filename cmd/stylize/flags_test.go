@@ -118,7 +118,7 @@ func TestBatchFlagsArrive(t *testing.T) {
 
 // Every option that a user can set has a flag of its name, which errors then carry.
 func TestOptionErrorsNameFlags(t *testing.T) {
-	preset := []string{"Square", "TVOfStyle", "ClampFirst", "Truncate8", "LRSpan"} // and what is left of a schedule
+	preset := []string{"Square", "TVOfStyle", "ClampFirst", "Truncate8", "LRSpan", "MaskAlpha"} // and what is left of a schedule, and --mask alpha
 	for i := range reflect.TypeFor[transfer.Options]().NumField() {
 		if !reflect.TypeFor[transfer.Options]().Field(i).IsExported() {
 			continue

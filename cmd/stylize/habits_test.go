@@ -8,7 +8,7 @@ import (
 
 // A flag of another program is answered with ours, where the command has it.
 func TestForeignFlags(t *testing.T) {
-	inputs(t)
+	samples(t)
 	pictures := []string{"content.png", "style.jpg", "-o", "out.png"}
 	for _, c := range []struct{ line, want string }{
 		{"--gpu 0", "unknown flag --gpu; here it is --device cuda:0, or --device cpu"},
@@ -20,7 +20,7 @@ func TestForeignFlags(t *testing.T) {
 		{"--Image_Size 700", "here it is --size 700"},
 		{"--num_iterations 100", "here it is --iterations 100"},
 		{"--steps -q", "here it is --iterations VALUE"},
-		{"--style_scale 2", "for larger strokes"},
+		{"--style_blend_weights 2,1", "here it is --blend 2,1"},
 		{"--learning_rate 10", "--optimizer adam --lr 10"},
 		{"--output_image x.png", "here it is --output x.png"},
 		{"--print_iter 50", "--trace FILE"},
@@ -97,7 +97,7 @@ func TestUnknownFlags(t *testing.T) {
 
 // A command that is misspelt, and a result without -o.
 func TestMistakenCommands(t *testing.T) {
-	inputs(t)
+	samples(t)
 	for line, want := range map[string]string{
 		"plna content.png style.jpg":             "there is no command plna, nor a file; did you mean plan?",
 		"Plan content.png style.jpg":             "did you mean plan?",

@@ -102,6 +102,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		forResume  resumeFlags
 		forBatch   batchFlags
 		forPlot    plotFlags
+		forSheet   sheetFlags
+		forMake    styleMakeFlags
+		forShow    styleShowFlags
 		forFetch   fetchFlags
 		forImport  convertFlags
 		forConvert convertFlags
@@ -147,6 +150,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app.Commands = []*cli.Command{
 		sub("batch", "paint many pictures; what is done is skipped when it is started again", "CONTENT...", forBatch.flags(),
 			func(ctx context.Context, args []string) error { return paintBatch(ctx, args, forBatch, stdout, stderr) }),
+		sub("sheet", "paint with several values of a flag, side by side on a labelled sheet", "CONTENT STYLE", forSheet.flags(),
+			func(ctx context.Context, args []string) error { return sheet(ctx, args, forSheet, stdout, stderr) }),
 		sub("plan", "say how much memory and time a run takes, without running it", "CONTENT STYLE", forPlan.flags(),
 			func(ctx context.Context, args []string) error { return printPlan(ctx, args, forPlan, stdout, stderr) }),
 		sub("rerun", "make a picture again from what its PNG remembers", "OUT.png", forRerun.flags(),
@@ -155,6 +160,22 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			func(ctx context.Context, args []string) error { return resume(ctx, args, forResume, stdout, stderr) }),
 		sub("plot", "draw the losses of a trace, or compare several", "TRACE...", forPlot.flags(),
 			func(_ context.Context, args []string) error { return plotTraces(args, forPlot) }),
+		{
+			Name: "style", Usage: "make style files, which stand for style pictures, and look into them", HideHelpCommand: true,
+			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },
+			Action: func(c *cli.Context) error {
+				if c.NArg() == 0 {
+					return usage(errors.New("style: say what to do: make or show"))
+				}
+				return usage(fmt.Errorf("style %s: there is no such command; use make or show", c.Args().First()))
+			},
+			Subcommands: []*cli.Command{
+				sub("make", "write what the network sees in pictures as a style file, which paints without them", "PICTURE...", forMake.flags(),
+					func(ctx context.Context, args []string) error { return styleMake(ctx, args, forMake, stderr) }),
+				sub("show", "say what is in a style file, and paint a texture from it", "FILE", forShow.flags(),
+					func(ctx context.Context, args []string) error { return styleShow(ctx, args, forShow, stdout, stderr) }),
+			},
+		},
 		{
 			Name: "weights", Usage: "fetch, import, convert and verify the weights of VGG19", HideHelpCommand: true,
 			OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usage(err) },

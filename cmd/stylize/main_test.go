@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // inputs writes two small pictures into a fresh folder and makes it the
 // working directory; the cache is empty.
-func inputs(t *testing.T) string {
+func samples(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -101,7 +101,7 @@ const (
 )
 
 func TestPaint(t *testing.T) {
-	inputs(t)
+	samples(t)
 	stdout, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--json", "--trace", "t.csv")
 	var rec transfer.Record
 	if err := json.Unmarshal([]byte(stdout), &rec); err != nil {
@@ -130,7 +130,7 @@ func TestPaint(t *testing.T) {
 
 // Flags before, between and behind the pictures, and the same bits each time.
 func TestFlagsAnywhereAndSameBits(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, small, quick, rnd, "-o", "a.png", "content.png", "style.jpg")
 	mustRun(t, "content.png", "-o=b.png", small, "style.jpg", quick, rnd, "-q")
 	mustRun(t, "content.png", "style.jpg", "--output", "c.png", small, quick, rnd, "--threads", "1")
@@ -153,7 +153,7 @@ func TestFlagsAnywhereAndSameBits(t *testing.T) {
 }
 
 func TestAutoWeightsAreAnnounced(t *testing.T) {
-	inputs(t)
+	samples(t)
 	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1")
 	if strings.Count(stderr, "random weights (random:0); `stylize weights fetch`") != 1 {
 		t.Errorf("without weights:\n%s", stderr)
@@ -161,7 +161,7 @@ func TestAutoWeightsAreAnnounced(t *testing.T) {
 }
 
 func TestOutputs(t *testing.T) {
-	inputs(t)
+	samples(t)
 	for _, c := range []struct {
 		args []string
 		out  string
@@ -204,7 +204,7 @@ func TestOutputs(t *testing.T) {
 
 // Alpha goes from the content to the result.
 func TestAlphaIsCarried(t *testing.T) {
-	inputs(t)
+	samples(t)
 	m := image.NewNRGBA(image.Rect(0, 0, 32, 32))
 	for i := range 32 * 32 {
 		m.Pix[4*i], m.Pix[4*i+1], m.Pix[4*i+2], m.Pix[4*i+3] = 200, uint8(i), 90, uint8(i%32*8)
@@ -231,7 +231,7 @@ func TestAlphaIsCarried(t *testing.T) {
 }
 
 func TestRerun(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--init", "noise", "--seed", "9", "--preset", "classic", "--lr", "0.02")
 	_, stderr := mustRun(t, "rerun", "out.png", "-o", "again.png")
 	if !strings.Contains(stderr, "the same picture, to the bit") {
@@ -283,7 +283,7 @@ func TestBadUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs(t)
+	samples(t)
 	for name, data := range map[string]string{"empty.png": "", "text.png": "no picture at all", "bad.pth": "no weights", "adir.png": ""} {
 		if name == "adir.png" {
 			if err := os.Mkdir(name, 0o777); err != nil {
@@ -308,7 +308,7 @@ func TestBadUsage(t *testing.T) {
 	}{
 		{nil, "give a content and a style"},
 		{[]string{"content.png", "-o", "out.png"}, "give two pictures"},
-		{[]string{"content.png", "style.jpg", "content.png", "-o", "out.png"}, "got 3"},
+		{[]string{"content.png", "style.jpg", "style.jpg", "-o", "out.png"}, "style.jpg: is the same style as style.jpg"},
 		{[]string{"content.png", "style.jpg"}, "-o OUT.png"},
 		{[]string{"content.png", "style.jpg", "-o"}, "needs a value"},
 		{[]string{"nope.png", "style.jpg", "-o", "out.png"}, "nope.png: there is no such file"},
@@ -440,7 +440,7 @@ func TestBadUsage(t *testing.T) {
 
 // A loss that overflows: a clear message, exit 1, and the last good picture.
 func TestDivergence(t *testing.T) {
-	inputs(t)
+	samples(t)
 	code, stdout, stderr := stylize(context.Background(), "content.png", "style.jpg", "-o", "out.png", small, "-n", "30", rnd, "--style-weight", "3e38", "--json")
 	if code != exitFailed || !strings.Contains(stderr, "no longer finite") || !strings.Contains(stderr, "lower the weights or --lr") || !strings.Contains(stderr, "last good picture") {
 		t.Fatalf("exit %d:\n%s", code, stderr)
@@ -459,7 +459,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full here")
 	}
-	inputs(t)
+	samples(t)
 	if err := os.Symlink("/dev/full", "full.png"); err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +484,7 @@ func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("processes cannot be interrupted one by one there")
 	}
-	inputs(t)
+	samples(t)
 	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
 	deadline := time.Now().Add(time.Minute)
 	for { // until a few iterations are done
@@ -518,7 +518,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestInterruptBeforeTheFirstIteration(t *testing.T) {
-	inputs(t)
+	samples(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	code, _, stderr := stylize(ctx, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd)
@@ -531,7 +531,7 @@ func TestInterruptBeforeTheFirstIteration(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	inputs(t)
+	samples(t)
 	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "512")
 	for _, want := range []string{"painting at", "512x358", "GFLOP an iteration", "memory", "about"} {
 		if !strings.Contains(stdout, want) {
@@ -561,7 +561,7 @@ func TestPlan(t *testing.T) {
 // Plan stands in front of a whole command line, writes nothing, and says what a budget
 // pays for.
 func TestPlanInFront(t *testing.T) {
-	inputs(t)
+	samples(t)
 	before := ls(t)
 	line := strings.Fields("content.png style.jpg -o out.png --size 64 -n 7 --trace t.csv --checkpoint c --checkpoint-every 5s --save-every 2 --quality 8 --bits 16 --quiet --weights random")
 	out, stderr := mustRun(t, append([]string{"plan"}, line...)...)
@@ -595,7 +595,7 @@ func TestPlanInFront(t *testing.T) {
 
 // A plan for a GPU needs none.
 func TestPlanElsewhere(t *testing.T) {
-	inputs(t)
+	samples(t)
 	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "64", "--device", "cuda", "--like", "A100")
 	for _, want := range []string{"NVIDIA A100", "not here", "memory", "time", "unknown"} {
 		if !strings.Contains(stdout, want) {
@@ -648,7 +648,7 @@ func TestDevicesVersionHelp(t *testing.T) {
 }
 
 func TestWeightsCommands(t *testing.T) {
-	inputs(t)
+	samples(t)
 	stdout, _ := mustRun(t, "weights", "convert", "random:3", "w.safetensors")
 	if !strings.Contains(stdout, "sha256") {
 		t.Error(stdout)
@@ -738,7 +738,7 @@ func TestReorder(t *testing.T) {
 
 // A ladder is painted level by level, planned as such, and remembered.
 func TestLadderCommand(t *testing.T) {
-	inputs(t)
+	samples(t)
 	_, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "--ladder", "16:2,24", "--trace", "t.csv")
 	for _, want := range []string{"painting at 16x16, then 24x17, then 32x22", "iteration 1/8 at 16x16", "iteration 8/8 at 32x22", "8 iterations in"} {
 		if !strings.Contains(stderr, want) {
@@ -783,7 +783,7 @@ func TestLadderCommand(t *testing.T) {
 // A budget is for everything, from the start of the program to the picture. How well
 // it is kept is logged: a busy machine would fail what is right.
 func TestBudgetCommand(t *testing.T) {
-	inputs(t)
+	samples(t)
 	start := time.Now()
 	stdout, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", "--size", "128", "--budget", "5s", rnd, "--json")
 	t.Logf("took %.2f s of 5", time.Since(start).Seconds())
@@ -804,7 +804,7 @@ func TestBudgetCommand(t *testing.T) {
 
 // Nothing that is read is ever written, under any name.
 func TestInputsStay(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "weights", "convert", "random:1", "w.safetensors")
 	copyFile := func(from, to string) {
 		if err := os.WriteFile(to, read(t, from), 0o600); err != nil {
@@ -836,7 +836,7 @@ func TestInputsStay(t *testing.T) {
 
 // A rerun says what differs when the pixels do: here somebody has painted over them.
 func TestRerunBlames(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "a.png", small, quick, rnd, "-q")
 	mustRun(t, "content.png", "style.jpg", "-o", "b.png", small, "--iterations=4", rnd, "-q")
 	record, err := picture.ReadText("a.png")
@@ -866,7 +866,7 @@ func TestRerunBlames(t *testing.T) {
 
 // --low-memory changes bits, so it is in the record.
 func TestRerunLowMemory(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "a.png", "--size=48", "-n=5", rnd, "--bits=16", "--low-memory", "-q")
 	mustRun(t, "content.png", "style.jpg", "-o", "b.png", "--size=48", "-n=5", rnd, "--bits=16", "-q")
 	if bytes.Equal(read(t, "a.png"), read(t, "b.png")) {
@@ -902,7 +902,7 @@ func TestHabits(t *testing.T) {
 	t.Setenv("HOME", "")
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("STYLIZE_CACHE", "")
-	inputs(t)
+	samples(t)
 	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "o.png", small, quick, "-q"); stderr != "" {
 		t.Errorf("quiet: %q", stderr)
 	}

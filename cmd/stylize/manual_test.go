@@ -163,6 +163,9 @@ func accepted(t *testing.T, name, value string) error {
 	}
 	o, err := f.picture.options()
 	if err == nil {
+		_, err = f.inputs.names([]string{"a", "b"}, &o)
+	}
+	if err == nil {
 		err = o.Validate()
 	}
 	if name == "save-every" {
@@ -172,7 +175,7 @@ func accepted(t *testing.T, name, value string) error {
 		_, _, err = f.output.check(o)
 	}
 	if err == nil && f.machine.maxPixels < 1 {
-		err = new(work).open(t.Context(), "x", "y", f.machine.maxPixels)
+		err = new(work).open(t.Context(), inputs{}, f.machine.maxPixels)
 	}
 	if err == nil {
 		f.machine.device = "cpu"

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,23 +25,19 @@ import (
 
 // work is everything that a run needs, checked.
 type work struct {
-	opts           transfer.Options
-	content, style *picture.Source
-	init           *picture.Source // nil unless Options.Init is a path
-	crop           *transfer.Crop  // that content is, of a rerun; nil for all
-	weights        *vgg.Weights
-	device         gpu.Device
-	machine        machineFlags
-	output         outputFlags
-	save           picture.SaveOptions
-	format         picture.Format
-	stdout         io.Writer
-	every          time.Duration // between two checkpoints
-	started        time.Time
-	resumed        bool              // it goes on with its trace
-	names          map[string]string // of a resumed run: where inputs are now
+	transfer.Work
+	crop       *transfer.Crop // that the content is, of a rerun; nil for all
+	device     gpu.Device
+	machine    machineFlags
+	output     outputFlags
+	save       picture.SaveOptions
+	format     picture.Format
+	stdout     io.Writer
+	every      time.Duration // between two checkpoints
+	resumed    bool          // it goes on with its trace
+	weightsNow string        // where those of a resumed run are
 
-	w, h, styleW, styleH int // working extents
+	w, h int // working extent
 }
 
 // leastMemory is what the smallest picture takes: most of it are weights.
@@ -51,44 +49,30 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 	if len(args) == 0 {
 		return usage(errors.New("give a content and a style picture: stylize CONTENT STYLE -o OUT.png (stylize --help says more)"))
 	}
-	if len(args) == 3 && f.output.path == "" {
-		return usage(fmt.Errorf("write -o before the name of the result: -o %s", args[2]))
+	if n := len(args); n > 2 && f.output.path == "" {
+		return usage(fmt.Errorf("write -o before the name of the result: -o %s", args[n-1]))
 	}
 	o, err := f.picture.options()
 	if err != nil {
 		return usage(err)
 	}
-	content, style, err := twoPictures(args)
+	in, err := f.inputs.names(args, &o)
 	if err != nil {
 		return usage(err)
 	}
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, &claims{}, stdout, stderr)
+	wk, err := prepare(ctx, o, in, f.machine, f.output, &claims{}, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	defer wk.device.Close()
-	wk.started = started
+	wk.Started = started
 	return wk.run(ctx, nil, stdout, stderr)
-}
-
-// twoPictures reads what both paint and plan are given.
-func twoPictures(args []string) (content, style string, err error) {
-	switch len(args) {
-	case 2:
-		if args[0] == "" || args[1] == "" {
-			return "", "", errors.New("the name of a picture is empty; give two pictures, the content and the style")
-		}
-		return args[0], args[1], nil
-	case 0, 1:
-		return "", "", fmt.Errorf("give two pictures, the content and the style; got %d", len(args))
-	}
-	return "", "", fmt.Errorf("give two pictures, the content and the style; got %d: %s (quote names with spaces)", len(args), strings.Join(args, " "))
 }
 
 // prepare opens and checks everything before any work is done, the output first:
 // nothing is more annoying than an hour of painting that cannot be saved. files are what
 // the command reads besides; those of a run that is resumed have its trace.
-func prepare(ctx context.Context, o transfer.Options, content, style string, m machineFlags, out outputFlags, files *claims, stdout, stderr io.Writer) (*work, error) {
+func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags, out outputFlags, files *claims, stdout, stderr io.Writer) (*work, error) {
 	if free := cpu.FreeMemory(); free > 0 && free < leastMemory { // before threads and buffers that would crash
 		return nil, usage(fmt.Errorf("%s of memory are free for this program, and it needs %s at least: %w; raise its limit, or end other programs",
 			bytesText(free), bytesText(leastMemory), gpu.ErrOutOfMemory))
@@ -97,20 +81,14 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	if err := o.Validate(); err != nil {
 		return nil, usage(inFlags(err))
 	}
-	reads := []string{content, style}
-	if o.Init != "content" && o.Init != "noise" {
-		reads = append(reads, o.Init)
-	}
-	if err := checkStandard(out, stdout, reads); err != nil {
+	if err := checkStandard(out, stdout, in.reads(o)); err != nil {
 		return nil, usage(err)
 	}
 	save, format, err := out.check(o)
 	if err != nil {
 		return nil, usage(err)
 	}
-	for i, what := range []string{"the content", "the style", "the initial picture"}[:len(reads)] {
-		files.read(what, reads[i])
-	}
+	in.claim(files, o)
 	m.claim(files)
 	out.claim(files)
 	if err := files.check(); err != nil {
@@ -120,7 +98,7 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	if n := given.Or(m.threads, 0); n > runtime.NumCPU() && n <= maxThreads() && !out.quiet {
 		fmt.Fprintf(stderr, "stylize: --threads %d: this machine has %d processors; more threads wait for each other\n", n, runtime.NumCPU())
 	}
-	wk := &work{opts: o, machine: m, output: out, save: save, format: format, stdout: stdout, resumed: files.resumed}
+	wk := &work{Work: transfer.Work{Options: o}, machine: m, output: out, save: save, format: format, stdout: stdout, resumed: files.resumed}
 	if wk.every, err = transfer.ParseTime(given.Or(out.checkpointEvery, "60s")); err != nil {
 		return nil, usage(fmt.Errorf("--checkpoint-every %s: %w", *out.checkpointEvery, err))
 	}
@@ -131,9 +109,9 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		wk.weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
+		wk.Weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
 	}()
-	if err := wk.open(ctx, content, style, m.maxPixels); err != nil {
+	if err := wk.open(ctx, in, m.maxPixels); err != nil {
 		return nil, inputError(err)
 	}
 	if err := wk.keepProfile(); err != nil {
@@ -142,11 +120,18 @@ func prepare(ctx context.Context, o transfer.Options, content, style string, m m
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
-	if err := wk.checkMemory(); err != nil {
-		return nil, usage(err)
-	}
 	if <-read; errWeights != nil {
 		return nil, usage(errWeights)
+	}
+	if err := wk.Check(); err != nil {
+		return nil, usage(inFlags(err))
+	}
+	if err := wk.checkMemory(func(text string) {
+		if !out.quiet {
+			fmt.Fprintf(stderr, "stylize: %s\n", text)
+		}
+	}); err != nil {
+		return nil, usage(err)
 	}
 	if note != "" && !out.quiet {
 		fmt.Fprintf(stderr, "stylize: %s\n", note)
@@ -194,33 +179,6 @@ func (f *outputFlags) encoding(format picture.Format, o transfer.Options) (save 
 	return save, nil
 }
 
-// open reads the pictures.
-func (wk *work) open(ctx context.Context, content, style string, maxPixels int) (err error) {
-	if maxPixels < 1 {
-		return fmt.Errorf("--max-pixels %d: give 1 or more", maxPixels)
-	}
-	if wk.content, err = openInput(ctx, content, maxPixels); err != nil {
-		return err
-	}
-	if wk.style, err = openInput(ctx, style, maxPixels); err != nil {
-		return err
-	}
-	if err := wk.style.FillTransparent(); err != nil {
-		return fmt.Errorf("%s: %w", fileName(style), err)
-	}
-	if i := wk.opts.Init; i != "content" && i != "noise" {
-		if wk.init, err = openInput(ctx, i, maxPixels); err != nil {
-			return fmt.Errorf("--init: %w (the other choices are content and noise)", err)
-		}
-	}
-	// The last level is the largest.
-	wk.w, wk.h, wk.styleW, wk.styleH = wk.opts.Extent(wk.content, wk.style)
-	if long := max(wk.w, wk.h, wk.styleW, wk.styleH); long > transfer.MaxSize {
-		return fmt.Errorf("a picture so thin would be %d pixels long; crop it", long)
-	}
-	return nil
-}
-
 // openPicture reads one, and names the flag that keeps a large one out.
 func openPicture(ctx context.Context, path string, maxPixels int) (*picture.Source, error) {
 	s, err := picture.OpenContext(ctx, path, limits(maxPixels))
@@ -248,7 +206,7 @@ func inputError(err error) error {
 }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
-func (wk *work) checkMemory() error {
+func (wk *work) checkMemory(say func(string)) error {
 	info := wk.device.Info()
 	limit, has := info.Memory, "has "
 	if info.Free > 0 && info.Free < limit { // another program has the rest
@@ -266,16 +224,22 @@ func (wk *work) checkMemory() error {
 	if limit == 0 {
 		return nil
 	}
-	need, err := wk.need(wk.opts.Size)
+	need, err := wk.need(wk.Options.Size)
 	if err != nil || need <= limit {
+		return err
+	}
+	if smaller, err := wk.smallerStyles(limit); err != nil || smaller > 0 {
+		if err == nil {
+			say(fmt.Sprintf("styles are looked at with %d pixels along the longest side: at their full size they need %s, the %s %s%s", smaller, bytesText(need), info.Kind, has, bytesText(limit)))
+		}
 		return err
 	}
 	if least, err := wk.need(vgg.MinSide); err == nil && least > limit {
 		return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; even --size %d needs %s",
-			wk.opts.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, vgg.MinSide, bytesText(least))
+			wk.Options.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, vgg.MinSide, bytesText(least))
 	}
 	fits := vgg.MinSide
-	for lo, hi := vgg.MinSide, wk.opts.Size; lo <= hi; {
+	for lo, hi := vgg.MinSide, wk.Options.Size; lo <= hi; {
 		mid := (lo + hi) / 2
 		if n, err := wk.need(mid); err == nil && n <= limit {
 			fits, lo = mid, mid+1
@@ -288,15 +252,15 @@ func (wk *work) checkMemory() error {
 		hint = " (--low-memory saves some)"
 	}
 	return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; the largest that fits is --size %d%s",
-		wk.opts.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
+		wk.Options.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
 }
 
 // written is the extent of the result, and the memory that writing it takes: its values
 // as fp32 with alpha, as whole numbers, packed, and the file.
 func (wk *work) written() (w, h int, bytes int64) {
-	w, h = wk.opts.ResultSize(wk.w, wk.h, wk.content)
+	w, h = wk.Options.ResultSize(wk.w, wk.h, wk.Content)
 	perPixel := int64(16 + 4 + 16)
-	if wk.opts.Bits == 16 {
+	if wk.Options.Bits == 16 {
 		perPixel = 16 + 8 + 32
 	}
 	if wk.save.Profile != nil {
@@ -307,21 +271,40 @@ func (wk *work) written() (w, h int, bytes int64) {
 
 // need is the memory of a run at a size.
 func (wk *work) need(size int) (int64, error) {
-	o := wk.opts
-	o.Size, o.Ladder = size, nil // the last level has the most
-	ps, err := plans(wk.device, o.Stages(wk.content, wk.style)[0])
+	w := wk.Work
+	w.Options.Size, w.Options.Ladder = size, nil // the last level has the most
+	ps, err := plans(wk.device, w.Stages()[0])
 	if err != nil {
 		return 0, err
 	}
 	return ps.peak(), nil
 }
 
+// smallerStyles reduces the size at which styles are looked at, until they fit beside
+// the rest; it returns the size, 0 where that does not help.
+func (wk *work) smallerStyles(limit int64) (int, error) {
+	size := 0
+	for _, e := range wk.Stages()[len(wk.Options.Ladder)].Styles {
+		if !e.File {
+			size = max(size, e.W, e.H)
+		}
+	}
+	was := wk.Options
+	wk.Options.StyleScale = 0
+	for size = size * 3 / 4; size > max(wk.w, wk.h); size = size * 3 / 4 {
+		wk.Options.StyleSize = strconv.Itoa(size)
+		if need, err := wk.need(wk.Options.Size); err != nil || need <= limit {
+			return size, err
+		}
+	}
+	wk.Options = was
+	return 0, nil
+}
+
 // run paints and saves, from the beginning or from a checkpoint.
 func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stderr io.Writer) error {
 	info := wk.device.Info()
-	p, err := transfer.NewPainting(ctx, wk.device, transfer.Work{
-		Options: wk.opts, Content: wk.content, Style: wk.style, Init: wk.init, Weights: wk.weights, Started: wk.started,
-	}, from)
+	p, err := transfer.NewPainting(ctx, wk.device, wk.Work, from)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errInterrupted
@@ -333,15 +316,14 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		return err
 	}
 	defer p.Close()
-	wk.opts = p.Options()
+	wk.Options = p.Options()
 	say := func(format string, args ...any) {
 		if !wk.output.quiet {
 			fmt.Fprintln(stderr, plain(fmt.Sprintf(format, args...)))
 		}
 	}
 	say("%s: %s (%s)", info.Kind, info.Name, info.Detail)
-	say("content %s %dx%d, style %s %dx%d, painting at %s, weights %s",
-		wk.content.Path, wk.content.W, wk.content.H, wk.style.Path, wk.style.W, wk.style.H, wk.extents(), wk.weights.Source)
+	say("content %s %dx%d, %s, painting at %s, weights %s", wk.Content.Path, wk.Content.W, wk.Content.H, wk.styleNames(), wk.extents(), wk.Weights.Source)
 	var first time.Duration // until the first row
 	show := newProgress(stderr, wk.output.quiet)
 	// What cannot be written besides the picture is no reason to lose the picture.
@@ -350,7 +332,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		missed.add(err)
 		show.note(plain(fmt.Sprintf("stylize: %v; the painting goes on", err)))
 	}
-	trace, err := openTrace(ctx, wk.output.trace, wk.opts, p.Last().Evaluation, wk.resumed, say)
+	trace, err := openTrace(ctx, wk.output.trace, p.LayerNames(), p.Last().Evaluation, wk.resumed, say)
 	if trace == nil {
 		return err
 	}
@@ -361,7 +343,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	hooks := transfer.Hooks{
 		Report: func(pt transfer.Point) error {
 			if show.row(pt); first == 0 {
-				first = time.Since(wk.started)
+				first = time.Since(wk.Started)
 			}
 			if err := trace.row(pt); err != nil {
 				trace.abandon()
@@ -394,7 +376,7 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 	runErr := p.Run(ctx, hooks)
 	show.finish()
 	setup := max(first.Seconds()-p.MedianMillis()/1e3, 0)
-	ran := time.Since(wk.started).Seconds() - setup
+	ran := time.Since(wk.Started).Seconds() - setup
 
 	stopped := wk.stopped(p, runErr)
 	hint := ""
@@ -431,8 +413,8 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 			missed.add(err)
 		}
 	}
-	done := fmt.Sprintf("%d of %d iterations", p.Done(), wk.opts.Evaluations())
-	if wk.opts.Budget != "" {
+	done := fmt.Sprintf("%d of %d iterations", p.Done(), wk.Options.Evaluations())
+	if wk.Options.Budget != "" {
 		done = fmt.Sprintf("%d iterations", p.Done())
 	}
 	also := ""
@@ -456,11 +438,13 @@ func (wk *work) run(ctx context.Context, from *transfer.Checkpoint, stdout, stde
 		return fmt.Errorf("%v; the picture is complete, in %s", missed, where)
 	}
 	if raw := rec.Result.Raw; raw != nil {
-		var style []string
-		for i, l := range transfer.StyleLayers {
-			style = append(style, fmt.Sprintf("%s %.4g", vgg.Layers[l].Name, raw.Style[i]))
+		var each []string
+		for i, v := range append(slices.Clone(raw.Content), raw.Style...) {
+			if i < len(p.LayerNames()) {
+				each = append(each, fmt.Sprintf("%s %.4g", strings.ReplaceAll(p.LayerNames()[i], "_relu", " relu"), v))
+			}
 		}
-		say("strength %g was content weight %.4g, style weights %s", wk.opts.Strength, raw.Content, strings.Join(style, ", "))
+		say("strength %g was these weights: %s", wk.Options.Strength, strings.Join(each, ", "))
 	}
 	why := map[string]string{"plateau": ", at a plateau", "time": ", when the time was up"}[stopped]
 	say("%s: %dx%d, %d iterations in %s%s, %.2f iterations/s", where, rec.Result.Width, rec.Result.Height, p.Done(),
@@ -491,7 +475,7 @@ func (m missing) String() string {
 // extents are those of all levels, for a person.
 func (wk *work) extents() string {
 	var s []string
-	for _, st := range wk.opts.Stages(wk.content, wk.style) {
+	for _, st := range wk.Stages() {
 		s = append(s, fmt.Sprintf("%dx%d", st.W, st.H))
 	}
 	return strings.Join(s, ", then ")
@@ -520,7 +504,7 @@ func (wk *work) encode(p *transfer.Painting, stopped string) (rec transfer.Recor
 	if err != nil {
 		return rec, nil, err
 	}
-	if pic, err = wk.opts.Finish(pic, wk.content); err != nil {
+	if pic, err = wk.Options.Finish(pic, wk.Content); err != nil {
 		return rec, nil, err
 	}
 	rec.Version, rec.Result.Stopped = version, stopped

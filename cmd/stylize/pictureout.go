@@ -67,12 +67,12 @@ func (f *fileFlags) check(format picture.Format, quality bool, save *picture.Sav
 
 // keepProfile has the result written in the content's colours.
 func (wk *work) keepProfile() error {
-	p := wk.content.Profile()
+	p := wk.Content.Profile()
 	if !wk.output.file.keepProfile || p == nil { // a content of sRGB is in its profile already
 		return nil
 	}
 	if !p.Reversible() {
-		return fmt.Errorf("--keep-profile: the profile of %s leads one way only (it is made of tables, or of grey or CMYK); leave the flag out for sRGB", wk.content.Path)
+		return fmt.Errorf("--keep-profile: the profile of %s leads one way only (it is made of tables, or of grey or CMYK); leave the flag out for sRGB", wk.Content.Path)
 	}
 	wk.save.Profile = p
 	return nil

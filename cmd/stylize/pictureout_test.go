@@ -22,7 +22,7 @@ import (
 
 // A PNG tells the names and hashes of its inputs, and nothing of the machine.
 func TestMetadataIsDiscreet(t *testing.T) {
-	dir := inputs(t)
+	dir := samples(t)
 	mustRun(t, filepath.Join(dir, "content.png"), filepath.Join(dir, "style.jpg"), "-o", "out.png", small, quick, rnd, "--init", filepath.Join(dir, "style.jpg"), "-q")
 	text, err := picture.ReadText("out.png")
 	if err != nil {
@@ -54,7 +54,7 @@ func TestMetadataIsDiscreet(t *testing.T) {
 
 // rerun knows its inputs by their content, whatever they are called now.
 func TestRerunFindsByContent(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, quick, rnd, "-q")
 	want, _ := os.ReadFile("out.png")
 	for old, now := range map[string]string{"content.png": "archive/2024/a.png", "style.jpg": "archive/b.jpg"} {
@@ -85,7 +85,7 @@ func TestRerunFindsByContent(t *testing.T) {
 }
 
 func TestFileFlags(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "a.jpg", small, "-n", "1", rnd, "-q")
 	mustRun(t, "content.png", "style.jpg", "-o", "b.jpg", small, "-n", "1", rnd, "-q", "--subsampling", "420")
 	a, _ := os.ReadFile("a.jpg")
@@ -122,7 +122,7 @@ func TestKeepProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs(t)
+	samples(t)
 	p := &picture.Picture{W: 32, H: 32, RGB: make([]float32, 3*32*32)}
 	for i := range p.RGB {
 		p.RGB[i] = 0.3 + float32(i%96)/300

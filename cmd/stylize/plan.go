@@ -19,7 +19,8 @@ import (
 // runPlans are the three programs of a run on a device. They execute one after
 // the other, each with its own arena; the packed weights stay.
 type runPlans struct {
-	style, content, loop *gpu.Plan
+	styles        []*gpu.Plan
+	content, loop *gpu.Plan
 }
 
 // planner is a device as far as a plan goes: one that is here, or one that is not.
@@ -96,21 +97,23 @@ func (f *planFlags) elsewhere(stderr io.Writer) (*elsewhere, error) {
 // plans lays the programs of a level out without any weights at hand: shapes are
 // enough.
 func plans(dev planner, st transfer.Stage) (r runPlans, err error) {
-	style, content, loop, err := st.Programs(vgg.Shapes())
+	styles, content, loop, err := st.Programs(vgg.Shapes())
 	if err != nil {
 		return r, err
 	}
-	for _, p := range []struct {
-		prog *gpu.Program
-		plan **gpu.Plan
-	}{{style, &r.style}, {content, &r.content}, {loop, &r.loop}} {
-		if p.prog == nil { // nothing needs it
-			*p.plan = &gpu.Plan{}
-		} else if *p.plan, err = dev.Plan(p.prog); err != nil {
-			return r, err
+	of := func(p *gpu.Program) *gpu.Plan {
+		if p == nil || err != nil { // nothing needs it
+			return &gpu.Plan{}
 		}
+		var pl *gpu.Plan
+		pl, err = dev.Plan(p)
+		return pl
 	}
-	return r, nil
+	for _, p := range styles {
+		r.styles = append(r.styles, of(p))
+	}
+	r.content, r.loop = of(content), of(loop)
+	return r, err
 }
 
 // plansOf are those of every level.
@@ -137,12 +140,24 @@ type levelPlan struct {
 	Seconds    float64 `json:"seconds,omitempty"`
 }
 
-func (r runPlans) targets() int64 { return r.style.FLOPs + r.content.FLOPs }
-
-// peak is the most memory that is taken at one time.
-func (r runPlans) peak() int64 {
-	return max(r.style.Arena, r.content.Arena, r.loop.Arena) + r.loop.Weights
+func (r runPlans) targets() int64 {
+	n := r.content.FLOPs
+	for _, p := range r.styles {
+		n += p.FLOPs
+	}
+	return n
 }
+
+// arena is the most memory that features take at one time, and peak all that is taken.
+func (r runPlans) arena() int64 {
+	n := max(r.content.Arena, r.loop.Arena)
+	for _, p := range r.styles {
+		n = max(n, p.Arena)
+	}
+	return n
+}
+
+func (r runPlans) peak() int64 { return r.arena() + r.loop.Weights }
 
 // printPlan prints what a run would take.
 func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr io.Writer) error {
@@ -153,15 +168,11 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	if err != nil {
 		return usage(err)
 	}
-	content, style, err := twoPictures(args)
+	in, err := f.inputs.names(args, &o)
 	if err != nil {
 		return usage(err)
 	}
-	reads := []string{content, style}
-	if o.Init != "content" && o.Init != "noise" {
-		reads = append(reads, o.Init)
-	}
-	if err := checkStandard(outputFlags{}, stdout, reads); err != nil {
+	if err := checkStandard(outputFlags{}, stdout, in.reads(o)); err != nil {
 		return usage(err)
 	}
 	budget := 0.0
@@ -170,9 +181,12 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		budget = d.Seconds()
 		o.Ladder = transfer.AutoLadder(o.Size, 1)
 	}
-	wk := &work{opts: o}
-	if err := wk.open(ctx, content, style, f.machine.maxPixels); err != nil {
+	wk := &work{Work: transfer.Work{Options: o}}
+	if err := wk.open(ctx, in, f.machine.maxPixels); err != nil {
 		return inputError(err)
+	}
+	if err := wk.Check(); err != nil {
+		return usage(inFlags(err))
 	}
 	away, err := f.elsewhere(stderr)
 	if err != nil {
@@ -194,7 +208,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		}
 		dev = here
 	}
-	stages := o.Stages(wk.content, wk.style)
+	stages := wk.Stages()
 	all, err := plansOf(dev, stages)
 	if err != nil {
 		return usage(err)
@@ -217,7 +231,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	if s := r.loop.Steps; len(s) > 0 {
 		peakName = s[r.loop.PeakStep].How + " " + s[r.loop.PeakStep].Name
 	}
-	info := dev.Info()
+	info, style := dev.Info(), stages[len(stages)-1].Styles[0]
 	perIter, setup := 0.0, 0.0
 	if rate > 0 {
 		perIter = float64(r.loop.FLOPs) / rate
@@ -275,18 +289,18 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		FLOPs: r.loop.FLOPs, Rate: rate, SecondsSetup: setup, SecondsPerIt: perIter,
 		SecondsInAll: seconds, FullestStep: peakName,
 		MemoryInAll: info.Memory, FitsInMemory: info.Memory == 0 || r.peak() <= info.Memory,
-		StyleWidth: wk.styleW, StyleHeight: wk.styleH, StepsPerLoop: len(r.loop.Steps), Levels: levels, InAll: inAll,
+		StyleWidth: style.W, StyleHeight: style.H, StepsPerLoop: len(r.loop.Steps), Levels: levels, InAll: inAll,
 	}
 	if f.output.json {
 		return printJSON(stdout, out)
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "device\t%s: %s (%s)\n", info.Kind, info.Name, info.Detail)
-	fmt.Fprintf(t, "painting at\t%dx%d, style at %dx%d\n", wk.w, wk.h, wk.styleW, wk.styleH)
+	fmt.Fprintf(t, "painting at\t%dx%d, style at %s\n", wk.w, wk.h, styleExtents(stages[len(stages)-1]))
 	for _, l := range levels[:len(levels)-1] {
 		fmt.Fprintf(t, "before at\t%dx%d, %d iterations of %.1f GFLOP\n", l.Width, l.Height, l.Iterations, float64(l.FLOPs)/1e9)
 	}
-	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(max(r.style.Arena, r.content.Arena, r.loop.Arena)), bytesText(out.WeightBytes))
+	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(r.arena()), bytesText(out.WeightBytes))
 	if low.peak() < r.peak() {
 		fmt.Fprintf(t, "low memory\t%s with --low-memory, at about half the speed\n", bytesText(low.peak()))
 	}
@@ -333,7 +347,7 @@ func affordable(all []runPlans, budget, rate float64) (int, error) {
 
 // printLaunches prints what a GPU executes in an iteration.
 func printLaunches(stdout io.Writer, t cudaplan.Target, o transfer.Options, wk *work) error {
-	p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, wk.h, wk.w)
+	_, _, p, err := wk.Stages()[len(o.Ladder)].Programs(vgg.Shapes())
 	if err != nil {
 		return usage(err)
 	}

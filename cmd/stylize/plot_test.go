@@ -22,7 +22,7 @@ const drawn = traceColumns + `,content_relu4_2,style_relu1_1
 `
 
 func TestPlot(t *testing.T) {
-	inputs(t)
+	samples(t)
 	if err := os.WriteFile("t.csv", []byte(drawn), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestPlot(t *testing.T) {
 }
 
 func TestPlotMistakes(t *testing.T) {
-	inputs(t)
+	samples(t)
 	for name, text := range map[string]string{
 		"good.csv": drawn, "empty.csv": "", "other.csv": "a,b\n1,2\n", "none.csv": traceColumns + "\n",
 		"short.csv": drawn + "6,24x17,1\n", "word.csv": strings.Replace(drawn, "10.1", "much", 1), "zero.csv": traceColumns + "\n1,16x16,0,0,0,0,0,0,0,0\n",

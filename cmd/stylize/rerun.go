@@ -34,25 +34,19 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	if err != nil {
 		return usage(fmt.Errorf("%s: %w", from, err))
 	}
-	recorded := rec
-	// A PNG may come from anybody, and name any file of this machine. Only the names of
-	// files count, in the folders that the user means.
-	for _, in := range []*transfer.Input{&rec.Content, &rec.Style, rec.Init} {
-		if in != nil {
-			in.Path = baseName(in.Path)
-		}
-	}
 	o := rec.Repeat() // what there is, not what was planned
 	find := finder{from: from, folder: f.folder}
 	if err := find.check(); err != nil {
 		return usage(err)
 	}
-	content := find.locate(f.content, rec.Content)
-	style := find.locate(f.style, rec.Style)
-	if rec.Init != nil {
-		o.Init = find.locate(f.init, *rec.Init)
-	} else if f.init != "" {
-		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
+	// A PNG may come from anybody, and name any file of this machine. Only the names of
+	// files count, in the folders that the user means.
+	in, err := f.locate(rec, &o, from, func(flag string, in transfer.Input) string {
+		in.Path = baseName(in.Path)
+		return find.locate(flag, in)
+	})
+	if err != nil {
+		return usage(err)
 	}
 	if f.machine.weights == nil { // random ones, or a file that is still there
 		source := rec.Weights.Source
@@ -69,36 +63,68 @@ func rerun(ctx context.Context, args []string, f rerunFlags, stdout, stderr io.W
 	f.machine.as(rec.Device)
 	files := &claims{}
 	files.read("the picture that is made again", from)
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, files, stdout, stderr)
+	wk, err := prepare(ctx, o, in, f.machine, f.output, files, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	defer wk.device.Close()
-	wk.started = started
-	for _, in := range []struct{ what, path, got, want string }{
-		{"content", content, wk.content.SHA256, rec.Content.SHA256},
-		{"style", style, wk.style.SHA256, rec.Style.SHA256},
-		{"weights", wk.weights.Source, wk.weights.SHA256, rec.Weights.SHA256},
-	} {
-		if in.got != in.want {
-			return usage(fmt.Errorf("%s: not the %s that %s was made with (its hash differs); name the right one with --%s", in.path, in.what, from, in.what))
-		}
+	wk.Started = started
+	if what, path := wk.Other(rec); what != "" {
+		return usage(fmt.Errorf("%s: not the %s that %s was made with (its hash differs); %s", path, what, from, nameIt(what)))
 	}
-	if rec.Init != nil && wk.init.SHA256 != rec.Init.SHA256 {
-		return usage(fmt.Errorf("%s: not the picture that %s started from (its hash differs); name the right one with --init", o.Init, from))
+	if wk.Weights.SHA256 != rec.Weights.SHA256 {
+		return usage(fmt.Errorf("%s: not the weights that %s was made with (its hash differs); name the right one with --weights", wk.Weights.Source, from))
 	}
 	if crop := rec.Content.Crop; crop != nil { // a batch with --snap
-		if wk.content, err = crop.Of(wk.content); err != nil {
+		if wk.Content, err = crop.Of(wk.Content); err != nil {
 			return usage(fmt.Errorf("%s: the record of how it was made is damaged (%w)", from, err))
 		}
 		wk.crop = crop
 	}
 	// The record keeps the names as they were given, so that rerunning gives the same file.
-	wk.content.Path, wk.style.Path, wk.opts.Init = recorded.Content.Path, recorded.Style.Path, recorded.Options.Init
+	wk.Rename(rec)
+	wk.Options.Init = rec.Options.Init
 	if err := wk.run(ctx, nil, stdout, stderr); err != nil || f.output.quiet || wk.format != picture.PNG || f.output.path == standard {
 		return err
 	}
-	return wk.compare(ctx, from, recorded, stderr)
+	return wk.compare(ctx, from, rec, stderr)
+}
+
+// locate finds the inputs of a record. Those that have flags may be named by them.
+func (f *rerunFlags) locate(rec transfer.Record, o *transfer.Options, from string, find func(flag string, in transfer.Input) string) (inputs, error) {
+	in := inputs{content: find(f.content, rec.Content), contentMask: maybe(find, rec.ContentMask)}
+	for i, s := range append([]transfer.Input{rec.Style}, rec.MoreStyles...) {
+		flag := f.style
+		if i > 0 {
+			flag = ""
+		}
+		in.styles = append(in.styles, styleInput{path: find(flag, s), mask: maybe(find, s.Mask), look: maybe(find, s.Look)})
+	}
+	if rec.Init != nil {
+		o.Init = find(f.init, *rec.Init)
+	} else if f.init != "" {
+		return in, fmt.Errorf("--init has no effect: %s did not start from a picture", from)
+	}
+	return in, nil
+}
+
+// maybe finds an input that there may not be.
+func maybe(find func(flag string, in transfer.Input) string, in *transfer.Input) string {
+	if in == nil {
+		return ""
+	}
+	return find("", *in)
+}
+
+// nameIt says how a user names the right file of an input.
+func nameIt(what string) string {
+	switch what {
+	case "content", "style", "init", "weights":
+		return "name the right one with --" + what
+	case "style 1":
+		return "name the right one with --style"
+	}
+	return "give the folder that has the right one with --folder"
 }
 
 // baseName is a recorded name without its folders, whatever system it is from.
@@ -160,8 +186,8 @@ func (wk *work) differs(was transfer.Record) (list []string) {
 	if was.Version != version {
 		say("it was made by version %s, this is %s", was.Version, version)
 	}
-	if was.Options.Bits != wk.opts.Bits {
-		say("it has %d bits a channel, this has %d", was.Options.Bits, wk.opts.Bits)
+	if was.Options.Bits != wk.Options.Bits {
+		say("it has %d bits a channel, this has %d", was.Options.Bits, wk.Options.Bits)
 	}
 	if wk.save.Profile != nil {
 		say("this is in the content's colours, by --keep-profile")

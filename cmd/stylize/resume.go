@@ -82,33 +82,31 @@ func resume(ctx context.Context, args []string, f resumeFlags, stdout, stderr io
 	if err := find.check(); err != nil {
 		return usage(err)
 	}
-	at := func(flag string, in transfer.Input) string {
+	in, err := (*rerunFlags)(&f).locate(rec, &o, from, func(flag string, in transfer.Input) string {
 		in.Path = inDir(was.Dir, in.Path)
 		return find.locate(flag, in)
-	}
-	content, style := at(f.content, rec.Content), at(f.style, rec.Style)
-	if rec.Init != nil {
-		o.Init = at(f.init, *rec.Init)
-	} else if f.init != "" {
-		return usage(fmt.Errorf("--init has no effect: %s did not start from a picture", from))
+	})
+	if err != nil {
+		return usage(err)
 	}
 	f.replace(was, rec, from)
 	files := &claims{resumed: true}
 	if f.output.checkpoint != from { // else it is gone on with
 		files.read("the checkpoint that is resumed", from)
 	}
-	wk, err := prepare(ctx, o, content, style, f.machine, f.output, files, stdout, stderr)
+	wk, err := prepare(ctx, o, in, f.machine, f.output, files, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	defer wk.device.Close()
-	wk.started = started
-	// The record keeps the names as they were given, so that the result is the same file.
-	wk.names = map[string]string{"content": content, "style": style, "init": o.Init, "weights": wk.weights.Source}
-	wk.content.Path, wk.style.Path, wk.weights.Source, wk.opts.Init = rec.Content.Path, rec.Style.Path, rec.Weights.Source, rec.Options.Init
-	if wk.init != nil {
-		wk.init.Path = rec.Init.Path
+	wk.Started = started
+	wk.weightsNow = wk.Weights.Source
+	if what, path := wk.Other(rec); what != "" {
+		return usage(fmt.Errorf("%s: not the %s that %s was begun with (its hash differs); %s", path, what, from, nameIt(what)))
 	}
+	// The record keeps the names as they were given, so that the result is the same file.
+	wk.Rename(rec)
+	wk.Weights.Source, wk.Options.Init = rec.Weights.Source, rec.Options.Init
 	return wk.run(ctx, c, stdout, stderr)
 }
 
@@ -202,8 +200,8 @@ func (wk *work) explain(err error) error {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	switch bad.What {
-	case "content", "style", "init", "weights":
-		return fmt.Errorf("%s: not the %s that %s was begun with (its hash differs); name the right one with --%s", wk.names[bad.What], bad.What, from, bad.What)
+	case "weights":
+		return fmt.Errorf("%s: not the weights that %s was begun with (its hash differs); %s", wk.weightsNow, from, nameIt(bad.What))
 	case "device":
 		return fmt.Errorf("%s was begun on %s, this is %s: the bits would differ; choose the same with --device, --precision, --kernels or --low-memory", from, bad.Was, bad.Is)
 	}

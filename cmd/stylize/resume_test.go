@@ -67,7 +67,7 @@ var ladder = []string{small, "--ladder=16:15,24:15", "-n=25", rnd, "--save-every
 
 // Stopped and resumed, a run writes the files of one that was not.
 func TestResumeCommand(t *testing.T) {
-	inputs(t)
+	samples(t)
 	run := func(args ...string) []string {
 		return append(append([]string{"content.png", "style.jpg"}, ladder...), args...)
 	}
@@ -122,7 +122,7 @@ func TestResumeCommand(t *testing.T) {
 
 // A checkpoint that cannot be gone on with: one line, exit 2, nothing written.
 func TestResumeMistakes(t *testing.T) {
-	inputs(t)
+	samples(t)
 	interrupted(t, 20, append([]string{"content.png", "style.jpg", "-o", "out.png", "--trace", "t.csv", "--checkpoint", "run.ckpt"}, ladder...)...)
 	ck := read(t, "run.ckpt")
 	write := func(name string, b []byte) {
@@ -198,7 +198,7 @@ func TestKilled(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("processes cannot be killed in this way there")
 	}
-	dir := inputs(t)
+	dir := samples(t)
 	kills, random := killing(t, *killTimes, 10, 50)
 	// begin starts a process in a folder of its own; the pictures are one above.
 	begin := func(folder string, args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -290,7 +290,7 @@ func TestHangUp(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no HUP there")
 	}
-	inputs(t)
+	samples(t)
 	// Under nohup HUP is ignored, and a child would inherit that: not what is caught here.
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGHUP)
@@ -320,7 +320,7 @@ func TestFullDiskElsewhere(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full here")
 	}
-	inputs(t)
+	samples(t)
 	if err := os.Symlink("/dev/full", "out-000002.png"); err != nil {
 		t.Fatal(err)
 	}

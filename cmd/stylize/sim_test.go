@@ -22,7 +22,7 @@ import (
 
 // The same command paints on the simulated GPU, and says so.
 func TestPaintOnSimulatedDevice(t *testing.T) {
-	inputs(t)
+	samples(t)
 	code, stdout, stderr := stylize(t.Context(), "content.png", "style.jpg", "-o", "out.png", "--device", "sim", "--size", "16", "--iterations", "1", "--weights", "random", "--json")
 	if code != 0 || !strings.Contains(stderr, "sim: Simulated sm_90a (sm_90, fp16, every check on)") {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
@@ -48,7 +48,7 @@ func TestResumeOnSimulatedDevice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute: make test-runs has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
 	}
-	inputs(t)
+	samples(t)
 	args := []string{"content.png", "style.jpg", "--device", "sim", "--size", "16", "-n", "3", rnd} // the stop comes behind the second
 	mustRun(t, append(args, "-o", "whole.png", "-q")...)
 	interrupted(t, 1, append(args, "-o", "out.png", "--trace", "t.csv", "--checkpoint", "run.ckpt")...)

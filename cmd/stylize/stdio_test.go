@@ -29,7 +29,7 @@ func from(t *testing.T, path string) {
 // - is standard input for either picture, and standard output for the result: the same
 // pixels, and nothing else, come through.
 func TestStandardInputAndOutput(t *testing.T) {
-	inputs(t)
+	samples(t)
 	args := []string{small, "-n", "2", rnd, "--no-metadata"}
 	mustRun(t, append([]string{"content.png", "style.jpg", "-o", "want.png"}, args...)...)
 	want, err := os.ReadFile("want.png")
@@ -77,7 +77,7 @@ func TestStandardInputAndOutput(t *testing.T) {
 
 // An interrupt ends a wait for standard input.
 func TestInterruptAtStandardInput(t *testing.T) {
-	inputs(t)
+	samples(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func (deaf) Write([]byte) (int, error) { return 0, errors.New("nobody reads") }
 
 // A picture that standard output does not take is kept, and named.
 func TestStandardOutputFails(t *testing.T) {
-	inputs(t)
+	samples(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("TMP", os.Getenv("TMPDIR"))
 	var stderr bytes.Buffer
@@ -117,7 +117,7 @@ func TestStandardOutputFails(t *testing.T) {
 
 // Standard output that is a picture which is read is left alone.
 func TestStandardOutputIsAnInput(t *testing.T) {
-	inputs(t)
+	samples(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

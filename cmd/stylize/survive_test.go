@@ -50,7 +50,7 @@ func rows(t *testing.T, path string, n int) {
 
 // QUIT, as Ctrl-\ sends it, stops a run as Ctrl-C does: no dump of goroutines.
 func TestQuit(t *testing.T) {
-	inputs(t)
+	samples(t)
 	cmd, stderr := process(t, "", "content.png", "style.jpg", "-o", "out.png", small, "-n", "100000", rnd, "--trace", "t.csv")
 	rows(t, "t.csv", 3)
 	if err := cmd.Process.Signal(syscall.SIGQUIT); err != nil {
@@ -66,7 +66,7 @@ func TestQuit(t *testing.T) {
 
 // A folder that is removed while a run writes to it: the picture goes elsewhere.
 func TestFolderRemoved(t *testing.T) {
-	dir := inputs(t)
+	dir := samples(t)
 	t.Setenv("TMPDIR", filepath.Join(dir, "tmp"))
 	if err := errors.Join(os.Mkdir("tmp", 0o777), os.Mkdir("gone", 0o777)); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestFolderRemoved(t *testing.T) {
 
 // A pipe as the result that nobody reads: the run can be ended, and the picture is saved.
 func TestPipeWithoutReader(t *testing.T) {
-	inputs(t)
+	samples(t)
 	if err := syscall.Mkfifo("pipe.png", 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestPipeWithoutReader(t *testing.T) {
 
 // Ctrl-C while pictures are decoded is an interruption, and no bad picture.
 func TestInterruptWhileDecoding(t *testing.T) {
-	inputs(t)
+	samples(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, _, stderr := stylize(ctx, "plan", "content.png", "style.jpg")
@@ -134,7 +134,7 @@ func TestMemoryIsPlanned(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("limits are read on Linux alone")
 	}
-	inputs(t)
+	samples(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestMemoryIsPlanned(t *testing.T) {
 
 // More threads than processors are said to be no help.
 func TestManyThreads(t *testing.T) {
-	inputs(t)
+	samples(t)
 	many := fmt.Sprint(runtime.NumCPU() + 1)
 	if _, stderr := mustRun(t, "content.png", "style.jpg", "-o", "out.png", small, "-n", "1", rnd, "--threads", many); !strings.Contains(stderr, "--threads "+many+": this machine has") {
 		t.Error(stderr)
@@ -173,7 +173,7 @@ func TestManyThreads(t *testing.T) {
 
 // A PNG may name any file. None is opened but those that the user means.
 func TestHostileRecord(t *testing.T) {
-	inputs(t)
+	samples(t)
 	mustRun(t, "content.png", "style.jpg", "-o", "good.png", small, quick, rnd, "-q")
 	text, err := picture.ReadText("good.png")
 	if err != nil {
@@ -231,7 +231,7 @@ func TestHostileRecord(t *testing.T) {
 // file is half, and nothing is left. After a loss of power the checkpoint, if it is
 // there, leads to the picture of a run that was never stopped.
 func TestPaintInjected(t *testing.T) {
-	dir := inputs(t)
+	dir := samples(t)
 	tmp := filepath.Join(dir, "tmp")
 	t.Setenv("TMPDIR", tmp)
 	args := []string{"../content.png", "../style.jpg", small, "-n=4", "--content-weight=0", "--style-weight=0", rnd, "-o", "out.png", "--trace", "t.csv", "--save-every", "2", "--checkpoint", "run.ckpt", "--checkpoint-every", "0", "--device", "cpu", "-q"}

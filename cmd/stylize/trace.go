@@ -35,13 +35,12 @@ const traceColumns = "evaluation,level,content,style,tv,total,step,refused,secon
 // off. A run that is resumed does not overwrite what is no trace of it, whatever its
 // checkpoint says. An error that comes with a trace is of the
 // disk: the trace then takes no rows, and the painting can do without.
-func openTrace(ctx context.Context, path string, o transfer.Options, done int, resumed bool, say func(string, ...any)) (*traceFile, error) {
+func openTrace(ctx context.Context, path string, layers []string, done int, resumed bool, say func(string, ...any)) (*traceFile, error) {
 	if path == "" {
 		return &traceFile{}, nil
 	}
-	names := transfer.LayerNames(o)
-	header := strings.Join(append([]string{traceColumns}, names...), ",") + "\n"
-	t := &traceFile{path: path, terms: len(names)}
+	header := strings.Join(append([]string{traceColumns}, layers...), ",") + "\n"
+	t := &traceFile{path: path, terms: len(layers)}
 	explain := func(err error) error { return fmt.Errorf("--trace: %w", atomicfile.Explain(path, err)) }
 	if st, err := os.Stat(path); resumed && (err != nil || st.Mode().IsRegular()) {
 		b, err := openfile.Read(path, maxTrace)

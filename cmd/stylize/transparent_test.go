@@ -15,7 +15,7 @@ import (
 // Colours that transparent pixels of a style hide are no matter, and a style that shows
 // nothing is refused before any work.
 func TestTransparentStyle(t *testing.T) {
-	inputs(t)
+	samples(t)
 	style := func(name string, hidden color.NRGBA, visible int) {
 		m := image.NewNRGBA(image.Rect(0, 0, 40, 30))
 		for y := range 30 {

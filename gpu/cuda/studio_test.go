@@ -41,7 +41,7 @@ func TestStudioSimulated(t *testing.T) {
 						t.Fatal(err)
 					}
 					o.Size, o.Iterations, o.Ladder, o.StyleWeight = 20, 1+i%2, nil, weight
-					works = append(works, transfer.Work{Options: o, Content: picturetest.Source(t, 20, 17, 1+i), Style: picturetest.Source(t, 17, 20, 2+i%2), Weights: noise()})
+					works = append(works, transfer.Work{Options: o, Content: picturetest.Source(t, 20, 17, 1+i), Styles: transfer.OneStyle(picturetest.Source(t, 17, 20, 2+i%2)), Weights: noise()})
 				}
 				paint := func(slots int, works ...transfer.Work) (pixels [][]float32, rows [][]row) {
 					pixels, rows = make([][]float32, len(works)), make([][]row, len(works))

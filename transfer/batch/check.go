@@ -15,6 +15,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/stylefile"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
@@ -91,7 +92,7 @@ func (l *List) checkNames(c Checks) error {
 	for _, it := range l.Items {
 		note(it.Content, "a content")
 		note(it.Style, "a style")
-		if i := it.Options.Init; i != "content" && i != "noise" {
+		if i := it.Options.Init; it.Options.InitPicture() {
 			note(i, "an initial picture")
 		}
 	}
@@ -274,8 +275,10 @@ func writable(dir, output string, dry bool) error {
 
 // extent is of a file, or why there is none.
 type extent struct {
-	w, h int
-	err  error
+	w, h  int
+	style bool            // it may be a style file
+	file  *stylefile.File // which it is
+	err   error
 }
 
 // heads is how many files are read at a time: they wait for a disk, or a network.
@@ -285,17 +288,18 @@ const heads = 16
 func (l *List) checkExtents(c Checks) {
 	all := map[string]*extent{}
 	var paths []string
-	want := func(path string) {
+	want := func(path string) *extent {
 		if all[path] == nil {
 			all[path] = &extent{}
 			paths = append(paths, path)
 		}
+		return all[path]
 	}
 	for _, it := range l.Items {
 		want(it.Content)
-		want(it.Style)
-		if i := it.Options.Init; i != "content" && i != "noise" {
-			want(i)
+		want(it.Style).style = true
+		if it.Options.InitPicture() {
+			want(it.Options.Init)
 		}
 	}
 	var next, done atomic.Int64
@@ -308,7 +312,11 @@ func (l *List) checkExtents(c Checks) {
 					return
 				}
 				e := all[paths[i]]
-				e.w, e.h, e.err = picture.Extent(paths[i])
+				if e.style && stylefile.IsFile(paths[i]) {
+					e.file, e.err = stylefile.Read(paths[i])
+				} else {
+					e.w, e.h, e.err = picture.Extent(paths[i])
+				}
 				c.Tick(int(done.Add(1)), len(paths))
 			}
 		})
@@ -318,14 +326,17 @@ func (l *List) checkExtents(c Checks) {
 	for _, it := range l.Items {
 		content, style := all[it.Content], all[it.Style]
 		err := cmp.Or(content.err, style.err)
-		if i := it.Options.Init; err == nil && i != "content" && i != "noise" {
-			err = all[i].err
+		if err == nil && it.Options.InitPicture() {
+			err = all[it.Options.Init].err
+		}
+		if err == nil && content.file != nil {
+			err = fmt.Errorf("%s: is a style file, and no picture", it.Content)
 		}
 		if err != nil {
 			it.problem = cmp.Or(it.problem, err)
 			continue
 		}
-		it.w, it.h, it.styleW, it.styleH = content.w, content.h, style.w, style.h
+		it.w, it.h, it.styleW, it.styleH, it.styleFile = content.w, content.h, style.w, style.h, style.file
 		if err := it.measure(c.Snap, costs); err != nil {
 			it.problem = cmp.Or(it.problem, err)
 		}
@@ -335,7 +346,11 @@ func (l *List) checkExtents(c Checks) {
 // stages are the levels of an item, from what its files say of themselves.
 func (it *Item) stages(snap int) []transfer.Stage {
 	w, h := snapped(it.w, it.h, it.Options.Size, snap)
-	return it.Options.Stages(&picture.Source{W: w, H: h}, &picture.Source{W: it.styleW, H: it.styleH})
+	style := transfer.Style{Picture: &picture.Source{W: it.styleW, H: it.styleH}}
+	if it.styleFile != nil {
+		style = transfer.Style{File: it.styleFile, Path: it.Style}
+	}
+	return transfer.Work{Options: *it.Options, Content: &picture.Source{W: w, H: h}, Styles: []transfer.Style{style}}.Stages()
 }
 
 // measure finds the group of an item and what it costs.
@@ -355,7 +370,7 @@ type costs map[string]float64
 func (c costs) of(levels []transfer.Stage) (flops float64, err error) {
 	for _, st := range levels {
 		o := st.Options.Canonical()
-		key := fmt.Sprint(o.Size, o.ContentWeight > 0, o.StyleWeight > 0, o.TVWeight > 0, o.TVOfStyle, o.Optimizer, o.History)
+		key := fmt.Sprint(o.Size, o.ContentWeight > 0, o.StyleWeight > 0, o.TVWeight > 0, o.TVOfStyle, o.Optimizer, o.History, o.StyleLayers, o.ContentLayers, o.Padding)
 		perPixel, ok := c[key]
 		if !ok {
 			_, _, loop, err := st.Programs(vgg.Shapes())
@@ -376,7 +391,7 @@ func (l *List) checkMemory(c Checks) {
 	area := func(it *Item) int {
 		levels := it.stages(c.Snap)
 		st := levels[len(levels)-1]
-		return st.W*st.H + st.StyleW*st.StyleH/2
+		return st.W*st.H + st.Styles[0].W*st.Styles[0].H/2
 	}
 	areas := map[*Item]int{}
 	for _, it := range bySize {
@@ -387,7 +402,7 @@ func (l *List) checkMemory(c Checks) {
 	for _, it := range bySize {
 		levels := it.stages(c.Snap)
 		last := levels[len(levels)-1]
-		key := fmt.Sprint(last.Kind(), last.StyleW, last.StyleH)
+		key := fmt.Sprint(last.Kind(), last.Styles)
 		err, ok := planned[key]
 		if !ok {
 			err = fits(c.Devices, last)
@@ -426,7 +441,7 @@ func (l *List) Arena(dev gpu.Device, snap int) (int64, error) {
 
 // fits compares the plan of a level with the memory of each device.
 func fits(devices []gpu.Device, st transfer.Stage) error {
-	style, content, loop, err := st.Programs(vgg.Shapes())
+	styles, content, loop, err := st.Programs(vgg.Shapes())
 	if err != nil {
 		return err
 	}
@@ -437,7 +452,7 @@ func fits(devices []gpu.Device, st transfer.Stage) error {
 			limit = info.Free
 		}
 		var arena, weights int64
-		for _, p := range []*gpu.Program{style, content, loop} {
+		for _, p := range append(styles, content, loop) {
 			if p == nil {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/stylefile"
 )
 
 // Item is one picture to paint.
@@ -22,6 +23,7 @@ type Item struct {
 
 	w, h           int // of the content as stored, from its head
 	styleW, styleH int
+	styleFile      *stylefile.File // of a style that is one
 	group          transfer.Kind
 	flops          float64
 	present        bool // there is a result, of this key or another

@@ -403,7 +403,7 @@ func TestCheckMemory(t *testing.T) {
 	}
 	dev := device(t)
 	need := func(h int) int64 {
-		st := in.Options.Stages(&picture.Source{W: 100, H: h}, &picture.Source{W: 40, H: 28})[0]
+		st := stages(*in.Options, 100, h)[0]
 		for b := int64(1 << 10); ; b += b / 64 {
 			if fits([]gpu.Device{small{dev, b}}, st) == nil {
 				return b
@@ -504,7 +504,7 @@ func TestSnapped(t *testing.T) {
 			t.Fatalf("1000x%d becomes %dx%d", h, w, sh)
 		}
 		text := ""
-		for i, st := range o.Stages(&picture.Source{W: w, H: sh}, &picture.Source{W: 9, H: 9}) {
+		for i, st := range stages(o, w, sh) {
 			if st.H%(2<<i) != 0 {
 				t.Fatalf("1000x%d: level %d at %dx%d", h, i, st.W, st.H)
 			}
@@ -625,4 +625,9 @@ func TestShards(t *testing.T) {
 	if slices.Min(counts) < 400 || slices.Max(counts) > 600 {
 		t.Errorf("%v", counts)
 	}
+}
+
+// stages are the levels of a content of an extent.
+func stages(o transfer.Options, w, h int) []transfer.Stage {
+	return transfer.Work{Options: o, Content: &picture.Source{W: w, H: h}, Styles: transfer.OneStyle(&picture.Source{W: 40, H: 28})}.Stages()
 }

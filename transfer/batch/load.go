@@ -53,8 +53,8 @@ func (b *Batch) look(it *Item) (l look) {
 		h.content = hex.EncodeToString(sum[:])
 		h.style, l.err = b.sources.hash(it.Style)
 	}
-	if i := it.Options.Init; l.err == nil && i != "content" && i != "noise" {
-		h.init, l.err = b.sources.hash(i)
+	if l.err == nil && it.Options.InitPicture() {
+		h.init, l.err = b.sources.hash(it.Options.Init)
 	}
 	if l.err != nil {
 		l.missing = true
@@ -95,7 +95,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	style, err := b.sources.open(it.Style, b.MaxPixels, true)
+	style, err := b.sources.style(it, b.MaxPixels)
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +109,9 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	}
 	content, t.crop = snap(content, o.Size, b.Snap)
 	content.Keep()
-	t.Work = transfer.Work{Options: o, Content: content, Style: style, Weights: b.Weights}
-	if i := o.Init; i != "content" && i != "noise" {
-		if t.Work.Init, err = b.sources.open(i, b.MaxPixels, false); err != nil {
+	t.Work = transfer.Work{Options: o, Content: content, Styles: []transfer.Style{style}, Weights: b.Weights}
+	if o.InitPicture() {
+		if t.Work.Init, err = b.sources.open(o.Init, b.MaxPixels, false); err != nil {
 			return nil, err
 		}
 	}
@@ -119,10 +119,12 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 		t.Group = it.group
 		return t, nil
 	}
-	stages := o.Stages(content, style)
+	stages := t.Work.Stages()
 	for _, st := range stages {
 		st.Options.Load(content, st.W, st.H)
-		st.Options.Load(style, st.StyleW, st.StyleH)
+		if style.Picture != nil {
+			st.Options.Load(style.Picture, st.Styles[0].W, st.Styles[0].H)
+		}
 	}
 	end := stages[len(stages)-1]
 	t.Group = end.Kind()
@@ -168,6 +170,18 @@ func (s *sources) hash(path string) (string, error) {
 	s.mu.Unlock()
 	h.once.Do(func() { h.sum, h.err = openfile.SHA256(path) })
 	return h.sum, h.err
+}
+
+// style is the style of an item.
+func (s *sources) style(it *Item, maxPixels int) (transfer.Style, error) {
+	if it.styleFile == nil {
+		src, err := s.open(it.Style, maxPixels, true)
+		return transfer.Style{Picture: src}, err
+	}
+	if sum, err := s.hash(it.Style); err != nil || sum != it.styleFile.SHA256 {
+		return transfer.Style{}, fmt.Errorf("%s: has changed since the batch began", it.Style)
+	}
+	return transfer.Style{File: it.styleFile, Path: it.Style}, nil
 }
 
 // open decodes a file, or gives what is kept of it. A style is filled where it is

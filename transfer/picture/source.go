@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"image"
 	"slices"
 	"sync"
 )
@@ -51,4 +52,17 @@ func (r *resized) resize(w, h int, f Filter, do func(w, h int, f Filter) *Pictur
 	p := *r.made[i].p
 	p.RGB, p.Alpha = slices.Clone(p.RGB), slices.Clone(p.Alpha)
 	return &p
+}
+
+// Source is the picture as if it had been read from a file of that name and hash.
+func (p *Picture) Source(path, sha256 string) *Source {
+	m := &floats{pix: make([]float32, 0, 4*p.W*p.H), rect: image.Rect(0, 0, p.W, p.H), alpha: p.Alpha != nil}
+	for i := range p.W * p.H {
+		a := float32(1)
+		if p.Alpha != nil {
+			a = p.Alpha[i]
+		}
+		m.pix = append(m.pix, p.RGB[3*i], p.RGB[3*i+1], p.RGB[3*i+2], a)
+	}
+	return &Source{Path: path, SHA256: sha256, W: p.W, H: p.H, HasAlpha: m.alpha, img: m, turn: 1, bounds: m.rect}
 }

@@ -1,0 +1,454 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/stylefile"
+	"github.com/stylize-gpu/stylize/vgg"
+)
+
+// Style is what a painting takes a style from.
+type Style struct {
+	Picture *picture.Source // nil with File
+	File    *stylefile.File
+	Path    string          // of File
+	Mask    *picture.Source // where it paints: white; nil is wherever no other style does
+	Look    *picture.Source // what of the picture counts: white; nil is all that is visible
+}
+
+// Name is that of the file, as the user gave it.
+func (s Style) Name() string {
+	if s.File != nil {
+		return s.Path
+	}
+	return s.Picture.Path
+}
+
+// OneStyle is a painting's only style, which paints everywhere.
+func OneStyle(s *picture.Source) []Style { return []Style{{Picture: s}} }
+
+// Check verifies that the options suit the pictures, and that masks cover what they should,
+// at the size of the last level.
+func (w Work) Check() error {
+	o := w.Options
+	bad := func(field string, v any, format string, args ...any) error {
+		return &OptionError{field, v, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case len(o.Blend) > 0 && len(o.Blend) != len(w.Styles):
+		return bad("Blend", textOf(o.Blend), "give a weight for each of the %d styles", len(w.Styles))
+	case o.TVOfStyle && (len(w.Styles) > 1 || w.Styles[0].File != nil):
+		return bad("Preset", o.Preset, "the article has one style, a picture; take another preset")
+	case o.Init == "style" && w.Styles[0].Picture == nil:
+		return bad("Init", o.Init, "a style file has no picture to start from; give content, noise or a picture")
+	}
+	seen := map[string]string{}
+	for _, s := range w.Styles {
+		if s.File != nil {
+			if err := s.suits(o, w.Weights); err != nil {
+				return err
+			}
+		}
+		key := s.hash() + s.maskKey()
+		if other, ok := seen[key]; ok && s.hash() != "" {
+			return fmt.Errorf("%s: is the same style as %s; name it once, and let it count for more by its weight in the blend", s.Name(), other)
+		}
+		seen[key] = s.Name()
+		if s.Mask != nil {
+			if err := s.Mask.SameAspect(w.Content.W, w.Content.H); err != nil {
+				return fmt.Errorf("%s: %w", s.Mask.Path, err)
+			}
+		}
+		if s.Look != nil {
+			if s.Picture == nil {
+				return fmt.Errorf("%s: a style file has no picture for a mask to choose from; leave the mask out", s.Name())
+			}
+			if err := s.Look.SameAspect(s.Picture.W, s.Picture.H); err != nil {
+				return fmt.Errorf("%s: %w", s.Look.Path, err)
+			}
+		}
+	}
+	if m := w.ContentMask; m != nil {
+		if err := m.SameAspect(w.Content.W, w.Content.H); err != nil {
+			return fmt.Errorf("%s: %w", m.Path, err)
+		}
+		if o.ContentWeight == 0 {
+			return fmt.Errorf("%s: has no effect where the content has no weight; leave the mask out", m.Path)
+		}
+	}
+	if o.Feather > 0 && w.ContentMask == nil && !slices.ContainsFunc(w.Styles, func(s Style) bool { return s.Mask != nil }) {
+		return bad("Feather", o.Feather, "there is no mask whose edges it could soften; leave it out")
+	}
+	if o.MaskAlpha && !w.Content.HasAlpha {
+		return fmt.Errorf("%s: has no transparent pixels that a mask could be made of; leave the mask out", w.Content.Path)
+	}
+	stages := w.Stages()
+	_, err := w.masks(stages[len(stages)-1])
+	return err
+}
+
+func textOf(v []float64) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ","), "[]")
+}
+
+// hash is that of the file.
+func (s Style) hash() string {
+	if s.File != nil {
+		return s.File.SHA256
+	}
+	return s.Picture.SHA256
+}
+
+// suits verifies that a style file was made as it is used.
+func (s Style) suits(o Options, w *vgg.Weights) error {
+	pooling := "avg"
+	if o.pooling() == vgg.MaxPool {
+		pooling = "max"
+	}
+	switch f := s.File; {
+	case f.Weights != w.SHA256:
+		return fmt.Errorf("%s: was made with other weights of the network (%.8s, here they are %.8s); make it again with stylize style make", s.Path, f.Weights, w.SHA256)
+	case f.Pooling != pooling:
+		return fmt.Errorf("%s: was made with pooling %s, and the picture is painted with %s; make it again, or choose the same", s.Path, f.Pooling, pooling)
+	}
+	return nil
+}
+
+// targets are those of style i at a stage.
+func (w Work) targets(ctx context.Context, dev gpu.Device, st Stage, i int, content *picture.Picture) (*StyleTargets, error) {
+	s, o, e := w.Styles[i], st.Options, st.Styles[i]
+	if s.File != nil {
+		size := s.File.Nearest(st.styleSize(max(st.W, st.H)))
+		t := &StyleTargets{Grams: make([][]float32, len(o.styleTaps()))}
+		if o.StyleWeight > 0 {
+			for j, at := range o.styleTaps() {
+				t.Grams[j] = size.Grams[at.name()]
+			}
+		}
+		return t, nil
+	}
+	p := o.Load(s.Picture, e.W, e.H)
+	if s.Look != nil {
+		m, err := s.Look.Mask(e.W, e.H)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Look.Path, err)
+		}
+		alpha := slices.Clone(m.V)
+		for j := range p.Alpha {
+			alpha[j] *= p.Alpha[j]
+		}
+		p = &picture.Picture{W: p.W, H: p.H, RGB: p.RGB, Alpha: alpha}
+	}
+	if o.Colors == "match" {
+		p = p.MatchColors(content)
+	}
+	return NewStyleTargets(ctx, dev, o, w.Weights, p)
+}
+
+// covering is the middle of a picture that has the aspect of w x h.
+func covering(s *picture.Source, w, h int) *picture.Source {
+	cw, ch := s.W, s.H
+	if s.W*h > s.H*w {
+		cw = max((s.H*w+h/2)/h, 1)
+	} else {
+		ch = max((s.W*h+w/2)/w, 1)
+	}
+	return s.Crop((s.W-cw)/2, (s.H-ch)/2, cw, ch)
+}
+
+// region is a part of a picture, and the styles that paint it together.
+type region struct {
+	styles []int           // indices into Work.Styles
+	mask   *picture.Source // nil: everywhere, or where no other region is
+}
+
+// regionsOf sorts styles by their masks: those with the same one are blended, and those
+// without paint what is left, or everything.
+func regionsOf(styles []Style) (all []region) {
+	at := map[string]int{}
+	for i, s := range styles {
+		key := s.maskKey()
+		if _, ok := at[key]; !ok {
+			at[key] = len(all)
+			all = append(all, region{mask: s.Mask})
+		}
+		r := &all[at[key]]
+		r.styles = append(r.styles, i)
+	}
+	return all
+}
+
+// maskKey tells masks apart; it is empty for none.
+func (s Style) maskKey() string {
+	switch {
+	case s.Mask == nil:
+		return ""
+	case s.Mask.SHA256 == "":
+		return fmt.Sprintf("%p", s.Mask)
+	}
+	return s.Mask.SHA256
+}
+
+// layout is what these pictures make of a program.
+func (w Work) layout() layout {
+	l := layout{held: w.ContentMask != nil}
+	regions := regionsOf(w.Styles)
+	rest := false
+	for _, r := range regions {
+		if r.mask != nil {
+			l.masked = true
+		} else {
+			rest = true
+		}
+	}
+	l.regions = len(regions)
+	if w.Options.MaskAlpha && w.Content.HasAlpha {
+		l.masked, l.unpainted = true, true
+	}
+	l.unpainted = l.unpainted || l.masked && !rest
+	return l
+}
+
+// blend is what the style counts for against those that paint the same region.
+func (o Options) blend(style int) float64 {
+	if style < len(o.Blend) {
+		return o.Blend[style]
+	}
+	return 1
+}
+
+// blended is the mean of targets, weighted.
+func blended(targets []*StyleTargets, weights []float64) *StyleTargets {
+	if len(targets) == 1 {
+		return targets[0]
+	}
+	all := &StyleTargets{}
+	sum := 0.0
+	for _, w := range weights {
+		sum += w
+	}
+	for l := range targets[0].Grams {
+		mean := make([]float64, len(targets[0].Grams[l]))
+		for i, t := range targets {
+			for j, v := range t.Grams[l] {
+				mean[j] += weights[i] / sum * float64(v)
+			}
+		}
+		g := make([]float32, len(mean))
+		for j, v := range mean {
+			g[j] = float32(v)
+		}
+		all.Grams = append(all.Grams, g)
+	}
+	return all
+}
+
+// masks are those of a level.
+type masks struct {
+	inputs map[string][]float32 // of the loop, by name
+	areas  []float64            // the share of the picture that each region is
+	held   map[string][]float32 // those of the content among inputs
+	hold   float64              // the share in which the content holds on
+}
+
+// leastCover is the largest value of a mask that covers nothing.
+const leastCover = 1.0 / 512
+
+// ErrNoRegion says that masks leave nothing for a style.
+var ErrNoRegion = errors.New("the other masks leave nothing of the picture for it")
+
+// masks are those of the work at a stage. A region's are, at each layer, with m the
+// mask's values there, H x W of them:
+//
+//	mask = sqrt(m H W / sum(m))
+//
+// so that the Gram matrix of the masked features is the mean over the region alone, and
+// the region's terms count by its share of the picture. The content's is sqrt(m).
+func (w Work) masks(s Stage) (masks, error) {
+	o := s.Options
+	out := masks{inputs: map[string][]float32{}, held: map[string][]float32{}, hold: 1}
+	if w.ContentMask != nil {
+		m, err := w.ContentMask.Mask(s.W, s.H)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", w.ContentMask.Path, err)
+		}
+		plane := feathered(o, s, m)
+		out.hold = mean(plane)
+		out.held = o.pyramid(plane, s.W, s.H, o.contentTaps(), ContentMask, false)
+		for name, v := range out.held {
+			out.inputs[name] = v
+		}
+	}
+	if !o.layout.masked {
+		out.areas = []float64{1}
+		return out, nil
+	}
+	planes, err := w.cover(s)
+	if err != nil {
+		return out, err
+	}
+	paint := make([]float32, s.W*s.H)
+	for r, plane := range planes {
+		for i, v := range plane {
+			if v > leastCover {
+				paint[i] = 1
+			}
+		}
+		out.areas = append(out.areas, mean(plane))
+		name := func(layer int) string { return RegionMask(layer, r) }
+		for k, v := range o.pyramid(plane, s.W, s.H, o.styleTaps(), name, true) {
+			out.inputs[k] = v
+		}
+	}
+	if o.layout.unpainted {
+		out.inputs[BufPaint] = paint
+	}
+	return out, nil
+}
+
+// cover is how much of each pixel belongs to each region, at a stage's extent.
+func (w Work) cover(s Stage) ([][]float64, error) {
+	o := s.Options
+	left := make([]float64, s.W*s.H) // for the region without a mask
+	for i := range left {
+		left[i] = 1
+	}
+	var visible []float64
+	if o.MaskAlpha && w.Content.HasAlpha {
+		m, err := w.Content.Alpha(s.W, s.H)
+		if err != nil {
+			return nil, err
+		}
+		visible = wide(m.V)
+	}
+	regions := regionsOf(w.Styles)
+	planes := make([][]float64, len(regions))
+	for r, reg := range regions {
+		if reg.mask == nil {
+			continue
+		}
+		m, err := reg.mask.Mask(s.W, s.H)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", reg.mask.Path, err)
+		}
+		planes[r] = feathered(o, s, m)
+		for i, v := range planes[r] {
+			left[i] -= v
+		}
+	}
+	for i, v := range left {
+		if v < -2.0/255 {
+			return nil, fmt.Errorf("the masks overlap: at %d,%d of %dx%d they add up to %.2f; make them share what is white, or draw one black where the other is white", i%s.W, i/s.W, s.W, s.H, 1-v)
+		}
+	}
+	for r, reg := range regions {
+		if reg.mask == nil {
+			most := 0.0
+			for i, v := range left {
+				left[i] = max(v, 0)
+				most = max(most, left[i])
+			}
+			if most <= leastCover {
+				return nil, fmt.Errorf("%s: %w", w.Styles[reg.styles[0]].Name(), ErrNoRegion)
+			}
+			planes[r] = left
+		}
+		for i := range visible {
+			planes[r][i] *= visible[i]
+		}
+	}
+	return planes, nil
+}
+
+// feathered is a mask with its edges softened, by Options.Feather pixels of the picture
+// at its full size.
+func feathered(o Options, s Stage, m *picture.Mask) []float64 {
+	if o.Feather > 0 {
+		m = m.Feather(o.Feather * s.scale)
+	}
+	return wide(m.V)
+}
+
+func wide(v []float32) []float64 {
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = min(max(float64(x), 0), 1)
+	}
+	return out
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// pyramid is a plane as the network's layers see it: continued beyond the border as the
+// picture is, and halved by every pooling. Its values become sqrt(m), or with whole
+// sqrt(m H W / sum(m)), the root of the share that each has of the plane.
+func (o Options) pyramid(m []float64, w, h int, at []tap, name func(layer int) string, whole bool) map[string][]float32 {
+	if o.padded() {
+		pad := o.padding(h, w)
+		m = padPlane(m, w, h, pad)
+		w, h = w+2*pad.Pixels, h+2*pad.Pixels
+	}
+	out := map[string][]float32{}
+	next := 0
+	for i, l := range vgg.Layers {
+		if l.Kind == vgg.Pool {
+			half := make([]float64, 0, (w/2)*(h/2))
+			for y := range h / 2 {
+				for x := range w / 2 {
+					q := m[2*y*w+2*x:]
+					half = append(half, (q[0]+q[1]+q[w]+q[w+1])/4)
+				}
+			}
+			m, w, h = half, w/2, h/2
+		}
+		if next == len(at) || at[next].layer != i {
+			continue
+		}
+		next++
+		f := 1.0
+		if sum := mean(m); whole && sum > 0 {
+			f = 1 / sum
+		}
+		mask := make([]float32, len(m))
+		for j, v := range m {
+			mask[j] = float32(math.Sqrt(v * f))
+		}
+		out[name(i)] = mask
+	}
+	return out
+}
+
+// padPlane continues a plane as gpu.PadFwd does.
+func padPlane(m []float64, w, h int, p gpu.PadParams) []float64 {
+	source := func(i, n int) int {
+		switch {
+		case p.Mode == gpu.Wrap:
+			return (i + n) % n
+		case i < 0:
+			return -i
+		case i >= n:
+			return 2*n - 2 - i
+		}
+		return i
+	}
+	out := make([]float64, 0, (w+2*p.Pixels)*(h+2*p.Pixels))
+	for y := -p.Pixels; y < h+p.Pixels; y++ {
+		for x := -p.Pixels; x < w+p.Pixels; x++ {
+			out = append(out, m[source(y, h)*w+source(x, w)])
+		}
+	}
+	return out
+}
