@@ -177,6 +177,14 @@ func (s Stage) Programs(w *vgg.Weights) (styles []*gpu.Program, content, loop *g
 	return styles, content, loop, err
 }
 
+// Plain is the stage without what may keep a device from fusing: the usual layers, no
+// regions or masks, no border, no average.
+func (s Stage) Plain() Stage {
+	o := &s.Options
+	o.StyleLayers, o.ContentLayers, o.Padding, o.Average, o.layout = nil, nil, "", 0, layout{}
+	return s
+}
+
 // cost is the arithmetic of a stage, in FLOPs.
 type cost struct{ targets, iteration float64 }
 

@@ -306,6 +306,11 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	}
 	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
 	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
+	if note, err := unfused(dev, stages[len(stages)-1], r.loop); err != nil {
+		return usage(err)
+	} else if note != "" {
+		fmt.Fprintf(t, "controls\t%s\n", note)
+	}
 	if len(levels) > 1 {
 		fmt.Fprintf(t, "in all\t%.0f GFLOP on %d levels, %.0f %% of them on the last\n", float64(inAll)/1e9, len(levels), 100*float64(levels[len(levels)-1].InAll)/float64(inAll))
 	}
@@ -327,6 +332,21 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, bytesText(info.Memory))
 	}
 	return t.Flush()
+}
+
+// unfused says what layers, regions, borders and averages cost beside the usual program,
+// where they take more steps: what is compared or masked is stored and read again.
+func unfused(dev planner, st transfer.Stage, loop *gpu.Plan) (string, error) {
+	plain, err := plans(dev, st.Plain())
+	if err != nil {
+		return "", err
+	}
+	more := len(loop.Steps) - len(plain.loop.Steps)
+	if more <= 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%d steps more than with the usual layers and without regions, border or average (%d); features that are compared or masked are stored and read again, %s instead of %s",
+		more, len(plain.loop.Steps), bytesText(loop.Arena), bytesText(plain.loop.Arena)), nil
 }
 
 // affordable is how many iterations at each level a budget in seconds pays for.

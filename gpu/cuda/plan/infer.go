@@ -68,7 +68,7 @@ func (t *types) mark(op *gpu.Op) {
 	case gpu.Mul: // the mask is fp32
 		if t.scaled[op.X()] || t.scaled[op.Y()] {
 			gradients(op.X(), op.Y())
-		} else {
+		} else if op.X().Shape.C != 3 || t.stored[op.X()] || t.stored[op.Y()] { // else of a picture, or its gradient
 			features(op.X(), op.Y())
 		}
 	case gpu.PadFwd, gpu.PadBwd, gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Average, gpu.Record, gpu.NumKinds: // of pictures and losses

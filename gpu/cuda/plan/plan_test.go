@@ -17,6 +17,7 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -53,41 +54,22 @@ func loopOfLBFGS(o transfer.Options) (*gpu.Program, error) {
 	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
 }
 
-// tile is an iteration on a picture that continues beyond its border, of two style
+// loopOfTile is an iteration on a picture that continues beyond its border, of two style
 // layers, whose iterates are averaged: the first layer is fused as that of a plain
 // picture, and the average belongs to the update.
-func tile(o transfer.Options) (*gpu.Program, error) {
-	p := &gpu.Program{}
-	pic, one := gpu.Shape{N: 1, H: goldenHeight, W: goldenWidth, C: 3}, gpu.Shape{N: 1, H: 1, W: 1, C: 1}
-	x, m, v := p.NewBuffer("image", gpu.State, pic), p.NewBuffer("m", gpu.State, pic), p.NewBuffer("v", gpu.State, pic)
-	average, step := p.NewBuffer("average", gpu.State, pic), p.NewBuffer("step", gpu.State, one)
-	knobs := p.NewBuffer("knobs", gpu.Input, gpu.Shape{N: 1, H: 1, W: 1, C: gpu.KnobTerms + 1})
-	w, pad := gpu.Weight{Knobs: knobs, Column: gpu.KnobTerms}, gpu.PadParams{Pixels: 8, Mode: gpu.Wrap}
-	net := vgg.Forward(p, p.PadFwd("image", x, pad), vgg.Shapes(), vgg.AvgPool, 3)
-	var styles []*gpu.Buffer
-	grads := map[int]*gpu.Buffer{}
-	for _, l := range []int{1, 3} {
-		name := vgg.Layers[l].Name
-		g := p.GramFwd(name, net.Out[l])
-		target := p.NewBuffer("target_"+name, gpu.Input, g.Shape)
-		styles, grads[l] = append(styles, p.MSEFwd(name, g, target, w)), p.MSEBwd(name, g, target, w)
-	}
-	total, each := p.Total(nil, styles, p.TVFwd("image", x, w))
-	d := net.Backward(func(layer int, d *gpu.Buffer) *gpu.Buffer {
-		if grads[layer] == nil {
-			return d
-		}
-		style := p.GramBwd(vgg.Layers[layer].Name, grads[layer], net.Out[layer])
-		if d == nil {
-			return style
-		}
-		return p.Add(vgg.Layers[layer].Name, d, style)
-	})
-	d = p.Output(p.Add("tv", p.PadBwd("image", d, pad), p.TVBwd("image", x, w)))
-	p.Adam(x, m, v, d, step, knobs, total, gpu.AdamParams{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8})
-	p.Average(x, average, step, knobs)
-	p.Record(x, d, total, each, step, knobs, p.NewBuffer("ring", gpu.State, gpu.Shape{N: 1, H: 1, W: 4, C: gpu.RecTerms + each.Shape.C}), nil)
-	return p, p.Err()
+func loopOfTile(o transfer.Options) (*gpu.Program, error) {
+	o.ContentWeight, o.Padding, o.Average = 0, "wrap", 0.5
+	o.StyleLayers = []transfer.Layer{{Name: "relu1_1", Weight: 1}, {Name: "relu1_2", Weight: 1}}
+	return transfer.LoopProgram(o, vgg.Shapes(), 1, goldenHeight, goldenWidth)
+}
+
+// loopOfRegions has two styles, one of them in a part of the picture.
+func loopOfRegions(o transfer.Options) (*gpu.Program, error) {
+	source := func() *picture.Source { return &picture.Source{W: goldenWidth, H: goldenHeight} }
+	o.Size = goldenWidth
+	w := transfer.Work{Options: o, Content: source(), Styles: []transfer.Style{{Picture: source(), Mask: source()}, {Picture: source()}}}
+	_, _, loop, err := w.Stages()[0].Programs(vgg.Shapes())
+	return loop, err
 }
 
 func styleTarget(o transfer.Options) (*gpu.Program, error) {
@@ -113,7 +95,8 @@ var goldens = []golden{
 	{"loop-max", "h100", FP16, nil, loopOfMax, "classic"},
 	{"loop-lbfgs", "h100", FP16, nil, loopOfLBFGS, "classic"},
 	{"loop-unfused", "h100", FP16, unfused, loopOf(1), "classic"},
-	{"loop-tile", "h100", FP16, nil, tile, "classic"},
+	{"loop-tile", "h100", FP16, nil, loopOfTile, "classic"},
+	{"loop-regions", "h100", FP16, nil, loopOfRegions, "classic"},
 	{"style-target", "h100", FP16, nil, styleTarget, "classic"},
 	{"content-target", "h100", FP16, nil, contentTarget, "classic"},
 }
