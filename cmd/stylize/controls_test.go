@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -318,5 +320,77 @@ func TestSheet(t *testing.T) {
 	_, stderr = mustRun(t, args...)
 	if again, err := os.ReadFile("s.png"); err != nil || !bytes.Equal(first, again) || !strings.Contains(stderr, "1 painted, 3 done before") {
 		t.Errorf("painted again: %v, %s", err, stderr)
+	}
+}
+
+// A run with several styles, masks and an average goes on after a stop with the bits that
+// it would have had, and refuses another mask.
+func TestResumeHasControls(t *testing.T) {
+	painter(t)
+	args := strings.Fields("content.png style.jpg second.png --mask 1=left.png --content-mask right.png --blend 1,1 --optimizer adam --average 0.9 --padding reflect --style-layers relu1_1,relu3_1 --ladder 16:15,24:15 -n 25")
+	args = append(args, small, rnd)
+	mustRun(t, append(slices.Clone(args), "-o", "whole.png", "--trace", "whole.csv", "-q")...)
+	interrupted(t, 20, append(slices.Clone(args), "-o", "out.png", "--trace", "t.csv", "--checkpoint", "run.ckpt")...)
+
+	mask(t, "left.png.new", 40, 28, func(x, _ int) uint8 { return uint8(6 * x) })
+	if err := errors.Join(os.Rename("left.png", "kept.png"), os.Rename("left.png.new", "left.png")); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := stylize(t.Context(), "resume", "run.ckpt", "-q")
+	if code != exitUsage || !strings.Contains(stderr, "not the mask of style 1 that run.ckpt was begun with") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("another mask: exit %d, %s", code, stderr)
+	}
+	if err := os.Mkdir("moved", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename("kept.png", "moved/mask.png"); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, "resume", "run.ckpt", "--folder", "moved", "-q")
+	if !bytes.Equal(read(t, "out.png"), read(t, "whole.png")) {
+		t.Error("the resumed run wrote another picture")
+	}
+	if a, b := untimed(t, "t.csv"), untimed(t, "whole.csv"); a != b {
+		t.Errorf("the trace is\n%s, want\n%s", a, b)
+	}
+	header, _, _ := strings.Cut(string(read(t, "t.csv")), "\n")
+	if want := "content_relu4_2,style1_relu1_1,style1_relu3_1,style2_relu1_1,style2_relu3_1"; !strings.HasSuffix(header, want) {
+		t.Errorf("the columns are %s", header)
+	}
+	mustRun(t, "plot", "t.csv", "--layers", "-o", "t.svg")
+}
+
+// A style that the machine cannot hold at its full size is looked at smaller, is said to
+// be, and rerun makes the same picture.
+func TestStyleTooLarge(t *testing.T) {
+	samples(t)
+	wk := &work{Work: transfer.Work{Options: transfer.Options{}}}
+	var err error
+	if wk.Options, err = transfer.Preset("classic"); err != nil {
+		t.Fatal(err)
+	}
+	wk.Options.Size, wk.Options.StyleSize = 32, "2048"
+	if err := wk.open(t.Context(), inputs{content: "content.png", styles: []styleInput{{path: "style.jpg"}}}, 1e6); err != nil {
+		t.Fatal(err)
+	}
+	m := machineFlags{device: "cpu"}
+	if wk.device, err = m.open(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	defer wk.device.Close()
+	whole, err := wk.need(32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := wk.smallerStyles(whole / 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	need, err := wk.need(32)
+	if err != nil || size >= 2048 || size < 512 || need > whole/2 || wk.Options.StyleSize != fmt.Sprint(size) {
+		t.Errorf("at %d (%s) it needs %d of %d, %v", size, wk.Options.StyleSize, need, whole/2, err)
+	}
+	if size, err := wk.smallerStyles(1); size != 0 || err != nil || wk.Options.StyleSize == "32" {
+		t.Errorf("with no memory at all: %d, %v, %s", size, err, wk.Options.StyleSize)
 	}
 }

@@ -29,6 +29,8 @@ var facts = []manual.Section{
 	{Title: "Examples", Lines: []string{
 		"stylize photo.jpg painting.jpg -o out.png\tPaint.",
 		"stylize photo.jpg painting.jpg -o out.png --strength 0.3 --size 1024\tLess of the style, in finer strokes.",
+		"stylize photo.jpg waves.jpg stars.jpg --mask stars.jpg=sky.png --feather 20 -o out.png\tTwo styles, one of them in the sky.",
+		"stylize sheet photo.jpg painting.jpg --vary strength=0.3,1,3 --vary seed=1..4 --init noise -o sheet.png\tCompare settings.",
 		"stylize plan photo.jpg painting.jpg -o out.png --size 2048\tWhat that would take.",
 		"curl -s ADDRESS | stylize - painting.jpg -o - | display\tFrom one program to the next.",
 		"stylize photo.jpg painting.jpg -o out.png --checkpoint run.ckpt; stylize resume run.ckpt\tGo on after a stop.",
