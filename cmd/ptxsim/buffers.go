@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -210,7 +211,7 @@ func (bs *buffers) arguments(k *sim.Kernel, specs []string) ([]any, error) {
 		if n, s, ok := strings.Cut(spec, "="); ok && !strings.Contains(n, ":") {
 			name, spec = n, s
 		}
-		if strings.HasPrefix(spec, "map:") || !strings.Contains(spec, ":") && !strings.HasSuffix(spec, ".npy") {
+		if strings.HasPrefix(spec, "map:") || isStruct(spec) || !strings.Contains(spec, ":") && !strings.HasSuffix(spec, ".npy") {
 			continue
 		}
 		if p.Bytes != 8 {
@@ -235,13 +236,24 @@ func (bs *buffers) arguments(k *sim.Kernel, specs []string) ([]any, error) {
 			args[i] = m[:]
 			continue
 		}
+		if isStruct(spec) {
+			v, err := bs.structure(spec, p.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("argument %d (%s, a %s): %w", i+1, p.Name, p.Type, err)
+			}
+			args[i] = v
+			continue
+		}
 		if b := bs.byName[spec]; b != nil && p.Bytes == 8 { // a buffer again
 			args[i] = b.ptr
 			continue
 		}
-		v, err := parseScalar(spec, ptx.TypeNamed(p.Type))
-		if err == nil && len(v) != p.Bytes {
-			err = fmt.Errorf("%q is no tensor map and no buffer", spec)
+		var v []byte
+		var err error
+		if t := ptx.TypeNamed(p.Type); t.Bits() != 8*p.Bytes {
+			err = fmt.Errorf("%q is not %d bytes; write a struct as {f32:1.5,u32:7,NAME}, bytes as hex:00ff, or a tensor map as map:NAME:TYPE:EXTENTS:BOX", spec, p.Bytes)
+		} else {
+			v, err = parseScalar(spec, t)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("argument %d (%s, a %s): %w", i+1, p.Name, p.Type, err)
@@ -249,6 +261,52 @@ func (bs *buffers) arguments(k *sim.Kernel, specs []string) ([]any, error) {
 		args[i] = v
 	}
 	return args, nil
+}
+
+func isStruct(spec string) bool {
+	return strings.HasPrefix(spec, "{") || strings.HasPrefix(spec, "hex:")
+}
+
+// structure reads the bytes of a struct: hex:00ff…, all of them, or its fields in braces,
+// TYPE:VALUE or the name of a buffer, each where C puts it. What is left is zero.
+func (bs *buffers) structure(spec string, size int) ([]byte, error) {
+	if digits, ok := strings.CutPrefix(spec, "hex:"); ok {
+		b, err := hex.DecodeString(digits)
+		if err != nil || len(b) != size {
+			return nil, fmt.Errorf("%q: want %d bytes, two digits each", spec, size)
+		}
+		return b, nil
+	}
+	inner, ok := strings.CutSuffix(spec[1:], "}")
+	if !ok {
+		return nil, fmt.Errorf("%q: the struct has no end; write {f32:1.5,u32:7}", spec)
+	}
+	var out []byte
+	for field := range strings.SplitSeq(inner, ",") {
+		field = strings.TrimSpace(field)
+		var v []byte
+		if b := bs.byName[field]; b != nil {
+			v = le.AppendUint64(nil, uint64(b.ptr))
+		} else {
+			name, value, ok := strings.Cut(field, ":")
+			t := ptx.TypeNamed(name)
+			if !ok || t.Bits() < 8 {
+				return nil, fmt.Errorf("field %q: want TYPE:VALUE, as u32:7, or the name of a buffer", field)
+			}
+			var err error
+			if v, err = parseScalar(value, t); err != nil {
+				return nil, fmt.Errorf("field %q: %w", field, err)
+			}
+		}
+		for len(out)%len(v) != 0 {
+			out = append(out, 0)
+		}
+		out = append(out, v...)
+	}
+	if len(out) > size {
+		return nil, fmt.Errorf("%q has %d bytes, the parameter %d", spec, len(out), size)
+	}
+	return append(out, make([]byte, size-len(out))...), nil
 }
 
 // tensorMap reads map:NAME:TYPE:EXTENTS:BOX[:SWIZZLE].

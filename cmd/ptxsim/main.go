@@ -70,6 +70,8 @@ const runHelp = `Arguments stand in the order of the kernel's parameters:
    rand:f32:1000[:SEED]          uniform in [-1, 1); whole numbers over their range
    x.npy                         a NumPy array
    raw:FILE                      the bytes of a file
+   {f32:1.5,u32:7,y}             a struct: its fields as C lays them out, y being a buffer
+   hex:00ff10                    its bytes, all of them
    map:NAME:f16:64x16x8:64x8x4[:SWIZZLE]
                                  a tensor map (128 bytes) of a buffer: extents and
                                  box, innermost first; swizzle 32, 64 or 128 bytes

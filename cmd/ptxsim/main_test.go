@@ -82,6 +82,58 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A struct is given by its fields or its bytes.
+func TestStruct(t *testing.T) {
+	dir := t.TempDir()
+	file, out := filepath.Join(dir, "s.ptx"), filepath.Join(dir, "o.npy")
+	src := `.version 7.0
+.target sm_80
+.address_size 64
+.visible .entry k(.param .u64 out, .param .align 8 .b8 s[24]) {
+	.reg .b64 %o, %p; .reg .b32 %r<5>; .reg .b16 %h;
+	ld.param.u64 %o, [out];
+	ld.param.u16 %h, [s];
+	cvt.u32.u16 %r1, %h;
+	ld.param.u32 %r2, [s+4];
+	ld.param.u64 %p, [s+8];
+	ld.param.u32 %r3, [s+16];
+	st.global.u32 [%o], %r1;
+	st.global.u32 [%p+4], %r2;
+	st.global.u32 [%o+8], %r3;
+	ret;
+}`
+	if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range []string{"{u16:7,f32:1.5,o,s32:-2}", "{u16:7, f32:1.5, o, u32:4294967294}"} {
+		code, _, errs := ptxsim(t, "run", file, "k", "o=zeros:u32:3", spec, "--out", "o="+out)
+		if code != 0 {
+			t.Fatalf("%s: %d %s", spec, code, errs)
+		}
+		f, err := os.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, got, err := readNPY(f)
+		f.Close()
+		if err != nil || le.Uint32(got) != 7 || le.Uint32(got[4:]) != math.Float32bits(1.5) || le.Uint32(got[8:]) != 0xfffffffe {
+			t.Errorf("%s: %x, %v", spec, got, err)
+		}
+	}
+	for spec, want := range map[string]string{
+		"7": "is not 24 bytes; write a struct as", "{u32:1": "the struct has no end", "{u32}": "want TYPE:VALUE", "{u8:300}": "does not fit u8",
+		"{q}": "want TYPE:VALUE", "hex:00": "want 24 bytes", "hex:xy": "want 24 bytes", "{u64:1,u64:1,u64:1,u8:1}": "has 25 bytes, the parameter 24",
+	} {
+		code, _, errs := ptxsim(t, "run", file, "k", "o=zeros:u32:3", spec)
+		if code != exitUsage || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: exit %d, %q, want %q", spec, code, errs, want)
+		}
+	}
+	if code, _, errs := ptxsim(t, "run", file, "k", "o=zeros:u32:3", "hex:"+strings.Repeat("00", 24)); code != exitReport {
+		t.Errorf("a null pointer in bytes: exit %d, %s", code, errs)
+	}
+}
+
 // What the checks report ends with exit code 1, as text and as JSON.
 func TestReports(t *testing.T) {
 	args := []string{"run", samples + "elementwise.sm80.ptx", "saxpy", "-g", "4", "-b", "256", "y=zeros:f32:999", "rand:f32:1000", "2", "1000"}

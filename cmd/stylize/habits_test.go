@@ -105,7 +105,7 @@ func TestMistakenCommands(t *testing.T) {
 		"paint content.png style.jpg -o x.png":   "there is no command paint",
 		"photo":                                  "stylize help lists the commands",
 		"content.png style.jpg out.png":          "write -o before the name of the result: -o out.png",
-		"content.png style.jpg out.png -o x.png": "got 3",
+		"content.png style.jpg out.png -o x.png": "out.png: there is no such file",
 	} {
 		if code, _, stderr := stylize(t.Context(), strings.Fields(line)...); code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d, %q, want %q", line, code, stderr, want)

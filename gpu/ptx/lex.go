@@ -41,6 +41,8 @@ type lexer struct {
 
 func (l *lexer) pos() Pos { return Pos{l.line, l.off - l.bol + 1} }
 
+var spaces = map[string]bool{"reg": true, "shared": true, "local": true, "global": true, "const": true, "param": true}
+
 func letter(c byte) bool {
 	return c == '_' || c == '$' || c == '%' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
@@ -123,6 +125,10 @@ func (l *lexer) next() (token, error) {
 		t.kind, l.off = word, l.words(l.off)
 	case c == '.' && (letter(l.at(l.off + 1))):
 		t.kind, l.off = dotWord, l.words(l.off+1)
+		// A state space may stand before its type without a blank, as in .reg.b32.
+		if space, _, ok := strings.Cut(l.src[start+1:l.off], "."); ok && spaces[space] {
+			l.off = start + 1 + len(space)
+		}
 	case digit(c):
 		t.kind = number
 		for letter(l.at(l.off)) || digit(l.at(l.off)) || l.at(l.off) == '.' {

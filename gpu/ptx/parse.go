@@ -230,6 +230,8 @@ func (p *parser) topLevel(t token) error {
 		return p.variable(next, true)
 	case ".global", ".const", ".shared":
 		return p.variable(t, false)
+	case ".pragma":
+		return p.pragma()
 	case ".entry":
 		return p.kernel()
 	case ".func", ".alias":

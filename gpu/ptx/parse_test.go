@@ -28,6 +28,7 @@ func TestParse(t *testing.T) {
 .version 8.0
 .target sm_90a, debug
 .address_size 64
+.pragma "nounroll";
 	.file 1 "k.cu", 1700000000, 1234
 .extern .shared .align 1024 .b8 raw[];
 .const .align 4 .f32 table[2][2] = {{0f3F800000, 1.5}, {-2}};
@@ -47,7 +48,7 @@ func TestParse(t *testing.T) {
 {
 	.reg .pred %p<3>;
 	.reg .b32 %r<4>;
-	.reg .f32 %f<2>, %g;
+	.reg.f32 %f<2>, %g;
 	.reg .b64 %rd<3>;
 	.shared .align 16 .b8 tile[64];
 	.pragma "nounroll";

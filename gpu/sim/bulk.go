@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -241,9 +242,6 @@ func (b *bulkCopy) issue(w *warp, o *op, lane int) {
 		}
 		if off%128 != 0 {
 			w.trap(Misaligned, o, lane, "TMA at shared address %#x, want a multiple of 128", off)
-		}
-		if s := m.swizzle.Span(); off%max(8*s, 128) != 0 {
-			w.trap(Misaligned, o, lane, "TMA with a swizzle of %d at shared address %#x, want a multiple of %d", s, off, 8*s)
 		}
 		var x [5]int
 		for i := range b.rank {
@@ -487,6 +485,20 @@ func putElem(b []byte, size int, v uint64) {
 	}
 }
 
+// noteRead checks the reads of a piece that is copied out, 16 bytes at a time, as
+// fromShared makes them.
+func (p *piece) noteRead(w *warp, o *op, c *cta, s tensormap.Swizzle, h how) {
+	if p.global == nil {
+		return
+	}
+	for k := 0; k < p.n; {
+		at := p.at + uint32(k)
+		n := min(16-int(at&15), p.n-k)
+		w.noteAsyncRead(o, c, s.Apply(at), n, h.lane, h)
+		k += n
+	}
+}
+
 // startStore moves out of shared memory, in the warp's bulk group.
 func (b *bulkCopy) startStore(w *warp, o *op, lane int, c *cta, off uint32, total int, swizzle tensormap.Swizzle, pieces []piece, elem ptx.Type) {
 	if c != w.c {
@@ -494,7 +506,14 @@ func (b *bulkCopy) startStore(w *warp, o *op, lane int, c *cta, off uint32, tota
 	}
 	w.bulkClock++
 	if w.vc != nil {
-		w.noteAsyncRead(o, c, off, total, lane, how{tag: makeTag(w.bulkAgent, lane, int(o.pc), w.bulkClock, 0), lane: lane})
+		h := how{tag: makeTag(w.bulkAgent, lane, int(o.pc), w.bulkClock, 0), lane: lane}
+		if !slices.ContainsFunc(pieces, func(p piece) bool { return p.global == nil }) {
+			w.noteAsyncRead(o, c, off, total, lane, h)
+		} else { // what falls outside of the tensor is not read
+			for _, p := range pieces {
+				p.noteRead(w, o, c, swizzle, h)
+			}
+		}
 	}
 	var f func(old, v uint64) uint64
 	if b.reduce != "" {

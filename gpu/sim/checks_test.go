@@ -85,6 +85,26 @@ func TestChecks(t *testing.T) {
 			good: "mov.u32 %r5, %ctaid.x;\nsetp.eq.u32 %p0, %t, 0;\nmad.wide.u32 %q1, %r5, 2, %a;\n@%p0 st.global.u8 [%q1], %r5;\n@%p0 st.global.u8 [%q1+1], %r5;",
 		},
 		{
+			name: "a flag between blocks without the writer's fence", kind: Race, says: "another block", grid: 2,
+			bad:  "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nst.relaxed.gpu.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.relaxed.gpu.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nfence.acq_rel.gpu;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+			good: "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nfence.acq_rel.gpu;\nst.relaxed.gpu.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.relaxed.gpu.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nfence.acq_rel.gpu;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+		},
+		{
+			name: "a flag between blocks without the reader's fence", kind: Race, says: "another block", grid: 2,
+			bad:  "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nfence.acq_rel.gpu;\nst.relaxed.gpu.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.relaxed.gpu.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+			good: "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nfence.acq_rel.gpu;\nst.relaxed.gpu.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.relaxed.gpu.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nfence.acq_rel.gpu;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+		},
+		{
+			name: "a volatile flag between blocks", kind: Race, says: "another block", grid: 2,
+			bad:  "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nst.volatile.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.volatile.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nmembar.gl;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+			good: "setp.ne.u32 %p1, %t, 0;\n@%p1 bra OUT;\natom.relaxed.gpu.global.add.u32 %r5, [%a+192], 1;\nsetp.ne.u32 %p0, %r5, 0;\n@%p0 bra R;\nst.global.u32 [%a], 7;\nmembar.gl;\nst.volatile.global.u32 [%a+128], 1;\nbra OUT;\nR:\nld.volatile.global.u32 %r1, [%a+128];\nsetp.eq.u32 %p2, %r1, 0;\n@%p2 bra OUT;\nmembar.gl;\nld.global.u32 %r2, [%a];\nOUT:\nret;",
+		},
+		{
+			name: "an address of shared memory where a generic one is wanted", kind: OutOfBounds, says: "not an address of this block's shared memory",
+			bad:  buf + "st.shared.u32 [%r1], 1;\nbar.warp.sync 0xffffffff;\nmov.u64 %q1, buf;\nldmatrix.sync.aligned.m8n8.x1.b16 {%r1}, [%q1];",
+			good: buf + "st.shared.u32 [%r1], 1;\nbar.warp.sync 0xffffffff;\nmov.u64 %q1, buf;\ncvta.shared.u64 %q1, %q1;\nldmatrix.sync.aligned.m8n8.x1.b16 {%r1}, [%q1];",
+		},
+		{
 			name: "non-coherent load of what the kernel writes", kind: Race, says: "non-coherent",
 			bad: mine + "st.global.u32 [%q1], %t;\nld.global.nc.u32 %r1, [%q1];", good: mine + "st.global.u32 [%q1], %t;\nld.global.u32 %r1, [%q1];",
 		},

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -123,6 +124,7 @@ type decoder struct {
 	addrs map[*ptx.Var]uint64 // shared and local variables, parameters, globals
 	in    *ptx.Instr
 	o     *op
+	low   [][2]int32 // of the instruction: registers that take the low halves of others, before it
 }
 
 func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
@@ -163,8 +165,9 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 		if in.Pred != nil {
 			o.pred, o.not = d.regs[in.Pred.Index], in.Not
 		}
-		d.in, d.o = in, o
+		d.in, d.o, d.low = in, o, nil
 		d.instr()
+		d.takeLow()
 	}
 	k.code = append(k.code, op{pred: -1, kind: opExit, pc: int32(len(e.Code)), in: &ptx.Instr{Name: "ret", Op: "ret", Pos: e.Pos}})
 	if len(k.code) > maxPC {
@@ -306,7 +309,13 @@ func (d *decoder) value(a ptx.Operand, t ptx.Type) (uint64, bool) {
 // src32, src64 and srcPred return the register of a source operand.
 func (d *decoder) src32(a ptx.Operand) int32 {
 	if r, ok := a.(*ptx.Reg); ok {
-		if b := r.Type.Bits(); b == 64 || b == 1 {
+		switch b := r.Type.Bits(); {
+		case b == 64 && (d.in.Op == "st" || d.in.Op == "cvt"): // of a wider source the low half counts
+			d.k.n32++
+			low := int32(d.k.n32 - 1)
+			d.low = append(d.low, [2]int32{low, d.regs[r.Index]})
+			return low
+		case b == 64 || b == 1:
 			d.fail("operand %s has %d bits, 32 are wanted", r.Name, b)
 		}
 		return d.regs[r.Index]
@@ -316,6 +325,23 @@ func (d *decoder) src32(a ptx.Operand) int32 {
 		d.fail("operand %v is not a 32-bit value", a)
 	}
 	return d.k32(uint32(v))
+}
+
+// takeLow has the instruction fill the registers of its wide sources first.
+func (d *decoder) takeLow() {
+	if d.low == nil {
+		return
+	}
+	low, fn := d.low, d.o.fn
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		for _, r := range low {
+			to, from := &w.r[r[0]], &w.q[r[1]]
+			for i := range to {
+				to[i] = uint32(from[i])
+			}
+		}
+		fn(w, o, m)
+	}
 }
 
 // src16 is src32 for instructions that work on 16 bits, whose registers hold
@@ -541,6 +567,16 @@ func (d *decoder) lanewise(l laneOp) bool {
 		return false // the table extends the sign to 16 bits
 	}
 	d.o.fn = l.fn
+	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S16 && r.Type.Bits() == 32 {
+		d.o.fn = func(w *warp, o *op, m uint32) { // the table fills 16 bits, the sign the rest
+			l.fn(w, o, m)
+			D := &w.r[o.d]
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m) & 31
+				D[i] = uint32(int32(int16(D[i])))
+			}
+		}
+	}
 	short := d.in.Type().Bits() == 16
 	at := [4]*int32{&d.o.d, &d.o.a, &d.o.b, &d.o.c}
 	for i, a := range args {

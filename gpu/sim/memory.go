@@ -285,8 +285,8 @@ func execAccess(w *warp, o *op, m uint32) {
 	if x.store {
 		w.storeConflict(o, x, m)
 	}
-	if x.rel {
-		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), true) })
+	if x.store && x.strong { // behind a fence a relaxed or volatile one releases too
+		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), x.rel) })
 	}
 	w.eachAccess(o, x, m)
 }

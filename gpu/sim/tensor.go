@@ -44,7 +44,7 @@ func (d *decoder) ldmatrix() {
 	}
 	dst := d.matrixRegs(d.in.Args[0], n, d.dst32)
 	x := &access{space: ptx.Shared, bytes: 16, n: 4}
-	d.address(d.in.Args[1], x)
+	d.matrixAddress(d.in.Args[1], x)
 	d.o.sync = aligned
 	trans := d.in.Has("trans")
 	d.o.fn = func(w *warp, o *op, _ uint32) {
@@ -61,6 +61,24 @@ func (d *decoder) ldmatrix() {
 			}
 		}
 	}
+}
+
+// matrixAddress is the address of a row. Without a state space it is generic: an address of
+// shared memory alone, as other instructions take it, then lies in no memory.
+func (d *decoder) matrixAddress(a ptx.Operand, x *access) {
+	d.address(a, x)
+	if d.in.Has("shared") || d.in.Has("shared::cta") {
+		return
+	}
+	if m, ok := a.(*ptx.Mem); !ok || !x.base64 || !register(m.Base) {
+		d.fail("without .shared the address is generic: a 64-bit register, by cvta.shared")
+	}
+	d.o.imm -= int64(sharedBase)
+}
+
+func register(a ptx.Operand) bool {
+	_, ok := a.(*ptx.Reg)
+	return ok
 }
 
 // matrixRows checks the rows of n matrices, 16 bytes each, and returns where they
@@ -96,7 +114,7 @@ func (d *decoder) stmatrix() {
 		return
 	}
 	x := &access{space: ptx.Shared, bytes: 16, store: true}
-	d.address(d.in.Args[0], x)
+	d.matrixAddress(d.in.Args[0], x)
 	src := d.matrixRegs(d.in.Args[1], n, d.src32)
 	d.o.sync = aligned
 	trans := d.in.Has("trans")

@@ -220,9 +220,6 @@ func (w *warp) descriptor(o *op, v uint64) descriptor {
 	if v>>49&7 != 0 {
 		w.trap(Misuse, o, 0, "a matrix descriptor with base offset %d is not simulated", v>>49&7)
 	}
-	if s := m.swizzle.Span(); s > 0 && m.start&^(s-1)%(8*s) != 0 {
-		w.trap(Misaligned, o, 0, "matrix at shared address %#x with a swizzle of %d: its pattern must begin at a multiple of %d", m.start, s, 8*s)
-	}
 	return m
 }
 
