@@ -171,13 +171,14 @@ func load(file string, cfg sim.Config) (*sim.Device, *sim.Module, error) {
 		return nil, nil, err
 	}
 	dev := sim.New(cfg)
-	mod, err := dev.Load(file, src)
+	mod, err := dev.LoadSome(file, src)
 	return dev, mod, err
 }
 
 // kernelInfo is what list prints of a kernel.
 type kernelInfo struct {
 	Name          string      `json:"name"`
+	Refused       string      `json:"refused,omitempty"` // why it cannot run; nothing else is known then
 	Params        []sim.Param `json:"params"`
 	Instructions  int         `json:"instructions"`
 	StaticShared  int         `json:"static_shared_bytes"`
@@ -200,12 +201,22 @@ func list(args []string, f listFlags, stdout io.Writer) error {
 		for _, v := range k.Opcodes() {
 			n += v
 		}
-		infos = append(infos, kernelInfo{k.Name, k.Params(), n, k.StaticShared(), k.DynamicShared(), k.LocalBytes(), k.MaxThreads()})
+		infos = append(infos, kernelInfo{
+			Name: k.Name, Params: k.Params(), Instructions: n,
+			StaticShared: k.StaticShared(), DynamicShared: k.DynamicShared(), Local: k.LocalBytes(), MaxThreads: k.MaxThreads(),
+		})
+	}
+	for _, e := range mod.Refused {
+		infos = append(infos, kernelInfo{Name: e.Entry, Refused: fmt.Sprintf("line %d: %s", e.Pos.Line, e.Msg)})
 	}
 	if f.json {
 		return printJSON(stdout, infos)
 	}
 	for _, k := range infos {
+		if k.Refused != "" {
+			fmt.Fprintf(stdout, "%s: cannot run: %s\n", k.Name, k.Refused)
+			continue
+		}
 		shared := fmt.Sprintf("%d bytes shared", k.StaticShared)
 		if k.DynamicShared {
 			shared += " and dynamic"

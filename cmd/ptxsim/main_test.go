@@ -82,6 +82,40 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A kernel that cannot run leaves the others of its file alone.
+func TestSomeKernels(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "some.ptx")
+	src := `.version 8.0
+.target sm_80
+.address_size 64
+.func (.param .b32 r) f(.param .b32 x) { .reg .b32 %r; ret; } // "}"
+.visible .entry odd(.param .u64 out) { frob.b32 "}" { ; } /* } */ }
+.visible .entry later(.param .texref t) { ret; }
+.visible .entry form(.param .u64 out) { .reg .b32 %r<3>; add.sat.s32 %r1, %r2, 3; ret; }
+.visible .entry good(.param .u64 out) { .reg .b64 %o; ld.param.u64 %o, [out]; st.global.u32 [%o], 7; ret; }`
+	if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := ptxsim(t, "list", file)
+	for _, want := range []string{"good: 3 instructions", "odd: cannot run: line 5: unknown opcode frob", "later: cannot run: line 6: ", "form: cannot run: line 7: add.sat.s32"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in %s%s", code, want, out, errs)
+		}
+	}
+	if code, _, errs := ptxsim(t, "run", file, "good", "zeros:u32:1"); code != 0 {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	if code, _, errs := ptxsim(t, "run", file, "form", "zeros:u32:1"); code != exitUsage || !strings.Contains(errs, "in form: add.sat.s32: this form") || strings.Count(errs, "\n") != 1 {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	if err := os.WriteFile(file, []byte(src[:len(src)-40]), 0o600); err != nil { // no end of the last
+		t.Fatal(err)
+	}
+	if code, _, errs := ptxsim(t, "list", file); code != exitUsage || !strings.Contains(errs, "end of file") {
+		t.Errorf("cut short: exit %d, %s", code, errs)
+	}
+}
+
 // A struct is given by its fields or its bytes.
 func TestStruct(t *testing.T) {
 	dir := t.TempDir()
@@ -174,7 +208,7 @@ func TestUsage(t *testing.T) {
 		{"no command walk; there are list and run", []string{"walk"}},
 		{"list takes one file, got 0 arguments", []string{"list"}},
 		{"no such file", []string{"list", "nowhere.ptx"}},
-		{"bad.ptx:4:14 in k: unknown opcode frob", []string{"list", bad}},
+		{"bad.ptx:4:14 in k: unknown opcode frob", []string{"run", bad, "k"}},
 		{"run takes a file, a kernel and its arguments", []string{"run", file}},
 		{"no kernel sax; it has saxpy, saxpy4", []string{"run", file, "sax"}},
 		{"saxpy takes 4 arguments (u64 saxpy_param_0", []string{"run", file, "saxpy", "1"}},

@@ -34,6 +34,7 @@ type Module struct {
 	Files   []string // .file, by index; the names that Instr.Loc counts
 	Globals []*Var   // .global and .const variables, .extern .shared
 	Entries []*Entry
+	Refused []*Error // kernels that ParseSome could not read
 }
 
 // Entry returns the kernel with that name, or nil.

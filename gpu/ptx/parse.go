@@ -18,18 +18,22 @@ const (
 )
 
 // Parse reads a whole source. The error, if any, is an *Error.
-func Parse(file string, src []byte) (*Module, error) {
+func Parse(file string, src []byte) (*Module, error) { return read(file, src, false) }
+
+// ParseSome leaves out kernels that it cannot read, and says why in Module.Refused. It
+// passes over device functions, which no kernel that is read can call. What is wrong
+// outside of kernels is an error.
+func ParseSome(file string, src []byte) (*Module, error) { return read(file, src, true) }
+
+func read(file string, src []byte, some bool) (*Module, error) {
 	p := &parser{
-		lex: lexer{src: string(src), line: 1},
-		mod: &Module{File: file},
-		top: newBlock(nil),
+		some: some,
+		lex:  lexer{src: string(src), line: 1},
+		mod:  &Module{File: file},
+		top:  newBlock(nil),
 	}
 	if err := p.module(); err != nil {
-		var e *Error
-		if errors.As(err, &e) {
-			return nil, e
-		}
-		return nil, p.errorf(p.tok.pos, "%v", err)
+		return nil, p.located(err)
 	}
 	return p.mod, nil
 }
@@ -44,6 +48,7 @@ type parser struct {
 	depth int
 	loc   Loc
 	fix   []labelUse
+	some  bool // kernels may be left out
 }
 
 // labelUse is a branch to a label that may come later.
@@ -139,7 +144,7 @@ func literal(s string, neg bool) (Imm, bool) {
 		}
 		return Imm{v, F64}, err == nil
 	}
-	if strings.Contains(s, ".") {
+	if strings.Contains(s, ".") || strings.ContainsAny(s, "eE") && !strings.HasPrefix(s, "0x") && !strings.HasPrefix(s, "0X") {
 		v, err := strconv.ParseFloat(s, 64)
 		if neg {
 			v = -v
@@ -233,11 +238,66 @@ func (p *parser) topLevel(t token) error {
 	case ".pragma":
 		return p.pragma()
 	case ".entry":
-		return p.kernel()
+		start := p.lex
+		name := p.tok.text
+		err := p.kernel()
+		var e *Error
+		if err == nil || !p.some || !errors.As(p.located(err), &e) {
+			return err
+		}
+		if e.Entry == "" {
+			e.Entry = name
+		}
+		p.mod.Refused = append(p.mod.Refused, e)
+		p.lex = start
+		return p.skip()
 	case ".func", ".alias":
+		if p.some {
+			return p.skip()
+		}
 		return p.errorf(t.pos, "%s: device functions are not supported; have nvcc inline them (__forceinline__)", t.text)
 	default:
 		return p.errorf(t.pos, "unknown directive %s", t.text)
+	}
+}
+
+// located gives an error of the lexer a place.
+func (p *parser) located(err error) error {
+	if e := new(Error); errors.As(err, &e) {
+		return err
+	}
+	return p.errorf(p.tok.pos, "%v", err)
+}
+
+// skip passes over what follows, up to the end of its body or to a semicolon before one.
+func (p *parser) skip() error {
+	p.entry, p.block, p.fix, p.depth = nil, nil, nil, 0
+	l := &p.lex
+	for depth := 0; ; l.off++ {
+		if err := l.skipSpace(); err != nil {
+			return err
+		}
+		switch c := l.at(l.off); {
+		case l.off >= len(l.src):
+			return p.errorf(l.pos(), "expected the end of a body, found end of file")
+		case c == '"':
+			n := strings.IndexAny(l.src[l.off+1:], "\"\n")
+			if n < 0 {
+				return p.errorf(l.pos(), "string without an end")
+			}
+			l.off += n
+			if l.src[l.off+1] == '"' {
+				l.off++
+			}
+		case c == '{':
+			depth++
+		case c == '}':
+			depth--
+		}
+		if c := l.at(l.off); depth == 0 && (c == '}' || c == ';') {
+			l.off++
+			return p.advance()
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 .pragma "nounroll";
 	.file 1 "k.cu", 1700000000, 1234
 .extern .shared .align 1024 .b8 raw[];
-.const .align 4 .f32 table[2][2] = {{0f3F800000, 1.5}, {-2}};
+.const .align 4 .f32 table[2][2] = {{0f3F800000, 15e-1}, {-2}};
 .global .align 8 .u64 counter;
 	/* a comment
 	   over two lines */
@@ -231,8 +231,16 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte(top + ".entry k(.param .u64 a) { .reg .b32 %r<3>; L: add.s32 %r1, %r2, -1; @%p bra L; { .reg .pred p; } ret; }"))
+	f.Add([]byte(top + ".func (.param .b32 r) f() { ret; } .entry odd() { frob \"}\"; } .entry k() { ret; }"))
 	f.Fuzz(func(t *testing.T, src []byte) {
+		some, errSome := ParseSome("f.ptx", src)
 		m, err := Parse("f.ptx", src)
+		if err == nil && (errSome != nil || len(some.Refused) > 0 || len(some.Entries) != len(m.Entries)) {
+			t.Fatalf("all of it is read, but not some: %v, %+v", errSome, some)
+		}
+		if errSome == nil && err != nil { // some of it is as good
+			m, err = some, nil
+		}
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -247,7 +248,8 @@ func (d *Device) Set(p Ptr, value uint32, size, n int) error {
 type Module struct {
 	File    string
 	Version [2]int
-	Kernels []*Kernel // in the order of the source
+	Kernels []*Kernel    // in the order of the source
+	Refused []*ptx.Error // kernels that LoadSome could not decode
 	globals map[string]Ptr
 	ptx     *ptx.Module
 	dev     *Device
@@ -256,10 +258,24 @@ type Module struct {
 // Load parses and decodes a source. What the simulator does not know is an
 // error that names entry and line.
 func (d *Device) Load(file string, src []byte) (*Module, error) {
+	m, err := d.load(file, src, ptx.Parse)
+	if err == nil && len(m.Refused) > 0 {
+		return nil, errors.Join(m.Refused[0], m.Unload())
+	}
+	return m, err
+}
+
+// LoadSome leaves out the kernels that the simulator cannot run, and says why in
+// Module.Refused; Module.Kernel says it again.
+func (d *Device) LoadSome(file string, src []byte) (*Module, error) {
+	return d.load(file, src, ptx.ParseSome)
+}
+
+func (d *Device) load(file string, src []byte, parse func(string, []byte) (*ptx.Module, error)) (*Module, error) {
 	if d.cc == 0 {
 		return nil, fmt.Errorf("arch %q: want sm_80, sm_90 or sm_90a", d.cfg.Arch)
 	}
-	m, err := ptx.Parse(file, src)
+	m, err := parse(file, src)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +285,7 @@ func (d *Device) Load(file string, src []byte) (*Module, error) {
 			return nil, fmt.Errorf("%s: compiled for %s, the device is %s", file, t, d.cfg.Arch)
 		}
 	}
-	mod := &Module{File: file, Version: m.Version, globals: map[string]Ptr{}, ptx: m, dev: d}
+	mod := &Module{File: file, Version: m.Version, Refused: m.Refused, globals: map[string]Ptr{}, ptx: m, dev: d}
 	for _, v := range m.Globals {
 		if v.Space != ptx.Global && v.Space != ptx.Const {
 			continue
@@ -284,7 +300,11 @@ func (d *Device) Load(file string, src []byte) (*Module, error) {
 	}
 	for _, e := range m.Entries {
 		k, err := decodeEntry(mod, e)
-		if err != nil {
+		var refused *ptx.Error
+		if errors.As(err, &refused) {
+			mod.Refused = append(mod.Refused, refused)
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		mod.Kernels = append(mod.Kernels, k)
@@ -308,6 +328,11 @@ func (m *Module) Kernel(name string) (*Kernel, error) {
 	for _, k := range m.Kernels {
 		if k.Name == name {
 			return k, nil
+		}
+	}
+	for _, e := range m.Refused {
+		if e.Entry == name {
+			return nil, e
 		}
 	}
 	return nil, fmt.Errorf("%s: no kernel %s; it has %s", m.File, name, m.names())
