@@ -464,3 +464,65 @@ func toInt(f float64, lo, hi float64) int64 {
 
 func toS32(f float64) uint32 { return uint32(toInt(f, math.MinInt32, math.MaxInt32)) }
 func toU32(f float64) uint32 { return uint32(toInt(f, 0, math.MaxUint32)) }
+
+// flush makes a subnormal of fp32 a zero of its sign.
+func flush(a uint32) uint32 {
+	if a&0x7f800000 == 0 {
+		return a & (1 << 31)
+	}
+	return a
+}
+
+// direction is where a directed rounding goes.
+type direction uint8
+
+const (
+	towardZero direction = iota
+	down
+	up
+)
+
+// roundTo gives the bits of v in fp32, rounded in a direction. v is exact, or rounded to
+// odd, which leaves it on the same side of every value of fp32.
+func roundTo(v float64, d direction) uint32 {
+	f := float32(v)
+	w := float64(f)
+	switch {
+	case v != v:
+		return nan32
+	case w > v && (d == down || d == towardZero && v > 0):
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	case w < v && (d == up || d == towardZero && v < 0):
+		f = math.Nextafter32(f, float32(math.Inf(1)))
+	}
+	return math.Float32bits(f)
+}
+
+// addTo is a+b. A sum of zero of which the parts have other signs is negative when it is
+// rounded down.
+func addTo(a, b float32, d direction) uint32 { return sumTo(float64(a), float64(b), d) }
+
+// fmaTo is ab+c; the product is exact in fp64.
+func fmaTo(a, b, c float32, d direction) uint32 {
+	return sumTo(float64(a)*float64(b), float64(c), d)
+}
+
+func sumTo(a, b float64, d direction) uint32 {
+	s := sumOdd(a, b)
+	if s == 0 && d == down && (math.Signbit(a) || math.Signbit(b)) {
+		return 1 << 31
+	}
+	return roundTo(s, d)
+}
+
+// mulHiSigned is the upper half of a product of signed numbers.
+func mulHiSigned(a, b uint64) uint64 {
+	hi := mulHi(a, b)
+	if int64(a) < 0 {
+		hi -= b
+	}
+	if int64(b) < 0 {
+		hi -= a
+	}
+	return hi
+}

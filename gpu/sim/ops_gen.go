@@ -57,6 +57,18 @@ var laneOps = map[string]laneOp{
 	"mul.rn.f16x2":           {"rrr", op_mul_rn_f16x2},
 	"mul.bf16x2":             {"rrr", op_mul_bf16x2},
 	"mul.rn.bf16x2":          {"rrr", op_mul_rn_bf16x2},
+	"add.rz.f32":             {"rrr", op_add_rz_f32},
+	"sub.rz.f32":             {"rrr", op_sub_rz_f32},
+	"mul.rz.f32":             {"rrr", op_mul_rz_f32},
+	"fma.rz.f32":             {"rrrr", op_fma_rz_f32},
+	"add.rm.f32":             {"rrr", op_add_rm_f32},
+	"sub.rm.f32":             {"rrr", op_sub_rm_f32},
+	"mul.rm.f32":             {"rrr", op_mul_rm_f32},
+	"fma.rm.f32":             {"rrrr", op_fma_rm_f32},
+	"add.rp.f32":             {"rrr", op_add_rp_f32},
+	"sub.rp.f32":             {"rrr", op_sub_rp_f32},
+	"mul.rp.f32":             {"rrr", op_mul_rp_f32},
+	"fma.rp.f32":             {"rrrr", op_fma_rp_f32},
 	"mul.lo.s32":             {"rrr", op_mul_lo_s32},
 	"mul.lo.u32":             {"rrr", op_mul_lo_u32},
 	"mul.lo.s64":             {"qqq", op_mul_lo_s64},
@@ -66,6 +78,7 @@ var laneOps = map[string]laneOp{
 	"mul.hi.s32":             {"rrr", op_mul_hi_s32},
 	"mul.hi.u32":             {"rrr", op_mul_hi_u32},
 	"mul.hi.u64":             {"qqq", op_mul_hi_u64},
+	"mul.hi.s64":             {"qqq", op_mul_hi_s64},
 	"mul.wide.s32":           {"qrr", op_mul_wide_s32},
 	"mul.wide.u32":           {"qrr", op_mul_wide_u32},
 	"mul.wide.s16":           {"rrr", op_mul_wide_s16},
@@ -142,6 +155,7 @@ var laneOps = map[string]laneOp{
 	"neg.s64":                {"qq", op_neg_s64},
 	"neg.s16":                {"rr", op_neg_s16},
 	"abs.s32":                {"rr", op_abs_s32},
+	"abs.s64":                {"qq", op_abs_s64},
 	"neg.f32":                {"rr", op_neg_f32},
 	"neg.f64":                {"qq", op_neg_f64},
 	"neg.f16":                {"rr", op_neg_f16},
@@ -155,6 +169,7 @@ var laneOps = map[string]laneOp{
 	"abs.bf16":               {"rr", op_abs_bf16},
 	"abs.bf16x2":             {"rr", op_abs_bf16x2},
 	"copysign.f32":           {"rrr", op_copysign_f32},
+	"copysign.f64":           {"qqq", op_copysign_f64},
 	"set.gt.f16x2.f16x2":     {"rrr", op_set_gt_f16x2_f16x2},
 	"set.gt.u32.f16x2":       {"rrr", op_set_gt_u32_f16x2},
 	"set.ge.f16x2.f16x2":     {"rrr", op_set_ge_f16x2_f16x2},
@@ -307,24 +322,28 @@ var laneOps = map[string]laneOp{
 	"cvt.rni.s32.f32":        {"rr", op_cvt_rni_s32_f32},
 	"cvt.rni.u32.f32":        {"rr", op_cvt_rni_u32_f32},
 	"cvt.rni.f32.f32":        {"rr", op_cvt_rni_f32_f32},
+	"cvt.rni.f64.f64":        {"qq", op_cvt_rni_f64_f64},
 	"cvt.rni.s32.f64":        {"rq", op_cvt_rni_s32_f64},
 	"cvt.rni.u32.f64":        {"rq", op_cvt_rni_u32_f64},
 	"cvt.rni.s32.f16":        {"rr", op_cvt_rni_s32_f16},
 	"cvt.rzi.s32.f32":        {"rr", op_cvt_rzi_s32_f32},
 	"cvt.rzi.u32.f32":        {"rr", op_cvt_rzi_u32_f32},
 	"cvt.rzi.f32.f32":        {"rr", op_cvt_rzi_f32_f32},
+	"cvt.rzi.f64.f64":        {"qq", op_cvt_rzi_f64_f64},
 	"cvt.rzi.s32.f64":        {"rq", op_cvt_rzi_s32_f64},
 	"cvt.rzi.u32.f64":        {"rq", op_cvt_rzi_u32_f64},
 	"cvt.rzi.s32.f16":        {"rr", op_cvt_rzi_s32_f16},
 	"cvt.rmi.s32.f32":        {"rr", op_cvt_rmi_s32_f32},
 	"cvt.rmi.u32.f32":        {"rr", op_cvt_rmi_u32_f32},
 	"cvt.rmi.f32.f32":        {"rr", op_cvt_rmi_f32_f32},
+	"cvt.rmi.f64.f64":        {"qq", op_cvt_rmi_f64_f64},
 	"cvt.rmi.s32.f64":        {"rq", op_cvt_rmi_s32_f64},
 	"cvt.rmi.u32.f64":        {"rq", op_cvt_rmi_u32_f64},
 	"cvt.rmi.s32.f16":        {"rr", op_cvt_rmi_s32_f16},
 	"cvt.rpi.s32.f32":        {"rr", op_cvt_rpi_s32_f32},
 	"cvt.rpi.u32.f32":        {"rr", op_cvt_rpi_u32_f32},
 	"cvt.rpi.f32.f32":        {"rr", op_cvt_rpi_f32_f32},
+	"cvt.rpi.f64.f64":        {"qq", op_cvt_rpi_f64_f64},
 	"cvt.rpi.s32.f64":        {"rq", op_cvt_rpi_s32_f64},
 	"cvt.rpi.u32.f64":        {"rq", op_cvt_rpi_u32_f64},
 	"cvt.rpi.s32.f16":        {"rr", op_cvt_rpi_s32_f16},
@@ -345,6 +364,43 @@ var laneOps = map[string]laneOp{
 	"cvt.f64.f32":            {"qr", op_cvt_f64_f32},
 	"cvt.rn.f32.f64":         {"rq", op_cvt_rn_f32_f64},
 	"cvt.sat.f32.f32":        {"rr", op_cvt_sat_f32_f32},
+	"add.ftz.f32":            {"rrr", op_add_ftz_f32},
+	"add.rn.ftz.f32":         {"rrr", op_add_rn_ftz_f32},
+	"sub.ftz.f32":            {"rrr", op_sub_ftz_f32},
+	"sub.rn.ftz.f32":         {"rrr", op_sub_rn_ftz_f32},
+	"mul.ftz.f32":            {"rrr", op_mul_ftz_f32},
+	"mul.rn.ftz.f32":         {"rrr", op_mul_rn_ftz_f32},
+	"add.rz.ftz.f32":         {"rrr", op_add_rz_ftz_f32},
+	"sub.rz.ftz.f32":         {"rrr", op_sub_rz_ftz_f32},
+	"mul.rz.ftz.f32":         {"rrr", op_mul_rz_ftz_f32},
+	"fma.rz.ftz.f32":         {"rrrr", op_fma_rz_ftz_f32},
+	"add.rm.ftz.f32":         {"rrr", op_add_rm_ftz_f32},
+	"sub.rm.ftz.f32":         {"rrr", op_sub_rm_ftz_f32},
+	"mul.rm.ftz.f32":         {"rrr", op_mul_rm_ftz_f32},
+	"fma.rm.ftz.f32":         {"rrrr", op_fma_rm_ftz_f32},
+	"add.rp.ftz.f32":         {"rrr", op_add_rp_ftz_f32},
+	"sub.rp.ftz.f32":         {"rrr", op_sub_rp_ftz_f32},
+	"mul.rp.ftz.f32":         {"rrr", op_mul_rp_ftz_f32},
+	"fma.rp.ftz.f32":         {"rrrr", op_fma_rp_ftz_f32},
+	"fma.rn.ftz.f32":         {"rrrr", op_fma_rn_ftz_f32},
+	"div.rn.ftz.f32":         {"rrr", op_div_rn_ftz_f32},
+	"div.full.ftz.f32":       {"rrr", op_div_full_ftz_f32},
+	"div.approx.ftz.f32":     {"rrr", op_div_approx_ftz_f32},
+	"min.ftz.f32":            {"rrr", op_min_ftz_f32},
+	"min.ftz.NaN.f32":        {"rrr", op_min_ftz_NaN_f32},
+	"max.ftz.f32":            {"rrr", op_max_ftz_f32},
+	"max.ftz.NaN.f32":        {"rrr", op_max_ftz_NaN_f32},
+	"sqrt.rn.ftz.f32":        {"rr", op_sqrt_rn_ftz_f32},
+	"sqrt.approx.ftz.f32":    {"rr", op_sqrt_approx_ftz_f32},
+	"rcp.rn.ftz.f32":         {"rr", op_rcp_rn_ftz_f32},
+	"rcp.approx.ftz.f32":     {"rr", op_rcp_approx_ftz_f32},
+	"rsqrt.approx.ftz.f32":   {"rr", op_rsqrt_approx_ftz_f32},
+	"ex2.approx.ftz.f32":     {"rr", op_ex2_approx_ftz_f32},
+	"lg2.approx.ftz.f32":     {"rr", op_lg2_approx_ftz_f32},
+	"sin.approx.ftz.f32":     {"rr", op_sin_approx_ftz_f32},
+	"cos.approx.ftz.f32":     {"rr", op_cos_approx_ftz_f32},
+	"neg.ftz.f32":            {"rr", op_neg_ftz_f32},
+	"abs.ftz.f32":            {"rr", op_abs_ftz_f32},
 }
 
 func op_add_s32(w *warp, o *op, m uint32) {
@@ -1019,6 +1075,174 @@ func op_mul_rn_bf16x2(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_add_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), f32(B[i]), towardZero)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), f32(B[i]), towardZero)
+	}
+}
+
+func op_sub_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), -f32(B[i]), towardZero)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), -f32(B[i]), towardZero)
+	}
+}
+
+func op_mul_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), towardZero)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), towardZero)
+	}
+}
+
+func op_fma_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), towardZero)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), towardZero)
+	}
+}
+
+func op_add_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), f32(B[i]), down)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), f32(B[i]), down)
+	}
+}
+
+func op_sub_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), -f32(B[i]), down)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), -f32(B[i]), down)
+	}
+}
+
+func op_mul_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), down)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), down)
+	}
+}
+
+func op_fma_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), down)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), down)
+	}
+}
+
+func op_add_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), f32(B[i]), up)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), f32(B[i]), up)
+	}
+}
+
+func op_sub_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = addTo(f32(A[i]), -f32(B[i]), up)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = addTo(f32(A[i]), -f32(B[i]), up)
+	}
+}
+
+func op_mul_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), up)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(float64(f32(A[i]))*float64(f32(B[i])), up)
+	}
+}
+
+func op_fma_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), up)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), up)
+	}
+}
+
 func op_mul_lo_s32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -1142,6 +1366,20 @@ func op_mul_hi_u64(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = mulHi(A[i], B[i])
+	}
+}
+
+func op_mul_hi_s64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = mulHiSigned(A[i], B[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mulHiSigned(A[i], B[i])
 	}
 }
 
@@ -2207,6 +2445,20 @@ func op_abs_s32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_abs_s64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = uint64(max(int64(A[i]), -int64(A[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint64(max(int64(A[i]), -int64(A[i])))
+	}
+}
+
 func op_neg_f32(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.r[o.a]
 	if m == full {
@@ -2386,6 +2638,20 @@ func op_copysign_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = B[i]&^(1<<31) | A[i]&(1<<31)
+	}
+}
+
+func op_copysign_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = B[i]&^(1<<63) | A[i]&(1<<63)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = B[i]&^(1<<63) | A[i]&(1<<63)
 	}
 }
 
@@ -4517,6 +4783,20 @@ func op_cvt_rni_f32_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_cvt_rni_f64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nan2(math.RoundToEven(f64(A[i])), A[i], A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(math.RoundToEven(f64(A[i])), A[i], A[i])
+	}
+}
+
 func op_cvt_rni_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
@@ -4598,6 +4878,20 @@ func op_cvt_rzi_f32_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(float32(math.Trunc(float64(f32(A[i])))))
+	}
+}
+
+func op_cvt_rzi_f64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nan2(math.Trunc(f64(A[i])), A[i], A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(math.Trunc(f64(A[i])), A[i], A[i])
 	}
 }
 
@@ -4685,6 +4979,20 @@ func op_cvt_rmi_f32_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_cvt_rmi_f64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nan2(math.Floor(f64(A[i])), A[i], A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(math.Floor(f64(A[i])), A[i], A[i])
+	}
+}
+
 func op_cvt_rmi_s32_f64(w *warp, o *op, m uint32) {
 	D, A := &w.r[o.d], &w.q[o.a]
 	if m == full {
@@ -4766,6 +5074,20 @@ func op_cvt_rpi_f32_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(float32(math.Ceil(float64(f32(A[i])))))
+	}
+}
+
+func op_cvt_rpi_f64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = nan2(math.Ceil(f64(A[i])), A[i], A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(math.Ceil(f64(A[i])), A[i], A[i])
 	}
 }
 
@@ -5046,6 +5368,524 @@ func op_cvt_sat_f32_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = b32(sat(f32(A[i])))
+	}
+}
+
+func op_add_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) + f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) + f32(flush(B[i]))))
+	}
+}
+
+func op_add_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) + f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) + f32(flush(B[i]))))
+	}
+}
+
+func op_sub_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) - f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) - f32(flush(B[i]))))
+	}
+}
+
+func op_sub_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) - f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) - f32(flush(B[i]))))
+	}
+}
+
+func op_mul_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) * f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) * f32(flush(B[i]))))
+	}
+}
+
+func op_mul_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) * f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) * f32(flush(B[i]))))
+	}
+}
+
+func op_add_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), towardZero))
+	}
+}
+
+func op_sub_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), towardZero))
+	}
+}
+
+func op_mul_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), towardZero))
+	}
+}
+
+func op_fma_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), towardZero))
+	}
+}
+
+func op_add_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), down))
+	}
+}
+
+func op_sub_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), down))
+	}
+}
+
+func op_mul_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), down))
+	}
+}
+
+func op_fma_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), down))
+	}
+}
+
+func op_add_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), f32(flush(B[i])), up))
+	}
+}
+
+func op_sub_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), up))
+	}
+}
+
+func op_mul_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), up))
+	}
+}
+
+func op_fma_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), up))
+	}
+}
+
+func op_fma_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(fma32(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(fma32(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])))))
+	}
+}
+
+func op_div_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) / f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) / f32(flush(B[i]))))
+	}
+}
+
+func op_div_full_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(f32(flush(A[i])) / f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(f32(flush(A[i])) / f32(flush(B[i]))))
+	}
+}
+
+func op_div_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(divApprox(f32(flush(A[i])), f32(flush(B[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(divApprox(f32(flush(A[i])), f32(flush(B[i])))))
+	}
+}
+
+func op_min_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(min32(f32(flush(A[i])), f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(min32(f32(flush(A[i])), f32(flush(B[i]))))
+	}
+}
+
+func op_min_ftz_NaN_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(minNaN32(f32(flush(A[i])), f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(minNaN32(f32(flush(A[i])), f32(flush(B[i]))))
+	}
+}
+
+func op_max_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(max32(f32(flush(A[i])), f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(max32(f32(flush(A[i])), f32(flush(B[i]))))
+	}
+}
+
+func op_max_ftz_NaN_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(maxNaN32(f32(flush(A[i])), f32(flush(B[i]))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(maxNaN32(f32(flush(A[i])), f32(flush(B[i]))))
+	}
+}
+
+func op_sqrt_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(sqrt32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(sqrt32(f32(flush(A[i])))))
+	}
+}
+
+func op_sqrt_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(sqrt32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(sqrt32(f32(flush(A[i])))))
+	}
+}
+
+func op_rcp_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(rcp32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(rcp32(f32(flush(A[i])))))
+	}
+}
+
+func op_rcp_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(rcp32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(rcp32(f32(flush(A[i])))))
+	}
+}
+
+func op_rsqrt_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(rsqrt32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(rsqrt32(f32(flush(A[i])))))
+	}
+}
+
+func op_ex2_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(ex2(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(ex2(f32(flush(A[i])))))
+	}
+}
+
+func op_lg2_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(lg2(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(lg2(f32(flush(A[i])))))
+	}
+}
+
+func op_sin_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(sin32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(sin32(f32(flush(A[i])))))
+	}
+}
+
+func op_cos_approx_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(b32(cos32(f32(flush(A[i])))))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(cos32(f32(flush(A[i])))))
+	}
+}
+
+func op_neg_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(nanOr32(flush(A[i]), flush(A[i])^(1<<31)))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(nanOr32(flush(A[i]), flush(A[i])^(1<<31)))
+	}
+}
+
+func op_abs_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(nanOr32(flush(A[i]), flush(A[i])&^(1<<31)))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(nanOr32(flush(A[i]), flush(A[i])&^(1<<31)))
 	}
 }
 

@@ -70,7 +70,22 @@ const (
 	nearestEven rounding = iota
 	towardZero
 	nearestAway
+	downward
+	upward
 )
+
+// directed is the rounding that a name asks for.
+func directed(rest map[string]bool) rounding {
+	switch {
+	case rest["rz"]:
+		return towardZero
+	case rest["rm"]:
+		return downward
+	case rest["rp"]:
+		return upward
+	}
+	return nearestEven
+}
 
 // encode rounds once.
 func (f format) encode(n num, r rounding) uint64 {
@@ -93,7 +108,8 @@ func (f format) encode(n num, r rounding) uint64 {
 	q, _ := scaled.Int(nil)
 	rest := new(big.Float).SetPrec(exact).Sub(scaled, new(big.Float).SetPrec(exact).SetInt(q))
 	half := rest.Cmp(big.NewFloat(0.5))
-	if r == nearestEven && (half > 0 || half == 0 && q.Bit(0) == 1) || r == nearestAway && half >= 0 {
+	away := r == downward && sign != 0 || r == upward && sign == 0
+	if r == nearestEven && (half > 0 || half == 0 && q.Bit(0) == 1) || r == nearestAway && half >= 0 || away && rest.Sign() > 0 {
 		q.Add(q, big.NewInt(1))
 	}
 	u := q.Uint64()
@@ -102,7 +118,7 @@ func (f format) encode(n num, r rounding) uint64 {
 		e++
 	}
 	if e > f.emax() {
-		if r == towardZero {
+		if r == towardZero || (r == downward || r == upward) && !away {
 			return sign | infinity - 1
 		}
 		return sign | infinity
@@ -291,7 +307,15 @@ func formOf(name string) (form, error) {
 	}
 	floatBin := func(g func(x, y num) num) {
 		srcs(t, t)
-		f.eval = func(a []uint64) uint64 { return fl.encode(g(fl.decode(a[0]), fl.decode(a[1])), nearestEven) }
+		f.eval = func(a []uint64) uint64 { return fl.encode(g(fl.decode(a[0]), fl.decode(a[1])), directed(rest)) }
+	}
+	// A sum of zero of which the parts have other signs is negative when it is rounded down.
+	sum := func(x, y num) num {
+		n := add(x, y)
+		if zero(n) && rest["rm"] && (signOf(x) || signOf(y)) {
+			n = negate(num{v: new(big.Float).Abs(n.v)})
+		}
+		return n
 	}
 	// The errors of .approx are the ISA's (9.7.3, Floating Point Instructions).
 	relative := func(e float64) {
@@ -313,7 +337,7 @@ func formOf(name string) (form, error) {
 				if op == "sub" {
 					y = negate(y)
 				}
-				return add(x, y)
+				return sum(x, y)
 			})
 		} else {
 			bin(func(x, y *big.Int) *big.Int { return bigOp[op](new(big.Int), x, y) })
@@ -349,7 +373,7 @@ func formOf(name string) (form, error) {
 	case "fma":
 		srcs(t, t, t)
 		f.eval = func(a []uint64) uint64 {
-			return fl.encode(add(mul(fl.decode(a[0]), fl.decode(a[1])), fl.decode(a[2])), nearestEven)
+			return fl.encode(sum(mul(fl.decode(a[0]), fl.decode(a[1])), fl.decode(a[2])), directed(rest))
 		}
 	case "div":
 		if isFloat {
@@ -480,7 +504,8 @@ func formOf(name string) (form, error) {
 		}
 	case "copysign":
 		srcs(t, t)
-		f.eval = func(a []uint64) uint64 { return a[1]&0x7fffffff | a[0]&0x80000000 }
+		top := uint64(1) << (t.Bits() - 1)
+		f.eval = func(a []uint64) uint64 { return a[1]&^top | a[0]&top }
 	case "not":
 		srcs(t)
 		f.eval = func(a []uint64) uint64 { return mask(t, ^a[0]) }
@@ -603,7 +628,31 @@ func formOf(name string) (form, error) {
 	if t == ptx.F64 {
 		f.propagate(op)
 	}
+	if rest["ftz"] {
+		f.flushed()
+	}
 	return f, nil
+}
+
+// flushed makes subnormal operands and results zeros of their sign.
+func (f *form) flushed() {
+	flush := func(v uint64) uint64 {
+		if v&0x7f800000 == 0 {
+			return v & 0x80000000
+		}
+		return v
+	}
+	all := func(a []uint64) (b []uint64) {
+		for _, v := range a {
+			b = append(b, flush(v))
+		}
+		return b
+	}
+	eval, bound := f.eval, f.bound
+	f.eval = func(a []uint64) uint64 { return flush(eval(all(a))) }
+	if bound != nil {
+		f.bound = func(a []uint64, want float64) float64 { return bound(all(a), want) }
+	}
 }
 
 // propagate makes the NaNs of fp64 those of sm_90: an operand's, quiet, the first in
@@ -748,6 +797,8 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			n := number(s, a[0])
 			if n.nan {
 				switch {
+				case d == ptx.F64: // as other operations of fp64; not recorded
+					return a[0] | 1<<51
 				case d.Float():
 					return formats[d].nan
 				case s == ptx.F64:
