@@ -117,7 +117,7 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 	}
 	b := &batch.Batch{
 		List: list, Devices: devices, Weights: weights, Numerics: numerics, Output: checks.Output, Snap: checks.Snap,
-		MaxPixels: f.machine.maxPixels, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
+		Limits: func() picture.Limits { return limits(f.machine.maxPixels) }, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
 		Explain: f.explain, Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
 	}
 	if f.report != "" {

@@ -88,14 +88,22 @@ func (b *Batch) look(it *Item) (l look) {
 	return l
 }
 
+// limits are what a picture may take now.
+func (b *Batch) limits() picture.Limits {
+	if b.Limits == nil {
+		return picture.Limits{}
+	}
+	return b.Limits()
+}
+
 // load decodes what an item needs, and resizes it to all extents at which it is painted.
 func (b *Batch) load(it *Item, l look) (*Task, error) {
 	o := *it.Options
-	content, err := picture.DecodeNamed(context.Background(), l.content, it.Content, picture.Limits{Pixels: b.MaxPixels})
+	content, err := picture.DecodeNamed(context.Background(), l.content, it.Content, b.limits())
 	if err != nil {
 		return nil, err
 	}
-	style, err := b.sources.style(it, b.MaxPixels)
+	style, err := b.sources.style(it, b.limits())
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +119,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	content.Keep()
 	t.Work = transfer.Work{Options: o, Content: content, Styles: []transfer.Style{style}, Weights: b.Weights}
 	if o.InitPicture() {
-		if t.Work.Init, err = b.sources.open(o.Init, b.MaxPixels, false); err != nil {
+		if t.Work.Init, err = b.sources.open(o.Init, b.limits(), false); err != nil {
 			return nil, err
 		}
 	}
@@ -173,9 +181,9 @@ func (s *sources) hash(path string) (string, error) {
 }
 
 // style is the style of an item.
-func (s *sources) style(it *Item, maxPixels int) (transfer.Style, error) {
+func (s *sources) style(it *Item, limits picture.Limits) (transfer.Style, error) {
 	if it.styleFile == nil {
-		src, err := s.open(it.Style, maxPixels, true)
+		src, err := s.open(it.Style, limits, true)
 		return transfer.Style{Picture: src}, err
 	}
 	if sum, err := s.hash(it.Style); err != nil || sum != it.styleFile.SHA256 {
@@ -186,7 +194,7 @@ func (s *sources) style(it *Item, maxPixels int) (transfer.Style, error) {
 
 // open decodes a file, or gives what is kept of it. A style is filled where it is
 // transparent, and remembers its few extents.
-func (s *sources) open(path string, maxPixels int, style bool) (*picture.Source, error) {
+func (s *sources) open(path string, limits picture.Limits, style bool) (*picture.Source, error) {
 	s.mu.Lock()
 	i := slices.IndexFunc(s.recent, func(e *shared) bool { return e.path == path && e.style == style })
 	var e *shared
@@ -202,7 +210,7 @@ func (s *sources) open(path string, maxPixels int, style bool) (*picture.Source,
 	s.recent = append(s.recent, e)
 	s.mu.Unlock()
 	e.once.Do(func() {
-		src, err := picture.Open(path, maxPixels)
+		src, err := picture.OpenContext(context.Background(), path, limits)
 		if err != nil {
 			e.err = err
 			return

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 )
@@ -48,9 +49,9 @@ type Batch struct {
 	Output   Output
 	Snap     int // crop contents to multiples of so many pixels; 0 and 1 do not
 
-	MaxPixels int
-	Version   string  // of the program, for records
-	Report    *Report // nil without
+	Limits  func() picture.Limits // of a picture that is decoded now; nil is none
+	Version string                // of the program, for records
+	Report  *Report               // nil without
 
 	Overwrite   bool // paint what is done, too, and in the place of foreign files
 	RetryFailed bool // paint what failed by its own fault
@@ -277,6 +278,7 @@ func (b *Batch) prepareTask(ctx context.Context, it *Item, q *queue) {
 	t, err := b.load(it, l)
 	if err != nil {
 		line.Status, line.Error = Failed, b.explain(err)
+		line.Fleeting = errors.As(err, new(*picture.MemoryError)) // there may be more next time
 		b.end(it, l.output, line)
 		return
 	}

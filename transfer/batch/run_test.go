@@ -387,6 +387,35 @@ func TestBadFile(t *testing.T) {
 	}
 }
 
+// A picture for which there is no memory now is refused before it is decoded, costs
+// nobody else, and is tried again without being asked.
+func TestNoMemoryToDecode(t *testing.T) {
+	many(t, 3)
+	paint(t, "in/large.png", 600, 500, 9)
+	free := int64(1 << 20)
+	run := func() (Status, Line) {
+		t.Helper()
+		r, err := OpenReport("r.jsonl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		w := ready(t, inputs("out/{content}.png", "in"), device(t))
+		w.Report, w.Limits = r, func() picture.Limits { return picture.Limits{Bytes: free} }
+		if err := w.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return w.Status(), w.lines["in/large.png"][0]
+	}
+	if s, l := run(); s.Painted != 3 || s.Failed != 1 || !l.Fleeting || !strings.Contains(l.Error, "in/large.png: decoding its 600x500 pixels takes up to") {
+		t.Errorf("%+v, %+v", s, l)
+	}
+	free = 1 << 40
+	if s, l := run(); s.Painted != 1 || s.Skipped != 3 || l.Status != Painted {
+		t.Errorf("with memory: %+v, %+v", s, l)
+	}
+}
+
 // A full disk costs the picture; the next run paints it without being asked.
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
