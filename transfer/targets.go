@@ -75,9 +75,10 @@ func (o Options) addMasks(in map[string][]float32, style *picture.Picture) error
 
 // features computes the content targets of pictures of one extent, one at a time.
 type features struct {
-	program *gpu.Program
+	dev     gpu.Device
+	program *gpu.Program // nil where the content has no weight
 	outputs []*gpu.Buffer
-	runner  gpu.Runner // nil where the content has no weight
+	runner  gpu.Runner // nil until the first picture: what styles take on the device is released before
 }
 
 func newFeatures(dev gpu.Device, o Options, w *vgg.Weights, height, width int) (*features, error) {
@@ -88,21 +89,26 @@ func newFeatures(dev gpu.Device, o Options, w *vgg.Weights, height, width int) (
 	if err != nil {
 		return nil, err
 	}
-	f := &features{program: p}
+	f := &features{dev: dev, program: p}
 	for _, b := range p.Buffers {
 		if b.Role == gpu.Output {
 			f.outputs = append(f.outputs, b)
 		}
 	}
-	f.runner, err = dev.Compile(p)
-	return f, err
+	return f, nil
 }
 
 // of are the targets of a picture, one for each content layer, behind the masks; nil
 // where there are none.
 func (f *features) of(ctx context.Context, content *picture.Picture, masks map[string][]float32) ([][]float32, error) {
-	if f.runner == nil {
+	if f.program == nil {
 		return nil, nil
+	}
+	if f.runner == nil {
+		var err error
+		if f.runner, err = f.dev.Compile(f.program); err != nil {
+			return nil, err
+		}
 	}
 	in := maps.Clone(masks)
 	if in == nil {
