@@ -2,6 +2,7 @@
 //
 //	go run ./tools/rim -pixels 16               # features, against those with the true surroundings
 //	go run ./tools/rim zero-1.png zero-2.png    # results: is there a frame?
+//	go run ./tools/rim -tiles OUT.jpg zero.png wrap.png    # each laid two by two: are there seams?
 //
 // The table of features takes a window out of the middle of larger pictures. It compares
 // the features of the window alone, continued in each way beyond its border, with those
@@ -11,8 +12,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/jpeg"
+	"io"
 	"math"
 	"os"
 	"strings"
@@ -21,6 +28,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
@@ -37,9 +45,12 @@ var (
 
 func main() {
 	pixels := flag.Int("pixels", 16, "by how many a window is continued: a multiple of 16, or the poolings of the deepest layers fall elsewhere")
+	tiles := flag.String("tiles", "", "lay each picture two by two, side by side, and write a JPEG")
 	flag.Parse()
 	var err error
-	if flag.NArg() > 0 {
+	if *tiles != "" {
+		err = tile(*tiles, flag.Args())
+	} else if flag.NArg() > 0 {
 		err = frame(flag.Args())
 	} else {
 		err = features(*pixels)
@@ -218,14 +229,20 @@ func frame(paths []string) error {
 			v := p.RGB[3*(y*p.W+x):]
 			return 255 * (0.2126*float64(v[0]) + 0.7152*float64(v[1]) + 0.0722*float64(v[2]))
 		}
-		for y := range p.H - 1 {
-			for x := range p.W - 1 {
+		inward := func(v, n int) int { // the neighbour of v that is nearer to the middle
+			if v < n/2 {
+				return v + 1
+			}
+			return max(v-1, 0)
+		}
+		for y := range p.H {
+			for x := range p.W {
 				s := &sums[row(edge(x, y, p.W, p.H))]
 				v := luma(x, y)
 				s.n++
 				s.luma += v
 				s.square += v * v
-				s.gradient += math.Hypot(luma(x+1, y)-v, luma(x, y+1)-v)
+				s.gradient += math.Hypot(luma(inward(x, p.W), y)-v, luma(x, inward(y, p.H))-v)
 			}
 		}
 	}
@@ -252,4 +269,36 @@ func span(r int) string {
 		return fmt.Sprint(rows[r])
 	}
 	return fmt.Sprintf("%d to %d", rows[r], rows[r+1]-1)
+}
+
+// tile lays pictures two by two, one pattern beside the other.
+func tile(out string, paths []string) error {
+	const height, gap = 144, 8
+	var all *image.RGBA
+	for i, path := range paths {
+		src, err := picture.Open(path, 0)
+		if err != nil {
+			return err
+		}
+		width := src.W * height / src.H
+		p := src.Resize(width, height, picture.Bicubic)
+		step := 2*width + gap
+		if all == nil {
+			all = image.NewRGBA(image.Rect(0, 0, len(paths)*step-gap, 2*height))
+			draw.Draw(all, all.Bounds(), image.White, image.Point{}, draw.Src)
+		}
+		for y := range 2 * height {
+			for x := range 2 * width {
+				v := p.RGB[3*(y%height*width+x%width):]
+				level := func(v float32) uint8 { return uint8(min(max(v, 0), 1)*255 + 0.5) }
+				all.SetRGBA(i*step+x, y, color.RGBA{level(v[0]), level(v[1]), level(v[2]), 255})
+			}
+		}
+	}
+	if all == nil {
+		return errors.New("-tiles needs pictures")
+	}
+	return atomicfile.Write(out, func(w io.Writer) error {
+		return jpeg.Encode(w, all, &jpeg.Options{Quality: 85})
+	})
 }
