@@ -47,8 +47,8 @@ func TestPageIsCurrent(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Join(docs, "gallery")); err != nil || len(entries) != n {
 		t.Errorf("%d sheets, and %d files of them: %v", n, len(entries), err)
 	}
-	if total > 1e6 {
-		t.Errorf("the sheets have %d bytes, more than a megabyte", total)
+	if total > 50e3*int64(len(sheets)) {
+		t.Errorf("%d sheets have %d bytes, more than 50 kB each", len(sheets), total)
 	}
 }
 
