@@ -37,8 +37,8 @@ install: build ## install stylize, its man page and completions of bash, zsh and
 	bin/stylize completion zsh >$(SHARE)/zsh/site-functions/_stylize
 	bin/stylize completion fish >$(SHARE)/fish/vendor_completions.d/stylize.fish
 
-gallery: build ## paint what each knob does: kernels/docs/gallery.md (cells are kept in bin/gallery)
-	$(GO) run ./tools/gallery -bin bin/stylize
+gallery: build ## paint what each knob does: kernels/docs/gallery.md (cells are kept in bin/gallery; ONLY=mask,colors leaves other sheets as they are)
+	$(GO) run ./tools/gallery -bin bin/stylize -only '$(ONLY)'
 
 demo: build ## paint the sample picture to demo.png (no weights needed)
 	bin/stylize testdata/content.jpg testdata/style.jpg -o demo.png --size 320 --weights random

@@ -4,7 +4,8 @@
 //	go run ./tools/gallery -bin bin/stylize -cells bin/gallery -page kernels/docs/gallery.md
 //
 // A cell that is in the folder of cells is not painted again: remove the folder to
-// paint all of them afresh.
+// paint all of them afresh. With -only NAME,... the other sheets stay as they are on the
+// page, whether their cells are in the folder or not.
 package main
 
 import (
@@ -57,17 +58,31 @@ func main() {
 	bin := flag.String("bin", "bin/stylize", "the program")
 	folder := flag.String("cells", "bin/gallery", "where the cells are kept")
 	page := flag.String("page", "kernels/docs/gallery.md", "the page; sheets go to a folder of its name beside it")
+	only := flag.String("only", "", "paint these sheets and keep the others: names, with commas between them (default all)")
 	flag.Parse()
-	if err := run(*bin, *folder, *page); err != nil {
+	var names []string
+	if *only != "" {
+		names = strings.Split(*only, ",")
+	}
+	if err := run(*bin, *folder, *page, names); err != nil {
 		fmt.Fprintln(os.Stderr, "gallery:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin, folder, page string) error {
+func run(bin, folder, page string, only []string) error {
 	sheets, err := parse(cells)
 	if err != nil {
 		return fmt.Errorf("cells.txt: %w", err)
+	}
+	for _, name := range only {
+		if !slices.ContainsFunc(sheets, func(s sheet) bool { return s.name == name }) {
+			return fmt.Errorf("cells.txt: has no sheet %q", name)
+		}
+	}
+	old, err := os.ReadFile(page)
+	if err != nil {
+		return err
 	}
 	from, err := picture.Open(content, 0)
 	if err != nil {
@@ -82,6 +97,15 @@ func run(bin, folder, page string) error {
 	var index, table strings.Builder
 	fmt.Fprint(&index, "| knob | useful | what it does |\n| --- | --- | --- |\n")
 	for _, s := range sheets {
+		fmt.Fprintf(&index, "| [`%s`](#%s) | %s | %s |\n", s.knob, s.name, s.useful, s.does)
+		if only != nil && !slices.Contains(only, s.name) {
+			kept, err := s.kept(string(old))
+			if err != nil {
+				return fmt.Errorf("%s: %w", page, err)
+			}
+			table.WriteString(kept)
+			continue
+		}
 		var painted []*picture.Picture
 		for _, c := range s.cells {
 			p, err := paint(bin, folder, s.flags(c))
@@ -97,10 +121,9 @@ func run(bin, folder, page string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&index, "| [`%s`](#%s) | %s | %s |\n", s.knob, s.name, s.useful, s.does)
 		s.write(&table, filepath.Base(sheetsAt), painted, from.Resize(cellW, cellH, picture.Bicubic))
 	}
-	return replace(page, index.String()+"\n"+table.String())
+	return replace(page, string(old), index.String()+"\n"+table.String())
 }
 
 // parse reads the sheets.
@@ -187,7 +210,7 @@ func compose(labels []string, painted []*picture.Picture) image.Image {
 
 // write appends a sheet and its measures.
 func (s sheet) write(w io.Writer, folder string, painted []*picture.Picture, from *picture.Picture) {
-	fmt.Fprintf(w, "### %s\n\n", s.name)
+	fmt.Fprint(w, s.title())
 	if len(s.common) > 0 {
 		fmt.Fprintf(w, "All with `%s`.\n\n", strings.Join(s.common, " "))
 	}
@@ -205,6 +228,21 @@ func (s sheet) write(w io.Writer, folder string, painted []*picture.Picture, fro
 	}
 	fmt.Fprint(w, "\n\n")
 }
+
+// kept is what write once appended, as it stands on the page.
+func (s sheet) kept(page string) (string, error) {
+	_, rest, ok := strings.Cut(page, s.title())
+	if !ok {
+		return "", fmt.Errorf("has no sheet %s yet; paint it too", s.name)
+	}
+	if next := strings.Index(rest, "### "); next >= 0 {
+		rest = rest[:next]
+	}
+	rest, _, _ = strings.Cut(rest, end)
+	return s.title() + rest, nil
+}
+
+func (s sheet) title() string { return "### " + s.name + "\n\n" }
 
 func level(v float32) uint8 { return uint8(min(max(v, 0), 1)*255 + 0.5) }
 
@@ -232,12 +270,8 @@ func rough(p *picture.Picture) float64 {
 }
 
 // replace puts the table between the marks of the page.
-func replace(page, table string) error {
-	b, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), begin+"\n")
+func replace(page, old, table string) error {
+	before, rest, ok := strings.Cut(old, begin+"\n")
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		return fmt.Errorf("%s: has no lines %s and %s", page, begin, end)

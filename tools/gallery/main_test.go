@@ -47,8 +47,8 @@ func TestPageIsCurrent(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Join(docs, "gallery")); err != nil || len(entries) != n {
 		t.Errorf("%d sheets, and %d files of them: %v", n, len(entries), err)
 	}
-	if total > 1e6 {
-		t.Errorf("the sheets have %d bytes, more than a megabyte", total)
+	if total > 50e3*int64(len(sheets)) {
+		t.Errorf("%d sheets have %d bytes, more than 50 kB each", len(sheets), total)
 	}
 }
 
@@ -64,6 +64,28 @@ func TestParse(t *testing.T) {
 		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// A sheet that is kept is the one that was written, between any neighbours.
+func TestKept(t *testing.T) {
+	one := &picture.Picture{W: 1, H: 1, RGB: []float32{0, 0, 0}}
+	var page, middle strings.Builder
+	page.WriteString(begin + "\n\n| index |\n\n")
+	sheets := []sheet{{name: "a", cells: []string{"--a 1"}}, {name: "ab", cells: []string{"--b 1"}, common: []string{"--x"}}, {name: "b", cells: []string{"--c 1"}}}
+	for _, s := range sheets {
+		s.write(&page, "gallery", []*picture.Picture{one}, one)
+	}
+	page.WriteString(end + "\nwords\n")
+	for _, s := range sheets {
+		middle.Reset()
+		s.write(&middle, "gallery", []*picture.Picture{one}, one)
+		if kept, err := s.kept(page.String()); err != nil || kept != middle.String() {
+			t.Errorf("%s: kept %q, written %q: %v", s.name, kept, middle.String(), err)
+		}
+	}
+	if _, err := (sheet{name: "c"}).kept(page.String()); err == nil || !strings.Contains(err.Error(), "no sheet c yet") {
+		t.Error(err)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Command samples renders the two sample pictures of testdata: a landscape to
-// repaint and a painting made of brush strokes that follow a swirling field.
+// Command samples renders the sample pictures of testdata: a landscape to repaint, a mask
+// of its sky, a painting made of brush strokes that follow a swirling field, and a mosaic.
 // The project has no photographs; these are formulas, so anyone may use them.
 //
 //	go run ./tools/samples -dir testdata
@@ -9,11 +9,14 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/jpeg"
+	"image/png"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -37,7 +40,7 @@ func main() {
 	dir := flag.String("dir", "testdata", "folder to write to")
 	kinds := flag.Bool("kinds", false, "render a portrait, line art, flat colours, a texture and a night instead")
 	flag.Parse()
-	pictures := map[string]func(*canvas){"content.jpg": landscape, "style.jpg": strokes}
+	pictures := map[string]func(*canvas){"content.jpg": landscape, "style.jpg": strokes, "mosaic.jpg": pixel(mosaic), "sky.png": pixel(sky)}
 	if *kinds {
 		pictures = map[string]func(*canvas){
 			"portrait.jpg": pixel(portrait), "lines.jpg": pixel(lines), "flat.jpg": pixel(flat), "texture.jpg": pixel(texture), "night.jpg": pixel(night),
@@ -67,10 +70,14 @@ func (c *canvas) save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := jpeg.Encode(f, m, &jpeg.Options{Quality: 88}); err != nil {
-		return err
+	if filepath.Ext(path) == ".png" {
+		grey := image.NewGray(m.Bounds())
+		draw.Draw(grey, m.Bounds(), m, image.Point{}, draw.Src)
+		err = png.Encode(f, grey)
+	} else {
+		err = jpeg.Encode(f, m, &jpeg.Options{Quality: 88})
 	}
-	return f.Close()
+	return errors.Join(err, f.Close())
 }
 
 // noise is value noise: a smooth random field in [0,1].
@@ -207,10 +214,33 @@ func night(x, y float64) rgb {
 	return p.mix(hex(0xffb347), 0.35*math.Exp(-(y-h)*(y-h)/9000)*fbm(x/90, 1, 2, 135))
 }
 
+// The landscape's lake begins at the horizon, and behind it are three ranges of hills.
+const horizon = 290.0
+
+var hills = []struct {
+	base, amp, scale float64
+	near, far        rgb
+}{{215, 95, 210, hex(0x7b8fb5), hex(0xb3b8cf)}, {248, 70, 130, hex(0x4d6a7d), hex(0x7d90a0)}, {276, 45, 80, hex(0x2f5146), hex(0x56735a)}}
+
+// ridge is where a range of hills ends above x.
+func ridge(i int, x float64) float64 {
+	r := hills[i]
+	return r.base - r.amp*(fbm(x/r.scale, 0.5, 5, uint64(10+i))-0.35)
+}
+
+// sky: white where the landscape has its sky, black below.
+func sky(x, y float64) rgb {
+	for i := range hills {
+		if y > ridge(i, x) {
+			return rgb{}
+		}
+	}
+	return rgb{1, 1, 1}
+}
+
 // landscape: evening sky, three ranges of hills, a lake that mirrors them, a
 // house and two trees on the near shore.
 func landscape(c *canvas) {
-	const horizon = 290.0
 	sunX, sunY := 430.0, 170.0
 	world := func(x, y float64) rgb { // everything above the water line
 		sky := hex(0x2b4c8c).mix(hex(0xf6c48a), y/horizon)
@@ -222,11 +252,8 @@ func landscape(c *canvas) {
 			sky = hex(0xfff6da)
 		}
 		col := sky
-		for i, r := range []struct {
-			base, amp, scale float64
-			near, far        rgb
-		}{{215, 95, 210, hex(0x7b8fb5), hex(0xb3b8cf)}, {248, 70, 130, hex(0x4d6a7d), hex(0x7d90a0)}, {276, 45, 80, hex(0x2f5146), hex(0x56735a)}} {
-			top := r.base - r.amp*(fbm(x/r.scale, 0.5, 5, uint64(10+i))-0.35)
+		for i, r := range hills {
+			top := ridge(i, x)
 			if y > top {
 				lit := fbm(x/9, y/7, 3, uint64(20+i))
 				col = r.far.mix(r.near, (y-top)/60).mix(hex(0xe8d6a0), max(lit-0.6, 0)*0.8)
@@ -306,6 +333,26 @@ func tree(c *canvas, cx, foot, size int, seed uint64) {
 			}
 		}
 	}
+}
+
+// mosaic: tiles of red, orange and cream clay, each nearest to its own point, in dark mortar.
+func mosaic(x, y float64) rgb {
+	const tile = 22
+	nearest, second, which := math.Inf(1), math.Inf(1), 0.0
+	i, j := math.Floor(x/tile), math.Floor(y/tile)
+	for v := j - 2; v <= j+2; v++ {
+		for u := i - 2; u <= i+2; u++ {
+			d := math.Hypot(x-tile*(u+noise(u, v, 140)), y-tile*(v+noise(u, v, 141)))
+			if d < nearest {
+				nearest, second, which = d, nearest, noise(u, v, 142)
+			} else {
+				second = min(second, d)
+			}
+		}
+	}
+	clay := []rgb{hex(0xb3261e), hex(0xd9541e), hex(0xeb8a2f), hex(0xf3e3c3), hex(0x7a1712), hex(0xf0b45a)}
+	p := clay[int(which*float64(len(clay)))].mix(rgb{}, 0.25*fbm(x/4, y/4, 2, 143))
+	return p.mix(hex(0x2a1a16), 2.5-(second-nearest))
 }
 
 // strokes: thousands of short curved brush strokes along a field of whirls, in
