@@ -224,8 +224,11 @@ func raised(st *State, from, to Stage) map[string][]float32 {
 
 // enlarged is a picture at the extent of a stage, as Options.Load resamples there.
 func enlarged(p *picture.Picture, to Stage) *picture.Picture {
-	if to.Options.Square {
+	switch {
+	case to.Options.Square:
 		return p.Resize(to.W, to.H, picture.Bilinear)
+	case to.Options.Padding == "wrap": // among its neighbours, which are itself
+		return p.Tiled(3, 3).Resize(3*to.W, 3*to.H, picture.Bicubic).Crop(to.W, to.H, to.W, to.H)
 	}
 	return p.Resize(to.W, to.H, picture.Bicubic)
 }

@@ -240,6 +240,12 @@ const MaxStyleScale = 64
 // padded reports whether the picture is continued before the network looks at it.
 func (o Options) padded() bool { return o.Padding == "reflect" || o.Padding == "wrap" }
 
+// masked and held report whether the features of the style and of the content have masks:
+// where the picture has regions, or the content a mask, and where the picture is continued
+// beyond its border, which counts for nothing.
+func (o Options) masked() bool { return o.layout.masked || o.padded() }
+func (o Options) held() bool   { return o.layout.held || o.padded() }
+
 func (o Options) regions() int { return max(o.layout.regions, 1) }
 
 // padding is what the picture is continued by beyond its border, before the network

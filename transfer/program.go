@@ -78,7 +78,7 @@ func mask(p *gpu.Program, name, input string, f *gpu.Buffer) (masked, by *gpu.Bu
 // StyleProgram computes the Gram matrices of a picture (1,H,W,3), outputs
 // gram_relu1_1 and so on, and with o.TVOfStyle its weighted total variation, tv. With
 // masked the features of each layer are multiplied with an input of one channel
-// first, see [StyleMask].
+// first, see [StyleMask]; so they are where the picture is continued beyond its border.
 func StyleProgram(o Options, w *vgg.Weights, height, width int, masked bool) (*gpu.Program, error) {
 	if o.Padding == "wrap" { // a style is no tile
 		o.Padding = "reflect"
@@ -88,7 +88,7 @@ func StyleProgram(o Options, w *vgg.Weights, height, width int, masked bool) (*g
 	net := o.forward(p, x, w, deepest(o.styleTaps()))
 	for _, t := range o.styleTaps() {
 		f := net.Out[t.layer]
-		if masked {
+		if masked || o.padded() {
 			f, _ = mask(p, t.name(), StyleMask(t.layer), f)
 		}
 		p.Output(p.GramFwd(t.name(), f))
@@ -110,7 +110,7 @@ func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Progr
 	net := o.forward(p, x, w, deepest(o.contentTaps()))
 	for _, t := range o.contentTaps() {
 		f := net.Out[t.layer]
-		if o.layout.held {
+		if o.held() {
 			f, _ = mask(p, t.name(), ContentMask(t.layer), f)
 		}
 		p.Output(f)
@@ -167,7 +167,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 			for _, t := range o.styleTaps() {
 				name := t.name() + ofRegion(r)
 				m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: weight()}
-				if o.layout.masked {
+				if o.masked() {
 					m.features, m.mask = mask(p, name, RegionMask(t.layer, r), m.of)
 				}
 				g := p.GramFwd(name, m.features)
@@ -181,7 +181,7 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	if o.ContentWeight > 0 {
 		for i, t := range o.contentTaps() {
 			m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: toContent[i]}
-			if o.layout.held {
+			if o.held() {
 				m.features, m.mask = mask(p, t.contentName(), ContentMask(t.layer), m.of)
 			}
 			m.target = p.NewBuffer(ContentTarget(t.layer), gpu.Input, m.of.Shape)

@@ -127,8 +127,8 @@ func NewSession(ctx context.Context, dev gpu.Device, job Job) (*Session, error) 
 	}
 	var entries []entry
 	for _, c := range job.Contents {
-		e := entry{options: job.Options, style: []*StyleTargets{style}, from: job.From, masks: masks{hold: 1}}
-		if e.content, err = features.of(ctx, c, nil); err != nil {
+		e := entry{options: job.Options, style: []*StyleTargets{style}, from: job.From, masks: job.Options.masks(c.W, c.H, nil, nil)}
+		if e.content, err = features.of(ctx, c, e.masks.held); err != nil {
 			return nil, errors.Join(fmt.Errorf("content: %w", err), features.close())
 		}
 		e.start = job.Options.start(c, job.Style, job.Init)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -270,31 +271,46 @@ var ErrNoRegion = errors.New("the other masks leave nothing of the picture for i
 //	mask = sqrt(m H W / sum(m))
 //
 // so that the Gram matrix of the masked features is the mean over the region alone, and
-// the region's terms count by its share of the picture. The content's is sqrt(m).
+// the region's terms count by its share of the picture. The content's is sqrt(m). Beyond
+// the border all are 0: what continues the picture is seen by the network, and counts for
+// nothing. It would weigh the rim twice, and corners four times.
 func (w Work) masks(s Stage) (masks, error) {
 	o := s.Options
-	out := masks{inputs: map[string][]float32{}, held: map[string][]float32{}, hold: 1}
+	var hold []float64
 	if w.ContentMask != nil {
 		m, err := w.ContentMask.Mask(s.W, s.H)
 		if err != nil {
-			return out, fmt.Errorf("%s: %w", w.ContentMask.Path, err)
+			return masks{}, fmt.Errorf("%s: %w", w.ContentMask.Path, err)
 		}
-		plane := feathered(o, s, m)
-		out.hold = mean(plane)
-		out.held = o.pyramid(plane, s.W, s.H, o.contentTaps(), ContentMask, false)
-		for name, v := range out.held {
-			out.inputs[name] = v
+		hold = feathered(o, s, m)
+	}
+	var planes [][]float64
+	if o.layout.masked {
+		var err error
+		if planes, err = w.cover(s); err != nil {
+			return masks{}, err
 		}
 	}
-	if !o.layout.masked {
-		out.areas = []float64{1}
-		return out, nil
+	return o.masks(s.W, s.H, hold, planes), nil
+}
+
+// masks are those of a content mask and of regions, nil for everything.
+func (o Options) masks(w, h int, hold []float64, planes [][]float64) masks {
+	out := masks{inputs: map[string][]float32{}, held: map[string][]float32{}, hold: 1}
+	all := slices.Repeat([]float64{1}, w*h)
+	if hold != nil {
+		out.hold = mean(hold)
+	} else {
+		hold = all
 	}
-	planes, err := w.cover(s)
-	if err != nil {
-		return out, err
+	if o.held() {
+		out.held = o.pyramid(hold, w, h, o.contentTaps(), ContentMask, false)
+		maps.Copy(out.inputs, out.held)
 	}
-	paint := make([]float32, s.W*s.H)
+	if planes == nil {
+		planes = [][]float64{all}
+	}
+	paint := make([]float32, w*h)
 	for r, plane := range planes {
 		for i, v := range plane {
 			if v > leastCover {
@@ -302,15 +318,14 @@ func (w Work) masks(s Stage) (masks, error) {
 			}
 		}
 		out.areas = append(out.areas, mean(plane))
-		name := func(layer int) string { return RegionMask(layer, r) }
-		for k, v := range o.pyramid(plane, s.W, s.H, o.styleTaps(), name, true) {
-			out.inputs[k] = v
+		if o.masked() {
+			maps.Copy(out.inputs, o.pyramid(plane, w, h, o.styleTaps(), func(layer int) string { return RegionMask(layer, r) }, true))
 		}
 	}
 	if o.layout.unpainted {
 		out.inputs[BufPaint] = paint
 	}
-	return out, nil
+	return out
 }
 
 // cover is how much of each pixel belongs to each region, at a stage's extent.
@@ -392,27 +407,33 @@ func mean(v []float64) float64 {
 	return sum / float64(len(v))
 }
 
-// pyramid is a plane as the network's layers see it: continued beyond the border as the
-// picture is, and halved by every pooling. Its values become sqrt(m), or with whole
-// sqrt(m H W / sum(m)), the root of the share that each has of the plane.
+// pyramid is a plane as the network's layers see it: 0 beyond the border where the picture
+// is continued, and halved by every pooling. Its values become sqrt(m f): with whole f is
+// H W / sum(m), else H W over the sum that a plane of ones has, so that a mean over all
+// pixels is one over those of the picture.
 func (o Options) pyramid(m []float64, w, h int, at []tap, name func(layer int) string, whole bool) map[string][]float32 {
+	picture := slices.Repeat([]float64{1}, len(m))
 	if o.padded() {
-		pad := o.padding(h, w)
-		m = padPlane(m, w, h, pad)
-		w, h = w+2*pad.Pixels, h+2*pad.Pixels
+		p := o.padding(h, w).Pixels
+		m, picture = beyond(m, w, h, p), beyond(picture, w, h, p)
+		w, h = w+2*p, h+2*p
+	}
+	half := func(m []float64) []float64 {
+		out := make([]float64, 0, (w/2)*(h/2))
+		for y := range h / 2 {
+			for x := range w / 2 {
+				q := m[2*y*w+2*x:]
+				out = append(out, (q[0]+q[1]+q[w]+q[w+1])/4)
+			}
+		}
+		return out
 	}
 	out := map[string][]float32{}
 	next := 0
 	for i, l := range vgg.Layers {
 		if l.Kind == vgg.Pool {
-			half := make([]float64, 0, (w/2)*(h/2))
-			for y := range h / 2 {
-				for x := range w / 2 {
-					q := m[2*y*w+2*x:]
-					half = append(half, (q[0]+q[1]+q[w]+q[w+1])/4)
-				}
-			}
-			m, w, h = half, w/2, h/2
+			m, picture = half(m), half(picture)
+			w, h = w/2, h/2
 		}
 		if next == len(at) || at[next].layer != i {
 			continue
@@ -420,6 +441,8 @@ func (o Options) pyramid(m []float64, w, h int, at []tap, name func(layer int) s
 		next++
 		f := 1.0
 		if sum := mean(m); whole && sum > 0 {
+			f = 1 / sum
+		} else if sum := mean(picture); !whole && sum > 0 {
 			f = 1 / sum
 		}
 		mask := make([]float32, len(m))
@@ -431,24 +454,11 @@ func (o Options) pyramid(m []float64, w, h int, at []tap, name func(layer int) s
 	return out
 }
 
-// padPlane continues a plane as gpu.PadFwd does.
-func padPlane(m []float64, w, h int, p gpu.PadParams) []float64 {
-	source := func(i, n int) int {
-		switch {
-		case p.Mode == gpu.Wrap:
-			return (i + n) % n
-		case i < 0:
-			return -i
-		case i >= n:
-			return 2*n - 2 - i
-		}
-		return i
-	}
-	out := make([]float64, 0, (w+2*p.Pixels)*(h+2*p.Pixels))
-	for y := -p.Pixels; y < h+p.Pixels; y++ {
-		for x := -p.Pixels; x < w+p.Pixels; x++ {
-			out = append(out, m[source(y, h)*w+source(x, w)])
-		}
+// beyond puts p zeros around a plane.
+func beyond(m []float64, w, h, p int) []float64 {
+	out := make([]float64, (w+2*p)*(h+2*p))
+	for y := range h {
+		copy(out[(y+p)*(w+2*p)+p:], m[y*w:][:w])
 	}
 	return out
 }

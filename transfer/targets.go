@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 		return nil, err
 	}
 	in := map[string][]float32{BufImage: style.RGB}
-	if style.Alpha != nil {
+	if style.Alpha != nil || o.padded() {
 		if err := o.addMasks(in, style); err != nil {
 			return nil, err
 		}
@@ -60,7 +61,10 @@ func NewStyleTargets(ctx context.Context, dev gpu.Device, o Options, w *vgg.Weig
 // counts as much as it is visible. See [Work.masks], where a region is masked as the
 // visible part is here: the Gram matrix is sum_p m[p] f[p] f[p]^T / (C sum(m)).
 func (o Options) addMasks(in map[string][]float32, style *picture.Picture) error {
-	m := wide(style.Alpha)
+	m := slices.Repeat([]float64{1}, style.W*style.H)
+	if style.Alpha != nil {
+		m = wide(style.Alpha)
+	}
 	if mean(m) == 0 {
 		return errors.New("nothing of it is visible: it is transparent everywhere")
 	}

@@ -1,7 +1,7 @@
 """Makes testdata/parity/controls_WxH.safetensors: what PyTorch computes where several styles, layers, regions and
 borders are asked for. See generate.py, whose network, weights and pictures these are.
 
-    .venv/bin/python tools/parity/controls.py testdata/parity
+    .venv/bin/python tools/parity/controls.py testdata/parity [CONTROL…]
 
 Each control is a whole loss of its own: 50 steps of Adam in float64, the losses of each, and the gradient of the first.
 """
@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from generate import LAYERS, ITERATIONS, LR, LAM_CONTENT, LAM_STYLE, LAM_TV, features, weights, picture, nhwc, gram, tv
 
 NAMES, _block, _conv = [], 1, 0
@@ -39,8 +39,11 @@ def at(x, names, ws, mode):
 
 
 def halved(mask, name, mode):
-    """A mask as a layer sees it: continued as the picture, and averaged by every pool before it."""
-    m = padded(mask, mode)
+    """A mask as a layer sees it: nothing beyond the border, and averaged by every pool before it."""
+    m = mask
+    if mode != "zero":
+        p = min(PAD, mask.shape[2] - 1, mask.shape[3] - 1)
+        m = F.pad(mask, (p, p, p, p))
     for n in NAMES[:NAMES.index(name)]:
         if n.startswith("pool"):
             m = F.avg_pool2d(m, 2, 2)
@@ -58,6 +61,11 @@ def guided(f, mask):
 def optimise(content, regions, ws, style=STYLE, layers=CONTENT, mode="zero", hold=None, average=0.0, style_mode=None):
     """regions: list of (mask or None, [(style picture, its mask or None, weight)])."""
     style_mode = style_mode or ("reflect" if mode != "zero" else "zero")
+    ones = lambda p: torch.ones_like(p[:, :1])
+    partly = any(m is not None for m, _ in regions)
+    if mode != "zero":  # what continues a picture counts for nothing
+        regions = [(ones(content) if m is None else m, [(p, ones(p) if a is None else a, w) for p, a, w in ps]) for m, ps in regions]
+        hold = ones(content) if hold is None else hold
     with torch.no_grad():
         targets = []
         for mask, pictures in regions:
@@ -73,7 +81,7 @@ def optimise(content, regions, ws, style=STYLE, layers=CONTENT, mode="zero", hol
     x = content.clone().requires_grad_(True)
     opt = torch.optim.Adam([x], lr=LR, betas=(0.9, 0.999), eps=1e-8)
     painted = None
-    if any(m is not None for m, _ in regions):
+    if partly:
         painted = (sum(m for m, _ in regions) > 1 / 512).to(x.dtype)
     rows, grad0, mean, weight = [], None, torch.zeros_like(content), 0.0
     for _ in range(ITERATIONS):
@@ -83,7 +91,7 @@ def optimise(content, regions, ws, style=STYLE, layers=CONTENT, mode="zero", hol
         for n, w in layers.items():
             d = (f[n] - goal[n]) ** 2
             if hold is not None:
-                d = d * halved(hold, n, mode)
+                d = d * halved(hold, n, mode) / halved(ones(content), n, mode).mean()
             lc = lc + w * LAM_CONTENT * d.mean()
         ls = 0
         for (mask, _), target in zip(regions, targets):
@@ -105,7 +113,7 @@ def optimise(content, regions, ws, style=STYLE, layers=CONTENT, mode="zero", hol
     return np.array(rows), grad0, mean / weight
 
 
-def main(out):
+def main(out, only=()):
     ws = weights(1, torch.float64)
     for w, h in [(64, 48), (97, 61)]:
         to = lambda p: torch.tensor(p.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None].double()
@@ -130,7 +138,11 @@ def main(out):
         }
         fix = {"content": nhwc(content).astype(np.float32), "one": nhwc(one).astype(np.float32), "two": nhwc(two).astype(np.float32),
                "left": left[0, 0].numpy().astype(np.float32), "right": right[0, 0].numpy().astype(np.float32), "some": some[0, 0].numpy().astype(np.float32)}
+        if only:  # keep the others
+            fix = load_file(f"{out}/controls_{w}x{h}.safetensors")
         for name, run in runs.items():
+            if only and name not in only:
+                continue
             rows, grad, mean = optimise(content, ws=ws, **run)
             fix[f"{name}.rows"] = rows.astype(np.float32)
             fix[f"{name}.gradient"] = nhwc(grad).astype(np.float32)
@@ -141,4 +153,4 @@ def main(out):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
