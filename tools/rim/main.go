@@ -51,9 +51,9 @@ func main() {
 	if *tiles != "" {
 		err = tile(*tiles, flag.Args())
 	} else if flag.NArg() > 0 {
-		err = frame(flag.Args())
+		err = frame(os.Stdout, flag.Args())
 	} else {
-		err = features(*pixels)
+		err = features(os.Stdout, *pixels)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rim:", err)
@@ -80,12 +80,12 @@ var ways = []struct {
 }{{"zero", nil}, {"reflect", new(gpu.Reflect)}, {"wrap", new(gpu.Wrap)}}
 
 // features prints the errors of features.
-func features(pixels int) error {
+func features(w io.Writer, pixels int) error {
 	device, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return err
 	}
-	w := weights.Random(0)
+	random := weights.Random(0)
 	errs := make([][][]ratio, len(ways)) // by way, row, layer
 	for i := range errs {
 		errs[i] = make([][]ratio, len(rows))
@@ -105,7 +105,7 @@ func features(pixels int) error {
 		}
 		large := src.Crop(left, top, all, all).Resize(all, all, picture.Bicubic)
 		window := src.Crop(left+margin, top+margin, side, side).Resize(side, side, picture.Bicubic)
-		want, err := look(device, w, large, nil, 0)
+		want, err := look(device, random, large, nil, 0)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func features(pixels int) error {
 			if way.pad == nil {
 				p = 0
 			}
-			got, err := look(device, w, window, way.pad, p)
+			got, err := look(device, random, window, way.pad, p)
 			if err != nil {
 				return err
 			}
@@ -123,21 +123,21 @@ func features(pixels int) error {
 			}
 		}
 	}
-	fmt.Print("| pixels from the edge |")
+	fmt.Fprint(w, "| pixels from the edge |")
 	for _, l := range layers {
-		fmt.Printf(" %s |", l)
+		fmt.Fprintf(w, " %s |", l)
 	}
-	fmt.Print("\n| --- |", strings.Repeat(" --- |", len(layers)), "\n")
+	fmt.Fprint(w, "\n| --- |", strings.Repeat(" --- |", len(layers)), "\n")
 	for r := range rows {
-		fmt.Printf("| %s |", span(r))
+		fmt.Fprintf(w, "| %s |", span(r))
 		for l := range layers {
 			if errs[0][r][l].of == 0 {
-				fmt.Print(" |")
+				fmt.Fprint(w, " |")
 				continue
 			}
-			fmt.Printf(" %.1f / %.1f / %.1f |", 100*errs[0][r][l].root(), 100*errs[1][r][l].root(), 100*errs[2][r][l].root())
+			fmt.Fprintf(w, " %.1f / %.1f / %.1f |", 100*errs[0][r][l].root(), 100*errs[1][r][l].root(), 100*errs[2][r][l].root())
 		}
-		fmt.Println()
+		fmt.Fprintln(w)
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ type stat struct{ n, luma, square, gradient float64 }
 
 // frame prints luma and gradient of results by distance from the edge. The interior is the
 // last row: what it has is taken from the others, or divides them.
-func frame(paths []string) error {
+func frame(w io.Writer, paths []string) error {
 	sums := make([]stat, len(rows))
 	for _, path := range paths {
 		src, err := picture.Open(path, 0)
@@ -250,9 +250,9 @@ func frame(paths []string) error {
 	if inside.n == 0 {
 		return fmt.Errorf("the pictures have nothing that is %d pixels from their edges", rows[len(rows)-1])
 	}
-	fmt.Print("| pixels from the edge | luma | its deviation | gradient |\n| --- | --- | --- | --- |\n")
+	fmt.Fprint(w, "| pixels from the edge | luma | its deviation | gradient |\n| --- | --- | --- | --- |\n")
 	for r, s := range sums {
-		fmt.Printf("| %s | %+.0f | %.2f | %.2f |\n", span(r), s.mean()-inside.mean(), s.deviation()/inside.deviation(), s.gradient/s.n/(inside.gradient/inside.n))
+		fmt.Fprintf(w, "| %s | %+.0f | %.2f | %.2f |\n", span(r), s.mean()-inside.mean(), s.deviation()/inside.deviation(), s.gradient/s.n/(inside.gradient/inside.n))
 	}
 	return nil
 }
