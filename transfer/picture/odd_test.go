@@ -763,6 +763,11 @@ func TestOrientationIsFound(t *testing.T) {
 			}
 		}
 	}
+	for turn := 2; turn <= 8; turn++ { // AVIF has boxes of its own; TestOddFiles shows the pixels
+		if s, err := Open(fmt.Sprintf("../../testdata/odd/lossy_turned_%d.avif", turn), 0); err != nil || s.turn != turn {
+			t.Errorf("AVIF with %d: %v, turned by %+v", turn, err, s)
+		}
+	}
 	for n := range 26 { // cut anywhere it is no orientation, and no error
 		if s, err := Decode(chartPNG(t, pngChunk("eXIf", exif(binary.BigEndian, 3, 6)[:n])), 0); err != nil || n < 20 && s.turn != 1 {
 			t.Errorf("EXIF of %d bytes: %v", n, err)
