@@ -158,7 +158,7 @@ func TestBadControls(t *testing.T) {
 		{"content.png wave.style --style-mask left.png", "wave.style: a style file has no picture for a mask"},
 		{"content.png style.jpg --content-mask left.png --content-weight 0", "no effect where the content has no weight"},
 		{"content.png style.jpg --feather 5", "--feather 5: there is no mask"},
-		{"content.png style.jpg second.png --blend 1,2,3", "has 3 weights, and there are 2 styles"},
+		{"content.png style.jpg second.png --blend 1,2,3", "gives 3 weights to 2 styles"},
 		{"content.png style.jpg second.png --blend 1,-2", "--blend 1,-2: give numbers above 0"},
 		{"content.png style.jpg style.jpg", "is the same style as style.jpg"},
 		{"content.png none", "none: has no pictures in it"},
