@@ -75,7 +75,7 @@ func (f *inputFlags) names(args []string, o *transfer.Options) (in inputs, err e
 			return in, fmt.Errorf("--blend %s: give numbers above 0, as in 2,1", *f.blend)
 		}
 		if len(o.Blend) != len(in.styles) {
-			return in, fmt.Errorf("--blend %s: has %d weights, and there are %d styles; give one for each", *f.blend, len(o.Blend), len(in.styles))
+			return in, fmt.Errorf("--blend %s: give one weight for each style; got %d for %d", *f.blend, len(o.Blend), len(in.styles))
 		}
 	}
 	for _, text := range f.masks {

@@ -697,7 +697,7 @@ func TestWeightsCommands(t *testing.T) {
 	if _, err := weights.Load(path); err != nil {
 		t.Errorf("imported weights: %v", err)
 	}
-	for _, args := range [][]string{{"import"}, {"import", "content.png"}, {"import", path}, {"path", "x"}} {
+	for _, args := range [][]string{{"import"}, {"import", "content.png"}, {"import", path}, {"path", "x"}, {"fetch", "--force", "--url", "ftp://x/y.pth"}, {"fetch", "--force", "--url", "here.pth"}, {"fetch", "--force", "--sha256", "zz"}} {
 		if code, _, stderr := stylize(context.Background(), append([]string{"weights"}, args...)...); code != exitUsage {
 			t.Errorf("weights %v: exit %d, %s", args, code, stderr)
 		}

@@ -54,7 +54,10 @@ func weightsFetch(ctx context.Context, f fetchFlags, stdout, stderr io.Writer) e
 		URL: f.url, SHA256: f.sha256, Path: path, Progress: download(stderr),
 		Waiting: func() { fmt.Fprintln(stderr, "stylize: another process fetches them; waiting for it") },
 	})
+	var option weights.OptionError
 	switch {
+	case errors.As(err, &option):
+		return usage(err)
 	case errors.Is(err, weights.ErrNoConnection):
 		return fmt.Errorf("%w; behind a proxy set HTTPS_PROXY=http://HOST:PORT, or get the file on another machine and pass it with --weights", err)
 	case errors.Is(err, weights.ErrCertificate):

@@ -10,6 +10,10 @@ from PIL import Image
 
 W, H = 24, 16
 
+# How a picture is stored that the EXIF tag turns upright again.
+TURN = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+
 
 def chart():
     """Four flat quarters: red, green / blue, yellow; survives lossy formats and shows every flip and turn."""
@@ -42,9 +46,7 @@ def pictures(out):
     rgb.save(f"{out}/rgb.bmp")
     rgb.save(f"{out}/one.gif")
     rgb.save(f"{out}/animated.gif", save_all=True, append_images=[rgb.rotate(180)], duration=100)
-    turn = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
-    for tag, t in turn.items():  # stored turned, upright again through the tag
+    for tag, t in TURN.items():  # stored turned, upright again through the tag
         exif = Image.Exif()
         exif[0x0112] = tag
         (rgb.transpose(t) if t is not None else rgb).save(f"{out}/exif_{tag}.jpg", quality=98, subsampling=0, exif=exif)
@@ -86,7 +88,7 @@ def odd(out):
     for ext in ("avif", "heic"):
         rgb.save(f"{out}/lossy.{ext}", quality=98)
         rgb.convert("L").save(f"{out}/lossy_grey.{ext}", quality=98)
-    for tag, t in ((2, Image.Transpose.FLIP_LEFT_RIGHT), (6, Image.Transpose.ROTATE_90), (7, Image.Transpose.TRANSVERSE)):
+    for tag, t in list(TURN.items())[1:]:  # the boxes irot and imir say so
         exif = Image.Exif()
         exif[0x0112] = tag
         rgb.transpose(t).save(f"{out}/lossy_turned_{tag}.avif", quality=98, exif=exif)

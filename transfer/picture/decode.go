@@ -152,7 +152,7 @@ func known(b []byte) (*format, error) {
 	}
 	f := formatOf(b)
 	if f == nil {
-		return nil, fmt.Errorf("is no picture that can be read (%s); convert it to PNG or JPEG", kindOf(b))
+		return nil, errors.New("is no picture that can be read (" + kindOf(b))
 	}
 	return f, nil
 }
@@ -453,27 +453,50 @@ func (m *floats) At(x, y int) color.Color {
 	return color.NRGBA64{v(p[0]), v(p[1]), v(p[2]), v(p[3])}
 }
 
-// kindOf guesses what somebody took for a picture.
+const convert = "convert it to PNG or JPEG"
+
+// strangers are what somebody may take for a picture that is read: what they are, what
+// helps, and what they begin with.
+var strangers = []struct {
+	is, cure string
+	magic    []string
+}{
+	{"the raw file of a camera", "develop it to a TIFF or JPEG", []string{"????ftypcrx ", "FUJIFILMCCD-RAW", "IIU\x00", "IIRO", "IIRS", "MMOR", "FOVb"}},
+	{"a film", "give a picture of it as PNG or JPEG", []string{"????ftyp", "\x1aE\xdf\xa3", "RIFF????AVI "}},
+	{"a PDF", convert, []string{"%PDF"}},
+	{"PostScript", convert, []string{"%!PS"}},
+	{"a Photoshop file", convert, []string{"8BPS"}},
+	{"a GIMP file", convert, []string{"gimp xcf"}},
+	{"JPEG XL", convert, []string{"\xff\x0a", "\x00\x00\x00\x0cJXL "}},
+	{"JPEG 2000", convert, []string{"\x00\x00\x00\x0cjP  ", "\xff\x4f\xff\x51"}},
+	{"OpenEXR", convert, []string{"\x76\x2f\x31\x01"}},
+	{"a Radiance HDR picture", convert, []string{"#?RADIANCE"}},
+	{"a DDS texture", convert, []string{"DDS "}},
+	{"an icon", convert, []string{"\x00\x00\x01\x00"}},
+	{"a PCX picture", convert, []string{"\x0a\x05\x01"}},
+	{"a QOI picture", convert, []string{"qoif"}},
+	{"an archive", "unpack it, and give a picture from it", []string{"PK\x03\x04", "\x1f\x8b", "Rar!", "7z\xbc\xaf", "\xfd7zXZ", "\x28\xb5\x2f\xfd"}},
+}
+
+// kindOf guesses what a file is that is no picture that is read, and what helps.
 func kindOf(b []byte) string {
-	switch {
-	case len(b) > 12 && string(b[4:8]) == "ftyp":
-		return "it is a film"
-	case bytes.HasPrefix(b, []byte("%PDF")):
-		return "it is a PDF"
-	case bytes.HasPrefix(b, []byte("8BPS")):
-		return "it is a Photoshop file"
-	case bytes.HasPrefix(b, []byte("\xff\x0a")), bytes.HasPrefix(b, []byte("\x00\x00\x00\x0cJXL ")):
-		return "it is JPEG XL"
-	case bytes.HasPrefix(b, []byte("\x00\x00\x00\x0cjP  ")), bytes.HasPrefix(b, []byte("\xff\x4f\xff\x51")):
-		return "it is JPEG 2000"
-	case bytes.HasPrefix(b, []byte("\x76\x2f\x31\x01")):
-		return "it is OpenEXR"
-	case bytes.HasPrefix(b, []byte("#?RADIANCE")):
-		return "it is a Radiance HDR picture"
-	case bytes.Contains(b[:min(len(b), 512)], []byte("<svg")):
-		return "it is an SVG drawing"
+	for _, s := range strangers {
+		for _, m := range s.magic {
+			if matches(b, m) {
+				return "it is " + s.is + "); " + s.cure
+			}
+		}
 	}
-	return "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are"
+	head := bytes.ToLower(b[:min(len(b), 512)])
+	switch {
+	case len(b) > 2 && b[0] == 'P' && b[1] >= '1' && b[1] <= '7' && bytes.IndexByte([]byte(" \t\r\n"), b[2]) >= 0:
+		return "it is a Netpbm picture); " + convert
+	case bytes.Contains(head, []byte("<html")), bytes.Contains(head, []byte("<!doctype html")):
+		return "it is a web page); download the picture itself"
+	case bytes.Contains(head, []byte("<svg")):
+		return "it is an SVG drawing); " + convert
+	}
+	return "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are); " + convert
 }
 
 // orientation reads the tag in EXIF data; 1 when there is none or it cannot be

@@ -163,6 +163,7 @@ type tiffOf struct {
 	longTurn    int      // orientation, as LONG
 	scale       float64  // of floating point
 	profile     []byte
+	shorts      [][]int // further tags, and what they say
 }
 
 func (o tiffOf) bytes() []byte {
@@ -345,6 +346,13 @@ func (o tiffOf) file(channels, w, h int, chunks [][]byte) []byte {
 		{317, 3, []uint64{uint64(max(o.predictor, 1))}},
 		{339, 3, all(format)},
 	}
+	for _, s := range o.shorts {
+		e := entry{s[0], 3, nil}
+		for _, v := range s[1:] {
+			e.v = append(e.v, uint64(v))
+		}
+		entries = append(entries, e)
+	}
 	if o.longTurn > 0 {
 		entries = append(entries, entry{274, 4, []uint64{uint64(o.longTurn)}})
 	}
@@ -481,19 +489,47 @@ func TestNamed(t *testing.T) {
 		"no such":      {with(259, 4711), "compression 4711"},
 		"Lab":          {with(262, 8), "Lab"},
 		"camera":       {with(262, 32803), "raw file of a camera"},
+		"DNG":          {tiffOf{order: le, bits: 8, photometric: 2, shorts: [][]int{{50706, 1, 4, 0, 0}}}.bytes(), "raw file of a camera"},
+		"NEF":          {tiffOf{order: le, bits: 8, photometric: 2, shorts: [][]int{{254, 1}, {330, 8}}}.bytes(), "raw file of a camera"},
+		"CR2":          {[]byte("II*\x00\x10\x00\x00\x00CR\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), "raw file of a camera"},
 		"predictor":    {with(317, 7), "predictor 7"},
 		"PNG in a BMP": {bmp, "a PNG in a BMP"},
 		"film":         {[]byte("\x00\x00\x00\x18ftypmsf1\x00\x00\x00\x00msf1hevc\x00\x00\x00\x10moov12345678"), "a film"},
-		"video":        {[]byte("\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp42"), "it is a film"},
 		"CgBI":         {slices.Concat(chartPNG(t)[:8], pngChunk("CgBI", []byte{0x50, 0, 0x20, 2}), chartPNG(t)[8:]), "iPhones"},
 		"no codec":     {bytes.ReplaceAll(heic, []byte("hvcC"), []byte("avcC")), "neither HEVC nor AV1"},
-		"JPEG XL":      {[]byte("\xff\x0a and so on"), "JPEG XL"},
-		"JPEG 2000":    {[]byte("\x00\x00\x00\x0cjP  \r\n\x87\n"), "JPEG 2000"},
-		"EXR":          {[]byte("\x76\x2f\x31\x01...."), "OpenEXR"},
 	} {
 		_, err := Decode(c.b, 0)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), "convert it") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A small picture is read where there is no larger one behind it.
+	shows(t, "a reduced picture", tiffOf{order: le, bits: 8, photometric: 2, shorts: [][]int{{254, 1}}}.bytes(), 1)
+}
+
+// What is no picture that is read is called by its name, with what helps.
+func TestStrangers(t *testing.T) {
+	for b, want := range map[string]string{
+		"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp42": "a film); give a picture of it",
+		"\x1aE\xdf\xa3....": "a film); give a picture of it",
+		"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom": "camera); develop it",
+		"FUJIFILMCCD-RAW 0201":                             "camera); develop it",
+		"IIU\x00\x18\x00\x00\x00":                          "camera); develop it",
+		"\n<!DOCTYPE HTML><title>404</title>":              "a web page); download the picture",
+		"<?xml version=\"1.0\"?>\n<html lang=en>":          "a web page); download the picture",
+		"<?xml version=\"1.0\"?>\n<svg width=\"9\">":       "an SVG drawing); convert it",
+		"PK\x03\x04....":                                   "an archive); unpack it",
+		"\x1f\x8b\x08":                                     "an archive); unpack it",
+		"P6\n2 2\n255\n":                                   "a Netpbm picture); convert it",
+		"\x00\x00\x01\x00\x01\x00":                         "an icon); convert it",
+		"\xff\x0a and so on":                               "JPEG XL); convert it",
+		"\x00\x00\x00\x0cjP  \r\n\x87\n":                   "JPEG 2000); convert it",
+		"\x76\x2f\x31\x01....":                             "OpenEXR); convert it",
+		"PNG":                                              "GIF are); convert it",
+		"Pa is how another begins":                         "GIF are); convert it",
+	} {
+		if _, err := Decode([]byte(b), 0); err == nil || !strings.HasPrefix(err.Error(), "is no picture that can be read (") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", b, err)
 		}
 	}
 }
@@ -761,6 +797,11 @@ func TestOrientationIsFound(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+	for turn := 2; turn <= 8; turn++ { // AVIF has boxes of its own; TestOddFiles shows the pixels
+		if s, err := Open(fmt.Sprintf("../../testdata/odd/lossy_turned_%d.avif", turn), 0); err != nil || s.turn != turn {
+			t.Errorf("AVIF with %d: %v, turned by %+v", turn, err, s)
 		}
 	}
 	for n := range 26 { // cut anywhere it is no orientation, and no error

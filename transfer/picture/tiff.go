@@ -69,6 +69,7 @@ func (t *tiff) blob(tag int) []byte {
 
 // Tags.
 const (
+	tagSubfile      = 254
 	tagWidth        = 256
 	tagHeight       = 257
 	tagBits         = 258
@@ -89,11 +90,13 @@ const (
 	tagTileHeight   = 323
 	tagTileOffsets  = 324
 	tagTileCounts   = 325
+	tagSubIFDs      = 330
 	tagInkSet       = 332
 	tagExtraSamples = 338
 	tagSampleFormat = 339
 	tagJPEGTables   = 347
 	tagICC          = 34675
+	tagDNGVersion   = 50706
 
 	maxTIFFSamples = 64
 )
@@ -219,6 +222,10 @@ func (t *tiff) understand() error {
 	t.planar = t.one(tagPlanar, 1) == 2 && t.samples > 1
 	t.predictor = t.one(tagPredictor, 1)
 	t.bits = t.one(tagBits, 1)
+	switch small := t.one(tagSubfile, 0)&1 == 1; {
+	case t.tags[tagDNGVersion].len() == 4, small && t.tags[tagSubIFDs].len() > 0, matches(t.file[4:], "\x10\x00\x00\x00CR\x02"):
+		return unsupported("a raw file of a camera") // what stands first is a small preview
+	}
 	if t.w < 1 || t.h < 1 || t.w > 1<<28 || t.h > 1<<28 {
 		return errors.New("it does not say how large it is")
 	}

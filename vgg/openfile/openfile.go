@@ -148,7 +148,10 @@ func tooLong(path string, limit int64) error {
 
 func explain(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", path, missing{err})
+		if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
+			return fmt.Errorf("%s: %w", path, missing{err, "is an address; download it, and give the file"})
+		}
+		return fmt.Errorf("%s: %w", path, missing{err, "there is no such file; check the name and the folder"})
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -161,7 +164,10 @@ func explain(path string, err error) error {
 }
 
 // missing is fs.ErrNotExist in our words.
-type missing struct{ err error }
+type missing struct {
+	err  error
+	says string
+}
 
-func (m missing) Error() string { return "there is no such file; check the name and the folder" }
+func (m missing) Error() string { return m.says }
 func (m missing) Unwrap() error { return m.err }

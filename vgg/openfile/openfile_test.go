@@ -31,6 +31,7 @@ func TestRefused(t *testing.T) {
 	for path, want := range map[string]string{
 		"pipe": "is a named pipe", "link": "is a named pipe", "/dev/zero": "is a device", "zero": "is a device", "folder": "is a folder",
 		"socket": "is no file", "none": "there is no such file", "circle": "cannot be read", "none/file": "there is no such file",
+		"https://example.org/a.jpg": "is an address; download it",
 	} {
 		done := make(chan error, 2)
 		go func() {
@@ -45,7 +46,7 @@ func TestRefused(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: %v", path, err)
 				}
-				if errors.Is(err, fs.ErrNotExist) != strings.HasPrefix(path, "none") {
+				if errors.Is(err, fs.ErrNotExist) != (strings.HasPrefix(path, "none") || strings.HasPrefix(path, "https:")) {
 					t.Errorf("%s: not there? %v", path, err)
 				}
 			case <-time.After(20 * time.Second):

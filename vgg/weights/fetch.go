@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -30,6 +31,11 @@ var (
 	ErrWrongHash    = errors.New("wrong hash")                      // it sends another file than the one asked for
 	ErrCertificate  = errors.New("its certificate is not trusted")  // as that of a proxy which reads along
 )
+
+// OptionError says what of the options of [Fetch] cannot be; nothing was fetched.
+type OptionError string
+
+func (e OptionError) Error() string { return string(e) }
 
 const (
 	minRate     = 1000    // bytes a second that a connection must bring
@@ -102,6 +108,9 @@ func (o *FetchOptions) complete() error {
 	if o.URL == "" {
 		o.URL = OfficialURL
 	}
+	if u, err := url.Parse(o.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return OptionError(plain(o.URL) + " is no address of the web; give one that begins with https://")
+	}
 	if o.Path == "" {
 		p, err := CachePath()
 		if err != nil {
@@ -114,7 +123,7 @@ func (o *FetchOptions) complete() error {
 		o.SHA256 = m[1]
 	}
 	if len(o.SHA256) > 64 || strings.Trim(o.SHA256, "0123456789abcdef") != "" {
-		return fmt.Errorf("%s is no SHA-256; give up to 64 hexadecimal digits", plain(o.SHA256))
+		return OptionError(plain(o.SHA256) + " is no SHA-256; give up to 64 hexadecimal digits")
 	}
 	if len(o.SHA256) >= 8 && strings.HasPrefix(officialSHA, o.SHA256) || o.SHA256 == "" {
 		o.SHA256 = officialSHA

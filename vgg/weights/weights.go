@@ -160,7 +160,7 @@ func open(r io.ReaderAt, size int64) (*file, error) {
 	case len(head) >= 9 && head[8] == '{':
 		return openSafetensors(r, size)
 	}
-	return nil, formatErr("it is neither a .pth of torch.save nor a .safetensors file")
+	return nil, formatErr("it is neither a .pth of torch.save nor a .safetensors file; give the VGG19 of torchvision or Caffe in one of them")
 }
 
 // conv reads one convolution and turns its weights from (K,C,3,3) to (K,3,3,C).

@@ -26,7 +26,10 @@ func decimal(f cli.Flag, name, value string) (string, error) {
 		return "", fmt.Errorf("--%s %s: write the decimal point as in %s", name, value, comma)
 	}
 	if !whole {
-		if _, err := strconv.ParseFloat(value, 64); err != nil && !errors.Is(err, strconv.ErrRange) {
+		switch _, err := strconv.ParseFloat(value, 64); {
+		case errors.Is(err, strconv.ErrRange):
+			return "", fmt.Errorf("--%s %s: give a smaller number", name, value)
+		case err != nil:
 			return "", fmt.Errorf("--%s %s: give a number", name, value)
 		}
 		return value, nil

@@ -44,6 +44,9 @@ func TestDecimal(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+	if _, err := decimal(&cli.Float64Flag{}, "lr", "1e400"); err == nil || err.Error() != "--lr 1e400: give a smaller number" {
+		t.Errorf("1e400: %v", err)
+	}
 	if _, err := decimal(&cli.Uint64Flag{}, "seed", "-1"); err == nil || !strings.Contains(err.Error(), "0 or more") {
 		t.Errorf("a seed of -1: %v", err)
 	}

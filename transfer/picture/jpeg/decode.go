@@ -9,7 +9,17 @@
 //
 // The standard library's decoder repeats chroma samples instead of filtering them,
 // and refuses progressive files with restart markers, other samplings, and CMYK
-// without Adobe's marker.
+// without Adobe's marker. It leaves YCbCr to others; here the result is RGB. Photographs
+// of 6000x4000 in 4:2:0, quality 90, on two shared Zen 4 cores, cost (median of 5 in
+// turns: time to the standard library's, processor seconds of both, resident memory of
+// both):
+//
+//	baseline, 4 MB       1.24   0.58 and 0.51 s   117 and 47 MB
+//	baseline, 9 MB       1.14   0.71 and 0.68 s   122 and 51 MB
+//	progressive, 4 MB    1.41   0.88 and 0.90 s   182 and 187 MB
+//	progressive, 8 MB    0.95   1.04 and 1.19 s   186 and 191 MB
+//
+// go test ./transfer/picture/jpeg -run - -bench Decode -benchtime 5x -jpeg FILE
 package jpeg
 
 import (
