@@ -24,8 +24,9 @@ func escape(name string) string {
 
 // glob finds the files that a pattern matches, in order: * ? and [] as in a shell, and **
 // for any number of folders, none included. Names that begin with a dot match only a
-// pattern that does. Where the last part of the pattern ends in *, only pictures do.
-func glob(pattern string) (found []file, errs []unread, bad error) {
+// pattern that does. Where the last part of the pattern ends in *, only those with one of the
+// extensions do.
+func glob(pattern string, extensions []string) (found []file, errs []unread, bad error) {
 	pattern = filepath.Clean(pattern)
 	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, nil, err
@@ -39,7 +40,10 @@ func glob(pattern string) (found []file, errs []unread, bad error) {
 	if parts[len(parts)-1] == "**" { // all files below
 		parts = append(parts, "*")
 	}
-	g := &globber{open: strings.HasSuffix(parts[len(parts)-1], "*"), seen: map[string]bool{}}
+	g := &globber{seen: map[string]bool{}}
+	if strings.HasSuffix(parts[len(parts)-1], "*") {
+		g.extensions = extensions
+	}
 	fixed := true
 	root := base
 	for len(parts) > 1 && fixed { // what comes before the first wildcard is no part of {dir}
@@ -70,11 +74,11 @@ func unescaped(part string) string {
 }
 
 type globber struct {
-	root  string
-	open  bool // pictures only
-	found []file
-	seen  map[string]bool
-	errs  []unread
+	root       string
+	extensions []string // of what counts; nil is everything
+	found      []file
+	seen       map[string]bool
+	errs       []unread
 }
 
 // walk matches the rest of a pattern below a folder.
@@ -116,7 +120,7 @@ func (g *globber) walk(dir string, parts []string) {
 		switch {
 		case !last && isDir:
 			g.walk(path, parts[1:])
-		case last && !isDir && (!g.open || isPicture(path)) && !g.seen[path]:
+		case last && !isDir && (g.extensions == nil || slices.Contains(g.extensions, strings.ToLower(filepath.Ext(path)))) && !g.seen[path]:
 			g.seen[path] = true
 			rel, err := filepath.Rel(g.root, filepath.Dir(path))
 			if g.root == "" {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/stylefile"
@@ -122,7 +121,11 @@ func (l *List) expand(args []string, what string) ([]file, error) {
 		if err == nil {
 			pattern = filepath.Join(escape(arg), "*")
 		}
-		found, errs, bad := glob(pattern)
+		extensions := pictures
+		if what == "style" {
+			extensions = append(slices.Clone(pictures), ".style")
+		}
+		found, errs, bad := glob(pattern, extensions)
 		if bad != nil {
 			return nil, fmt.Errorf("%s: is no pattern (%w); quote [ as [[]", arg, bad)
 		}
@@ -141,9 +144,5 @@ func (l *List) expand(args []string, what string) ([]file, error) {
 	return all, nil
 }
 
-// extensions are those of pictures, where a pattern leaves it open.
-var extensions = []string{".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
-
-func isPicture(name string) bool {
-	return slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
-}
+// pictures are the extensions that count where a pattern leaves it open.
+var pictures = []string{".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}

@@ -123,6 +123,13 @@ func TestListOfArguments(t *testing.T) {
 	if l, err := in.List(); err != nil || says(l) != "in/a.png+s.png=a-s.png in/b.jpg+styles/u.png=b-u.png" {
 		t.Errorf("pairs: %v, %s", err, says(l))
 	}
+	in.Pair = false // a folder of styles has style files; one of contents does not look at them
+	write(t, "styles/wave.style", "read later")
+	write(t, "in/awave.style", "")
+	in.Styles, in.Contents = []string{"styles"}, []string{"in/a*"}
+	if l, err := in.List(); err != nil || says(l) != "in/a.png+styles/u.png=a-u.png in/a.png+styles/wave.style=a-wave.png" {
+		t.Errorf("style files: %v, %s", err, says(l))
+	}
 }
 
 func TestListMistakes(t *testing.T) {
