@@ -114,7 +114,7 @@ func (s Style) suits(o Options, w *vgg.Weights) error {
 		pooling = "max"
 	}
 	switch f := s.File; {
-	case f.Weights != w.SHA256:
+	case w != nil && f.Weights != w.SHA256: // a plan has none
 		return fmt.Errorf("%s: was made with other weights of the network (%.8s, here they are %.8s); make it again with stylize style make", s.Path, f.Weights, w.SHA256)
 	case f.Pooling != pooling:
 		return fmt.Errorf("%s: was made with pooling %s, and the picture is painted with %s; make it again, or choose the same", s.Path, f.Pooling, pooling)

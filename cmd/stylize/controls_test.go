@@ -131,6 +131,12 @@ func TestRerunHasControls(t *testing.T) {
 			t.Errorf("%s: the same file as with %s", line, other)
 		}
 		seen[string(b)] = line
+		for _, device := range []string{"cpu", "cuda"} {
+			said, _ := mustRun(t, append(append([]string{"plan"}, strings.Fields(line)...), small, "--ladder=16:2", rnd, "--device", device)...)
+			if !strings.Contains(said, "painting at  32x22") {
+				t.Errorf("plan %s: %s", line, said)
+			}
+		}
 		mustRun(t, "rerun", out, "-o", "again.png", "-q")
 		if again, err := os.ReadFile("again.png"); err != nil || !bytes.Equal(b, again) {
 			t.Errorf("%s: rerun makes another file (%v)", line, err)
