@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/transfer/stylefile"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -66,12 +67,10 @@ func total(taps []tap) (sum float64) {
 	return sum
 }
 
-// LayersAll are the names of the layers that may be named: all ReLUs.
-func LayersAll() (names []string) {
-	for _, l := range vgg.Layers {
-		if l.Kind == vgg.ReLU {
-			names = append(names, l.Name)
-		}
+// relus are the names of the layers that may be named.
+func relus() (names []string) {
+	for _, l := range stylefile.Layers() {
+		names = append(names, l.Name)
 	}
 	return names
 }
@@ -131,7 +130,7 @@ func nearestLayers(name string) []string {
 		}
 		return 10*far(0, block) + far(1, conv)
 	}
-	all := LayersAll()
+	all := relus()
 	slices.SortStableFunc(all, func(a, b string) int { return distance(a) - distance(b) })
 	return all[:3]
 }

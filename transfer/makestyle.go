@@ -20,11 +20,10 @@ const (
 
 // MakeStyle computes what a style file holds: the Gram matrices of every ReLU, of the
 // pictures blended as the options say, at each size of their longest side. Of the options
-// pooling and blend matter. step, if not nil, is told how many of the Gram passes are
-// done.
-func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, styles []Style, sizes []int, step func(done, of int)) (*stylefile.File, error) {
+// pooling and blend matter.
+func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, styles []Style, sizes []int) (*stylefile.File, error) {
 	o.StyleLayers, o.StyleWeight, o.TVOfStyle, o.Square, o.Padding, o.Colors = nil, 1, false, false, "", ""
-	for _, name := range LayersAll() {
+	for _, name := range relus() {
 		o.StyleLayers = append(o.StyleLayers, Layer{name, 1})
 	}
 	f := &stylefile.File{Weights: w.SHA256, Pooling: "avg"}
@@ -55,7 +54,7 @@ func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, s
 	pixels.W = len(pixels.Alpha)
 	f.Palette = pixels.Palette(paletteColours)
 	work := Work{Options: o, Styles: styles, Weights: w}
-	for n, size := range sizes {
+	for _, size := range sizes {
 		st := Stage{Options: o, scale: 1}
 		st.Options.Size = size
 		var targets []*StyleTargets
@@ -67,9 +66,6 @@ func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, s
 				return nil, err
 			}
 			targets, weights = append(targets, t), append(weights, o.blend(i))
-			if step != nil {
-				step(n*len(styles)+i+1, len(sizes)*len(styles))
-			}
 		}
 		e, at := st.Styles[0], stylefile.Size{Size: size, Grams: map[string][]float32{}}
 		at.W, at.H = e.W, e.H

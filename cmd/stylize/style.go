@@ -102,7 +102,7 @@ func styleMake(ctx context.Context, args []string, f styleMakeFlags, stderr io.W
 		return err
 	}
 	defer dev.Close()
-	file, err := transfer.MakeStyle(ctx, dev, w, o, styles, sizes, nil)
+	file, err := transfer.MakeStyle(ctx, dev, w, o, styles, sizes)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return codedError{exitInterrupted, errors.New("interrupted; nothing was saved")}
