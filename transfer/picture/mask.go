@@ -104,45 +104,6 @@ func (m *Mask) Feather(radius float64) *Mask {
 	return separable(m.W, m.H, gaussian(m.W, radius/2), gaussian(m.H, radius/2), rows)
 }
 
-// Half is the mask behind a pooling of the network: the mean of 2x2 pixels. The last row
-// and column of an odd extent are left out, as the network does, so that nothing is left
-// of one pixel.
-func (m *Mask) Half() *Mask {
-	half := &Mask{W: m.W / 2, H: m.H / 2, V: make([]float32, (m.W/2)*(m.H/2))}
-	for y := range half.H {
-		for x := range half.W {
-			a, b := m.V[2*y*m.W+2*x:], m.V[(2*y+1)*m.W+2*x:]
-			half.V[y*half.W+x] = float32((float64(a[0]) + float64(a[1]) + float64(b[0]) + float64(b[1])) / 4)
-		}
-	}
-	return half
-}
-
-// MaxOverlap is what masks of one extent may add up to and still be taken for a
-// partition: 1, and what rounding to 8 bits adds (and that to fp32).
-const MaxOverlap = 1 + 1./255 + 1e-6
-
-// Overlap finds where masks of one extent add up to most, the first such pixel in reading
-// order. Of no masks it is 0 at (0,0).
-func Overlap(masks []*Mask) (x, y int, sum float64) {
-	if len(masks) == 0 {
-		return 0, 0, 0
-	}
-	first := masks[0]
-	for i := range first.V {
-		total := 0.0
-		for _, m := range masks {
-			if m.W == first.W && i < len(m.V) {
-				total += float64(m.V[i])
-			}
-		}
-		if total > sum {
-			x, y, sum = i%first.W, i/first.W, total
-		}
-	}
-	return x, y, sum
-}
-
 // span is the source positions and weights of one output position, in float64: a mask of
 // ones has to stay one of ones.
 type span struct {
