@@ -36,7 +36,7 @@ func (s Style) Name() string {
 func OneStyle(s *picture.Source) []Style { return []Style{{Picture: s}} }
 
 // Check verifies that the options suit the pictures, and that masks cover what they should,
-// at the size of the last level.
+// at the size of the last level. The work need not have its weights yet.
 func (w Work) Check() error {
 	o := w.Options
 	bad := func(field string, v any, format string, args ...any) error {
@@ -50,13 +50,11 @@ func (w Work) Check() error {
 	case o.Init == "style" && w.Styles[0].Picture == nil:
 		return bad("Init", o.Init, "a style file has no picture to start from; give content, noise or a picture")
 	}
+	if err := w.CheckStyles(); err != nil {
+		return err
+	}
 	seen := map[string]string{}
 	for _, s := range w.Styles {
-		if s.File != nil {
-			if err := s.suits(o, w.Weights); err != nil {
-				return err
-			}
-		}
 		key := s.hash() + s.maskKey()
 		if other, ok := seen[key]; ok && s.hash() != "" {
 			return fmt.Errorf("%s: is the same style as %s; name it once, and let it count for more by its weight in the blend", s.Name(), other)
@@ -95,6 +93,20 @@ func (w Work) Check() error {
 	return err
 }
 
+// CheckStyles verifies that style files were made as they are used: with the same pooling,
+// and with the work's weights, if it has them.
+func (w Work) CheckStyles() error {
+	for _, s := range w.Styles {
+		if s.File == nil {
+			continue
+		}
+		if err := s.suits(w.Options, w.Weights); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func textOf(v []float64) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ","), "[]")
 }
@@ -114,7 +126,7 @@ func (s Style) suits(o Options, w *vgg.Weights) error {
 		pooling = "max"
 	}
 	switch f := s.File; {
-	case w != nil && f.Weights != w.SHA256: // a plan has none
+	case w != nil && f.Weights != w.SHA256:
 		return fmt.Errorf("%s: was made with other weights of the network (%.8s, here they are %.8s); make it again with stylize style make", s.Path, f.Weights, w.SHA256)
 	case f.Pooling != pooling:
 		return fmt.Errorf("%s: was made with pooling %s, and the picture is painted with %s; make it again, or choose the same", s.Path, f.Pooling, pooling)

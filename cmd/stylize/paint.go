@@ -104,12 +104,13 @@ func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags,
 	}
 	// Weights are read and unpacked, pictures decoded and the device opened (a
 	// driver takes a while) at the same time.
+	var weights *vgg.Weights
 	var note string
 	var errWeights error
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		wk.Weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
+		weights, note, errWeights = resolveWeights(given.Or(m.weights, "auto"))
 	}()
 	if err := wk.open(ctx, in, m.maxPixels); err != nil {
 		return nil, inputError(err)
@@ -120,11 +121,15 @@ func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags,
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
+	if err := wk.Check(); err != nil { // all but what needs the weights
+		return nil, usage(inFlags(err))
+	}
 	if <-read; errWeights != nil {
 		return nil, usage(errWeights)
 	}
-	if err := wk.Check(); err != nil {
-		return nil, usage(inFlags(err))
+	wk.Weights = weights
+	if err := wk.CheckStyles(); err != nil {
+		return nil, usage(err)
 	}
 	if err := wk.checkMemory(func(text string) {
 		if !out.quiet {
