@@ -9,14 +9,15 @@ type types struct {
 	precision Precision
 	stored    map[*gpu.Buffer]bool // in the precision's type
 	scaled    map[*gpu.Buffer]bool // gradients that carry the loss scale
+	pictures  map[*gpu.Buffer]bool // gradients with respect to pictures: fp32, without the scale
 }
 
 // infer finds them. An input takes the type of what reads it, and may be read by
 // an operation that says nothing before one that does: so until nothing changes.
 func infer(p *gpu.Program, precision Precision) *types {
-	t := &types{precision: precision, stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{}}
-	for known := -1; known != len(t.stored)+len(t.scaled); {
-		known = len(t.stored) + len(t.scaled)
+	t := &types{precision: precision, stored: map[*gpu.Buffer]bool{}, scaled: map[*gpu.Buffer]bool{}, pictures: map[*gpu.Buffer]bool{}}
+	for known := -1; known != len(t.stored)+len(t.scaled)+len(t.pictures); {
+		known = len(t.stored) + len(t.scaled) + len(t.pictures)
 		for _, op := range p.Ops {
 			t.mark(op)
 		}
@@ -45,6 +46,7 @@ func (t *types) mark(op *gpu.Op) {
 		features(op.Y())
 	case gpu.NormalizeBwd:
 		gradients(op.DY())
+		t.pictures[op.DX()] = true
 	case gpu.GramFwd:
 		features(op.X())
 	case gpu.GramBwd:
@@ -64,14 +66,21 @@ func (t *types) mark(op *gpu.Op) {
 			gradients(op.A(), op.B(), op.Y())
 		} else if t.stored[op.A()] || t.stored[op.B()] {
 			features(op.A(), op.B(), op.Y())
+		} else if t.pictures[op.A()] || t.pictures[op.B()] {
+			t.pictures[op.Y()] = true
 		}
 	case gpu.Mul: // the mask is fp32
-		if t.scaled[op.X()] || t.scaled[op.Y()] {
+		switch {
+		case t.pictures[op.X()]:
+			t.pictures[op.Y()] = true
+		case t.scaled[op.X()] || t.scaled[op.Y()]:
 			gradients(op.X(), op.Y())
-		} else if op.X().Shape.C != 3 || t.stored[op.X()] || t.stored[op.Y()] { // else of a picture, or its gradient
+		default:
 			features(op.X(), op.Y())
 		}
-	case gpu.PadFwd, gpu.PadBwd, gpu.TVFwd, gpu.TVBwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Average, gpu.Record, gpu.NumKinds: // of pictures and losses
+	case gpu.PadBwd, gpu.TVBwd:
+		t.pictures[op.DX()] = true
+	case gpu.PadFwd, gpu.TVFwd, gpu.Total, gpu.Adam, gpu.LBFGS, gpu.Average, gpu.Record, gpu.NumKinds: // of pictures and losses
 	default: // between layers
 		features(op.X(), op.Y())
 		gradients(op.DY(), op.DX())
