@@ -10,6 +10,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/stylefile"
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
@@ -126,7 +127,7 @@ func (w Work) Stages() []Stage {
 func (s Stage) extent(style Style) StyleExtent {
 	o, p := s.Options, style.Picture
 	if p == nil {
-		size := style.File.Nearest(s.styleSize(max(s.W, s.H)))
+		size := s.size(style.File)
 		return StyleExtent{W: size.W, H: size.H, File: true}
 	}
 	e := StyleExtent{Masked: p.HasAlpha || style.Look != nil}
@@ -136,6 +137,11 @@ func (s Stage) extent(style Style) StyleExtent {
 		e.W, e.H = picture.Fit(p.W, p.H, s.styleSize(max(p.W, p.H)), vgg.MinSide)
 	}
 	return e
+}
+
+// size is that of a style file which serves at the stage.
+func (s Stage) size(f *stylefile.File) *stylefile.Size {
+	return f.Nearest(s.styleSize(max(s.W, s.H)))
 }
 
 // styleSize is the longest side of styles, where that of the file is so much.

@@ -89,7 +89,7 @@ func (w Work) Check() error {
 		return fmt.Errorf("%s: has no transparent pixels that a mask could be made of; leave the mask out", w.Content.Path)
 	}
 	stages := w.Stages()
-	_, err := w.masks(stages[len(stages)-1])
+	_, _, err := w.planes(stages[len(stages)-1])
 	return err
 }
 
@@ -138,7 +138,7 @@ func (s Style) suits(o Options, w *vgg.Weights) error {
 func (w Work) targets(ctx context.Context, dev gpu.Device, st Stage, i int, content *picture.Picture) (*StyleTargets, error) {
 	s, o, e := w.Styles[i], st.Options, st.Styles[i]
 	if s.File != nil {
-		size := s.File.Nearest(st.styleSize(max(st.W, st.H)))
+		size := st.size(s.File)
 		t := &StyleTargets{Grams: make([][]float32, len(o.styleTaps()))}
 		if o.StyleWeight > 0 {
 			for j, at := range o.styleTaps() {
@@ -287,27 +287,34 @@ var ErrNoRegion = errors.New("the other masks leave nothing of the picture for i
 // the border all are 0: what continues the picture is seen by the network, and counts for
 // nothing. It would weigh the rim twice, and corners four times.
 func (w Work) masks(s Stage) (masks, error) {
-	o := s.Options
-	var hold []float64
+	hold, planes, err := w.planes(s)
+	if err != nil {
+		return masks{}, err
+	}
+	return s.Options.masks(s.W, s.H, hold, planes), nil
+}
+
+// planes are how much the content holds on in each pixel at a stage's extent, and how much
+// of it belongs to each region; nil is all of it.
+func (w Work) planes(s Stage) (hold []float64, regions [][]float64, err error) {
 	if w.ContentMask != nil {
 		m, err := w.ContentMask.Mask(s.W, s.H)
 		if err != nil {
-			return masks{}, fmt.Errorf("%s: %w", w.ContentMask.Path, err)
+			return nil, nil, fmt.Errorf("%s: %w", w.ContentMask.Path, err)
 		}
-		hold = feathered(o, s, m)
+		hold = feathered(s.Options, s, m)
 	}
-	var planes [][]float64
-	if o.layout.masked {
-		var err error
-		if planes, err = w.cover(s); err != nil {
-			return masks{}, err
-		}
+	if s.Options.layout.masked {
+		regions, err = w.cover(s)
 	}
-	return o.masks(s.W, s.H, hold, planes), nil
+	return hold, regions, err
 }
 
 // masks are those of a content mask and of regions, nil for everything.
 func (o Options) masks(w, h int, hold []float64, planes [][]float64) masks {
+	if !o.masked() && !o.held() {
+		return masks{areas: []float64{1}, hold: 1}
+	}
 	out := masks{inputs: map[string][]float32{}, held: map[string][]float32{}, hold: 1}
 	all := slices.Repeat([]float64{1}, w*h)
 	if hold != nil {
