@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -47,7 +48,7 @@ func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, s
 		pixels.RGB = append(pixels.RGB, small.RGB...)
 		alpha := small.Alpha
 		if alpha == nil {
-			alpha = ones(small.W * small.H)
+			alpha = slices.Repeat([]float32{1}, small.W*small.H)
 		}
 		pixels.Alpha = append(pixels.Alpha, alpha...)
 	}
@@ -78,12 +79,4 @@ func MakeStyle(ctx context.Context, dev gpu.Device, w *vgg.Weights, o Options, s
 		return nil, errors.New("a style file needs a size")
 	}
 	return f, nil
-}
-
-func ones(n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = 1
-	}
-	return v
 }

@@ -120,10 +120,12 @@ func ContentProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Progr
 
 // term is a loss at a layer, on its way to the backward pass.
 type term struct {
-	of, target, mask *gpu.Buffer // mask is nil for the whole layer
-	features         *gpu.Buffer // behind the mask
-	weight           gpu.Weight
-	gram             *gpu.Buffer // the loss's gradient with respect to the Gram matrix
+	name     string      // of its operations
+	features *gpu.Buffer // of the layer, behind the mask
+	target   *gpu.Buffer
+	mask     *gpu.Buffer // nil for the whole layer
+	weight   gpu.Weight
+	gram     *gpu.Buffer // the loss's gradient with respect to the Gram matrix
 }
 
 // LoopProgram is one iteration on n pictures: forward, losses, backward, and a step
@@ -166,9 +168,9 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 		for r := range o.regions() {
 			for _, t := range o.styleTaps() {
 				name := t.name() + ofRegion(r)
-				m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: weight()}
+				m := term{name: name, features: net.Out[t.layer], weight: weight()}
 				if o.masked() {
-					m.features, m.mask = mask(p, name, RegionMask(t.layer, r), m.of)
+					m.features, m.mask = mask(p, name, RegionMask(t.layer, r), m.features)
 				}
 				g := p.GramFwd(name, m.features)
 				m.target = p.NewBuffer(GramTarget(t.layer, r), gpu.Input, g.Shape)
@@ -180,12 +182,12 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	}
 	if o.ContentWeight > 0 {
 		for i, t := range o.contentTaps() {
-			m := term{of: net.Out[t.layer], features: net.Out[t.layer], weight: toContent[i]}
+			m := term{name: t.contentName(), features: net.Out[t.layer], weight: toContent[i]}
 			if o.held() {
-				m.features, m.mask = mask(p, t.contentName(), ContentMask(t.layer), m.of)
+				m.features, m.mask = mask(p, m.name, ContentMask(t.layer), m.features)
 			}
-			m.target = p.NewBuffer(ContentTarget(t.layer), gpu.Input, m.of.Shape)
-			content = append(content, p.MSEFwd(t.contentName(), m.features, m.target, m.weight))
+			m.target = p.NewBuffer(ContentTarget(t.layer), gpu.Input, m.features.Shape)
+			content = append(content, p.MSEFwd(m.name, m.features, m.target, m.weight))
 			at[t.layer] = append(at[t.layer], m)
 		}
 	}
@@ -209,21 +211,17 @@ func LoopProgram(o Options, w *vgg.Weights, n, height, width int) (*gpu.Program,
 	var d *gpu.Buffer
 	if net != nil {
 		d = net.Backward(func(layer int, d *gpu.Buffer) *gpu.Buffer {
-			name, regions := vgg.Layers[layer].Name, 0
 			for _, m := range at[layer] {
 				var g *gpu.Buffer
-				as := tap{layer: layer}.contentName()
 				if m.gram != nil {
-					as = name + ofRegion(regions)
-					regions++
-					g = p.GramBwd(as, m.gram, m.features)
+					g = p.GramBwd(m.name, m.gram, m.features)
 				} else {
-					g = p.MSEBwd(as, m.features, m.target, m.weight)
+					g = p.MSEBwd(m.name, m.features, m.target, m.weight)
 				}
 				if m.mask != nil {
-					g = p.Mul("d_"+as, g, m.mask)
+					g = p.Mul("d_"+m.name, g, m.mask)
 				}
-				d = join(name, d, g)
+				d = join(vgg.Layers[layer].Name, d, g)
 			}
 			return d
 		})

@@ -68,9 +68,6 @@ func (o Options) addMasks(in map[string][]float32, style *picture.Picture) error
 	if mean(m) == 0 {
 		return errors.New("nothing of it is visible: it is transparent everywhere")
 	}
-	if o.Padding == "wrap" {
-		o.Padding = "reflect"
-	}
 	for name, v := range o.pyramid(m, style.W, style.H, o.styleTaps(), StyleMask, true) {
 		in[name] = v
 	}
