@@ -337,16 +337,23 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 // unfused says what layers, regions, borders and averages cost beside the usual program,
 // where they take more steps: what is compared or masked is stored and read again.
 func unfused(dev planner, st transfer.Stage, loop *gpu.Plan) (string, error) {
-	plain, err := plans(dev, st.Plain())
+	if st.Plain().Kind() == st.Kind() {
+		return "", nil
+	}
+	_, _, p, err := st.Plain().Programs(vgg.Shapes())
 	if err != nil {
 		return "", err
 	}
-	more := len(loop.Steps) - len(plain.loop.Steps)
+	plain, err := dev.Plan(p)
+	if err != nil {
+		return "", err
+	}
+	more := len(loop.Steps) - len(plain.Steps)
 	if more <= 0 {
 		return "", nil
 	}
 	return fmt.Sprintf("%d steps more than with the usual layers and without regions, border or average (%d); features that are compared or masked are stored and read again, %s instead of %s",
-		more, len(plain.loop.Steps), bytesText(loop.Arena), bytesText(plain.loop.Arena)), nil
+		more, len(plain.Steps), bytesText(loop.Arena), bytesText(plain.Arena)), nil
 }
 
 // affordable is how many iterations at each level a budget in seconds pays for.
