@@ -41,8 +41,6 @@ type lexer struct {
 
 func (l *lexer) pos() Pos { return Pos{l.line, l.off - l.bol + 1} }
 
-var spaces = map[string]bool{"reg": true, "shared": true, "local": true, "global": true, "const": true, "param": true}
-
 func letter(c byte) bool {
 	return c == '_' || c == '$' || c == '%' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
@@ -126,8 +124,10 @@ func (l *lexer) next() (token, error) {
 	case c == '.' && (letter(l.at(l.off + 1))):
 		t.kind, l.off = dotWord, l.words(l.off+1)
 		// A state space may stand before its type without a blank, as in .reg.b32.
-		if space, _, ok := strings.Cut(l.src[start+1:l.off], "."); ok && spaces[space] {
-			l.off = start + 1 + len(space)
+		if n := strings.IndexByte(l.src[start+1:l.off], '.') + 1; n > 0 {
+			if space := l.src[start : start+n]; space == ".reg" || spaceByName[space] != NoSpace {
+				l.off = start + n
+			}
 		}
 	case digit(c):
 		t.kind = number
