@@ -9,6 +9,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
@@ -18,11 +19,9 @@ func controls(fix map[string][]float32, w, h int) map[string]Work {
 		return (&picture.Picture{W: w, H: h, RGB: fix[name]}).Source(name, name)
 	}
 	grey := func(name string) *picture.Source {
-		p := &picture.Picture{W: w, H: h}
-		for _, v := range fix[name] {
-			p.RGB = append(p.RGB, v, v, v)
-		}
-		return p.Source(name, name)
+		s := picturetest.Grey(w, h, func(x, y int) float32 { return fix[name][y*w+x] })
+		s.Path, s.SHA256 = name, name
+		return s
 	}
 	content, one, two := source("content", w, h), source("one", w, h), source("two", w, h/2)
 	left, right, some := grey("left"), grey("right"), grey("some")

@@ -12,18 +12,6 @@ import (
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
-// greys is a mask of values.
-func greys(w, h int, of func(x, y int) float32) *picture.Source {
-	p := &picture.Picture{W: w, H: h}
-	for y := range h {
-		for x := range w {
-			v := of(x, y)
-			p.RGB = append(p.RGB, v, v, v)
-		}
-	}
-	return p.Source("mask", "")
-}
-
 func white(is bool) float32 {
 	if is {
 		return 1
@@ -34,8 +22,8 @@ func white(is bool) float32 {
 // Regions cover the picture as the masks say, styles without one get the rest, and what
 // nobody paints stays as it is, to the bit.
 func TestRegions(t *testing.T) {
-	left := greys(40, 24, func(x, _ int) float32 { return white(x < 10) })
-	middle := greys(80, 48, func(x, _ int) float32 { return 0.5 * white(x >= 20 && x < 40) })
+	left := picturetest.Grey(40, 24, func(x, _ int) float32 { return white(x < 10) })
+	middle := picturetest.Grey(80, 48, func(x, _ int) float32 { return 0.5 * white(x >= 20 && x < 40) })
 	a, b, c := picturetest.Source(t, 30, 36, 2), picturetest.Source(t, 30, 36, 3), picturetest.Source(t, 20, 20, 4)
 	w := work(t)
 	w.Options.Size, w.Options.Ladder = 40, nil
@@ -124,13 +112,13 @@ func TestBlended(t *testing.T) {
 
 // What does not suit the pictures is refused before the work.
 func TestWorkRefuses(t *testing.T) {
-	half := greys(40, 24, func(x, _ int) float32 { return white(x < 20) })
-	all := greys(40, 24, func(int, int) float32 { return 1 })
+	half := picturetest.Grey(40, 24, func(x, _ int) float32 { return white(x < 20) })
+	all := picturetest.Grey(40, 24, func(int, int) float32 { return 1 })
 	for want, change := range map[string]func(w *Work){
 		"the masks overlap":               func(w *Work) { w.Styles[0].Mask, w.Styles[1].Mask = half, all },
 		"leave nothing of the picture":    func(w *Work) { w.Styles[0].Mask = all },
-		"has another aspect":              func(w *Work) { w.Styles[0].Mask = greys(30, 30, func(int, int) float32 { return 1 }) },
-		"it covers nothing":               func(w *Work) { w.Styles[0].Mask = greys(40, 24, func(int, int) float32 { return 0 }) },
+		"has another aspect":              func(w *Work) { w.Styles[0].Mask = picturetest.Grey(30, 30, func(int, int) float32 { return 1 }) },
+		"it covers nothing":               func(w *Work) { w.Styles[0].Mask = picturetest.Grey(40, 24, func(int, int) float32 { return 0 }) },
 		"is the same style as":            func(w *Work) { w.Styles[1] = w.Styles[0] },
 		"give a weight for each of the 2": func(w *Work) { w.Options.Blend = []float64{1, 2, 3} },
 		"there is no mask whose edges":    func(w *Work) { w.Options.Feather = 3 },

@@ -209,14 +209,7 @@ func TestAlphaIsCarried(t *testing.T) {
 	for i := range 32 * 32 {
 		m.Pix[4*i], m.Pix[4*i+1], m.Pix[4*i+2], m.Pix[4*i+3] = 200, uint8(i), 90, uint8(i%32*8)
 	}
-	f, err := os.Create("alpha.png")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := png.Encode(f, m); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	writePNG(t, "alpha.png", m)
 	mustRun(t, "alpha.png", "style.jpg", "-o", "out.png", small, quick, rnd, "-q")
 	s, err := picture.Open("out.png", 0)
 	if err != nil || !s.HasAlpha {

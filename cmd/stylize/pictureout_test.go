@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"hash/crc32"
 	"image"
-	"image/png"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,14 +66,7 @@ func TestRerunFindsByContent(t *testing.T) {
 	}
 	// Another picture of the same name stands where it was.
 	other := image.NewNRGBA(image.Rect(0, 0, 20, 20))
-	f, err := os.Create("content.png")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := png.Encode(f, other); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	writePNG(t, "content.png", other)
 	if code, _, stderr := stylize(context.Background(), "rerun", "out.png", "-o", "x.png"); code != exitUsage {
 		t.Errorf("without the folder: exit %d, %s", code, stderr)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"image"
 	"image/color"
-	"image/png"
 	"os"
 	"slices"
 	"strings"
@@ -26,14 +25,7 @@ func TestTransparentStyle(t *testing.T) {
 				}
 			}
 		}
-		f, err := os.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := png.Encode(f, m); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
+		writePNG(t, name, m)
 	}
 	style("red.png", color.NRGBA{255, 0, 0, 0}, 20)
 	style("blue.png", color.NRGBA{0, 0, 255, 0}, 20)

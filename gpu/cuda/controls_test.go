@@ -12,7 +12,6 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 )
 
@@ -21,19 +20,9 @@ import (
 func controlled(t *testing.T) map[string]transfer.Work {
 	t.Helper()
 	const w, h = 20, 17
-	grey := func(of func(x, y int) float32) *picture.Source {
-		p := &picture.Picture{W: w, H: h}
-		for y := range h {
-			for x := range w {
-				v := of(x, y)
-				p.RGB = append(p.RGB, v, v, v)
-			}
-		}
-		return p.Source("mask", "")
-	}
-	left := grey(func(x, _ int) float32 { return min(max(1.2-float32(x)/10, 0), 1) })
-	low := grey(func(_, y int) float32 { return min(float32(y)/12, 1) })
-	make := func(preset string, change func(w *transfer.Work, o *transfer.Options)) transfer.Work {
+	left := picturetest.Grey(w, h, func(x, _ int) float32 { return min(max(1.2-float32(x)/10, 0), 1) })
+	low := picturetest.Grey(w, h, func(_, y int) float32 { return min(float32(y)/12, 1) })
+	from := func(preset string, change func(w *transfer.Work, o *transfer.Options)) transfer.Work {
 		o, err := transfer.Preset(preset)
 		if err != nil {
 			t.Fatal(err)
@@ -47,15 +36,15 @@ func controlled(t *testing.T) map[string]transfer.Work {
 		return work
 	}
 	return map[string]transfer.Work{
-		"regions": make("default", func(w *transfer.Work, _ *transfer.Options) {
+		"regions": from("default", func(w *transfer.Work, _ *transfer.Options) {
 			w.Styles[0].Mask = left
 			w.Styles = append(w.Styles, transfer.Style{Picture: picturetest.Source(t, 20, 20, 4)})
 		}),
-		"all": make("classic", func(w *transfer.Work, o *transfer.Options) {
+		"all": from("classic", func(w *transfer.Work, o *transfer.Options) {
 			w.Styles[0].Mask, w.ContentMask, o.Padding, o.Average = left, low, "reflect", 0.5
 			o.StyleLayers, o.ContentLayers = []transfer.Layer{{Name: "relu1_2", Weight: 0.5}, {Name: "relu3_1", Weight: 1}}, []transfer.Layer{{Name: "relu2_1", Weight: 1}, {Name: "relu3_1", Weight: 2}}
 		}),
-		"wrap": make("default", func(_ *transfer.Work, o *transfer.Options) { o.Padding = "wrap" }),
+		"wrap": from("default", func(_ *transfer.Work, o *transfer.Options) { o.Padding = "wrap" }),
 	}
 }
 

@@ -12,6 +12,18 @@ import (
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
+// Grey is a picture of such values, as a mask is, without a hash.
+func Grey(w, h int, of func(x, y int) float32) *picture.Source {
+	p := &picture.Picture{W: w, H: h}
+	for y := range h {
+		for x := range w {
+			v := of(x, y)
+			p.RGB = append(p.RGB, v, v, v)
+		}
+	}
+	return p.Source("mask", "")
+}
+
 // Source is a picture as it comes from a file; another for each seed, with a hash that
 // tells it from the others.
 func Source(tb testing.TB, w, h, seed int) *picture.Source {
