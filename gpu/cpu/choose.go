@@ -9,14 +9,15 @@ import (
 type algo uint8
 
 const (
-	direct algo = iota // register tiles over the nine taps; any channels
-	f4                 // Winograd F(4x4,3x3)
-	f6                 // Winograd F(6x6,3x3)
-	first              // conv1_1, three channels on one side
+	direct   algo = iota // register tiles over the nine taps; any channels
+	f4                   // Winograd F(4x4,3x3)
+	f6                   // Winograd F(6x6,3x3)
+	first                // conv1_1, three channels on one side
+	implicit             // bf16 on tiles, an implicit matrix product
 )
 
 func (a algo) String() string {
-	return [...]string{"direct", "winograd 4x4", "winograd 6x6", "direct 3-channel"}[a]
+	return [...]string{"direct", "winograd 4x4", "winograd 6x6", "direct 3-channel", "implicit gemm bf16"}[a]
 }
 
 func (a algo) tile() int { return map[algo]int{f4: 4, f6: 6}[a] }

@@ -95,11 +95,9 @@ func (d *Device) layOut(p *gpu.Program) (*layout, error) {
 			l.scratch[i] = place.Offsets[scratch[i]]
 		}
 		l.plan.Steps = append(l.plan.Steps, gpu.PlanStep{Name: s.op.Name, How: s.how, FLOPs: s.flops})
-		if s.conv != nil {
-			if key := s.conv.key(); !seen[key] {
-				seen[key] = true
-				l.plan.Weights += 4 * int64(d.packedLen(s.conv))
-			}
+		if key, n := d.weights(s); n > 0 && !seen[key] {
+			seen[key] = true
+			l.plan.Weights += 4 * int64(n)
 		}
 	}
 	return l, nil

@@ -1,5 +1,5 @@
-// Package cpu is the CPU as a [gpu.Device]: fp32, all cores, correct at every
-// size. It lowers a program to steps (lower.go), places their buffers in one
+// Package cpu is the CPU as a [gpu.Device]: fp32, or bf16 on matrix tiles, all cores,
+// correct at every size. It lowers a program to steps (lower.go), places their buffers in one
 // arena (compile.go) and runs each step on a set of goroutines, every part of
 // it one call into the loops of kernels/cpu (exec.go).
 //
@@ -10,6 +10,7 @@
 package cpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,27 @@ import (
 // EnvSet names the environment variable that forces an instruction set.
 const EnvSet = "STYLIZE_CPU"
 
+// Precision is how features and their gradients are stored. Sums, the picture, losses,
+// Gram matrices and the optimiser are fp32.
+type Precision uint8
+
+// The precisions. BF16 multiplies on the processor's matrix tiles (AMX), or on a twin in
+// C that gives the same bits and is slower than FP32.
+const (
+	FP32 Precision = iota
+	BF16
+)
+
+func (p Precision) String() string { return [...]string{"fp32", "bf16"}[p] }
+
+// Best is BF16 where the processor has AMX and the kernel grants it, else FP32.
+func Best() Precision {
+	if loops.AMX() != nil {
+		return BF16
+	}
+	return FP32
+}
+
 // Options configures the device; its zero value is what a user wants.
 type Options struct {
 	Threads int    // 0: as many as Go may use (GOMAXPROCS)
@@ -34,6 +56,8 @@ type Options struct {
 	// LowMemory keeps the weights of the layers of 256 channels and more as they
 	// are instead of transforming them: at 512x512 about 290 MB less, two times slower.
 	LowMemory bool
+	Precision Precision
+	Twin      bool // BF16 on the twin where there is AMX: for tests
 	Check     bool // fence every buffer, fill fresh memory with NaN, verify after every step: for tests
 }
 
@@ -41,6 +65,7 @@ type Options struct {
 type Device struct {
 	opt   Options
 	loops *loops.Loops
+	tiles *loops.Tiles // nil in fp32
 	pool  *loops.Pool
 	packs *packs // nil when closed
 }
@@ -70,6 +95,14 @@ func New(opt Options) (*Device, error) {
 		return nil, fmt.Errorf("cpu: instruction set %q (%s): this machine and build have %s: %w",
 			opt.Set, EnvSet, strings.Join(have, ", "), gpu.ErrNoDevice)
 	}
+	if opt.Precision == BF16 {
+		if best := sets[0]; d.loops == best && !opt.Twin {
+			d.tiles = loops.AMX()
+		}
+		if d.tiles = cmp.Or(d.tiles, d.loops.Tiles()); d.tiles == nil {
+			return nil, fmt.Errorf("cpu: bf16: this build has no C code: %w", gpu.ErrUnsupported)
+		}
+	}
 	if d.pool = d.loops.NewPool(opt.Threads); d.pool == nil {
 		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", opt.Threads, gpu.ErrOutOfMemory)
 	}
@@ -90,7 +123,12 @@ func (d *Device) Info() gpu.Info {
 	if d.opt.LowMemory {
 		bits += ", low memory" // other algorithms, which add in another order
 	}
-	return gpu.Info{Kind: "cpu", Name: name, Detail: d.loops.Name + ", " + threads, Bits: bits, Memory: memory().total, Threads: d.opt.Threads}
+	how := d.loops.Name
+	if d.tiles != nil {
+		how += ", bf16 on " + d.tiles.Name
+		bits += ", bf16"
+	}
+	return gpu.Info{Kind: "cpu", Name: name, Detail: how + ", " + threads, Bits: bits, Memory: memory().total, Threads: d.opt.Threads}
 }
 
 // Close releases the packed weights, unless a lane still has them. Runners must be
@@ -112,7 +150,7 @@ func (d *Device) Lane(threads int) (*Device, error) {
 	if d.packs == nil {
 		return nil, errClosed
 	}
-	l := &Device{opt: d.opt, loops: d.loops, packs: d.packs}
+	l := &Device{opt: d.opt, loops: d.loops, tiles: d.tiles, packs: d.packs}
 	l.opt.Threads = threads
 	if l.pool = d.loops.NewPool(threads); l.pool == nil {
 		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", threads, gpu.ErrOutOfMemory)

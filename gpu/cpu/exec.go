@@ -183,6 +183,9 @@ var plain = map[gpu.Kind]*loops.Loop{
 // bind returns the function that executes a step on its buffers.
 func (r *runner) bind(index int, s *step) (func(), error) {
 	work := r.arena[r.scratch[index]/4:][:s.scratch/4]
+	if s.bind != nil {
+		return s.bind(r, s, work)
+	}
 	if s.conv != nil {
 		return r.bindConv(s.conv, work)
 	}

@@ -11,7 +11,9 @@ import (
 // that it has taken in.
 type step struct {
 	op      *gpu.Op
-	conv    *conv // nil for other operations
+	conv    *conv  // nil for other operations
+	tiled   *tiled // nil for what is not in bf16
+	bind    binder // nil for operations of exec.go
 	how     string
 	in, out []*gpu.Buffer
 	scratch int64       // bytes of workspace during the step
@@ -81,8 +83,8 @@ type lowering struct {
 	steps   []*step
 }
 
-func (d *Device) lower(p *gpu.Program) []*step {
-	l := &lowering{
+func (d *Device) newLowering(p *gpu.Program) lowering {
+	l := lowering{
 		dev: d, p: p,
 		uses: map[*gpu.Buffer][]*gpu.Op{}, def: map[*gpu.Buffer]*gpu.Op{}, at: map[*gpu.Op]int{},
 		convs: map[*gpu.Op]*conv{}, taken: map[*gpu.Op]bool{}, bits: map[*gpu.Buffer]*gpu.Buffer{}, emitted: map[*gpu.Op]bool{},
@@ -96,6 +98,15 @@ func (d *Device) lower(p *gpu.Program) []*step {
 			l.def[b] = op
 		}
 	}
+	return l
+}
+
+func (d *Device) lower(p *gpu.Program) []*step {
+	if d.tiles != nil {
+		return d.tile(p)
+	}
+	low := d.newLowering(p)
+	l := &low
 	for _, op := range p.Ops {
 		switch op.Kind {
 		case gpu.Conv3x3Fprop:
@@ -171,11 +182,16 @@ func (l *lowering) fprop(c *conv) {
 			}
 		}
 	}
-	if c.relu != nil { // 32 bits in the space of a value
-		s := c.y.Shape
-		s.C /= 32
-		l.bits[c.y] = &gpu.Buffer{Name: "bits of " + c.y.Name, Role: gpu.Temp, Shape: s}
+	if c.relu != nil {
+		l.bits[c.y] = newBits(c.y)
 	}
+}
+
+// newBits is a buffer for one bit a value of b, 32 in the space of a value.
+func newBits(b *gpu.Buffer) *gpu.Buffer {
+	s := b.Shape
+	s.C /= 32
+	return &gpu.Buffer{Name: "bits of " + b.Name, Role: gpu.Temp, Shape: s}
 }
 
 // takeMaxBwd reports whether c can take a maximum pool of its result r, and if there

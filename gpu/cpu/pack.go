@@ -75,28 +75,58 @@ func (d *Device) packedLen(c *conv) int {
 	return int(d.loops.PackedBytes(in.C, out.C, !c.dgrad()) / 4)
 }
 
-// pack returns the packed weights of a convolution.
-func (d *Device) pack(c *conv) (*packed, error) {
+// weights is how many values of packed weights a step reads, and their key.
+func (d *Device) weights(s *step) (packKey, int) {
+	switch {
+	case s.conv != nil:
+		return s.conv.key(), d.packedLen(s.conv)
+	case s.tiled != nil && s.tiled.conv != nil:
+		return s.tiled.key(), s.tiled.packedLen()
+	}
+	return packKey{}, 0
+}
+
+// cached returns the packed weights of a key, made when they are asked for the first time.
+func (d *Device) cached(key packKey, make func() (*packed, error)) (*packed, error) {
 	if d.packs == nil {
 		return nil, errClosed
 	}
 	d.packs.mu.Lock()
 	defer d.packs.mu.Unlock()
-	key := c.key()
 	if p, ok := d.packs.packed[key]; ok {
 		return p, nil
 	}
+	p, err := make()
+	if err == nil {
+		d.packs.packed[key] = p
+	}
+	return p, err
+}
+
+// newPacked has memory for n values.
+func newPacked(n int, op *gpu.Op) (*packed, error) {
+	p := &packed{mem: loops.Alloc(n)}
+	if p.mem == nil {
+		return nil, fmt.Errorf("cpu: %s: %.0f MB for its weights: %w", op, float64(n)*4/1e6, gpu.ErrOutOfMemory)
+	}
+	return p, nil
+}
+
+// pack returns the packed weights of a convolution.
+func (d *Device) pack(c *conv) (*packed, error) {
+	return d.cached(c.key(), func() (*packed, error) { return d.newPack(c) })
+}
+
+func (d *Device) newPack(c *conv) (p *packed, err error) {
 	op, dgrad, w := c.op, c.dgrad(), c.op.Filter()
-	p := &packed{}
 	switch {
 	case c.algo == direct && dgrad:
-		p.direct = d.loops.PackDgrad(w.Data, w.Shape.C, w.Shape.N)
+		p = &packed{direct: d.loops.PackDgrad(w.Data, w.Shape.C, w.Shape.N)}
 	case c.algo == direct:
-		p.direct = d.loops.PackFprop(w.Data, op.Bias().Data, w.Shape.C, w.Shape.N)
+		p = &packed{direct: d.loops.PackFprop(w.Data, op.Bias().Data, w.Shape.C, w.Shape.N)}
 	default:
-		n := d.packedLen(c)
-		if p.mem = loops.Alloc(n); p.mem == nil {
-			return nil, fmt.Errorf("cpu: %s: %.0f MB for its weights: %w", op, float64(n)*4/1e6, gpu.ErrOutOfMemory)
+		if p, err = newPacked(d.packedLen(c), op); err != nil {
+			return nil, err
 		}
 		if c.algo == first {
 			fprop, dgradU := p.mem[:loops.FirstFpropLen], p.mem[loops.FirstFpropLen:][:loops.FirstDgradLen]
@@ -115,8 +145,7 @@ func (d *Device) pack(c *conv) (*packed, error) {
 			p.bias = p.mem[len(p.u):]
 			copy(p.bias, op.Bias().Data)
 		}
-		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, key.scale)
+		d.pool.PackWino(c.algo.tile(), p.u, w.Data, w.Shape.N, w.Shape.C, dgrad, c.key().scale)
 	}
-	d.packs.packed[key] = p
 	return p, nil
 }

@@ -32,6 +32,56 @@ typedef struct {
     void (*multiply)(const cpu_wino *J, const float *V, float *M, int t0, int T, int n0, int n1);
 } cpu_wino_fns;
 
+// ---- bf16 on matrix tiles (bf16.h, tile.h). A map holds features: (C/32, pixels, 32) with pads; see bf16.h. Bits are 32 a word,
+// (C/32, H, W).
+enum { MAP_TAIL = 40 };
+static inline long cpu_map_pixels(int H, int W) { return (long)(H + 3) * (W + 1) + MAP_TAIL + 1; }
+enum { UNPOOL_NONE, UNPOOL_MEAN, UNPOOL_MAX }; // with UNPOOL_MAX the gate says where the maximum was
+enum { MAX_ADDENDS = 4 };
+
+// One convolution and what is fused with it; the pointers are those of the first picture.
+//
+//	fprop (bias)   y = relu(conv(x) + bias), ybits = y > 0, ypool = pool(y); each of the three where it is not NULL
+//	dgrad          y = gate(unpool(conv(x) + f fw + addends)); C may be 0: no convolution
+//	image          dgrad to three channels
+typedef struct {
+    int N, H, W, C, K; // pictures, extent of x and of the sums, channels in (multiple of 32) and out (multiple of 32, or 3)
+    const uint16_t *x, *w;
+    const float *bias;
+    int relu, maxpool; // maxpool: of ypool, and of ybits, which say where the maximum is, if that is positive
+    uint16_t *y, *ypool;
+    uint32_t *ybits;
+    const uint16_t *f, *fw; // features of the result and what they are multiplied with: the style gradient
+    const uint16_t *addend[MAX_ADDENDS];
+    int addends;
+    int unpool, YH, YW; // extent of y with unpool
+    const uint32_t *gate; // of y
+    float *image; // (N,H,W,3)
+    int stream;   // y is large and read much later: write around the caches
+} cpu_bf16_conv;
+
+typedef struct {
+    const char *name; // "amx", or that of the twin
+    double peak;      // what probe_peak's inner loop counts
+    void (*pack)(const float *w, int Co, int Ci, int dgrad, uint16_t *out, int block);
+    void (*pack_first)(const float *w, uint16_t *out);
+    void (*pack_gram)(const float *g, int C, float scale, uint16_t *out, int n0, int n1);
+    void (*conv)(const cpu_bf16_conv *k, int y0, int y1, int n0, int n1, int columns);
+    void (*first)(const float *x, const uint16_t *w, const float *bias, uint16_t *y, uint32_t *bits, int H, int W, int y0, int y1,
+                  uint16_t *strip);
+    void (*gram)(const uint16_t *map, float *g, int H, int W, int C, long p0, long p1, uint16_t *work);
+    void (*from_plain)(const float *x, uint16_t *map, int H, int W, int C, int y0, int y1);
+    void (*to_plain)(const uint16_t *map, float *x, int H, int W, int C, int y0, int y1);
+    float (*probe_peak)(long rounds);
+    void (*dot)(float *c, const uint16_t *a, const uint16_t *b); // one product of tiles
+} cpu_bf16;
+
+static inline void cpu_bf16_pack_first(const cpu_bf16 *f, const float *w, uint16_t *out) { f->pack_first(w, out); }
+static inline void cpu_bf16_dot(const cpu_bf16 *f, float *c, const uint16_t *a, const uint16_t *b) { f->dot(c, a, b); }
+
+// cpu_bf16_amx returns the loops that use AMX, or NULL where the processor, the kernel or the build lacks it.
+const cpu_bf16 *cpu_bf16_amx(void);
+
 // The convolutions and products, which do most of the arithmetic, exist once per instruction set.
 typedef struct {
     const char *name;
@@ -62,6 +112,8 @@ typedef struct {
 
     // Independent multiply-adds in registers, `rounds` times `peak` operations: the processor's limit.
     float (*probe_peak)(long rounds);
+
+    const cpu_bf16 *bf16; // on the twin
 } cpu_isa;
 
 // cpu_isa_named returns the set ("avx512", "avx2", "base") or NULL when this processor or build lacks it.
@@ -93,6 +145,22 @@ void cpu_run_gram_fwd(cpu_pool *p, const cpu_isa *isa, const float *f, float *g,
 // y = f (g + g^T) / (C pixels); work holds the packed matrix: C rounded up to nr, times C.
 void cpu_run_gram_bwd(cpu_pool *p, const cpu_isa *isa, const float *f, const float *g, float *y, float *work, int C,
                         long pixels);
+
+// ---- bf16 (bf16.c): fns are a set's own or those of AMX
+// Strips of `strip` rows, even; blocks of `columns` pixels, a multiple of 16; groups of `group` channels out, a multiple of 32.
+void cpu_run_bf16_conv(cpu_pool *p, const cpu_bf16 *fns, const cpu_bf16_conv *k, int strip, int columns, int group);
+// work: cpu_bf16_strip values a thread.
+void cpu_run_bf16_first(cpu_pool *p, const cpu_bf16 *fns, const float *x, const uint16_t *w, const float *bias, uint16_t *y,
+                        uint32_t *bits, int N, int H, int W, int strip, uint16_t *work);
+static inline long cpu_bf16_strip(int W, int strip) { return ((strip + 2) * (W + 2) * 3L + 63) / 64 * 64; }
+// Of one picture. work: slices x C x C floats, and behind them 1024 C bf16 a thread.
+void cpu_run_bf16_gram_fwd(cpu_pool *p, const cpu_bf16 *fns, const uint16_t *map, float *g, float *work, int H, int W, int C,
+                           int slices);
+// (g + g^T) / (C pixels) as the second factor of f G.
+void cpu_run_bf16_pack_gram(cpu_pool *p, const cpu_bf16 *fns, const float *g, int C, double pixels, uint16_t *out);
+void cpu_run_bf16_pack(cpu_pool *p, const cpu_bf16 *fns, const float *w, int Co, int Ci, int dgrad, uint16_t *out);
+void cpu_run_bf16_convert(cpu_pool *p, const cpu_bf16 *fns, float *plain, uint16_t *map, int N, int H, int W, int C, int to_map);
+double cpu_run_bf16_peak(cpu_pool *p, const cpu_bf16 *fns, long rounds);
 
 // ---- loops over values, pixels or rows (elementwise.c)
 // One Adam step's constants: step_size = lr/(1-beta1^t), sqrt_c2 = sqrt(1-beta2^t); clamp 0 after, 1 before, 2 never.

@@ -9,6 +9,9 @@
 #include "first.h"
 #include "direct.h"
 #include "dots.h"
+#include "tile.h"
+#define BF16 twin_bf16
+#include "bf16.h"
 
 enum { PEAK_CHAINS = 12, PEAK_STEPS = 64 };
 static float probe_peak(long rounds) {
@@ -28,4 +31,4 @@ static float probe_peak(long rounds) {
 }
 
 const cpu_isa ISA = {LABEL, NR, MR, 2.0 * VL * PEAK_CHAINS * PEAK_STEPS, conv3x3, gemm, gram, &wino_f4, &wino_f6,
-                      first_pack, first_fprop, first_dgrad, dots, probe_peak};
+                      first_pack, first_fprop, first_dgrad, dots, probe_peak, &twin_bf16};

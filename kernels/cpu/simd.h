@@ -17,6 +17,8 @@ INL vf v_relu(vf v) {
     return (vf)((vi)v & ~(v < (vf){0})); // a NaN stays a NaN
 }
 
+INL vf v_pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+
 // One bit a lane: which values are positive. gate keeps the values whose bit is set and zeroes the others.
 #if VL == 16
 typedef uint16_t vbits;

@@ -144,6 +144,10 @@ void cpu_run_gram_fwd(cpu_pool *p, const cpu_isa *isa, const float *f, float *g,
                      .slices = (pixels + size - 1) / size, .bands = (C + 63) / 64,
                      .scale = 1 / ((double)C * (double)pixels)};
     cpu_run(p, (long)a.slices * a.bands, gram_slice, &a);
+    cpu_add_triangles(p, work, g, C, a.slices, a.scale);
+}
+void cpu_add_triangles(cpu_pool *p, const float *work, float *g, int C, int slices, double scale) {
+    product_arg a = {.y = g, .work = (float *)work, .C = C, .slices = slices, .bands = (C + 63) / 64, .scale = scale};
     cpu_run(p, a.bands, gram_add, &a);
 }
 
