@@ -78,6 +78,10 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 	if err != nil {
 		return err
 	}
+	if err := f.onePrecision(list, numerics); err != nil {
+		closeAll(devices)
+		return usage(err)
+	}
 	defer func() { closeAll(devices) }()
 	checks := batch.Checks{
 		Also: f.reads(), Shard: shard, Snap: given.Or(f.snap, 0), Dry: f.dryRun, Tick: show.checking,
@@ -400,10 +404,24 @@ func (f *batchFlags) checkFormats(list *batch.List) error {
 	return nil
 }
 
+// onePrecision refuses items whose preset is fp32 on the CPU in a batch that was left to
+// choose bf16: they are not to change the pixels of the others.
+func (f *batchFlags) onePrecision(list *batch.List, numerics batch.Numerics) error {
+	if p := f.machine.precision; p != "" && p != "auto" || numerics.Precision != cpu.BF16.String() {
+		return nil
+	}
+	for _, it := range list.Items {
+		if exact(*it.Options) {
+			return fmt.Errorf("%s: preset %s is fp32 on the CPU, this batch is bf16; add --precision fp32 or bf16", fileName(it.Content), it.Options.Preset)
+		}
+	}
+	return nil
+}
+
 // open opens the devices, which all compute in one precision.
 func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, error) {
 	m := f.machine
-	numerics := batch.Numerics{Precision: "fp32", Kernels: given.Or(m.kernels, ""), LowMemory: m.lowMemory}
+	numerics := batch.Numerics{Kernels: given.Or(m.kernels, ""), LowMemory: m.lowMemory}
 	if numerics.Kernels == "auto" {
 		numerics.Kernels = ""
 	}
@@ -429,8 +447,29 @@ func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, err
 			names = []string{"cpu"}
 		}
 	}
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+	}
+	isCPU := func(name string) bool { return name == "cpu" }
+	if slices.ContainsFunc(names, func(name string) bool { return !isCPU(name) }) {
+		p, err := m.cudaPrecision()
+		if err != nil {
+			return fail(usage(err))
+		}
+		m.precision = p.String()
+		if slices.ContainsFunc(names, isCPU) && p != plan.FP32 && p != plan.BF16 {
+			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32 or bf16, the GPUs in %v, and a batch has one precision; add --precision bf16 or fp32, or leave the CPU out", f.devices, p)))
+		}
+	} else {
+		m.exact = exact(transfer.Options{Preset: f.picture.preset})
+		p, err := m.cpuPrecision()
+		if err != nil {
+			return fail(usage(err))
+		}
+		m.precision = p.String()
+	}
+	numerics.Precision = m.precision
 	for i, name := range names {
-		name = strings.TrimSpace(name)
 		if name == "auto" || name == "" {
 			return fail(usage(fmt.Errorf("--devices %s: give all, or a list of cpu, cuda:N and sim", f.devices)))
 		}
@@ -456,17 +495,6 @@ func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, err
 			name = fmt.Sprintf("sim:%d", i)
 		}
 		devices = append(devices, batch.Device{Device: dev, Name: name})
-	}
-	isCPU := func(d batch.Device) bool { return d.Name == "cpu" }
-	if slices.ContainsFunc(devices, func(d batch.Device) bool { return !isCPU(d) }) {
-		p, err := plan.ParsePrecision(m.precision)
-		if err != nil {
-			return fail(err)
-		}
-		numerics.Precision = p.String()
-		if numerics.Precision != "fp32" && slices.ContainsFunc(devices, isCPU) {
-			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32, the GPUs in %v, and a batch has one precision; add --precision fp32, or leave the CPU out", f.devices, p)))
-		}
 	}
 	return devices, numerics, nil
 }

@@ -34,8 +34,8 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 	kind, ordinal, ok := cuda.ParseDevice(f.device)
 	opt := cuda.Options{Ordinal: ordinal}
 	var err error
-	if opt.Precision, err = plan.ParsePrecision(f.precision); err != nil {
-		return nil, usage(fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", f.precision))
+	if opt.Precision, err = f.cudaPrecision(); err != nil {
+		return nil, usage(err)
 	}
 	switch k := given.Or(f.kernels, "auto"); k {
 	case "auto":
@@ -80,7 +80,39 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 		}
 		return dev, nil
 	}
-	return f.openCPU()
+	return f.openCPU(stderr)
+}
+
+// cudaPrecision is what a GPU computes in.
+func (f *machineFlags) cudaPrecision() (plan.Precision, error) {
+	name := f.precision
+	if name == "auto" {
+		name = ""
+	}
+	p, err := plan.ParsePrecision(name)
+	if err != nil {
+		return p, fmt.Errorf("--precision %s: give auto, fp16, bf16, tf32 or fp32", f.precision)
+	}
+	return p, nil
+}
+
+// cpuPrecision is what the CPU computes in.
+func (f *machineFlags) cpuPrecision() (cpu.Precision, error) {
+	switch f.precision {
+	case "", "auto":
+		if f.exact || f.lowMemory {
+			return cpu.FP32, nil
+		}
+		return cpu.Best(), nil
+	case "fp32":
+		return cpu.FP32, nil
+	case "bf16":
+		if f.lowMemory {
+			return 0, fmt.Errorf("--low-memory: it is of fp32; bf16 takes less memory without it; leave it out")
+		}
+		return cpu.BF16, nil
+	}
+	return 0, fmt.Errorf("--precision %s: the CPU computes in fp32 or bf16; give one of them, or leave the flag out", f.precision)
 }
 
 // maxThreads is beyond sense: so many wait for each other at every step.
@@ -152,11 +184,15 @@ func readChoices(path string) (*plan.Choices, error) {
 	return choices, nil
 }
 
-func (f *machineFlags) openCPU() (gpu.Device, error) {
-	if f.precision != "" && f.precision != "fp32" {
-		return nil, usage(fmt.Errorf("--precision %s: the CPU computes in fp32; leave the flag out", f.precision))
+func (f *machineFlags) openCPU(stderr io.Writer) (*cpu.Device, error) {
+	p, err := f.cpuPrecision()
+	if err != nil {
+		return nil, usage(err)
 	}
-	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory})
+	if p == cpu.BF16 && cpu.Best() != p {
+		fmt.Fprintf(stderr, "stylize: --precision bf16: this processor has no AMX, or the system does not grant it; in C it is SLOW times slower than fp32\n")
+	}
+	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p})
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -183,7 +219,7 @@ func devices(f devicesFlags, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	dev, err := cpu.New(cpu.Options{})
+	dev, err := cpu.New(cpu.Options{Precision: cpu.Best()})
 	if err != nil {
 		return err
 	}

@@ -400,7 +400,8 @@ func parseLadder(text string) ([]transfer.Level, error) {
 type machineFlags struct {
 	weights    *string
 	device     string
-	precision  string // the device's own if empty
+	precision  string // the device's own if empty or auto
+	exact      bool   // auto on the CPU is fp32, whatever it could
 	kernels    *string
 	noAutotune bool
 	threads    *int
@@ -412,11 +413,11 @@ func (f *machineFlags) flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "weights", Action: given.To(&f.weights), Category: catMachine, DefaultText: "auto", Usage: "`auto|random|random:SEED|WEIGHTS` auto (the fetched ones, else random), random ones of a seed, or a .pth or .safetensors file"},
 		&cli.StringFlag{Name: "device", Destination: &f.device, Category: catMachine, Value: "auto", Usage: "`auto|cpu|cuda|cuda:N|sim` where to compute: auto is the first GPU, else the CPU; sim runs the CUDA kernels on a simulated GPU, under checks and slowly"},
-		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "fp16; the CPU: fp32", Usage: "`fp16|bf16|tf32|fp32` of CUDA: fp16 and bf16 are the fastest, fp32 is the most exact"},
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: catMachine, DefaultText: "auto", Usage: "`auto|fp16|bf16|tf32|fp32` how features are stored: fp16 and bf16 are the fastest, fp32 is the most exact. auto is fp16 on a GPU; on a CPU with AMX bf16, which is four times as fast there, else fp32. The presets classic and article stay fp32 on a CPU"},
 		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "`auto|sm80|sm90a` of CUDA: those for any GPU from Ampere on (sm80) or for Hopper (sm90a)"},
 		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
 		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "`N` threads of the CPU, 1 or more: fewer leave the others to other programs, as 2"},
-		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "about 300 MB less for weights, half the speed"},
+		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "of the CPU in fp32: about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "`N` refuse pictures of more pixels before decoding them, 1 or more: a larger number lets larger pictures in, as 400000000"},
 	}
 }

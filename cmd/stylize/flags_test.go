@@ -65,7 +65,7 @@ func TestFlagsArrive(t *testing.T) {
 		t.Errorf("options\n%+v, want\n%+v", o, want)
 	}
 	weights, kernels, threads := "w", "sm80", 5
-	if m := (machineFlags{&weights, "cpu", "fp32", &kernels, true, &threads, true, 6}); !reflect.DeepEqual(f.machine, m) {
+	if m := (machineFlags{&weights, "cpu", "fp32", false, &kernels, true, &threads, true, 6}); !reflect.DeepEqual(f.machine, m) {
 		t.Errorf("machine %+v", f.machine)
 	}
 	bits, quality, every, often := 16, 7, 8, "9s"

@@ -118,6 +118,7 @@ func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags,
 	if err := wk.keepProfile(); err != nil {
 		return nil, usage(err)
 	}
+	m.exact = exact(o)
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
@@ -209,6 +210,10 @@ func inputError(err error) error {
 	}
 	return usage(err)
 }
+
+// exact reports whether a preset is about being compared with others: it stays fp32 on
+// the CPU unless another precision is asked for.
+func exact(o transfer.Options) bool { return o.Preset == "classic" || o.Preset == "article" }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
 func (wk *work) checkMemory(say func(string)) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -72,9 +73,9 @@ func (f *planFlags) elsewhere(stderr io.Writer) (*elsewhere, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--like: %w", err)
 	}
-	p, err := cudaplan.ParsePrecision(f.machine.precision)
+	p, err := f.machine.cudaPrecision()
 	if err != nil {
-		return nil, fmt.Errorf("--precision %s: give fp16, bf16, tf32 or fp32", f.machine.precision)
+		return nil, err
 	}
 	t := g.Target(p)
 	switch given.Or(f.machine.kernels, "auto") {
@@ -198,6 +199,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	var dev planner = away
 	rate := 0.0 // of a GPU that is not here, nobody knows
 	if away == nil {
+		f.machine.exact = exact(o)
 		here, err := f.machine.open(stderr)
 		if err != nil {
 			return err
@@ -215,10 +217,10 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	}
 	r := all[len(all)-1] // the last level, which takes the most of everything
 	low := r             // --low-memory is the CPU's
-	if dev.Info().Kind == "cpu" {
+	if here, ok := dev.(*cpu.Device); ok && here.Precision() == cpu.FP32 {
 		m := f.machine
 		m.lowMemory = true
-		lean, err := m.openCPU()
+		lean, err := m.openCPU(stderr)
 		if err != nil {
 			return err
 		}

@@ -139,6 +139,12 @@ func (f *machineFlags) as(was gpu.Info) {
 	if f.device == "cpu" && strings.Contains(was.Bits, "low memory") {
 		f.lowMemory = true
 	}
+	if was.Kind == "cpu" && f.device == "cpu" && f.precision == "" {
+		f.precision = "fp32"
+		if strings.HasSuffix(was.Bits, ", bf16") {
+			f.precision = "bf16"
+		}
+	}
 	if was.Kind == "cuda" && f.precision == "" && f.device != "cpu" {
 		for _, name := range []string{"fp16", "bf16", "tf32", "fp32"} {
 			if strings.Contains(was.Bits, ", "+name+",") {

@@ -109,6 +109,9 @@ func New(opt Options) (*Device, error) {
 	return d, nil
 }
 
+// Precision is what the device computes in.
+func (d *Device) Precision() Precision { return d.opt.Precision }
+
 // Info describes the processor.
 func (d *Device) Info() gpu.Info {
 	name := strings.TrimSpace(cpuid.CPU.BrandName)

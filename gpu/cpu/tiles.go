@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -120,6 +121,12 @@ func (l *tiling) emit(op *gpu.Op, grow bool) {
 	case gpu.MaxPool2x2Bwd:
 		if l.maxes[op] {
 			l.backward(op, grow)
+			return
+		}
+		l.other(op)
+	case gpu.MSEFwd, gpu.MSEBwd, gpu.Mul:
+		if l.maps[op.X()] != nil {
+			l.features(op)
 			return
 		}
 		l.other(op)
@@ -414,6 +421,29 @@ func (l *tiling) gram(op *gpu.Op) {
 	l.plain[op.Y()] = true
 }
 
+// features emits a loss of features, its gradient, or their product with a mask.
+func (l *tiling) features(op *gpu.Op) {
+	m, with := l.maps[op.X()], cmp.Or(op.Target(), op.Mask())
+	l.asPlain(with)
+	s := &step{op: op, how: op.Kind.String() + " bf16", in: []*gpu.Buffer{m, with}, flops: op.FLOPs()}
+	if k := op.Knobs(); k != nil {
+		s.in = append(s.in, k)
+	}
+	y := cmp.Or(op.Y(), op.DX())
+	if op.Kind == gpu.MSEFwd {
+		l.plain[y] = true
+		s.out, s.bind = op.Out, bindFeatures(m, with, y)
+		l.steps = append(l.steps, s)
+		return
+	}
+	to := l.newMap(y)
+	s.out, s.bind = []*gpu.Buffer{to}, bindFeatures(m, with, to)
+	l.steps = append(l.steps, s)
+	if y.Role == gpu.Output {
+		l.asPlain(y)
+	}
+}
+
 // tileSlices cuts the pixels of a Gram sum, by the picture alone.
 func tileSlices(f gpu.Shape) int { return min(max(f.H*(f.W+1)/2048, 1), 32) }
 
@@ -425,15 +455,54 @@ type binder func(r *runner, s *step, work []float32) (func(), error)
 
 func bindToPlain(m, b *gpu.Buffer) binder {
 	return func(r *runner, _ *step, _ []float32) (func(), error) {
-		x, y, s := r.mem(b), r.mem(m), b.Shape
-		return func() { r.dev.pool.TilesToPlain(r.dev.tiles, x, y, s.N, s.H, s.W, s.C) }, nil
+		return func() {
+			for n := range b.Shape.N {
+				r.dev.pool.TilesToPlain(r.dev.tiles, r.picture(b, n), r.picture(m, n), b.Shape.H, b.Shape.W, b.Shape.C)
+			}
+		}, nil
 	}
 }
 
 func bindFromPlain(m, b *gpu.Buffer) binder {
 	return func(r *runner, _ *step, _ []float32) (func(), error) {
-		x, y, s := r.mem(b), r.mem(m), b.Shape
-		return func() { r.dev.pool.TilesFromPlain(r.dev.tiles, y, x, s.N, s.H, s.W, s.C) }, nil
+		return func() {
+			for n := range b.Shape.N {
+				r.dev.pool.TilesFromPlain(r.dev.tiles, r.picture(m, n), r.picture(b, n), b.Shape.H, b.Shape.W, b.Shape.C)
+			}
+		}, nil
+	}
+}
+
+// bindFeatures executes MSEFwd, MSEBwd and Mul on a map, with a target or a mask.
+func bindFeatures(m, with, y *gpu.Buffer) binder {
+	return func(r *runner, s *step, _ []float32) (func(), error) {
+		op, pool, tiles := s.op, r.dev.pool, r.dev.tiles
+		x := op.X().Shape
+		each := func(f func(n int, m, with []float32)) func() {
+			return func() {
+				for n := range x.N {
+					of := r.mem(with)
+					if with.Shape.N > 1 {
+						of = r.picture(with, n)
+					}
+					f(n, r.picture(m, n), of)
+				}
+			}
+		}
+		elems := float64(perPicture(op.X()))
+		switch op.Kind {
+		case gpu.MSEFwd:
+			return each(func(n int, m, target []float32) {
+				r.mem(y)[n] = float32(r.knob(op, n, op.Column) * pool.TilesMSEFwd(tiles, m, target, x.H, x.W, x.C) / elems)
+			}), nil
+		case gpu.MSEBwd:
+			return each(func(n int, m, target []float32) {
+				scale := float32(r.knob(op, n, op.Column) * (2 / elems))
+				pool.TilesMSEBwd(tiles, r.picture(y, n), m, target, scale, x.H, x.W, x.C)
+			}), nil
+		default:
+			return each(func(n int, m, mask []float32) { pool.TilesMul(tiles, r.picture(y, n), m, mask, x.H, x.W, x.C) }), nil
+		}
 	}
 }
 

@@ -110,28 +110,30 @@ void cpu_run_bf16_pack(cpu_pool *p, const cpu_bf16 *fns, const float *w, int Co,
     cpu_run(p, ((dgrad ? Ci : Co) + 31) / 32, pack_block, &a);
 }
 
-// ---- maps and plain tensors
+// ---- passes over features
 typedef struct {
     const cpu_bf16 *fns;
-    float *plain;
-    uint16_t *map;
-    int H, W, C, strip, strips, to_map;
-} convert_arg;
+    const cpu_map_job *job;
+    int strip;
+} map_arg;
 
-static void convert_rows(void *arg, int worker, long i) {
-    const convert_arg *a = arg;
+static void map_strip(void *arg, int worker, long i) {
+    const map_arg *a = arg;
+    const cpu_bf16 *f = a->fns;
+    const cpu_map_job *j = a->job;
     (void)worker;
-    const long n = i / a->strips;
-    const int y0 = i % a->strips * a->strip, y1 = min_long(y0 + a->strip, a->H);
-    float *plain = a->plain + n * a->H * a->W * a->C;
-    uint16_t *map = a->map + n * cpu_map_pixels(a->H, a->W) * a->C;
-    if (a->to_map) a->fns->from_plain(plain, map, a->H, a->W, a->C, y0, y1);
-    else a->fns->to_plain(map, plain, a->H, a->W, a->C, y0, y1);
+    const int y0 = i * a->strip, y1 = min_long(y0 + a->strip, j->H);
+    switch (j->pass) {
+    case MAP_FROM_PLAIN: f->from_plain(j->plain, j->y, j->H, j->W, j->C, y0, y1); break;
+    case MAP_TO_PLAIN: f->to_plain(j->map, j->to_plain, j->H, j->W, j->C, y0, y1); break;
+    case MAP_MSE_FWD: j->sums[i] = f->mse_fwd(j->map, j->plain, j->H, j->W, j->C, y0, y1); break;
+    case MAP_MSE_BWD: f->mse_bwd(j->map, j->plain, j->scale, j->y, j->H, j->W, j->C, y0, y1); break;
+    case MAP_MUL: f->mul(j->map, j->plain, j->y, j->H, j->W, j->C, y0, y1); break;
+    }
 }
-void cpu_run_bf16_convert(cpu_pool *p, const cpu_bf16 *fns, float *plain, uint16_t *map, int N, int H, int W, int C, int to_map) {
-    const int strip = 1 + 32768 / (W * C);
-    convert_arg a = {fns, plain, map, H, W, C, strip, (H + strip - 1) / strip, to_map};
-    cpu_run(p, (long)N * a.strips, convert_rows, &a);
+void cpu_run_bf16_map(cpu_pool *p, const cpu_bf16 *fns, const cpu_map_job *job) {
+    map_arg a = {fns, job, cpu_map_strip(job->W, job->C)};
+    cpu_run(p, (job->H + a.strip - 1) / a.strip, map_strip, &a);
 }
 
 // ---- what the tile units can do at most

@@ -417,6 +417,58 @@ static void bf16_to_plain(const bf16 *map, float *x, int H, int W, int C, int y0
             for (int c = 0; c < C; c += 32) line_load(map + c / 32 * map_block(H, W) + map_at(W, y, i), (vf *)(x + ((long)y * W + i) * C + c));
 }
 
+// ---- losses of features, and masks: rows [y0,y1)
+// Returns the sum of (map - target)^2, target being plain; a lane sums in float along a row, rows and lanes are added in double.
+static double bf16_mse_fwd(const bf16 *map, const float *target, int H, int W, int C, int y0, int y1) {
+    double total = 0;
+    for (int y = y0; y < y1; y++) {
+        vf sum[NQ] = {{0}}, v[NQ];
+        for (int i = 0; i < W; i++)
+            for (int c = 0; c < C; c += 32) {
+                line_load(map + c / 32 * map_block(H, W) + map_at(W, y, i), v);
+#pragma GCC unroll 4
+                for (int q = 0; q < NQ; q++) {
+                    const vf d = v[q] - *(const vf *)(target + ((long)y * W + i) * C + c + q * VL);
+                    sum[q] += d * d;
+                }
+            }
+        for (int q = 0; q < NQ; q++)
+            for (int l = 0; l < VL; l++) total += sum[q][l];
+    }
+    return total;
+}
+// y = scale (map - target).
+static void bf16_mse_bwd(const bf16 *map, const float *target, float scale, bf16 *y, int H, int W, int C, int y0, int y1) {
+    for (int c = 0; c < C; c += 32) {
+        const bf16 *from = map + c / 32 * map_block(H, W);
+        bf16 *to = y + c / 32 * map_block(H, W);
+        for (int r = y0; r < y1; r++)
+            for (int i = 0; i < W; i++) {
+                vf v[NQ];
+                line_load(from + map_at(W, r, i), v);
+#pragma GCC unroll 4
+                for (int q = 0; q < NQ; q++) v[q] = scale * (v[q] - *(const vf *)(target + ((long)r * W + i) * C + c + q * VL));
+                line_store(to + map_at(W, r, i), v, 0);
+            }
+        map_pads(to, H, W, y0, y1);
+    }
+}
+// y = map mask, one value a pixel.
+static void bf16_mul(const bf16 *map, const float *mask, bf16 *y, int H, int W, int C, int y0, int y1) {
+    for (int c = 0; c < C; c += 32) {
+        const bf16 *from = map + c / 32 * map_block(H, W);
+        bf16 *to = y + c / 32 * map_block(H, W);
+        for (int r = y0; r < y1; r++)
+            for (int i = 0; i < W; i++) {
+                vf v[NQ];
+                line_load(from + map_at(W, r, i), v);
+                line_scale(mask[(long)r * W + i], v);
+                line_store(to + map_at(W, r, i), v, 0);
+            }
+        map_pads(to, H, W, y0, y1);
+    }
+}
+
 // One product of tiles, for tests.
 static void tile_dot_once(float *c, const bf16 *a, const bf16 *b) {
     tile_file f;
@@ -458,4 +510,4 @@ static float bf16_peak(long rounds) {
 #define BF16_LINKAGE static
 #endif
 BF16_LINKAGE const cpu_bf16 BF16 = {TILES, 2.0 * 16 * 16 * 32 * PEAK_DOTS, bf16_pack, bf16_pack_first, bf16_pack_gram, bf16_conv, bf16_first, bf16_gram,
-                       bf16_from_plain, bf16_to_plain, bf16_peak, tile_dot_once};
+                       bf16_from_plain, bf16_to_plain, bf16_mse_fwd, bf16_mse_bwd, bf16_mul, bf16_peak, tile_dot_once};

@@ -91,18 +91,44 @@ func (p *Pool) TilesMatrix(t *Tiles, g []float32, c, pixels int, out []float32) 
 	})
 }
 
-// TilesFromPlain rounds tensors x (n,h,w,c) into maps.
-func (p *Pool) TilesFromPlain(t *Tiles, m, x []float32, n, h, w, c int) {
-	p.do(func(cp *C.cpu_pool) {
-		C.cpu_run_bf16_convert(cp, t.c, ptr(x), halves(m), C.int(n), C.int(h), C.int(w), C.int(c), 1)
-	})
+// mapPass runs a pass over the features of a picture.
+func (p *Pool) mapPass(t *Tiles, j C.cpu_map_job, h, w, c int) {
+	j.H, j.W, j.C = C.int(h), C.int(w), C.int(c)
+	p.do(func(cp *C.cpu_pool) { C.cpu_run_bf16_map(cp, t.c, &j) })
 }
 
-// TilesToPlain reads maps into tensors x (n,h,w,c).
-func (p *Pool) TilesToPlain(t *Tiles, x, m []float32, n, h, w, c int) {
-	p.do(func(cp *C.cpu_pool) {
-		C.cpu_run_bf16_convert(cp, t.c, ptr(x), halves(m), C.int(n), C.int(h), C.int(w), C.int(c), 0)
-	})
+// TilesFromPlain rounds a tensor x (h,w,c) into a map.
+func (p *Pool) TilesFromPlain(t *Tiles, m, x []float32, h, w, c int) {
+	p.mapPass(t, C.cpu_map_job{pass: C.MAP_FROM_PLAIN, plain: ptr(x), y: halves(m)}, h, w, c)
+}
+
+// TilesToPlain reads a map into a tensor x (h,w,c).
+func (p *Pool) TilesToPlain(t *Tiles, x, m []float32, h, w, c int) {
+	p.mapPass(t, C.cpu_map_job{pass: C.MAP_TO_PLAIN, _map: halves(m), to_plain: ptr(x)}, h, w, c)
+}
+
+// TilesMSEFwd returns the sum of (m - target)^2, target being a tensor (h,w,c).
+func (p *Pool) TilesMSEFwd(t *Tiles, m, target []float32, h, w, c int) (sum float64) {
+	rows := int(C.cpu_map_strip(C.int(w), C.int(c)))
+	sums := make([]float64, (h+rows-1)/rows)
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(&sums[0])
+	p.mapPass(t, C.cpu_map_job{pass: C.MAP_MSE_FWD, _map: halves(m), plain: ptr(target), sums: (*C.double)(&sums[0])}, h, w, c)
+	for _, s := range sums {
+		sum += s
+	}
+	return sum
+}
+
+// TilesMSEBwd computes y = scale (m - target).
+func (p *Pool) TilesMSEBwd(t *Tiles, y, m, target []float32, scale float32, h, w, c int) {
+	p.mapPass(t, C.cpu_map_job{pass: C.MAP_MSE_BWD, _map: halves(m), plain: ptr(target), scale: C.float(scale), y: halves(y)}, h, w, c)
+}
+
+// TilesMul computes y = m mask, a mask being one value a pixel.
+func (p *Pool) TilesMul(t *Tiles, y, m, mask []float32, h, w, c int) {
+	p.mapPass(t, C.cpu_map_job{pass: C.MAP_MUL, _map: halves(m), plain: ptr(mask), y: halves(y)}, h, w, c)
 }
 
 // TilesPeak runs independent products of tiles on every thread and returns how many

@@ -72,6 +72,9 @@ typedef struct {
     void (*gram)(const uint16_t *map, float *g, int H, int W, int C, long p0, long p1, uint16_t *work);
     void (*from_plain)(const float *x, uint16_t *map, int H, int W, int C, int y0, int y1);
     void (*to_plain)(const uint16_t *map, float *x, int H, int W, int C, int y0, int y1);
+    double (*mse_fwd)(const uint16_t *map, const float *target, int H, int W, int C, int y0, int y1);
+    void (*mse_bwd)(const uint16_t *map, const float *target, float scale, uint16_t *y, int H, int W, int C, int y0, int y1);
+    void (*mul)(const uint16_t *map, const float *mask, uint16_t *y, int H, int W, int C, int y0, int y1);
     float (*probe_peak)(long rounds);
     void (*dot)(float *c, const uint16_t *a, const uint16_t *b); // one product of tiles
 } cpu_bf16;
@@ -159,7 +162,22 @@ void cpu_run_bf16_gram_fwd(cpu_pool *p, const cpu_bf16 *fns, const uint16_t *map
 // (g + g^T) / (C pixels) as the second factor of f G.
 void cpu_run_bf16_pack_gram(cpu_pool *p, const cpu_bf16 *fns, const float *g, int C, double pixels, uint16_t *out);
 void cpu_run_bf16_pack(cpu_pool *p, const cpu_bf16 *fns, const float *w, int Co, int Ci, int dgrad, uint16_t *out);
-void cpu_run_bf16_convert(cpu_pool *p, const cpu_bf16 *fns, float *plain, uint16_t *map, int N, int H, int W, int C, int to_map);
+// The passes over features, in strips of MAP_STRIP values: between a map and a plain tensor, the sum of squares and the gradient
+// of a loss against a plain target, a product with a mask of one value a pixel.
+typedef enum { MAP_FROM_PLAIN, MAP_TO_PLAIN, MAP_MSE_FWD, MAP_MSE_BWD, MAP_MUL } cpu_map_pass;
+typedef struct {
+    cpu_map_pass pass;
+    int H, W, C; // of one picture
+    const uint16_t *map;
+    const float *plain; // from_plain: the source; mse: the target; mul: the mask
+    uint16_t *y;
+    float *to_plain;
+    float scale;
+    double *sums; // mse_fwd: one a strip
+} cpu_map_job;
+enum { MAP_STRIP = 1 << 15 };
+static inline int cpu_map_strip(int W, int C) { return 1 + MAP_STRIP / (W * C); } // rows
+void cpu_run_bf16_map(cpu_pool *p, const cpu_bf16 *fns, const cpu_map_job *job);
 double cpu_run_bf16_peak(cpu_pool *p, const cpu_bf16 *fns, long rounds);
 
 // ---- loops over values, pixels or rows (elementwise.c)

@@ -83,14 +83,12 @@ NOINLINE void tile_dot_flushed(char (*c)[64], const char (*a)[64], const char (*
         for (int p = 0; p < P; p++) e[p] = o[p] = (vf){0};
 #pragma GCC unroll 16
         for (int k = 0; k < 16; k++) {
-            uint32_t two;
+            int32_t two;
             memcpy(&two, a[m] + 4 * k, 4);
-            const uint32_t first = two << 16, second = two & 0xffff0000;
-            float x, y;
-            memcpy(&x, &first, 4), memcpy(&y, &second, 4);
-            const vf xv = (vf){0} + x, yv = (vf){0} + y;
+            const vi pair = (vi){0} + two; // of integers: 0 + -0 is 0
+            const vf x = (vf)(pair << 16), y = (vf)(pair & (int32_t)0xffff0000);
 #pragma GCC unroll 2
-            for (int p = 0; p < P; p++) e[p] = v_fma(xv, even[k][p], e[p]), o[p] = v_fma(yv, odd[k][p], o[p]);
+            for (int p = 0; p < P; p++) e[p] = v_fma(x, even[k][p], e[p]), o[p] = v_fma(y, odd[k][p], o[p]);
         }
         for (int p = 0; p < P; p++) {
             vf *s = (vf *)(c[m] + 4 * VL * p);
