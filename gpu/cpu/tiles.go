@@ -69,11 +69,7 @@ func (l *tiling) emit(op *gpu.Op, grow bool) {
 		return
 	}
 	l.emitted[op] = true
-	for _, b := range op.In { // ahead of its turn, it needs what it reads
-		if d := l.def[b]; d != nil && l.at[d] < l.at[op] {
-			l.emit(d, false)
-		}
-	}
+	l.before(op)
 	switch op.Kind {
 	case gpu.Conv3x3Fprop:
 		in, out := op.X().Shape, op.Y().Shape
@@ -132,6 +128,15 @@ func (l *tiling) emit(op *gpu.Op, grow bool) {
 		l.other(op)
 	default:
 		l.other(op)
+	}
+}
+
+// before emits what an operation reads, where that is fetched ahead of its turn.
+func (l *tiling) before(op *gpu.Op) {
+	for _, b := range op.In {
+		if d := l.def[b]; d != nil && l.at[d] < l.at[op] {
+			l.emit(d, false)
+		}
 	}
 }
 
@@ -379,6 +384,7 @@ func (l *tiling) join(t *tiled, u *gpu.Op, term *gpu.Buffer, begin *gpu.Op) *gpu
 		return y
 	}
 	if d != nil && d.Kind == gpu.GramBwd && t.style == nil && !l.emitted[d] && l.sole(term) == u {
+		l.before(d)
 		t.style = d
 		l.take(d)
 		return u.Y()

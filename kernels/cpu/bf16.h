@@ -118,13 +118,14 @@ INL void fprop_pixels(const cpu_bf16_conv *k, const pending *e, int i0, int i1) 
     for (int i = i0; i < i1; i += 2) {
         const int whole = rows == 2 && i + 1 < W - e->x;
         if (!whole && !(k->maxpool && k->ybits)) continue;
-        vf w[4][NQ], p[NQ];
+        vf w[4][NQ], p[NQ] = {{0}};
         for (int d = 0; d < 4; d++) {
             sums_load(e, d / 2, i + d % 2, w[d]);
 #pragma GCC unroll 4
             for (int q = 0; q < NQ; q++) {
                 w[d][q] += bias[q];
                 if (k->relu) w[d][q] = v_relu(w[d][q]);
+                if (k->maxpool) w[d][q] = v_from_bf16(v_to_bf16(w[d][q])); // the first maximum of what y has
                 if (!d) p[q] = w[d][q];
                 else if (k->maxpool) p[q] = v_pick((w[d][q] > p[q]) | (w[d][q] != w[d][q]), w[d][q], p[q]);
                 else p[q] += w[d][q];

@@ -156,6 +156,7 @@ INL vh v_to_bf16(vf v) {
     r = (vu)((size < 0x00800000) & (vi)((u >> 16) & 0x8000)) | (vu)(~(vi)(size < 0x00800000) & (vi)r);
     return __builtin_convertvector(r, vh);
 }
+INL vf v_from_bf16(vh v) { return (vf)(__builtin_convertvector(v, vu) << 16); }
 INL void line_store(bf16 *p, const vf *v, int stream) {
 #if defined(TILE_AMX)
     const __m512i line = (__m512i)_mm512_cvtne2ps_pbh((__m512)v[1], (__m512)v[0]);
@@ -169,7 +170,7 @@ INL void line_store(bf16 *p, const vf *v, int stream) {
 }
 INL void line_load(const bf16 *p, vf *v) {
 #pragma GCC unroll 4
-    for (int q = 0; q < NQ; q++) v[q] = (vf)(__builtin_convertvector(*(const vh *)(p + q * VL), vu) << 16);
+    for (int q = 0; q < NQ; q++) v[q] = v_from_bf16(*(const vh *)(p + q * VL));
 }
 INL void stream_end(void) {
 #if defined(TILE_AMX)
