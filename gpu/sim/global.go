@@ -17,13 +17,106 @@ const (
 	pageWords = pageBytes / 4
 )
 
-// page is a cluster's shadow of 1 KiB.
+// page is a cluster's shadow of 1 KiB. What whole warps do to a line of it, lane
+// after lane, is noted once for the line, until something else touches it: then the
+// line's words have their cells.
 type page struct {
 	key   uint64 // address / pageBytes
-	cells [pageWords]cell
+	lines [pageBytes / lineBytes]line
+	apart uint8             // a bit for each line whose words have cells
+	cells *[pageWords]cell // nil while no line had any
 }
 
-// cellsOf returns the page that holds an address.
+const (
+	lineBytes = 128 // that a warp loads or stores at once, a word each lane
+	lineWords = lineBytes / 4
+)
+
+// line is the shadow of words that lanes accessed in their order.
+type line struct{ w, r, r2 run }
+
+// run is a tag for each word of a line: the lane counts up after every n words; n
+// of 0 stands for one tag for all.
+type run struct {
+	tag tag
+	n   uint8
+}
+
+func (u run) at(word int) tag {
+	if u.n <= 1 {
+		return u.tag + tag(word*int(u.n))<<laneShift
+	}
+	return u.tag + tag(word/int(u.n))<<laneShift
+}
+
+// read is warp.readWords for a whole line, t being the tag of its first lane, and
+// reports false where it must be done word by word.
+func (l *line) read(w *warp, t tag, n int, nc bool) bool {
+	u := run{t, uint8(n)}
+	if l.w.tag != 0 && (nc || !l.w.past(w, u)) {
+		return false
+	}
+	r := &l.r
+	switch d := r.tag ^ t; {
+	case r.tag == 0, d&(4095<<agentShft) == 0 && d&(whoMask|atomicBit) != 0, d&(whoMask|atomicBit|lanesMask) == 0 && r.n == u.n:
+		*r = u
+	case d&(4095<<agentShft) != 0:
+		l.r2, *r = *r, u
+	case r.n == 0 || r.n == u.n: // other lanes, each of them
+		*r = run{t.mixed(), 0}
+	default:
+		return false
+	}
+	return true
+}
+
+// write is warp.writeWords for a whole line.
+func (l *line) write(w *warp, t tag, n int) bool {
+	u := run{t, uint8(n)}
+	if !l.w.past(w, u) || !l.r.past(w, u) || !l.r2.past(w, u) {
+		return false
+	}
+	*l = line{w: u}
+	return true
+}
+
+// past is warp.past for a line.
+func (u run) past(w *warp, t run) bool {
+	a := u.tag.agent()
+	return a < len(w.vc) && (u.tag.clock() <= w.vc[a] || a == w.agent && (u.tag^t.tag)&lanesMask == 0 && u.n == t.n)
+}
+
+// words returns n cells, in no more than the page, whose lines have cells now.
+func (p *page) words(at uint64, n int) []cell {
+	from := int(at / 4 % pageWords)
+	for k := from / lineWords; k <= (from+n-1)/lineWords; k++ {
+		if p.apart>>k&1 == 0 {
+			p.part(k)
+		}
+	}
+	return p.cells[from:][:n]
+}
+
+// part gives the words of a line their cells.
+func (p *page) part(k int) {
+	if p.cells == nil {
+		p.cells = new([pageWords]cell)
+	}
+	p.apart |= 1 << k
+	l := &p.lines[k]
+	cells := p.cells[k*lineWords:][:lineWords]
+	if l.w.tag|l.r.tag == 0 {
+		clear(cells)
+		return
+	}
+	for i := range cells {
+		cells[i] = l.cell(i)
+	}
+}
+
+func (l *line) cell(i int) cell { return cell{l.w.at(i), l.r.at(i), l.r2.at(i)} }
+
+// pageOf returns the page that holds an address.
 func (g *group) pageOf(addr uint64) *page {
 	key := addr / pageBytes
 	slot := &g.cache[key%uint64(len(g.cache))]
@@ -37,7 +130,7 @@ func (g *group) pageOf(addr uint64) *page {
 		}
 		n := len(g.spare)
 		p, g.spare = g.spare[n-1], g.spare[:n-1]
-		*p = page{key: key}
+		*p = page{key: key, cells: p.cells}
 		g.pages[key] = p
 	}
 	*slot = p
@@ -45,7 +138,7 @@ func (g *group) pageOf(addr uint64) *page {
 }
 
 func (g *group) cellAt(addr uint64) *cell {
-	return &g.pageOf(addr).cells[addr/4%pageWords]
+	return &g.pageOf(addr).words(addr, 1)[0]
 }
 
 // mark is the last access of one kind that clusters know of.
@@ -132,8 +225,19 @@ type merger struct {
 
 // page merges a page.
 func (m *merger) page(p *page, q *[pageWords]sharedCell) {
-	for i := range p.cells {
-		cl := &p.cells[i]
+	for k := range p.lines {
+		if l := &p.lines[k]; p.apart>>k&1 != 0 || l.w.tag|l.r.tag != 0 {
+			m.words(p, q, k*lineWords)
+		}
+	}
+}
+
+// words merges a line.
+func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
+	cells := p.words(uint64(4*from), lineWords)
+	for i := range cells {
+		cl := &cells[i]
+		i += from
 		at := p.key*pageBytes + uint64(i)*4
 		switch {
 		case cl.w|cl.r == 0:
@@ -315,7 +419,7 @@ func (h history) add(s *globalShadow) {
 		for i := range pageWords {
 			var w, r bool
 			if p.page != nil {
-				c := &p.page.cells[i]
+				c := &p.page.words(uint64(4*i), 1)[0]
 				w, r = c.w != 0, c.r != 0 || c.w == splitCell
 			} else {
 				c := &p.cells[i]

@@ -687,7 +687,7 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 	}
 	at, end := addr&^3, addr+uint64(n)
 	if at == addr && n&3 == 0 && addr/pageBytes == (end-1)/pageBytes && !w.dependent(nc) {
-		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).cells[addr/4%pageWords:][:n/4], h.tag|wholeWord, n/4, write, nc))
+		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).words(addr, n/4), h.tag|wholeWord, n/4, write, nc))
 	}
 	for ; at < end; at += 4 {
 		cl := w.g.cellAt(at)
@@ -840,8 +840,16 @@ func (w *warp) noteRange(o *op, x *access, addr uint64) {
 	dependent := w.dependent(x.nc)
 	for i := 0; i < 32; {
 		at := int(addr / 4 % pageWords)
+		p := w.g.pageOf(addr)
+		if !dependent && at%lineWords == 0 && p.apart>>(at/lineWords)&1 == 0 {
+			if l, t := &p.lines[at/lineWords], w.how(o, i, false).tag|wholeWord; x.store && l.write(w, t, x.n) || !x.store && l.read(w, t, x.n, x.nc) {
+				i += lineWords / x.n
+				addr += lineBytes
+				continue
+			}
+		}
 		lanes := min(32-i, (pageWords-at)/x.n)
-		cells := w.g.pageOf(addr).cells[at:][:lanes*x.n]
+		cells := p.words(addr, lanes*x.n)
 		done := 0
 		t := w.how(o, i, false).tag | wholeWord
 		switch {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +144,7 @@ func TestHotPaths(t *testing.T) {
 				}
 			}
 			for key, p := range plain.pages {
-				if hot.pages[key] == nil || hot.pages[key].cells != p.cells {
+				if hot.pages[key] == nil || !slices.Equal(hot.pages[key].seen(), p.seen()) {
 					t.Fatalf("seed %d, step %d: %+v: global memory", seed, step, x)
 				}
 			}
@@ -156,6 +157,16 @@ func TestHotPaths(t *testing.T) {
 	if reports[string(Race)] < 500 || reports[string(Uninitialised)] < 300 {
 		t.Errorf("only %v", reports)
 	}
+}
+
+// seen returns the words of a page, and leaves it as it is.
+func (p *page) seen() []cell {
+	q := *p
+	if q.cells != nil {
+		cells := *q.cells
+		q.cells = &cells
+	}
+	return q.words(0, pageWords)
 }
 
 // byWord is a load or store as the hot paths do it, without what makes them hot.
