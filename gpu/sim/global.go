@@ -23,7 +23,7 @@ const (
 type page struct {
 	key   uint64 // address / pageBytes
 	lines [pageBytes / lineBytes]line
-	apart uint8             // a bit for each line whose words have cells
+	apart uint8            // a bit for each line whose words have cells
 	cells *[pageWords]cell // nil while no line had any
 }
 

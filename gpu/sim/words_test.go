@@ -69,6 +69,9 @@ func TestHotPaths(t *testing.T) {
 			o := &op{pc: int32(1 + step), in: k.code[0].in, ext: x, a: addr32}
 			shape := rnd.IntN(5)
 			from, turn := rnd.IntN(4), rnd.IntN(32)
+			if x.space == ptx.Global && rnd.IntN(16) > 0 { // whole lines, for long
+				shape, from = 0, lineWords*rnd.IntN(3)/x.n
+			}
 			var at [32]uint32
 			for lane := range at {
 				switch shape {
@@ -89,7 +92,7 @@ func TestHotPaths(t *testing.T) {
 				}
 			}
 			m := full
-			if rnd.IntN(2) == 0 {
+			if rnd.IntN(2) == 0 && (x.space != ptx.Global || rnd.IntN(8) == 0) {
 				m = rnd.Uint32() | 1<<turn
 			}
 			value := rnd.Uint32()
