@@ -567,6 +567,9 @@ func (d *decoder) lanewise(l laneOp) bool {
 		return false // the table extends the sign to 16 bits
 	}
 	d.o.fn = l.fn
+	if row := vectors[d.in.Name]; row != nil {
+		d.o.fn = l.vector(row)
+	}
 	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S16 && r.Type.Bits() == 32 {
 		d.o.fn = func(w *warp, o *op, m uint32) { // the table fills 16 bits, the sign the rest
 			l.fn(w, o, m)

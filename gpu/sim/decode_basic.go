@@ -324,6 +324,9 @@ func (d *decoder) setp() {
 	}
 	name := cmp + "." + t.String()
 	c32, c64 := compare32[name], compare64[name]
+	if v := vectorComparisons[name]; v != nil {
+		c32 = v
+	}
 	switch {
 	case c64 != nil:
 		d.o.a, d.o.b = d.src64(d.in.Args[1]), d.src64(d.in.Args[2])

@@ -472,6 +472,10 @@ func execShared(w *warp, o *op, m uint32) {
 	if w.vc != nil {
 		w.noteLoads(o, x, m, &at)
 	}
+	if x.n == 4 && m == full {
+		loadQuads(&w.r[x.regs[0]], &w.r[x.regs[1]], &w.r[x.regs[2]], &w.r[x.regs[3]], smem, &at)
+		return
+	}
 	for j, r := range x.regs[:x.n] {
 		R := &w.r[r]
 		if m == full {
@@ -493,12 +497,16 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 	if x.base64 {
 		return false
 	}
-	*at = w.r[o.a]
 	first, last, all := ^uint32(0), uint32(0), uint32(0)
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		at[i] += uint32(o.imm)
-		first, last, all = min(first, at[i]), max(last, at[i]), all|at[i]
+	if m == full {
+		first, last, all = span(at, &w.r[o.a], uint32(o.imm))
+	} else {
+		*at = w.r[o.a]
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			at[i] += uint32(o.imm)
+			first, last, all = min(first, at[i]), max(last, at[i]), all|at[i]
+		}
 	}
 	return first >= sharedLow && last>>rankShift == 0 && int(last)+x.bytes <= len(w.c.smem) && all&uint32(min(x.bytes, 16)-1) == 0
 }
@@ -509,10 +517,11 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
 	var seen [32]uint32 // addresses, by some of their bits
 	var twice uint32
+	shift := bits.TrailingZeros32(uint32(x.bytes)) & 31
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		off := at[i]
-		k := off / uint32(x.bytes) & 31
+		k := off >> shift & 31
 		if seen[k] == off && twice>>k&1 != 0 {
 			continue
 		}

@@ -52,3 +52,35 @@ func widen(d [][16]float64, at int, src []uint32, t ptx.Type) {
 		widenTF32AVX2(&d[0][at], &src[0], len(src)/4)
 	}
 }
+
+//go:noescape
+func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
+
+//go:noescape
+func loadQuadsAVX2(d0, d1, d2, d3 *[32]uint32, mem *byte, at *[32]uint32)
+
+//go:noescape
+func sumAVX2(d, c *[32]uint32, products *float64)
+
+func span(at, a *[32]uint32, offset uint32) (first, last, all uint32) {
+	if avx2 {
+		return spanAVX2(at, a, offset)
+	}
+	return spanGo(at, a, offset)
+}
+
+func loadQuads(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
+	if avx2 {
+		loadQuadsAVX2(d0, d1, d2, d3, &mem[0], at)
+	} else {
+		loadQuadsGo(d0, d1, d2, d3, mem, at)
+	}
+}
+
+func sum(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
+	if avx2 {
+		sumAVX2(d, c, &products[odd][row])
+	} else {
+		sumGo(d, c, products, odd, row)
+	}
+}

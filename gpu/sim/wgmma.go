@@ -372,15 +372,11 @@ func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale boo
 		products(t.d[:n], &t.a, t.b[:n])
 		for j := 0; j < n; j += 8 {
 			for q, r := range x.d[(from+j)/2:][:4] {
-				R := &w.r[r]
-				row := 8 * (q >> 1)
-				for i := range R {
-					s := t.d[(j+2*(i&3)+q&1)&(tileColumns-1)][(row+i>>2)&15]
-					if scale {
-						s += float64(f32(R[i]))
-					}
-					R[i] = b32(float32(s))
+				c := &t.zero // products are never -0
+				if scale {
+					c = &w.r[r]
 				}
+				sum(&w.r[r], c, (*[8][16]float64)(t.d[j:j+8]), q&1, 8*(q>>1))
 			}
 		}
 	}
