@@ -234,12 +234,23 @@ func (m *merger) page(p *page, q *[pageWords]sharedCell) {
 
 // words merges a line.
 func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
+	l := &p.lines[from/lineWords]
+	if p.apart>>(from/lineWords)&1 == 0 && l.w.tag == 0 { // as warps read it
+		for i := range lineWords {
+			if sc := &q[from+i]; !m.noteRead(sc, l.r.tag) {
+				cl := l.cell(i)
+				m.merge(sc, &cl, 15, p.key*pageBytes+uint64(from+i)*4)
+			}
+		}
+		return
+	}
 	cells := p.words(uint64(4*from), lineWords)
 	for i := range cells {
 		cl := &cells[i]
 		i += from
 		at := p.key*pageBytes + uint64(i)*4
 		switch {
+		case cl.w == 0 && cl.r.bytes() == 15 && (cl.r2 == 0 || !cl.r2.atomic()) && m.noteRead(&q[i], cl.r):
 		case cl.w|cl.r == 0:
 		case cl.w == splitCell:
 			for b, c := range m.g.bytes[cl] {
@@ -250,6 +261,20 @@ func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
 			m.merge(&q[i], cl, 15, at)
 		}
 	}
+}
+
+// noteRead is note for reads of a whole word that no cluster has written, atomics
+// apart; it reports false, and notes nothing, for others.
+func (m *merger) noteRead(sc *sharedCell, t tag) bool {
+	if sc.w.cluster != 0 || t.atomic() {
+		return false
+	}
+	info := 15<<markBytes | uint32(t.pc()) | sc.r.info&markSeveral
+	if sc.r.cluster != 0 && sc.r.cluster != m.cluster {
+		info |= markSeveral
+	}
+	sc.r = mark{m.cluster, m.segment, info}
+	return true
 }
 
 // merge adds one cell, of which only some bytes count.

@@ -395,6 +395,7 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 		words = c.cells[off/4 : end/4]
 	}
 	if write {
+		c.memory.wrote(off, uint32(n))
 		fill(c.init[off:end], 1)
 		a += 4 * uint32(w.writeWords(words, h.tag|wholeWord, n/4))
 	} else {
@@ -560,6 +561,7 @@ func (w *warp) noteStores(o *op, x *access, m uint32, at *[32]uint32) {
 		i := bits.TrailingZeros32(m) & 31
 		off := at[i]
 		init, cells := w.c.init[off:], w.c.cells[off/4:][:x.n]
+		w.c.memory.written[off/sharedBlock] = true // an aligned access lies in one
 		for j := range x.n {
 			le.PutUint32(init[4*j:], 0x01010101)
 		}

@@ -17,8 +17,8 @@ type matrices struct {
 	from [4][32]uint32   // the registers that a was unpacked from, of type typ and depth k; NoType: from none
 	typ  ptx.Type
 	k    int
-	raw  [4 * tileColumns]uint32 // 16 bytes of each column
-	out  [4][32]uint32           // results of an mma whose registers overlap those of C
+	at   [512]uint32   // addresses of the chunks of an operand
+	out  [4][32]uint32 // results of an mma whose registers overlap those of C
 	zero [32]uint32
 }
 
@@ -110,6 +110,14 @@ func widenGo(d [][16]float64, at int, src []uint32, t ptx.Type) {
 		default:
 			row[at+e] = float64(f32(v &^ 0x1fff))
 		}
+	}
+}
+
+// widenAtGo is widenGo for rows of 16 bytes at addresses in shared memory.
+func widenAtGo(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
+	for i, a := range rows {
+		b := mem[a : a+16 : a+16]
+		widenGo(d[i:i+1], at, []uint32{le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])}, t)
 	}
 }
 

@@ -54,6 +54,28 @@ func widen(d [][16]float64, at int, src []uint32, t ptx.Type) {
 }
 
 //go:noescape
+func widenAtF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+//go:noescape
+func widenAtBF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+//go:noescape
+func widenAtTF32AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+func widenAt(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
+	switch {
+	case !avx2:
+		widenAtGo(d, at, mem, rows, t)
+	case t == ptx.F16:
+		widenAtF16AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	case t == ptx.BF16:
+		widenAtBF16AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	default:
+		widenAtTF32AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	}
+}
+
+//go:noescape
 func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
 
 //go:noescape

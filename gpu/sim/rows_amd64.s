@@ -136,6 +136,66 @@ row:
 	VZEROUPPER
 	RET
 
+// AT8 is WIDEN8 for rows that stand at the addresses in BX.
+#define AT8 \
+	VEXTRACTF128 $1, Y0, X1; \
+	VCVTPS2PD X0, Y2; \
+	VCVTPS2PD X1, Y3; \
+	VMOVUPD Y2, 0(DI); \
+	VMOVUPD Y3, 32(DI); \
+	ADDQ $4, BX; \
+	ADDQ $128, DI; \
+	DECQ CX
+
+// func widenAtF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VCVTPH2PS (SI)(AX*1), Y0
+	AT8
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func widenAtBF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtBF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VPMOVZXWD (SI)(AX*1), Y0
+	VPSLLD $16, Y0, Y0
+	AT8
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func widenAtTF32AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtTF32AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VMOVUPS (SI)(AX*1), X0
+	VPSRLD $13, X0, X0
+	VPSLLD $13, X0, X0
+	VCVTPS2PD X0, Y2
+	VMOVUPD Y2, 0(DI)
+	ADDQ $4, BX
+	ADDQ $128, DI
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
 // func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
 //
 // at = a + offset; its least and greatest, and the or of all.

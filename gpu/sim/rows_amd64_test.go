@@ -76,6 +76,24 @@ func TestRows(t *testing.T) {
 			}
 		}
 	})
+	t.Run("widen at", func(t *testing.T) {
+		mem := make([]byte, 4096)
+		for range 200 {
+			for i := range mem {
+				mem[i] = byte(rnd.Uint32())
+			}
+			typ := types[rnd.IntN(3)]
+			rows := make([]uint32, 1+rnd.IntN(tileColumns))
+			for i := range rows {
+				rows[i] = uint32(16 * rnd.IntN(len(mem)/16))
+			}
+			var got, want [tileColumns][16]float64
+			at := 8 * rnd.IntN(2)
+			widenAtGo(want[:], at, mem, rows, typ)
+			widenAt(got[:], at, mem, rows, typ)
+			same(t, typ.String(), got[:], want[:])
+		}
+	})
 	t.Run("products", func(t *testing.T) {
 		for i := range 3000 {
 			typ := types[i%3]

@@ -258,10 +258,10 @@ func (l *launch) newGroup() *group {
 		m := l.dev.scratch.takeCTA()
 		c := &cta{g: g, rank: rank, mbars: map[uint32]*mbarrier{}, memory: m}
 		n := k.static + l.SharedBytes
-		c.smem = sized(&m.smem, n+16)[:n] // room for the widest access
+		m.shared(n) // with room for the widest access
+		c.smem = m.smem[:n]
 		if checks {
-			c.init = sized(&m.init, n)
-			c.cells = sized(&m.cells, (n+3)/4)
+			c.init, c.cells = m.init[:n], m.cells[:(n+3)/4]
 		}
 		r, q := sized(&m.r, l.warps*k.n32), sized(&m.q, l.warps*k.n64)
 		for i := range l.warps {
@@ -330,8 +330,6 @@ func (g *group) reset() {
 	regs := l.registers()
 	for rank, c := range g.ctas {
 		c.id = l.blockOf(g.idx, rank)
-		clear(c.init)
-		clear(c.cells)
 		clear(c.mbars)
 		c.nmbars = 0
 		c.pool, c.left = 0, 0
@@ -343,7 +341,7 @@ func (g *group) reset() {
 		if l.dev.cfg.NoChecks {
 			clear(c.smem)
 		} else {
-			poison(c.smem)
+			c.memory.renew()
 		}
 		for _, w := range c.warps {
 			w.live = full

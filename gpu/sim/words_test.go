@@ -35,6 +35,7 @@ func TestHotPaths(t *testing.T) {
 		if rnd.IntN(4) > 0 { // else most is uninitialised
 			both(func(g *group) {
 				c := g.ctas[0]
+				c.memory.wrote(0, uint32(len(c.init)))
 				fill(c.init, 1)
 				for i := range c.cells {
 					c.cells[i].w = makeTag(c.warps[0].agent, 0, 0, 0, 15)
@@ -197,6 +198,7 @@ func byWord(w *warp, o *op, m uint32) {
 				what := "read"
 				if x.store {
 					what = "write"
+					w.c.memory.wrote(k, 4)
 					fill(w.c.init[k:k+4], 1)
 					t = w.write(cl, h, 15)
 				} else {
