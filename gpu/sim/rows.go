@@ -211,3 +211,12 @@ func (l laneOp) vector(row any) func(w *warp, o *op, m uint32) {
 	}
 	return lanes
 }
+
+// joinGo is dst = max(dst, src).
+func joinGo(dst, src []uint32) {
+	for i, v := range src {
+		if v > dst[i] {
+			dst[i] = v
+		}
+	}
+}

@@ -106,3 +106,17 @@ func sum(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
 		sumGo(d, c, products, odd, row)
 	}
 }
+
+//go:noescape
+func joinAVX2(dst, src *uint32, n int)
+
+func joinRow(dst, src []uint32) {
+	n := len(dst) &^ 7
+	if !avx2 {
+		n = 0
+	}
+	if n > 0 {
+		joinAVX2(&dst[0], &src[0], n)
+	}
+	joinGo(dst[n:], src[n:])
+}

@@ -327,3 +327,19 @@ rows:
 	JNZ rows
 	VZEROUPPER
 	RET
+
+// func joinAVX2(dst, src *uint32, n int)
+TEXT ·joinAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+eight:
+	VMOVDQU (SI), Y0
+	VPMAXUD (DI), Y0, Y0
+	VMOVDQU Y0, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ eight
+	VZEROUPPER
+	RET

@@ -3,6 +3,7 @@ package sim
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -201,6 +202,20 @@ func TestVectors(t *testing.T) {
 			loadQuadsAVX2(&got[0], &got[1], &got[2], &got[3], &mem[0], &at)
 			loadQuadsGo(&want[0], &want[1], &want[2], &want[3], mem, &at)
 			if got != want {
+				t.Fatalf("%x, want %x", got, want)
+			}
+		}
+	})
+	t.Run("join", func(t *testing.T) {
+		for n := range 40 {
+			got, src := make([]uint32, n), make([]uint32, n)
+			for i := range src {
+				got[i], src[i] = word(), word()
+			}
+			want := slices.Clone(got)
+			joinGo(want, src)
+			joinRow(got, src)
+			if !slices.Equal(got, want) {
 				t.Fatalf("%x, want %x", got, want)
 			}
 		}

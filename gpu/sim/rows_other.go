@@ -24,6 +24,8 @@ func sum(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
 	sumGo(d, c, products, odd, row)
 }
 
+func joinRow(dst, src []uint32) { joinGo(dst, src) }
+
 var (
 	vectors           map[string]any
 	vectorComparisons map[string]func(a, b *[32]uint32) uint32
