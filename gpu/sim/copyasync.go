@@ -119,17 +119,18 @@ func (d *decoder) cpAsync() {
 	}
 }
 
-// copyLines notes what eight lanes read of a line of global memory in their order, as
+// copyLines notes what lanes read of a line of global memory in their order, as
 // they usually do, and returns these lanes.
 func (w *warp) copyLines(o *op, m uint32, size int, offset uint64) (noted uint32) {
 	if w.vc == nil || size != 16 || w.dependent(false) {
 		return 0
 	}
 	const lanes = lineBytes / 16
+	const all = 1<<lanes - 1
 next:
 	for i := 0; i < 32; i += lanes {
 		addr := w.q[o.b][i] + offset
-		if m>>i&0xff != 0xff || addr%lineBytes != 0 {
+		if m>>i&all != all || addr%lineBytes != 0 {
 			continue
 		}
 		for j := i; j < i+lanes; j++ {
@@ -144,7 +145,7 @@ next:
 		p := w.g.pageOf(addr)
 		k := addr % pageBytes / lineBytes
 		if p.apart>>k&1 == 0 && p.lines[k].read(w, w.how(o, i, false).tag|wholeWord, 4, false) {
-			noted |= 0xff << i
+			noted |= all << i
 		}
 	}
 	return noted

@@ -23,12 +23,12 @@ const (
 type page struct {
 	key   uint64 // address / pageBytes
 	lines [pageBytes / lineBytes]line
-	apart uint8            // a bit for each line whose words have cells
+	apart uint16           // a bit for each line whose words have cells
 	cells *[pageWords]cell // nil while no line had any
 }
 
 const (
-	lineBytes = 128 // that a warp loads or stores at once, a word each lane
+	lineBytes = 64 // that half a warp loads or stores at once, a word each lane
 	lineWords = lineBytes / 4
 )
 

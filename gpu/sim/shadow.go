@@ -286,7 +286,9 @@ func (w *warp) writeWords(cells []cell, t tag, n int) int {
 // writeQuad is writeWords for four words of one lane that have the same history, and
 // reports false where they have not.
 func (w *warp) writeQuad(c *[4]cell, t tag) bool {
-	if *c != [4]cell{c[0], c[0], c[0], c[0]} || !w.past(c[0].w, t) || !w.past(c[0].r, t) || !w.past(c[0].r2, t) {
+	w0, r, r2 := c[0].w, c[0].r, c[0].r2
+	if (w0^c[1].w)|(w0^c[2].w)|(w0^c[3].w)|(r^c[1].r)|(r^c[2].r)|(r^c[3].r)|(r2^c[1].r2)|(r2^c[2].r2)|(r2^c[3].r2) != 0 ||
+		!w.past(w0, t) || !w.past(r, t) || !w.past(r2, t) {
 		return false
 	}
 	to := cell{w: t}
