@@ -310,6 +310,11 @@ func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) er
 }
 
 func (r *result) print(w io.Writer, f runFlags, short bool) {
+	if r.Profile != nil {
+		for _, v := range r.Profile.Warnings {
+			fmt.Fprintf(w, "%s: warning: %v\n", r.Mode, v)
+		}
+	}
 	switch {
 	case r.Report != nil:
 		fmt.Fprintf(w, "%s: %v\n", r.Mode, r.Report)

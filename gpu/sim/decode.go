@@ -26,6 +26,7 @@ const (
 	opBranch        // to tgt
 	opExit          // lanes leave the kernel
 	opBlock         // fn may leave the warp waiting
+	opPoll          // a load or atomic that others' stores may be waited for with
 )
 
 // syncNeed says which lanes must arrive at an op together.

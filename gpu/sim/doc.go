@@ -24,7 +24,10 @@
 // instruction that wants its lanes together a split parks until the others
 // arrive (warp.go). The blocks of a cluster run in one goroutine, warp by warp
 // until each blocks (sched.go); clusters run side by side, except in kernels
-// with global atomics, whose order of arrival would show.
+// with global atomics, whose order of arrival would show: there they take turns. One
+// that only polls memory lets the others run, as many as the device holds at once, so
+// that locks and barriers of the whole grid go on; where all poll in vain it is a
+// deadlock.
 //
 // What is asynchronous (cp.async, TMA, wgmma) completes at once (Eager), as
 // late as its waits allow (Lazy), or at random by seed: a kernel that gives
@@ -42,7 +45,9 @@
 // writes must pass a proxy fence before TMA or wgmma reads them. Between
 // clusters only fences with atomics order anything (global.go). An atomic without a
 // fence orders nothing, which today's GPUs forgive in the usual "last block" idiom
-// and the memory model does not promise; a fence costs nothing there.
+// and the memory model does not promise; a fence costs nothing there, and the report
+// names the one that is missing. What rests on no rule either way is a warning
+// (Profile.Warnings): a block that ends before its bulk stores have read.
 //
 // Launches run one after the other. One that may begin early (Launch.Dependent) is
 // held against every launch that may then still run: until it is behind a
@@ -76,9 +81,7 @@
 //
 // # What it does not do
 //
-// Time, caches, textures, device calls, sparse mma, fp8, tcgen05. Blocks do not
-// wait for each other through global memory unless they share a cluster: a
-// grid-wide spin lock runs into the step limit.
+// Time, caches, textures, device calls, sparse mma, fp8, tcgen05.
 //
 // Imports gpu/ptx and gpu/tensormap.
 package sim

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -175,10 +176,34 @@ type globalShadow struct {
 	pages map[uint64]*sharedPage
 	bytes map[uint64]*[4]sharedCell  // by address of the word
 	sync  map[uint64]map[int32]int32 // atomics: what was released there, cluster -> segment
+
+	merged map[int32]bool             // clusters that something was merged of
+	bare   map[uint64]map[int32]int32 // atomics without a fence before them: cluster -> PC
+}
+
+// mostHints is how many addresses are kept to name a missing fence by.
+const mostHints = 1 << 12
+
+// signalled notes an atomic or strong store that releases nothing.
+func (s *globalShadow) signalled(addr uint64, cluster, pc int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.bare[addr]
+	if m == nil {
+		if len(s.bare) >= mostHints {
+			return
+		}
+		m = map[int32]int32{}
+		s.bare[addr] = m
+	}
+	m[cluster] = pc
 }
 
 func newGlobalShadow() *globalShadow {
-	return &globalShadow{pages: map[uint64]*sharedPage{}, bytes: map[uint64]*[4]sharedCell{}, sync: map[uint64]map[int32]int32{}}
+	return &globalShadow{
+		pages: map[uint64]*sharedPage{}, bytes: map[uint64]*[4]sharedCell{}, sync: map[uint64]map[int32]int32{},
+		merged: map[int32]bool{}, bare: map[uint64]map[int32]int32{},
+	}
 }
 
 // flush moves a cluster's cells into the launch's shadow, and reports the first
@@ -188,6 +213,7 @@ func (g *group) flush() *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found *Report
+	s.merged[int32(g.idx)+1] = true
 	for _, key := range slices.Sorted(maps.Keys(g.pages)) {
 		p, q := g.pages[key], s.pages[key]
 		if q == nil && len(g.bytes) == 0 {
@@ -354,8 +380,13 @@ func (m *merger) unordered(old *mark, t tag, bytes uint32) bool {
 	switch {
 	case old.cluster == 0 || old.info>>markBytes&15&bytes == 0 || t.atomic() && old.info&markAtomic != 0:
 		return false
-	case old.info&markSeveral != 0: // wants to have heard from every cluster before it
-		return len(m.g.seen) < m.g.order
+	case old.info&markSeveral != 0: // wants to have heard from every cluster that was merged
+		for c := range m.s.merged {
+			if _, ok := m.g.seen[c]; !ok && c != m.cluster {
+				return true
+			}
+		}
+		return false
 	case old.cluster == m.cluster:
 		return false
 	}
@@ -376,11 +407,34 @@ func (g *group) crossReport(t tag, isWrite bool, at uint64, m *mark, oldWhat str
 	r.Block, r.Thread = mine.Block, mine.Thread
 	in := g.l.Kernel.code[m.info&(maxPC-1)].in
 	r.Other = &Access{What: oldWhat, Line: in.Pos.Line, Source: in.String(), Lanes: true, Block: g.l.blockOf(int(m.cluster)-1, 0)}
+	if hint := g.missingFence(m.cluster); hint != "" {
+		r.Msg += "; " + hint
+	}
 	return r
 }
 
+// missingFence says which fence would have ordered this cluster behind another, if they
+// met in an atomic that has none.
+func (g *group) missingFence(other int32) string {
+	line := func(pc int32) string {
+		in := g.l.Kernel.code[pc].in
+		return fmt.Sprintf("the %s at line %d", in.Op, in.Pos.Line)
+	}
+	const fence = "(__threadfence(), membar.gl or fence.acq_rel.gpu)"
+	for _, addr := range slices.Sorted(maps.Keys(g.asked)) {
+		pc := g.asked[addr]
+		if _, ok := g.l.shadow.sync[addr][other]; ok {
+			return fmt.Sprintf("%s meets the other block, but no fence %s stands between it and this access", line(pc), fence)
+		}
+		if from, ok := g.l.shadow.bare[addr][other]; ok {
+			return fmt.Sprintf("%s meets the other block, but there no fence %s stands between the %s and %s", line(pc), fence, "access", line(from))
+		}
+	}
+	return ""
+}
+
 // releaseGlobal publishes at an atomic's address what this cluster did before
-// its fence; acquireGlobal learns it.
+// its fence; acquireGlobal learns it, and reports whether it is news.
 func (g *group) releaseGlobal(addr uint64) *Report {
 	r := g.flush()
 	s := g.l.shadow
@@ -399,15 +453,23 @@ func (g *group) releaseGlobal(addr uint64) *Report {
 	return r
 }
 
-func (g *group) acquireGlobal(addr uint64, into map[int32]int32) {
+func (g *group) acquireGlobal(o *op, addr uint64, into map[int32]int32) (news bool) {
 	s := g.l.shadow
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(g.asked) < mostHints {
+		g.asked[addr] = o.pc
+	}
 	for c, seg := range s.sync[addr] {
+		if old, ok := g.seen[c]; ok && old >= seg {
+			continue
+		}
+		news = true
 		if old, ok := into[c]; !ok || old < seg {
 			into[c] = seg
 		}
 	}
+	return news
 }
 
 // history is what launches have touched that may still run when a dependent one

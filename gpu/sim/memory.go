@@ -160,6 +160,9 @@ func (d *decoder) loadStore() {
 	if x.strong && (x.space == ptx.Global || x.space == ptx.NoSpace) {
 		d.k.globalAtomics = true
 	}
+	if x.strong && !x.store {
+		d.o.kind = opPoll
+	}
 }
 
 // dropHint removes a cache policy operand.
@@ -285,11 +288,39 @@ func execAccess(w *warp, o *op, m uint32) {
 	if x.store {
 		w.storeConflict(o, x, m)
 	}
-	if x.store && x.strong { // behind a fence a relaxed or volatile one releases too
-		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), x.rel) })
-	}
 	w.eachAccess(o, x, m)
+	if x.store && x.strong { // behind a fence a relaxed or volatile one releases too
+		eachLane(m, func(i int) { w.releaseAt(o, w.address(o, x, i), x.rel) })
+	}
+	switch {
+	case x.store:
+		w.polled.same = 0
+	case x.strong:
+		h := hashOf(o.pc, m)
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			for _, r := range x.regs[:x.n] {
+				if x.wide || x.to64 {
+					h.add(w.q[r][i])
+				} else {
+					h.add(uint64(w.r[r][i]))
+				}
+			}
+		}
+		w.found(uint64(h))
+	}
 }
+
+// hash mixes what a strong load or an atomic found.
+type hash uint64
+
+func hashOf(pc int32, m uint32) hash {
+	h := hash(14695981039346656037)
+	h.add(uint64(pc)<<32 | uint64(m))
+	return h
+}
+
+func (h *hash) add(v uint64) { *h = (*h ^ hash(v)) * 1099511628211; *h ^= *h >> 29 }
 
 // eachAccess checks and moves lane by lane.
 func (w *warp) eachAccess(o *op, x *access, m uint32) {
@@ -303,7 +334,7 @@ func (w *warp) eachAccess(o *op, x *access, m uint32) {
 			w.load(x, b, i)
 		}
 		if x.strong && !x.store {
-			w.acquireAt(addr, x.acq)
+			w.acquireAt(o, addr, x.acq)
 		}
 	}
 }
@@ -458,6 +489,7 @@ func execShared(w *warp, o *op, m uint32) {
 	}
 	smem := w.c.smem
 	if x.store {
+		w.polled.same = 0
 		if w.vc != nil {
 			w.noteStores(o, x, m, &at)
 		}
@@ -790,6 +822,9 @@ func execGlobal(w *warp, o *op, m uint32) {
 		w.noteRange(o, x, addr)
 	}
 	b := a.data[off : off+uint64(n) : off+uint64(n)]
+	if x.store {
+		w.polled.same = 0
+	}
 	switch {
 	case x.n == 1 && x.store:
 		R := &w.r[x.regs[0]]
@@ -821,6 +856,7 @@ func execGlobal(w *warp, o *op, m uint32) {
 func (w *warp) scattered(o *op, x *access, m uint32) {
 	w.profileAccess(o, x, m)
 	if x.store {
+		w.polled.same = 0
 		w.storeConflict(o, x, m)
 	}
 	var a *alloc
@@ -1040,13 +1076,15 @@ func (d *decoder) atomic() {
 		}
 		return uint64(w.r[r][i])
 	}
+	d.o.kind = opPoll
 	d.o.fn = func(w *warp, o *op, m uint32) {
 		w.profileAccess(o, x, m)
+		h := hashOf(o.pc, m)
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m) & 31
 			addr := w.address(o, x, i)
-			w.releaseAt(addr, x.rel)
 			b := w.touchAtomic(o, x, addr, i)
+			w.releaseAt(o, addr, x.rel) // itself too
 			var old uint64
 			switch x.elem {
 			case 2:
@@ -1072,8 +1110,10 @@ func (d *decoder) atomic() {
 			} else if dst >= 0 {
 				w.r[dst][i] = uint32(old)
 			}
-			w.acquireAt(addr, x.acq)
+			w.acquireAt(o, addr, x.acq)
+			h.add(old)
 		}
+		w.found(uint64(h))
 	}
 }
 
@@ -1086,8 +1126,11 @@ func (w *warp) touchAtomic(o *op, x *access, addr uint64, lane int) []byte {
 // releaseAt publishes at an address what this warp did before its last fence,
 // or, for a release, before now. Only then can an acquire elsewhere order
 // behind it.
-func (w *warp) releaseAt(addr uint64, now bool) {
+func (w *warp) releaseAt(o *op, addr uint64, now bool) {
 	if w.vc == nil || !now && !w.fencedAt {
+		if w.vc != nil && addr >= globalBase && w.g.l.shadow != nil {
+			w.g.l.shadow.signalled(addr, int32(w.g.idx)+1, o.pc)
+		}
 		return
 	}
 	if now {
@@ -1109,11 +1152,12 @@ func (w *warp) releaseAt(addr uint64, now bool) {
 
 // acquireAt learns what was released at an address: at once for an acquire,
 // else when a fence follows.
-func (w *warp) acquireAt(addr uint64, now bool) {
+func (w *warp) acquireAt(o *op, addr uint64, now bool) {
 	if w.vc == nil {
 		return
 	}
-	if c := w.g.atomics[addr]; c != nil {
+	news := false
+	if c := w.g.atomics[addr]; c != nil && !behind(c.vc, w.vc) {
 		if w.heard.vc == nil {
 			w.heard = w.g.newClocks()
 		}
@@ -1121,15 +1165,15 @@ func (w *warp) acquireAt(addr uint64, now bool) {
 			w.heard.reset()
 		}
 		w.heard.join(c)
-		w.hasHeard = true
+		w.hasHeard, news = true, true
 	}
 	if addr >= globalBase && w.g.l.shadow != nil {
 		if w.acquired == nil {
 			w.acquired = map[int32]int32{}
 		}
-		w.g.acquireGlobal(addr, w.acquired)
+		news = w.g.acquireGlobal(o, addr, w.acquired) || news
 	}
-	if now {
+	if now && news { // who polls in vain learns nothing
 		w.fence()
 	}
 }

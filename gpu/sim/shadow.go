@@ -359,6 +359,17 @@ func join(dst, src []uint32) {
 	joinRow(dst, src)
 }
 
+// behind reports whether nothing in a is later than in b.
+func behind(a, b []uint32) bool {
+	b = b[:len(a)]
+	for i, v := range a {
+		if v > b[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // clocks is a vector clock that a synchronisation object carries, with its
 // twin for what has passed a proxy fence.
 type clocks struct{ vc, pvc []uint32 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // warp is 32 lanes with their registers.
@@ -43,6 +44,33 @@ type warp struct {
 	clusterGen    int // of the cluster barrier that it arrived at
 
 	unpolled int64 // instructions since it last polled in vain
+	polled   polled
+}
+
+// polled is what a warp has found in memory that others may change: the last few
+// answers to its strong loads and atomics, as hashes, and how often since it last
+// stored or found something else they were these.
+type polled struct {
+	last [8]uint64
+	next int
+	same int
+}
+
+// patience is how often an answer may stay the same before others get a turn.
+const patience = 256
+
+// found notes what strong loads or atomics of lanes m found.
+func (w *warp) found(hash uint64) {
+	p := &w.polled
+	if !slices.Contains(p.last[:], hash) {
+		p.last[p.next&7] = hash
+		p.next++
+		p.same = 0
+		return
+	}
+	if p.same++; p.same >= patience {
+		p.same, w.yield = 0, spins
+	}
 }
 
 // split is a set of lanes at one PC.
@@ -68,6 +96,7 @@ const (
 	noYield yieldKind = iota
 	polls             // an mbarrier whose phase has not ended
 	sleeps            // nanosleep: it may poll memory
+	spins             // polls memory and finds it as it was, again and again
 )
 
 type waitKind uint8
@@ -135,8 +164,11 @@ func (w *warp) run(budget int64) int64 {
 					}
 				}
 				pc++
-			case opBlock:
+			case opBlock, opPoll:
 				if m != 0 {
+					if track && o.kind == opPoll {
+						w.trackRegisters(o, m)
+					}
 					o.fn(w, o, m)
 				}
 				pc++
