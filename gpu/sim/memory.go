@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
@@ -72,7 +73,7 @@ func (d *decoder) space() ptx.Space {
 			return ptx.Local
 		case "const":
 			return ptx.Const
-		case "param", "param::entry":
+		case "param", "param::entry", "param::func":
 			return ptx.Param
 		}
 	}
@@ -110,6 +111,9 @@ func (d *decoder) loadStore() {
 	mem, val := in.Args[1], in.Args[0]
 	if x.store {
 		mem, val = val, mem
+	}
+	if x.space == ptx.Param && d.ofCall(mem) {
+		x.space = ptx.Local
 	}
 	elems := vec(val)
 	if len(elems) != n {
@@ -163,6 +167,17 @@ func (d *decoder) loadStore() {
 	if x.strong && !x.store {
 		d.o.kind = opPoll
 	}
+}
+
+// ofCall reports whether an address is that of a parameter of a call or a function, which
+// stands in local memory.
+func (d *decoder) ofCall(a ptx.Operand) bool {
+	m, ok := a.(*ptx.Mem)
+	if !ok {
+		return false
+	}
+	v, ok := m.Base.(*ptx.VarRef)
+	return ok && v.Var.Space == ptx.Param && !slices.Contains(d.k.entry.Params, v.Var)
 }
 
 // dropHint removes a cache policy operand.

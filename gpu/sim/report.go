@@ -23,6 +23,7 @@ const (
 	Deadlock      Kind = "deadlock"
 	StepLimit     Kind = "step limit"
 	Misuse        Kind = "misuse" // an instruction used against its rules
+	Assertion     Kind = "assertion"
 )
 
 // Access is one side of a conflict.
@@ -126,6 +127,13 @@ func warnings(groups []*group) []*Report {
 	return slices.SortedFunc(maps.Values(first), func(a, b *Report) int {
 		return cmp.Or(a.Line-b.Line, cmp.Compare(a.Kind, b.Kind))
 	})
+}
+
+// hostError is what went wrong outside of the kernel.
+type hostError struct{ error }
+
+func throwError(err error) {
+	panic(hostError{err}) //nolint:forbidigo // recovered by execute
 }
 
 func throw(r *Report) {

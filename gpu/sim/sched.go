@@ -442,7 +442,12 @@ func (g *group) reset() {
 			if n := l.Block.Count() - 32*w.id; n < 32 {
 				w.live = 1<<n - 1
 			}
-			w.splits = append(w.splits[:0], split{mask: w.live})
+			w.splits = append(w.splits[:0], split{mask: w.live, pc: k.start})
+			if w.cc = 0; k.calls {
+				for i := range w.stack {
+					w.stack[i] = w.stack[i][:0]
+				}
+			}
 			w.wait, w.yield, w.polled = waiting{}, noYield, polled{}
 			w.maxReg, w.clusterGen, w.unpolled = regs, 0, pollLoop
 			w.copies.reset()
@@ -491,6 +496,8 @@ func (g *group) execute() (done bool, err error) {
 		case nil:
 		case *Report:
 			err = r
+		case hostError:
+			err = r.error
 		case error:
 			if !errors.Is(r, errStopped) {
 				err = fmt.Errorf("simulator: kernel %s, cluster %d: %w (please report this)", g.l.Kernel.Name, g.idx, r)

@@ -45,6 +45,10 @@ type warp struct {
 
 	unpolled int64 // instructions since it last polled in vain
 	polled   polled
+
+	cc    uint32      // carries, a bit for each lane
+	stack [32][]frame // calls of each lane
+	jump  [32]int32   // where lanes go on, by opJump
 }
 
 // polled is what a warp has found in memory that others may change: the last few
@@ -209,6 +213,27 @@ func (w *warp) run(budget int64) int64 {
 					w.merge()
 					break straight
 				}
+			case opCall:
+				if m == 0 {
+					pc++
+					break
+				}
+				o.fn(w, o, m)
+				for x := m; x != 0; x &= x - 1 {
+					w.jump[bits.TrailingZeros32(x)&31] = o.tgt
+				}
+				w.turn(o, m)
+				w.goOn(k, pc, mask, m, s.age)
+				break straight
+			case opJump:
+				if m == 0 {
+					pc++
+					break
+				}
+				o.fn(w, o, m)
+				w.turn(o, m)
+				w.goOn(k, pc, mask, m, s.age)
+				break straight
 			case opExit:
 				w.live &^= m
 				mask &^= m
@@ -234,6 +259,14 @@ func (w *warp) run(budget int64) int64 {
 		}
 	}
 	return budget
+}
+
+// turn counts calls and jumps against the step limit.
+func (w *warp) turn(o *op, m uint32) {
+	g := w.g
+	if g.steps++; g.steps > g.l.dev.cfg.MaxSteps || g.stop() {
+		g.expired(w, o, m)
+	}
 }
 
 func (w *warp) store(k int, pc int32, mask uint32, age int32) {
