@@ -903,7 +903,7 @@ func (w *warp) noteRange(o *op, x *access, addr uint64) {
 	for i := 0; i < 32; {
 		at := int(addr / 4 % pageWords)
 		p := w.g.pageOf(addr)
-		if !dependent && at%lineWords == 0 && p.apart>>(at/lineWords)&1 == 0 {
+		if !dependent && at%lineWords == 0 && (32-i)*x.n >= lineWords && p.apart>>(at/lineWords)&1 == 0 {
 			if l, t := &p.lines[at/lineWords], w.how(o, i, false).tag|wholeWord; x.store && l.write(w, t, x.n) || !x.store && l.read(w, t, x.n, x.nc) {
 				i += lineWords / x.n
 				addr += lineBytes

@@ -72,6 +72,9 @@ func TestHotPaths(t *testing.T) {
 			from, turn := rnd.IntN(4), rnd.IntN(32)
 			if x.space == ptx.Global && rnd.IntN(16) > 0 { // whole lines, for long
 				shape, from = 0, lineWords*rnd.IntN(3)/x.n
+				if rnd.IntN(4) == 0 { // across the end of a page
+					from = pageWords/x.n - 1 - rnd.IntN(31)
+				}
 			}
 			var at [32]uint32
 			for lane := range at {
