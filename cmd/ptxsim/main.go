@@ -144,6 +144,7 @@ type runFlags struct {
 	maxSteps             int64
 	dependent            bool
 	noProfile            bool
+	printf               io.Writer // what kernels print
 	listFlags
 }
 
@@ -281,6 +282,9 @@ func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) er
 		return err
 	}
 	f.noProfile = f.noProfile || len(ms) > 1 // what the modes have in common
+	if f.printf = stdout; f.json {
+		f.printf = nil
+	}
 	var results []result
 	var failed bool
 	for _, m := range ms {
@@ -310,6 +314,11 @@ func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) er
 }
 
 func (r *result) print(w io.Writer, f runFlags, short bool) {
+	if r.Profile != nil {
+		for _, v := range r.Profile.Warnings {
+			fmt.Fprintf(w, "%s: warning: %v\n", r.Mode, v)
+		}
+	}
 	switch {
 	case r.Report != nil:
 		fmt.Fprintf(w, "%s: %v\n", r.Mode, r.Report)
@@ -330,7 +339,7 @@ func (r *result) print(w io.Writer, f runFlags, short bool) {
 // launchOnce runs the kernel on a fresh device and writes its buffers out.
 func launchOnce(ctx context.Context, file, kernel string, specs []string, mode sim.Mode, f runFlags) (result, error) {
 	res := result{Mode: mode.String()}
-	dev, mod, err := load(file, sim.Config{Arch: f.arch, Mode: mode, NoChecks: f.noChecks, Profile: !f.noProfile, MaxSteps: f.maxSteps})
+	dev, mod, err := load(file, sim.Config{Arch: f.arch, Mode: mode, NoChecks: f.noChecks, Profile: !f.noProfile, MaxSteps: f.maxSteps, Printf: f.printf})
 	if err != nil {
 		return res, err
 	}

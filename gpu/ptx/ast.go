@@ -34,7 +34,21 @@ type Module struct {
 	Files   []string // .file, by index; the names that Instr.Loc counts
 	Globals []*Var   // .global and .const variables, .extern .shared
 	Entries []*Entry
+	Funcs   []*Entry // device functions, also those that are only declared
 	Refused []*Error // kernels that ParseSome could not read
+
+	RefusedFuncs []*Error // and functions; no kernel that calls one can run
+}
+
+// Func returns the device function with that name, its definition where there is one,
+// or nil.
+func (m *Module) Func(name string) (f *Entry) {
+	for _, e := range m.Funcs {
+		if e.Name == name && (f == nil || e.Body != nil) {
+			f = e
+		}
+	}
+	return f
 }
 
 // Entry returns the kernel with that name, or nil.
@@ -149,13 +163,16 @@ type Label struct {
 	Name string
 	Pos  Pos
 	PC   int // index into Entry.Code of the instruction behind it; -1 until it is met
+
+	Targets []*Label // what .branchtargets lists behind it, for brx.idx
 }
 
-// Entry is a kernel.
+// Entry is a kernel, or a device function.
 type Entry struct {
 	Name       string
 	Pos        Pos
 	Params     []*Var
+	Returns    []*Var // of a function
 	ParamBytes int
 	MaxNTID    [3]int // .maxntid, zero when absent
 	ReqNTID    [3]int // .reqntid
@@ -165,8 +182,8 @@ type Entry struct {
 	MaxCluster int    // .maxclusterrank
 	Explicit   bool   // .explicitcluster
 	Regs       []*Reg
-	Vars       []*Var // .shared and .local variables, in order
-	Body       *Block
+	Vars       []*Var   // .shared, .local and .param variables, in order
+	Body       *Block   // nil for a function that is only declared
 	Code       []*Instr // every instruction of the body, in textual order
 }
 
@@ -176,6 +193,7 @@ type Block struct {
 	Regs   map[string]*Reg
 	Vars   map[string]*Var
 	Labels map[string]*Label
+	Vecs   map[string]*Vec // .v2 and .v4 registers; an element of v is the register v.x
 	Stmts  []Stmt
 }
 
@@ -253,7 +271,7 @@ func (i *Instr) String() string {
 }
 
 // Operand is what an instruction works on: *Reg, *Not, Imm, *Vec, *Mem,
-// *VarRef, *Label, Special, Sink or *Pair.
+// *VarRef, *Label, Special, Sink, *Pair or Callee.
 type Operand interface {
 	fmt.Stringer
 	operand()
@@ -294,6 +312,10 @@ type Sink struct{}
 // Pair is a|b, two results.
 type Pair struct{ A, B Operand }
 
+// Callee is the function of a call, whose other operands are two Vecs: what it returns
+// into, and its arguments.
+type Callee struct{ Name string }
+
 func (*Reg) operand()    {}
 func (*Not) operand()    {}
 func (Imm) operand()     {}
@@ -304,12 +326,14 @@ func (*Label) operand()  {}
 func (Special) operand() {}
 func (Sink) operand()    {}
 func (*Pair) operand()   {}
+func (Callee) operand()  {}
 
 func (r *Reg) String() string    { return r.Name }
 func (n *Not) String() string    { return "!" + n.Reg.Name }
 func (l *Label) String() string  { return l.Name }
 func (s Special) String() string { return "%" + s.Name }
 func (Sink) String() string      { return "_" }
+func (c Callee) String() string  { return c.Name }
 func (p *Pair) String() string   { return p.A.String() + "|" + p.B.String() }
 
 func (i Imm) String() string {

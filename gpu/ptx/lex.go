@@ -147,7 +147,7 @@ func (l *lexer) next() (token, error) {
 		l.off += n + 2
 		t.end = l.off
 		return t, nil
-	case strings.IndexByte("{}[]()<>,;:@!|+-=", c) >= 0:
+	case strings.IndexByte("{}[]()<>,;:@!|+-=*/%&^~?", c) >= 0:
 		t.kind = punct
 		l.off++
 	default:

@@ -10,7 +10,7 @@ var opcodes = func() map[string]map[string]bool {
 	const (
 		scopes = " cta cluster gpu sys"
 		order  = " relaxed acquire release acq_rel weak volatile mmio"
-		spaces = " global shared shared::cta shared::cluster local const param param::entry"
+		spaces = " global shared shared::cta shared::cluster local const param param::entry param::func"
 		cache  = " ca cg cs cv lu wb wt nc L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last" +
 			" L1::no_allocate L2::evict_last L2::evict_normal L2::evict_first L2::cache_hint L2::64B L2::128B L2::256B"
 		cmp    = " eq ne lt le gt ge lo ls hi hs equ neu ltu leu gtu geu num nan"
@@ -21,7 +21,7 @@ var opcodes = func() map[string]map[string]bool {
 	text := map[string]string{
 		"abs": "T ftz", "neg": "T ftz", "not": "T", "cnot": "T",
 		"add": "T ftz sat cc" + round, "sub": "T ftz sat cc" + round, "addc": "T cc", "subc": "T cc",
-		"mul": "T ftz sat lo hi wide" + round, "mul24": "T lo hi", "mad": "T ftz sat lo hi wide cc" + round,
+		"mul": "T ftz sat lo hi wide" + round, "mul24": "T lo hi", "mad": "T ftz sat lo hi wide cc" + round, "madc": "T lo hi cc",
 		"mad24": "T lo hi sat", "fma": "T ftz sat relu oob" + round, "div": "T ftz approx full" + round, "rem": "T",
 		"min": "T ftz NaN xorsign abs relu", "max": "T ftz NaN xorsign abs relu", "sad": "T",
 		"sqrt": "T ftz approx" + round, "rsqrt": "T ftz approx", "rcp": "T ftz approx ftz64h" + round,
@@ -42,7 +42,7 @@ var opcodes = func() map[string]map[string]bool {
 			" proxy alias async tensormap::generic unidirectional" + spaces + scopes + " async::generic",
 		"vote": "sync ballot all any uni T", "match": "sync any all T", "activemask": "T", "redux": "sync T add min max and or xor abs NaN",
 		"shfl": "sync up down bfly idx T", "elect": "sync", "nanosleep": "T",
-		"bra": "uni", "brx": "idx uni", "ret": "uni", "exit": "", "trap": "", "brkpt": "", "pmevent": "mask",
+		"call": "uni", "bra": "uni", "brx": "idx uni", "ret": "uni", "exit": "", "trap": "", "brkpt": "", "pmevent": "mask",
 		"ldmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces, "stmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces,
 		"movmatrix": "sync aligned m8n8 trans T",
 		"mma":       "sync aligned row col m8n8k4 m16n8k4 m16n8k8 m16n8k16 m16n8k32 satfinite T",

@@ -20,9 +20,8 @@ const (
 // Parse reads a whole source. The error, if any, is an *Error.
 func Parse(file string, src []byte) (*Module, error) { return read(file, src, false) }
 
-// ParseSome leaves out kernels that it cannot read, and says why in Module.Refused. It
-// passes over device functions, which no kernel that is read can call. What is wrong
-// outside of kernels is an error.
+// ParseSome leaves out kernels and device functions that it cannot read, and says why in
+// Module.Refused. What is wrong outside of them is an error.
 func ParseSome(file string, src []byte) (*Module, error) { return read(file, src, true) }
 
 func read(file string, src []byte, some bool) (*Module, error) {
@@ -48,7 +47,8 @@ type parser struct {
 	depth int
 	loc   Loc
 	fix   []labelUse
-	some  bool // kernels may be left out
+	some  bool   // kernels may be left out
+	last  *Label // the label that was met last
 }
 
 // labelUse is a branch to a label that may come later.
@@ -58,7 +58,7 @@ type labelUse struct {
 }
 
 func newBlock(up *Block) *Block {
-	return &Block{Up: up, Regs: map[string]*Reg{}, Vars: map[string]*Var{}, Labels: map[string]*Label{}}
+	return &Block{Up: up, Regs: map[string]*Reg{}, Vars: map[string]*Var{}, Labels: map[string]*Label{}, Vecs: map[string]*Vec{}}
 }
 
 func (p *parser) errorf(pos Pos, format string, args ...any) error {
@@ -112,13 +112,118 @@ func (p *parser) int() (int, error) {
 	return 0, p.errorf(pos, "expected a small whole number, found %v", imm)
 }
 
-// number reads a literal with its sign.
-func (p *parser) number() (Imm, error) {
+// number reads a literal with its sign, or a constant expression of whole numbers.
+func (p *parser) number() (Imm, error) { return p.expression(0, 0) }
+
+// binding is how strongly an operator of constant expressions binds, as in C.
+var binding = map[string]int{"|": 1, "^": 2, "&": 3, "<<": 4, ">>": 4, "+": 5, "-": 5, "*": 6, "/": 6, "%": 6}
+
+// operator returns the operator that comes next, or "".
+func (p *parser) operator() string {
+	if p.tok.kind != punct {
+		return ""
+	}
+	t := p.tok.text
+	if t == "<" || t == ">" {
+		if string(p.lex.at(p.tok.end)) != t {
+			return ""
+		}
+		t += t
+	}
+	if binding[t] == 0 {
+		return ""
+	}
+	return t
+}
+
+func (p *parser) expression(least, depth int) (Imm, error) {
+	x, err := p.term(depth)
+	if err != nil || x.Type != S64 {
+		return x, err
+	}
+	for {
+		pos, o := p.tok.pos, p.operator()
+		if o == "" || binding[o] <= least {
+			return x, nil
+		}
+		for range len(o) {
+			if err := p.advance(); err != nil {
+				return x, err
+			}
+		}
+		y, err := p.expression(binding[o], depth+1)
+		if err != nil {
+			return x, err
+		}
+		if y.Type != S64 {
+			return x, p.errorf(pos, "constant expressions are of whole numbers, found %v", y)
+		}
+		a, b := int64(x.Bits), int64(y.Bits)
+		switch o {
+		case "|":
+			a |= b
+		case "^":
+			a ^= b
+		case "&":
+			a &= b
+		case "<<":
+			a <<= uint64(b) & 63
+		case ">>":
+			a >>= uint64(b) & 63
+		case "+":
+			a += b
+		case "-":
+			a -= b
+		case "*":
+			a *= b
+		default:
+			if b == 0 || b == -1 && o == "/" && a == math.MinInt64 {
+				return x, p.errorf(pos, "%d %s %d has no value", a, o, b)
+			}
+			if o == "/" {
+				a /= b
+			} else {
+				a %= b
+			}
+		}
+		x.Bits = uint64(a)
+	}
+}
+
+// term reads a literal, one with a sign in front, or an expression in parentheses.
+func (p *parser) term(depth int) (Imm, error) {
+	if depth > maxDepth {
+		return Imm{}, p.errorf(p.tok.pos, "parentheses nested too deep")
+	}
+	if open, err := p.take("("); err != nil {
+		return Imm{}, err
+	} else if open {
+		x, err := p.expression(0, depth+1)
+		if err != nil {
+			return x, err
+		}
+		return x, p.expect(")")
+	}
+	if not, err := p.take("~"); err != nil {
+		return Imm{}, err
+	} else if not {
+		x, err := p.term(depth + 1)
+		x.Bits = ^x.Bits
+		if err == nil && x.Type != S64 {
+			err = p.errorf(p.tok.pos, "~ is of whole numbers")
+		}
+		return x, err
+	}
 	neg, err := p.take("-")
 	if err != nil {
 		return Imm{}, err
 	}
 	t := p.tok
+	if neg && p.is("(") {
+		x, err := p.term(depth + 1)
+		x.Bits = -x.Bits
+		return x, err
+	}
 	if t.kind != number {
 		return Imm{}, p.errorf(t.pos, "expected a number, found %v", t)
 	}
@@ -226,8 +331,14 @@ func (p *parser) topLevel(t token) error {
 		return p.topLevel(next)
 	case ".extern":
 		next := p.tok
+		if next.kind == dotWord && next.text == ".func" {
+			if err := p.advance(); err != nil {
+				return err
+			}
+			return p.topLevel(next)
+		}
 		if next.kind != dotWord || next.text != ".shared" {
-			return p.errorf(next.pos, ".extern %v: only shared memory can be extern", next)
+			return p.errorf(next.pos, ".extern %v: only shared memory and functions can be extern", next)
 		}
 		if err := p.advance(); err != nil {
 			return err
@@ -237,10 +348,9 @@ func (p *parser) topLevel(t token) error {
 		return p.variable(t, false)
 	case ".pragma":
 		return p.pragma()
-	case ".entry":
-		start := p.lex
-		name := p.tok.text
-		err := p.kernel()
+	case ".entry", ".func":
+		start, name := p.lex, p.tok.text
+		err := p.kernel(t.text == ".func")
 		var e *Error
 		if err == nil || !p.some || !errors.As(p.located(err), &e) {
 			return err
@@ -248,14 +358,15 @@ func (p *parser) topLevel(t token) error {
 		if e.Entry == "" {
 			e.Entry = name
 		}
-		p.mod.Refused = append(p.mod.Refused, e)
+		if t.text == ".func" {
+			p.mod.RefusedFuncs = append(p.mod.RefusedFuncs, e)
+		} else {
+			p.mod.Refused = append(p.mod.Refused, e)
+		}
 		p.lex = start
 		return p.skip()
-	case ".func", ".alias":
-		if p.some {
-			return p.skip()
-		}
-		return p.errorf(t.pos, "%s: device functions are not supported; have nvcc inline them (__forceinline__)", t.text)
+	case ".alias":
+		return p.errorf(t.pos, ".alias is not supported")
 	default:
 		return p.errorf(t.pos, "unknown directive %s", t.text)
 	}
@@ -367,6 +478,8 @@ func (p *parser) variable(t token, extern bool) error {
 	scope := p.block
 	if scope == nil {
 		scope = p.top
+	}
+	if scope == p.top || v.Space == Global || v.Space == Const {
 		p.mod.Globals = append(p.mod.Globals, v)
 	} else {
 		p.entry.Vars = append(p.entry.Vars, v)
@@ -485,41 +598,66 @@ func (p *parser) initializer(v *Var, depth int) error {
 	}
 }
 
-func (p *parser) kernel() error {
-	e := &Entry{Pos: p.tok.pos}
-	n, err := p.name()
-	if err != nil {
+// kernel reads an entry, or a function, from its name or what it returns on.
+func (p *parser) kernel(function bool) error {
+	e := &Entry{Pos: p.tok.pos, Body: newBlock(p.top)}
+	p.entry = e
+	defer func() { p.entry = nil }()
+	if function && p.tok.kind == dotWord { // .noreturn and the like
+		if err := p.advance(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if function {
+		if e.Returns, err = p.params(e); err != nil {
+			return err
+		}
+	}
+	e.Pos = p.tok.pos
+	if e.Name, err = p.name(); err != nil {
 		return err
 	}
-	e.Name, p.entry = n, e
-	defer func() { p.entry = nil }()
-	if p.mod.Entry(n) != nil {
-		return p.errorf(e.Pos, "entry %s is defined twice", n)
+	defined := p.mod.Entry(e.Name) != nil
+	if f := p.mod.Func(e.Name); f != nil {
+		defined = defined || !function || f.Body != nil
 	}
-	e.Body = newBlock(p.top)
-	if err := p.params(e); err != nil {
+	if defined && !function {
+		return p.errorf(e.Pos, "entry %s is defined twice", e.Name)
+	}
+	if e.Params, err = p.params(e); err != nil {
 		return err
 	}
 	if err := p.performance(e); err != nil {
 		return err
 	}
-	if semi, err := p.take(";"); err != nil || semi {
-		return err // a declaration alone
+	if semi, err := p.take(";"); err != nil || semi { // a declaration alone
+		if e.Body = nil; function {
+			p.mod.Funcs = append(p.mod.Funcs, e)
+		}
+		return err
 	}
-	p.block, p.fix, p.loc = e.Body, nil, Loc{}
+	if defined {
+		return p.errorf(e.Pos, "%s is defined twice", e.Name)
+	}
+	p.block, p.fix, p.loc, p.last = e.Body, nil, Loc{}, nil
 	defer func() { p.block = nil }()
 	if !p.is("{") {
-		return p.errorf(p.tok.pos, "expected the body of %s, found %v", n, p.tok)
+		return p.errorf(p.tok.pos, "expected the body of %s, found %v", e.Name, p.tok)
 	}
 	if err := p.body(); err != nil {
 		return err
 	}
-	for _, u := range p.fix {
-		if err := p.resolve(u); err != nil {
+	for i := 0; i < len(p.fix); i++ { // grows by the targets of brx.idx
+		if err := p.resolve(p.fix[i]); err != nil {
 			return err
 		}
 	}
-	p.mod.Entries = append(p.mod.Entries, e)
+	if function {
+		p.mod.Funcs = append(p.mod.Funcs, e)
+	} else {
+		p.mod.Entries = append(p.mod.Entries, e)
+	}
 	return nil
 }
 
@@ -527,47 +665,50 @@ func (p *parser) kernel() error {
 func (p *parser) resolve(u labelUse) error {
 	for b := u.block; b != nil; b = b.Up {
 		if l := b.Labels[u.label.Name]; l != nil {
-			u.label.PC = l.PC
+			u.label.PC, u.label.Targets = l.PC, l.Targets
 			return nil
 		}
 	}
 	return p.errorf(u.label.Pos, "%s is neither a register, a variable nor a label", u.label.Name)
 }
 
-func (p *parser) params(e *Entry) error {
+// params reads ( .param …, … ), where there is one.
+func (p *parser) params(e *Entry) (vs []*Var, err error) {
 	open, err := p.take("(")
 	if err != nil || !open {
-		return err
+		return nil, err
 	}
 	for !p.is(")") {
 		t := p.tok
 		if t.kind != dotWord || t.text != ".param" {
-			return p.errorf(t.pos, "expected .param, found %v", t)
+			return nil, p.errorf(t.pos, "expected .param, found %v", t)
 		}
 		if err := p.advance(); err != nil {
-			return err
+			return nil, err
 		}
 		v, err := p.declared(t, false)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		v.Offset = (e.ParamBytes + v.Align - 1) &^ (v.Align - 1)
 		e.ParamBytes = v.Offset + v.Size
 		if e.ParamBytes > 32764 {
-			return p.errorf(v.Pos, "parameters take %d bytes, the limit is 32764", e.ParamBytes)
+			return nil, p.errorf(v.Pos, "parameters take %d bytes, the limit is 32764", e.ParamBytes)
 		}
-		if e.Body.Vars[v.Name] != nil {
-			return p.errorf(v.Pos, "parameter %s is declared twice", v.Name)
+		if v.Name != "_" { // of a declaration
+			if e.Body.Vars[v.Name] != nil {
+				return nil, p.errorf(v.Pos, "parameter %s is declared twice", v.Name)
+			}
+			e.Body.Vars[v.Name] = v
 		}
-		e.Params = append(e.Params, v)
-		e.Body.Vars[v.Name] = v
+		vs = append(vs, v)
 		if more, err := p.take(","); err != nil {
-			return err
+			return nil, err
 		} else if !more {
 			break
 		}
 	}
-	return p.expect(")")
+	return vs, p.expect(")")
 }
 
 func (p *parser) performance(e *Entry) error {
@@ -592,6 +733,7 @@ func (p *parser) performance(e *Entry) error {
 			e.MaxCluster, err = p.int()
 		case ".explicitcluster":
 			e.Explicit = true
+		case ".noreturn":
 		case ".pragma":
 			err = p.pragma()
 		default:
@@ -677,6 +819,7 @@ func (p *parser) label(t token) error {
 		return p.errorf(t.pos, "label %s is defined twice", t.text)
 	}
 	l := &Label{Name: t.text, Pos: t.pos, PC: len(p.entry.Code)}
+	p.last = l
 	p.block.Labels[t.text] = l
 	p.block.Stmts = append(p.block.Stmts, l)
 	if err := p.advance(); err != nil {
@@ -695,12 +838,38 @@ func (p *parser) directive(t token) error {
 	switch t.text {
 	case ".reg":
 		return p.registers()
-	case ".shared", ".local":
+	case ".shared", ".local", ".param", ".global", ".const":
 		return p.variable(t, false)
 	case ".pragma":
 		return p.pragma()
+	case ".branchtargets":
+		return p.branchTargets(t)
+	case ".callprototype", ".calltargets":
+		return p.errorf(t.pos, "%s: calls through a register are not supported", t.text)
 	default:
 		return p.errorf(t.pos, "unknown directive %s", t.text)
+	}
+}
+
+// branchTargets reads the labels of a table for brx.idx, which has a label itself.
+func (p *parser) branchTargets(t token) error {
+	if p.last == nil || p.last.PC != len(p.entry.Code) {
+		return p.errorf(t.pos, ".branchtargets without a label in front")
+	}
+	for {
+		pos := p.tok.pos
+		n, err := p.name()
+		if err != nil {
+			return err
+		}
+		l := &Label{Name: n, Pos: pos, PC: -1}
+		p.fix = append(p.fix, labelUse{p.block, l})
+		p.last.Targets = append(p.last.Targets, l)
+		if more, err := p.take(","); err != nil {
+			return err
+		} else if !more {
+			return p.expect(";")
+		}
 	}
 }
 
@@ -727,6 +896,14 @@ func (p *parser) location() error {
 
 func (p *parser) registers() error {
 	t := p.tok
+	elems := ""
+	if t.kind == dotWord && (t.text == ".v2" || t.text == ".v4") {
+		elems = "xyzw"[:t.text[2]-'0']
+		if err := p.advance(); err != nil {
+			return err
+		}
+		t = p.tok
+	}
 	ty := NoType
 	if t.kind == dotWord {
 		ty = typeByName[t.text[1:]]
@@ -762,6 +939,11 @@ func (p *parser) registers() error {
 				return err
 			}
 		}
+		if elems != "" {
+			if names, err = p.vectors(pos, names, elems); err != nil {
+				return err
+			}
+		}
 		for _, name := range names {
 			if p.block.Regs[name] != nil {
 				return p.errorf(pos, "register %s is declared twice", name)
@@ -769,6 +951,9 @@ func (p *parser) registers() error {
 			r := &Reg{Name: name, Type: ty, Index: len(p.entry.Regs)}
 			p.entry.Regs = append(p.entry.Regs, r)
 			p.block.Regs[name] = r
+			if base, _, ok := strings.Cut(name, "."); ok {
+				p.block.Vecs[base].Elems = append(p.block.Vecs[base].Elems, r)
+			}
 		}
 		if len(p.entry.Regs) > maxRegs {
 			return p.errorf(pos, "more than %d registers", maxRegs)
@@ -779,6 +964,82 @@ func (p *parser) registers() error {
 			return p.expect(";")
 		}
 	}
+}
+
+// vectors declares vector registers, and returns the names of their elements.
+func (p *parser) vectors(pos Pos, names []string, elems string) (each []string, err error) {
+	if len(p.entry.Regs)+len(names)*len(elems) > maxRegs {
+		return nil, p.errorf(pos, "more than %d registers", maxRegs)
+	}
+	for _, n := range names {
+		if p.block.Vecs[n] != nil {
+			return nil, p.errorf(pos, "register %s is declared twice", n)
+		}
+		p.block.Vecs[n] = &Vec{}
+		for _, e := range elems {
+			each = append(each, n+"."+string(e))
+		}
+	}
+	return each, nil
+}
+
+func (p *parser) vec(name string) *Vec {
+	for b := p.block; b != nil; b = b.Up {
+		if v := b.Vecs[name]; v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// call reads [(results),] function [, (arguments)].
+func (p *parser) call(in *Instr) error {
+	list := func() (*Vec, error) {
+		v := &Vec{}
+		if err := p.expect("("); err != nil {
+			return nil, err
+		}
+		for !p.is(")") {
+			o, err := p.operand(1)
+			if err != nil {
+				return nil, err
+			}
+			v.Elems = append(v.Elems, o)
+			if more, err := p.take(","); err != nil {
+				return nil, err
+			} else if !more {
+				break
+			}
+		}
+		return v, p.expect(")")
+	}
+	results, args := &Vec{}, &Vec{}
+	var err error
+	if p.is("(") {
+		if results, err = list(); err != nil {
+			return err
+		}
+		if err := p.expect(","); err != nil {
+			return err
+		}
+	}
+	pos := p.tok.pos
+	n, err := p.name()
+	if err != nil {
+		return err
+	}
+	if p.reg(n) != nil {
+		return p.errorf(pos, "calls through a register are not supported")
+	}
+	if more, err := p.take(","); err != nil {
+		return err
+	} else if more {
+		if args, err = list(); err != nil {
+			return err
+		}
+	}
+	in.Args = []Operand{Callee{n}, results, args}
+	return nil
 }
 
 func (p *parser) instruction() error {
@@ -811,7 +1072,12 @@ func (p *parser) instruction() error {
 	if err := p.advance(); err != nil {
 		return err
 	}
-	for !p.is(";") {
+	if in.Op == "call" {
+		if err := p.call(in); err != nil {
+			return err
+		}
+	}
+	for in.Op != "call" && !p.is(";") {
 		o, err := p.operand(0)
 		if err != nil {
 			return err
@@ -891,7 +1157,7 @@ func (p *parser) operand(depth int) (Operand, error) {
 			return nil, p.errorf(t.pos, "%s is not a predicate register", n)
 		}
 		return &Not{r}, nil
-	case p.is("-") || t.kind == number:
+	case p.is("-") || p.is("~") || p.is("(") || t.kind == number:
 		return p.number()
 	case t.kind != word:
 		return nil, p.errorf(t.pos, "expected an operand, found %v", t)
@@ -919,6 +1185,9 @@ func (p *parser) named(t token) (Operand, error) {
 	if r := p.reg(t.text); r != nil {
 		return r, nil
 	}
+	if v := p.vec(t.text); v != nil {
+		return v, nil
+	}
 	if v := p.variableNamed(t.text); v != nil {
 		o, err := p.plus()
 		return &VarRef{v, o}, err
@@ -940,7 +1209,11 @@ func (p *parser) named(t token) (Operand, error) {
 // plus reads an optional +offset or -offset.
 func (p *parser) plus() (int64, error) {
 	if p.is("-") {
+		t := p.tok
 		imm, err := p.number()
+		if err == nil && imm.Type != S64 {
+			err = p.errorf(t.pos, "an offset must be a whole number")
+		}
 		return int64(imm.Bits), err
 	}
 	more, err := p.take("+")

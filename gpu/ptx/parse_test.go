@@ -138,7 +138,12 @@ func TestParseRefuses(t *testing.T) {
 		{"\x7fELF", `t.ptx:1:1: unexpected character '\x7f'`},
 		{".version 7.0\n", "no .target"},
 		{".version seven", "malformed .version"},
-		{top + ".func f() {}", "device functions are not supported"},
+		{top + ".func f() {} .func f() {}", "f is defined twice"},
+		{top + ".func f(.reg .b32 x) {}", "expected .param"},
+		{top + ".alias a, b;", ".alias is not supported"},
+		{top + ".entry k() { .reg .b32 v; mov.b32 v, 1/0; }", "1 / 0 has no value"},
+		{top + ".entry k() { .branchtargets A; A: ret; }", ".branchtargets without a label"},
+		{top + ".entry k() { .reg .b64 f; call f, (); }", "calls through a register"},
 		{top + ".blah", "t.ptx:4:1: unknown directive .blah"},
 		{top + ".address_size 32", "only 64"},
 		{body("frob.u32 %r1, %r2;"), "t.ptx:7:1 in k: unknown opcode frob"},
@@ -166,7 +171,7 @@ func TestParseRefuses(t *testing.T) {
 		{top + ".entry k(.param .b8 a[40000]) { ret; }", "parameters take 40000 bytes"},
 		{top + ".global .align 3 .u32 x;", ".align 3 is not a power of two"},
 		{top + ".global .u32 x[2] = {1, 2, 3};", "more initial values than elements"},
-		{top + ".extern .global .u32 x;", "only shared memory can be extern"},
+		{top + ".extern .global .u32 x;", "only shared memory and functions can be extern"},
 	} {
 		_, err := Parse("t.ptx", []byte(c.src))
 		var e *Error

@@ -55,6 +55,11 @@ func TestChecks(t *testing.T) {
 		},
 		{name: "null pointer", kind: OutOfBounds, says: "which no allocation holds", bad: "mov.u64 %q1, 16;\nld.global.u32 %r1, [%q1];", good: ""},
 		{name: "shared out of bounds", kind: OutOfBounds, says: "shared address", bad: buf + "st.shared.u32 [%r1+132], %t;", good: buf + "st.shared.u32 [%r1+128], %t;"},
+		{
+			name: "shared memory that the block before wrote", kind: Uninitialised, says: "buf+0", grid: 2,
+			bad:  buf + "mov.u32 %r5, %ctaid.x;\nsetp.eq.u32 %p0, %r5, 0;\n@%p0 st.shared.u32 [%r1], %t;\nld.shared.u32 %r3, [%r1];",
+			good: buf + "st.shared.u32 [%r1], %t;\nld.shared.u32 %r3, [%r1];",
+		},
 		{name: "misaligned", kind: Misaligned, says: "A+2", bad: mine + "ld.global.u32 %r1, [%q1+2];", good: mine + "ld.global.u32 %r1, [%q1];"},
 		{
 			name: "lanes without bar.warp.sync", kind: Race, says: "buf+4",

@@ -26,6 +26,9 @@ const (
 	opBranch        // to tgt
 	opExit          // lanes leave the kernel
 	opBlock         // fn may leave the warp waiting
+	opPoll          // a load or atomic that others' stores may be waited for with
+	opCall          // fn, then to tgt
+	opJump          // fn says where each lane goes on
 )
 
 // syncNeed says which lanes must arrive at an op together.
@@ -77,6 +80,8 @@ type Kernel struct {
 	setsRegisters   bool // setmaxnreg
 	clusters        bool // uses cluster instructions
 	fences          bool
+	start           int32 // PC of the entry, behind the functions that it calls
+	calls           bool
 }
 
 // MaxThreads is what .maxntid or .reqntid allow in a block, 1024 by default.
@@ -104,8 +109,10 @@ func (k *Kernel) LocalBytes() int { return k.localBytes }
 // Opcodes counts the kernel's instructions by full name.
 func (k *Kernel) Opcodes() map[string]int {
 	n := map[string]int{}
-	for _, in := range k.entry.Code {
-		n[in.Name]++
+	for i := range k.code {
+		if in := k.code[i].in; in.Pos.Col > 0 {
+			n[in.Name]++
+		}
 	}
 	return n
 }
@@ -117,13 +124,17 @@ func (k *Kernel) cuda(in *ptx.Instr) string {
 	return ""
 }
 
-// decoder turns one entry into ops.
+// decoder turns one entry, or a function that it calls, into ops.
 type decoder struct {
 	k     *Kernel
-	regs  []int32             // by ptx.Reg.Index: index in its file
-	addrs map[*ptx.Var]uint64 // shared and local variables, parameters, globals
+	e     *ptx.Entry
+	fs    map[string]*function // that the kernel calls, by name
+	f     *function            // that is decoded, nil in the entry
+	regs  []int32              // by ptx.Reg.Index: index in its file
+	addrs map[*ptx.Var]uint64  // shared and local variables, parameters, globals
 	in    *ptx.Instr
 	o     *op
+	from  int32      // PC of the first instruction
 	low   [][2]int32 // of the instruction: registers that take the low halves of others, before it
 }
 
@@ -138,10 +149,43 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 		}
 	}()
 	k := &Kernel{Name: e.Name, mod: mod, entry: e, const32: map[uint32]int32{}, const64: map[uint64]int32{}}
-	d := &decoder{k: k, addrs: map[*ptx.Var]uint64{}}
+	d := &decoder{k: k, e: e, addrs: map[*ptx.Var]uint64{}}
+	if err := d.callees(); err != nil {
+		return nil, err
+	}
 	if err := d.place(); err != nil {
 		return nil, err
 	}
+	// Functions stand first: of lanes that part those with the lowest PC go first, so that
+	// lanes that call come back to those that do not.
+	var bodies []*decoder
+	for _, f := range d.order() {
+		bodies = append(bodies, &decoder{k: k, e: f.e, addrs: d.addrs, fs: d.fs, f: f})
+	}
+	bodies = append(bodies, d)
+	for _, b := range bodies {
+		if err := b.registers(); err != nil {
+			return nil, err
+		}
+	}
+	k.regs32, k.regs64 = k.n32, k.n64
+	for _, b := range bodies {
+		if err := b.body(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range k.code {
+		if c, ok := k.code[i].ext.(*call); ok && c.f != nil {
+			k.code[i].tgt = c.f.start
+		}
+	}
+	return k, nil
+}
+
+// registers gives registers to what an entry or a function declares.
+func (d *decoder) registers() error {
+	k, e := d.k, d.e
+	from := [3]int{k.n32, k.n64, k.npred}
 	for _, r := range e.Regs {
 		switch r.Type.Bits() {
 		case 1:
@@ -151,32 +195,46 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 			d.regs = append(d.regs, int32(k.n64))
 			k.n64++
 		case 128:
-			return nil, d.errAt(e.Pos, "128-bit register %s is not supported", r.Name)
+			return d.errAt(e.Pos, "128-bit register %s is not supported", r.Name)
 		default:
 			d.regs = append(d.regs, int32(k.n32))
 			k.n32++
 		}
 	}
-	k.regs32, k.regs64 = k.n32, k.n64
-	k.code = make([]op, len(e.Code), len(e.Code)+1)
+	if d.f != nil {
+		d.f.regs = [3][2]int{{from[0], k.n32}, {from[1], k.n64}, {from[2], k.npred}}
+	}
+	return nil
+}
+
+// body decodes the code of an entry or a function.
+func (d *decoder) body() error {
+	k, e := d.k, d.e
+	base := int32(len(k.code))
+	k.start = base
+	if len(k.code)+len(e.Code) >= maxPC {
+		return d.errAt(e.Pos, "%d instructions are more than the simulator tracks", len(k.code)+len(e.Code))
+	}
 	for i, in := range e.Code {
-		o := &k.code[i]
-		*o = op{pred: -1, pc: int32(i), in: in}
+		o := op{pred: -1, pc: base + int32(i), in: in}
 		if in.Pred != nil {
 			o.pred, o.not = d.regs[in.Pred.Index], in.Not
 		}
-		d.in, d.o, d.low = in, o, nil
+		d.in, d.o, d.low, d.from = in, &o, nil, base
 		d.instr()
 		d.takeLow()
+		k.code = append(k.code, o)
 	}
-	k.code = append(k.code, op{pred: -1, kind: opExit, pc: int32(len(e.Code)), in: &ptx.Instr{Name: "ret", Op: "ret", Pos: e.Pos}})
-	if len(k.code) > maxPC {
-		return nil, d.errAt(e.Pos, "%d instructions are more than the simulator tracks", len(k.code))
+	end := op{pred: -1, kind: opExit, pc: int32(len(k.code)), in: &ptx.Instr{Name: "ret", Op: "ret", Pos: ptx.Pos{Line: e.Pos.Line}}}
+	if d.f != nil {
+		end.kind, end.fn = opJump, execReturn
+		d.f.start = base
 	}
+	k.code = append(k.code, end)
 	if k.wgmma {
-		d.registerUse()
+		d.registerUse(int(base))
 	}
-	return k, nil
+	return nil
 }
 
 // place gives addresses to shared and local variables.
@@ -184,6 +242,11 @@ func (d *decoder) place() error {
 	k, at := d.k, sharedLow
 	dynAlign := 16
 	var dynamic []*ptx.Var
+	putLocal := func(v *ptx.Var) { // parameters of calls too
+		k.localBytes = (k.localBytes + v.Align - 1) &^ (v.Align - 1)
+		d.addrs[v] = uint64(k.localBytes)
+		k.localBytes += v.Size
+	}
 	put := func(v *ptx.Var) {
 		switch v.Space {
 		case ptx.Shared:
@@ -196,26 +259,30 @@ func (d *decoder) place() error {
 			d.addrs[v] = uint64(at)
 			at += v.Size
 		case ptx.Local:
-			k.localBytes = (k.localBytes + v.Align - 1) &^ (v.Align - 1)
-			d.addrs[v] = uint64(k.localBytes)
-			k.localBytes += v.Size
+			putLocal(v)
 		case ptx.Global, ptx.Const:
-			d.addrs[v] = uint64(k.mod.globals[v.Name])
+			d.addrs[v] = uint64(k.mod.globals[v])
 		case ptx.Param:
 			d.addrs[v] = uint64(v.Offset) // generic only after cvta.param
 		case ptx.NoSpace:
 		}
 	}
 	used := map[*ptx.Var]bool{}
-	for _, in := range k.entry.Code {
-		for _, a := range in.Args {
-			if m, ok := a.(*ptx.Mem); ok {
-				a = m.Base
-			}
-			if v, ok := a.(*ptx.VarRef); ok {
-				used[v.Var] = true
+	use := func(e *ptx.Entry) {
+		for _, in := range e.Code {
+			for _, a := range in.Args {
+				if m, ok := a.(*ptx.Mem); ok {
+					a = m.Base
+				}
+				if v, ok := a.(*ptx.VarRef); ok {
+					used[v.Var] = true
+				}
 			}
 		}
+	}
+	use(k.entry)
+	for _, f := range d.fs {
+		use(f.e)
 	}
 	for _, v := range k.mod.ptx.Globals {
 		if v.Space != ptx.Shared || used[v] {
@@ -225,8 +292,30 @@ func (d *decoder) place() error {
 	for _, v := range k.entry.Params {
 		put(v)
 	}
+	for _, f := range d.order() {
+		k.localBytes = (k.localBytes + 15) &^ 15
+		f.local[0] = k.localBytes
+		for _, v := range slices.Concat(f.e.Returns, f.e.Params) {
+			putLocal(v)
+		}
+		for _, v := range f.e.Vars {
+			if v.Space == ptx.Param {
+				putLocal(v)
+				continue
+			}
+			if v.Space == ptx.Local && f.recursive {
+				return d.errAt(v.Pos, "%s calls itself and has local memory (%s), which is not supported", f.e.Name, v.Name)
+			}
+			put(v)
+		}
+		f.local[1] = k.localBytes
+	}
 	for _, v := range k.entry.Vars {
-		put(v)
+		if v.Space == ptx.Param {
+			putLocal(v)
+		} else {
+			put(v)
+		}
 	}
 	k.sharedAt, k.static = d.addrs, at
 	if len(dynamic) > 0 {
@@ -243,7 +332,7 @@ func (d *decoder) place() error {
 }
 
 func (d *decoder) errAt(pos ptx.Pos, format string, args ...any) error {
-	return &ptx.Error{File: d.k.mod.File, Entry: d.k.Name, Pos: pos, Msg: fmt.Sprintf(format, args...)}
+	return &ptx.Error{File: d.k.mod.File, Entry: d.e.Name, Pos: pos, Msg: fmt.Sprintf(format, args...)}
 }
 
 // fail gives the entry up: decodeEntry recovers the error.
@@ -477,6 +566,15 @@ func (d *decoder) instr() {
 		d.bra()
 	case "ret", "exit":
 		d.o.kind = opExit
+		if in.Op == "ret" && d.f != nil {
+			d.o.kind, d.o.fn = opJump, execReturn
+		}
+	case "call":
+		d.call()
+	case "brx":
+		d.brx()
+	case "add", "sub", "mad", "addc", "subc", "madc":
+		d.carry()
 	case "trap":
 		d.o.fn = func(w *warp, o *op, m uint32) { w.trap(Misuse, o, first(m), "the kernel executed trap") }
 	case "nanosleep":
@@ -567,6 +665,9 @@ func (d *decoder) lanewise(l laneOp) bool {
 		return false // the table extends the sign to 16 bits
 	}
 	d.o.fn = l.fn
+	if row := vectors[d.in.Name]; row != nil {
+		d.o.fn = l.vector(row)
+	}
 	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S16 && r.Type.Bits() == 32 {
 		d.o.fn = func(w *warp, o *op, m uint32) { // the table fills 16 bits, the sign the rest
 			l.fn(w, o, m)
@@ -607,14 +708,14 @@ func (d *decoder) bra() {
 		d.fail("%v is not a label", d.in.Args[0])
 		return
 	}
-	d.o.kind, d.o.tgt = opBranch, int32(l.PC)
+	d.o.kind, d.o.tgt = opBranch, d.from+int32(l.PC)
 }
 
 // registerUse lists the 32-bit registers of every op, which wgmma may have in
 // flight.
-func (d *decoder) registerUse() {
-	for i := range d.k.code {
-		o := &d.k.code[i]
+func (d *decoder) registerUse(from int) {
+	for i := range d.k.code[from:] {
+		o := &d.k.code[from+i]
 		if o.in.Op == "wgmma" {
 			continue
 		}

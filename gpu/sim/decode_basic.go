@@ -324,6 +324,9 @@ func (d *decoder) setp() {
 	}
 	name := cmp + "." + t.String()
 	c32, c64 := compare32[name], compare64[name]
+	if v := vectorComparisons[name]; v != nil {
+		c32 = v
+	}
 	switch {
 	case c64 != nil:
 		d.o.a, d.o.b = d.src64(d.in.Args[1]), d.src64(d.in.Args[2])
@@ -576,6 +579,9 @@ func (d *decoder) vote() {
 	a, not := d.predicate(d.in.Args[1])
 	d.memberMask(d.in.Args[2])
 	form := d.form()
+	if kind := d.form("sync", "b32", "pred"); d.in.Has("sync") { // modifiers in any order
+		form = "sync." + kind + "." + d.in.Type().String()
+	}
 	if form == "sync.ballot.b32" {
 		d.o.d = d.dst32(d.in.Args[0])
 	} else {
@@ -612,25 +618,49 @@ func (d *decoder) vote() {
 	}
 }
 
-// match.any.sync.b32 d, a, mask
+// match.any.sync.TYPE d, a, mask and match.all.sync.TYPE d[|p], a, mask
 func (d *decoder) match() {
-	if d.form() != "any.sync.b32" {
+	form := d.form("sync", "b32", "b64")
+	if form != "any" && form != "all" || !d.in.Has("sync") {
 		d.unsupported()
-		return
 	}
 	if !d.args(3, 3) {
 		return
 	}
-	d.o.d, d.o.a = d.dst32(d.in.Args[0]), d.src32(d.in.Args[1])
+	all := form == "all"
+	dst, p := d.in.Args[0], int32(-1)
+	if pair, ok := dst.(*ptx.Pair); ok && all {
+		dst, p = pair.A, d.dstPred(pair.B)
+	}
+	d.o.d = d.dst32(dst)
+	wide := d.in.Type().Bits() == 64
+	if wide {
+		d.o.a = d.src64(d.in.Args[1])
+	} else {
+		d.o.a = d.src32(d.in.Args[1])
+	}
 	d.memberMask(d.in.Args[2])
 	d.o.fn = func(w *warp, o *op, m uint32) {
-		A := w.r[o.a]
+		var a [32]uint64
+		for i := range a {
+			if wide {
+				a[i] = w.q[o.a][i]
+			} else {
+				a[i] = uint64(w.r[o.a][i])
+			}
+		}
 		for x := m; x != 0; x &= x - 1 {
 			i, r := bits.TrailingZeros32(x)&31, uint32(0)
-			for j := range A {
-				r |= one(m>>j&1 != 0 && A[j] == A[i]) << j
+			for j := range a {
+				r |= one(m>>j&1 != 0 && a[j] == a[i]) << j
+			}
+			if all && r != m {
+				r = 0
 			}
 			w.r[o.d][i] = r
+			if p >= 0 {
+				w.p[p] = w.p[p]&^(1<<i) | one(r == m)<<i
+			}
 		}
 	}
 }

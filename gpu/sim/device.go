@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"runtime"
 	"strconv"
@@ -75,6 +76,8 @@ type Config struct {
 	Profile  bool  // count sectors and bank conflicts
 	Workers  int   // goroutines, GOMAXPROCS when 0
 	MaxSteps int64 // warp instructions of one cluster, 2^32 when 0
+
+	Printf io.Writer // what kernels print, nothing when nil
 }
 
 // Device is a simulated CUDA device. Its methods may be called by one
@@ -250,7 +253,7 @@ type Module struct {
 	Version [2]int
 	Kernels []*Kernel    // in the order of the source
 	Refused []*ptx.Error // kernels that LoadSome could not decode
-	globals map[string]Ptr
+	globals map[*ptx.Var]Ptr
 	ptx     *ptx.Module
 	dev     *Device
 }
@@ -285,7 +288,7 @@ func (d *Device) load(file string, src []byte, parse func(string, []byte) (*ptx.
 			return nil, fmt.Errorf("%s: compiled for %s, the device is %s", file, t, d.cfg.Arch)
 		}
 	}
-	mod := &Module{File: file, Version: m.Version, Refused: m.Refused, globals: map[string]Ptr{}, ptx: m, dev: d}
+	mod := &Module{File: file, Version: m.Version, Refused: m.Refused, globals: map[*ptx.Var]Ptr{}, ptx: m, dev: d}
 	for _, v := range m.Globals {
 		if v.Space != ptx.Global && v.Space != ptx.Const {
 			continue
@@ -296,7 +299,7 @@ func (d *Device) load(file string, src []byte, parse func(string, []byte) (*ptx.
 		}
 		copy(a.data, v.Init)
 		a.init, a.konst = nil, v.Space == ptx.Const // static storage starts as zero
-		mod.globals[v.Name] = Ptr(a.base)
+		mod.globals[v] = Ptr(a.base)
 	}
 	for _, e := range m.Entries {
 		k, err := decodeEntry(mod, e)
@@ -319,7 +322,7 @@ func (m *Module) Unload() error {
 			return err
 		}
 	}
-	m.globals = map[string]Ptr{}
+	m.globals = map[*ptx.Var]Ptr{}
 	return nil
 }
 
@@ -352,7 +355,7 @@ func (m *Module) names() string {
 // Global returns a .global or .const variable: its address and bytes.
 func (m *Module) Global(name string) (Ptr, int64, error) {
 	for _, v := range m.ptx.Globals {
-		if p, ok := m.globals[name]; ok && v.Name == name {
+		if p, ok := m.globals[v]; ok && v.Name == name {
 			return p, int64(v.Size), nil
 		}
 	}

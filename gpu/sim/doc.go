@@ -24,7 +24,10 @@
 // instruction that wants its lanes together a split parks until the others
 // arrive (warp.go). The blocks of a cluster run in one goroutine, warp by warp
 // until each blocks (sched.go); clusters run side by side, except in kernels
-// with global atomics, whose order of arrival would show.
+// with global atomics, whose order of arrival would show: there they take turns. One
+// that only polls memory lets the others run, as many as the device holds at once, so
+// that locks and barriers of the whole grid go on; where all poll in vain it is a
+// deadlock.
 //
 // What is asynchronous (cp.async, TMA, wgmma) completes at once (Eager), as
 // late as its waits allow (Lazy), or at random by seed: a kernel that gives
@@ -42,7 +45,9 @@
 // writes must pass a proxy fence before TMA or wgmma reads them. Between
 // clusters only fences with atomics order anything (global.go). An atomic without a
 // fence orders nothing, which today's GPUs forgive in the usual "last block" idiom
-// and the memory model does not promise; a fence costs nothing there.
+// and the memory model does not promise; a fence costs nothing there, and the report
+// names the one that is missing. What rests on no rule either way is a warning
+// (Profile.Warnings): a block that ends before its bulk stores have read.
 //
 // Launches run one after the other. One that may begin early (Launch.Dependent) is
 // held against every launch that may then still run: until it is behind a
@@ -62,23 +67,22 @@
 //
 // What PTX leaves open, the bits of NaNs and division by zero among it, is as on
 // sm_90. An NVIDIA H200 (driver 580.159.04, CUDA 13.0) was recorded on 2026-11-26. Of
-// the 892 cases of gpu/sim/conform it gave 867 the bits of the simulator, 4 in another
-// order of lanes, and 10, all .approx, within the bounds of the PTX ISA. Eleven are
+// the 892 cases that gpu/sim/conform then had it gave 867 the bits of the simulator, 4 in another
+// order of lanes, and 10, all .approx, within the bounds of the PTX ISA. Others are
 // newer than the recording: tensor stores that end behind their tensor, the NaN fill
 // of bf16 and fp32, and an mbarrier of another block without a scope. No case yet
 // takes im2col beyond stride 1, which rests on documents alone.
 //
 // # Speed
 //
-// With all checks on one Zen 4 core (make bench-sim): 330 to 570 million
-// lane-instructions/s elementwise, 1.64 GFLOP/s through mma.sync, 1.84 through TMA
-// and wgmma.
+// Common instructions do a whole warp at once in AVX2 (vectors_amd64.s), what whole warps
+// do to a line of global memory is noted once, and of shared memory only what was written
+// is made new between blocks. BenchmarkSimulator says how fast that is (make bench-sim).
 //
 // # What it does not do
 //
-// Time, caches, textures, device calls, sparse mma, fp8, tcgen05. Blocks do not
-// wait for each other through global memory unless they share a cluster: a
-// grid-wide spin lock runs into the step limit.
+// Time, caches, textures, calls through registers, local memory of functions that call
+// themselves, integer and fp16-accumulating mma, wmma, sparse mma, fp8, tcgen05.
 //
 // Imports gpu/ptx and gpu/tensormap.
 package sim

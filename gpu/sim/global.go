@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -17,13 +18,106 @@ const (
 	pageWords = pageBytes / 4
 )
 
-// page is a cluster's shadow of 1 KiB.
+// page is a cluster's shadow of 1 KiB. What whole warps do to a line of it, lane
+// after lane, is noted once for the line, until something else touches it: then the
+// line's words have their cells.
 type page struct {
 	key   uint64 // address / pageBytes
-	cells [pageWords]cell
+	lines [pageBytes / lineBytes]line
+	apart uint16           // a bit for each line whose words have cells
+	cells *[pageWords]cell // nil while no line had any
 }
 
-// cellsOf returns the page that holds an address.
+const (
+	lineBytes = 64 // that half a warp loads or stores at once, a word each lane
+	lineWords = lineBytes / 4
+)
+
+// line is the shadow of words that lanes accessed in their order.
+type line struct{ w, r, r2 run }
+
+// run is a tag for each word of a line: the lane counts up after every n words; n
+// of 0 stands for one tag for all.
+type run struct {
+	tag tag
+	n   uint8
+}
+
+func (u run) at(word int) tag {
+	if u.n <= 1 {
+		return u.tag + tag(word*int(u.n))<<laneShift
+	}
+	return u.tag + tag(word/int(u.n))<<laneShift
+}
+
+// read is warp.readWords for a whole line, t being the tag of its first lane, and
+// reports false where it must be done word by word.
+func (l *line) read(w *warp, t tag, n int, nc bool) bool {
+	u := run{t, uint8(n)}
+	if l.w.tag != 0 && (nc || !l.w.past(w, u)) {
+		return false
+	}
+	r := &l.r
+	switch d := r.tag ^ t; {
+	case r.tag == 0, d&(4095<<agentShft) == 0 && d&(whoMask|atomicBit) != 0, d&(whoMask|atomicBit|lanesMask) == 0 && r.n == u.n:
+		*r = u
+	case d&(4095<<agentShft) != 0:
+		l.r2, *r = *r, u
+	case r.n == 0 || r.n == u.n: // other lanes, each of them
+		*r = run{t.mixed(), 0}
+	default:
+		return false
+	}
+	return true
+}
+
+// write is warp.writeWords for a whole line.
+func (l *line) write(w *warp, t tag, n int) bool {
+	u := run{t, uint8(n)}
+	if !l.w.past(w, u) || !l.r.past(w, u) || !l.r2.past(w, u) {
+		return false
+	}
+	*l = line{w: u}
+	return true
+}
+
+// past is warp.past for a line.
+func (u run) past(w *warp, t run) bool {
+	a := u.tag.agent()
+	return a < len(w.vc) && (u.tag.clock() <= w.vc[a] || a == w.agent && (u.tag^t.tag)&lanesMask == 0 && u.n == t.n)
+}
+
+// words returns n cells, in no more than the page, whose lines have cells now.
+func (p *page) words(at uint64, n int) []cell {
+	from := int(at / 4 % pageWords)
+	for k := from / lineWords; k <= (from+n-1)/lineWords; k++ {
+		if p.apart>>k&1 == 0 {
+			p.part(k)
+		}
+	}
+	return p.cells[from:][:n]
+}
+
+// part gives the words of a line their cells.
+func (p *page) part(k int) {
+	if p.cells == nil {
+		p.cells = new([pageWords]cell)
+	}
+	p.apart |= 1 << k
+	l := &p.lines[k]
+	cells := p.cells[k*lineWords:][:lineWords]
+	if l.w.tag|l.r.tag == 0 {
+		clear(cells)
+		return
+	}
+	for i := range cells {
+		cells[i] = l.cell(i)
+	}
+}
+
+func (l *line) cell(i int) cell { return cell{l.w.at(i), l.r.at(i), l.r2.at(i)} }
+
+// pageOf returns the page that holds an address.
 func (g *group) pageOf(addr uint64) *page {
 	key := addr / pageBytes
 	slot := &g.cache[key%uint64(len(g.cache))]
@@ -37,7 +131,7 @@ func (g *group) pageOf(addr uint64) *page {
 		}
 		n := len(g.spare)
 		p, g.spare = g.spare[n-1], g.spare[:n-1]
-		*p = page{key: key}
+		*p = page{key: key, cells: p.cells}
 		g.pages[key] = p
 	}
 	*slot = p
@@ -45,7 +139,7 @@ func (g *group) pageOf(addr uint64) *page {
 }
 
 func (g *group) cellAt(addr uint64) *cell {
-	return &g.pageOf(addr).cells[addr/4%pageWords]
+	return &g.pageOf(addr).words(addr, 1)[0]
 }
 
 // mark is the last access of one kind that clusters know of.
@@ -82,10 +176,34 @@ type globalShadow struct {
 	pages map[uint64]*sharedPage
 	bytes map[uint64]*[4]sharedCell  // by address of the word
 	sync  map[uint64]map[int32]int32 // atomics: what was released there, cluster -> segment
+
+	merged map[int32]bool             // clusters that something was merged of
+	bare   map[uint64]map[int32]int32 // atomics without a fence before them: cluster -> PC
+}
+
+// mostHints is how many addresses are kept to name a missing fence by.
+const mostHints = 1 << 12
+
+// signalled notes an atomic or strong store that releases nothing.
+func (s *globalShadow) signalled(addr uint64, cluster, pc int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.bare[addr]
+	if m == nil {
+		if len(s.bare) >= mostHints {
+			return
+		}
+		m = map[int32]int32{}
+		s.bare[addr] = m
+	}
+	m[cluster] = pc
 }
 
 func newGlobalShadow() *globalShadow {
-	return &globalShadow{pages: map[uint64]*sharedPage{}, bytes: map[uint64]*[4]sharedCell{}, sync: map[uint64]map[int32]int32{}}
+	return &globalShadow{
+		pages: map[uint64]*sharedPage{}, bytes: map[uint64]*[4]sharedCell{}, sync: map[uint64]map[int32]int32{},
+		merged: map[int32]bool{}, bare: map[uint64]map[int32]int32{},
+	}
 }
 
 // flush moves a cluster's cells into the launch's shadow, and reports the first
@@ -95,6 +213,7 @@ func (g *group) flush() *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found *Report
+	s.merged[int32(g.idx)+1] = true
 	for _, key := range slices.Sorted(maps.Keys(g.pages)) {
 		p, q := g.pages[key], s.pages[key]
 		if q == nil && len(g.bytes) == 0 {
@@ -132,10 +251,32 @@ type merger struct {
 
 // page merges a page.
 func (m *merger) page(p *page, q *[pageWords]sharedCell) {
-	for i := range p.cells {
-		cl := &p.cells[i]
+	for k := range p.lines {
+		if l := &p.lines[k]; p.apart>>k&1 != 0 || l.w.tag|l.r.tag != 0 {
+			m.words(p, q, k*lineWords)
+		}
+	}
+}
+
+// words merges a line.
+func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
+	l := &p.lines[from/lineWords]
+	if p.apart>>(from/lineWords)&1 == 0 && l.w.tag == 0 { // as warps read it
+		for i := range lineWords {
+			if sc := &q[from+i]; !m.noteRead(sc, l.r.tag) {
+				cl := l.cell(i)
+				m.merge(sc, &cl, 15, p.key*pageBytes+uint64(from+i)*4)
+			}
+		}
+		return
+	}
+	cells := p.words(uint64(4*from), lineWords)
+	for i := range cells {
+		cl := &cells[i]
+		i += from
 		at := p.key*pageBytes + uint64(i)*4
 		switch {
+		case cl.w == 0 && cl.r.bytes() == 15 && (cl.r2 == 0 || !cl.r2.atomic()) && m.noteRead(&q[i], cl.r):
 		case cl.w|cl.r == 0:
 		case cl.w == splitCell:
 			for b, c := range m.g.bytes[cl] {
@@ -146,6 +287,20 @@ func (m *merger) page(p *page, q *[pageWords]sharedCell) {
 			m.merge(&q[i], cl, 15, at)
 		}
 	}
+}
+
+// noteRead is note for reads of a whole word that no cluster has written, atomics
+// apart; it reports false, and notes nothing, for others.
+func (m *merger) noteRead(sc *sharedCell, t tag) bool {
+	if sc.w.cluster != 0 || t.atomic() {
+		return false
+	}
+	info := 15<<markBytes | uint32(t.pc()) | sc.r.info&markSeveral
+	if sc.r.cluster != 0 && sc.r.cluster != m.cluster {
+		info |= markSeveral
+	}
+	sc.r = mark{m.cluster, m.segment, info}
+	return true
 }
 
 // merge adds one cell, of which only some bytes count.
@@ -225,8 +380,13 @@ func (m *merger) unordered(old *mark, t tag, bytes uint32) bool {
 	switch {
 	case old.cluster == 0 || old.info>>markBytes&15&bytes == 0 || t.atomic() && old.info&markAtomic != 0:
 		return false
-	case old.info&markSeveral != 0: // wants to have heard from every cluster before it
-		return len(m.g.seen) < m.g.order
+	case old.info&markSeveral != 0: // wants to have heard from every cluster that was merged
+		for c := range m.s.merged {
+			if _, ok := m.g.seen[c]; !ok && c != m.cluster {
+				return true
+			}
+		}
+		return false
 	case old.cluster == m.cluster:
 		return false
 	}
@@ -247,11 +407,34 @@ func (g *group) crossReport(t tag, isWrite bool, at uint64, m *mark, oldWhat str
 	r.Block, r.Thread = mine.Block, mine.Thread
 	in := g.l.Kernel.code[m.info&(maxPC-1)].in
 	r.Other = &Access{What: oldWhat, Line: in.Pos.Line, Source: in.String(), Lanes: true, Block: g.l.blockOf(int(m.cluster)-1, 0)}
+	if hint := g.missingFence(m.cluster); hint != "" {
+		r.Msg += "; " + hint
+	}
 	return r
 }
 
+// missingFence says which fence would have ordered this cluster behind another, if they
+// met in an atomic that has none.
+func (g *group) missingFence(other int32) string {
+	line := func(pc int32) string {
+		in := g.l.Kernel.code[pc].in
+		return fmt.Sprintf("the %s at line %d", in.Op, in.Pos.Line)
+	}
+	const fence = "(__threadfence(), membar.gl or fence.acq_rel.gpu)"
+	for _, addr := range slices.Sorted(maps.Keys(g.asked)) {
+		pc := g.asked[addr]
+		if _, ok := g.l.shadow.sync[addr][other]; ok {
+			return fmt.Sprintf("%s meets the other block, but no fence %s stands between it and this access", line(pc), fence)
+		}
+		if from, ok := g.l.shadow.bare[addr][other]; ok {
+			return fmt.Sprintf("%s meets the other block, but there no fence %s stands between the %s and %s", line(pc), fence, "access", line(from))
+		}
+	}
+	return ""
+}
+
 // releaseGlobal publishes at an atomic's address what this cluster did before
-// its fence; acquireGlobal learns it.
+// its fence; acquireGlobal learns it, and reports whether it is news.
 func (g *group) releaseGlobal(addr uint64) *Report {
 	r := g.flush()
 	s := g.l.shadow
@@ -270,15 +453,23 @@ func (g *group) releaseGlobal(addr uint64) *Report {
 	return r
 }
 
-func (g *group) acquireGlobal(addr uint64, into map[int32]int32) {
+func (g *group) acquireGlobal(o *op, addr uint64, into map[int32]int32) (news bool) {
 	s := g.l.shadow
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(g.asked) < mostHints {
+		g.asked[addr] = o.pc
+	}
 	for c, seg := range s.sync[addr] {
+		if old, ok := g.seen[c]; ok && old >= seg {
+			continue
+		}
+		news = true
 		if old, ok := into[c]; !ok || old < seg {
 			into[c] = seg
 		}
 	}
+	return news
 }
 
 // history is what launches have touched that may still run when a dependent one
@@ -315,7 +506,7 @@ func (h history) add(s *globalShadow) {
 		for i := range pageWords {
 			var w, r bool
 			if p.page != nil {
-				c := &p.page.cells[i]
+				c := &p.page.words(uint64(4*i), 1)[0]
 				w, r = c.w != 0, c.r != 0 || c.w == splitCell
 			} else {
 				c := &p.cells[i]

@@ -83,6 +83,7 @@ func (b *mbarrier) mark(live bool) {
 	if b.c.cells == nil {
 		return
 	}
+	b.c.memory.wrote(b.addr, 8)
 	for i := b.addr / 4; i < b.addr/4+2; i++ {
 		b.c.cells[i] = cell{}
 		if live {

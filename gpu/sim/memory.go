@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
@@ -72,7 +73,7 @@ func (d *decoder) space() ptx.Space {
 			return ptx.Local
 		case "const":
 			return ptx.Const
-		case "param", "param::entry":
+		case "param", "param::entry", "param::func":
 			return ptx.Param
 		}
 	}
@@ -110,6 +111,9 @@ func (d *decoder) loadStore() {
 	mem, val := in.Args[1], in.Args[0]
 	if x.store {
 		mem, val = val, mem
+	}
+	if x.space == ptx.Param && d.ofCall(mem) {
+		x.space = ptx.Local
 	}
 	elems := vec(val)
 	if len(elems) != n {
@@ -160,6 +164,20 @@ func (d *decoder) loadStore() {
 	if x.strong && (x.space == ptx.Global || x.space == ptx.NoSpace) {
 		d.k.globalAtomics = true
 	}
+	if x.strong && !x.store {
+		d.o.kind = opPoll
+	}
+}
+
+// ofCall reports whether an address is that of a parameter of a call or a function, which
+// stands in local memory.
+func (d *decoder) ofCall(a ptx.Operand) bool {
+	m, ok := a.(*ptx.Mem)
+	if !ok {
+		return false
+	}
+	v, ok := m.Base.(*ptx.VarRef)
+	return ok && v.Var.Space == ptx.Param && !slices.Contains(d.k.entry.Params, v.Var)
 }
 
 // dropHint removes a cache policy operand.
@@ -285,11 +303,39 @@ func execAccess(w *warp, o *op, m uint32) {
 	if x.store {
 		w.storeConflict(o, x, m)
 	}
-	if x.store && x.strong { // behind a fence a relaxed or volatile one releases too
-		eachLane(m, func(i int) { w.releaseAt(w.address(o, x, i), x.rel) })
-	}
 	w.eachAccess(o, x, m)
+	if x.store && x.strong { // behind a fence a relaxed or volatile one releases too
+		eachLane(m, func(i int) { w.releaseAt(o, w.address(o, x, i), x.rel) })
+	}
+	switch {
+	case x.store:
+		w.polled.same = 0
+	case x.strong:
+		h := hashOf(o.pc, m)
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			for _, r := range x.regs[:x.n] {
+				if x.wide || x.to64 {
+					h.add(w.q[r][i])
+				} else {
+					h.add(uint64(w.r[r][i]))
+				}
+			}
+		}
+		w.found(uint64(h))
+	}
 }
+
+// hash mixes what a strong load or an atomic found.
+type hash uint64
+
+func hashOf(pc int32, m uint32) hash {
+	h := hash(14695981039346656037)
+	h.add(uint64(pc)<<32 | uint64(m))
+	return h
+}
+
+func (h *hash) add(v uint64) { *h = (*h ^ hash(v)) * 1099511628211; *h ^= *h >> 29 }
 
 // eachAccess checks and moves lane by lane.
 func (w *warp) eachAccess(o *op, x *access, m uint32) {
@@ -303,7 +349,7 @@ func (w *warp) eachAccess(o *op, x *access, m uint32) {
 			w.load(x, b, i)
 		}
 		if x.strong && !x.store {
-			w.acquireAt(addr, x.acq)
+			w.acquireAt(o, addr, x.acq)
 		}
 	}
 }
@@ -395,6 +441,7 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 		words = c.cells[off/4 : end/4]
 	}
 	if write {
+		c.memory.wrote(off, uint32(n))
 		fill(c.init[off:end], 1)
 		a += 4 * uint32(w.writeWords(words, h.tag|wholeWord, n/4))
 	} else {
@@ -457,6 +504,7 @@ func execShared(w *warp, o *op, m uint32) {
 	}
 	smem := w.c.smem
 	if x.store {
+		w.polled.same = 0
 		if w.vc != nil {
 			w.noteStores(o, x, m, &at)
 		}
@@ -471,6 +519,10 @@ func execShared(w *warp, o *op, m uint32) {
 	}
 	if w.vc != nil {
 		w.noteLoads(o, x, m, &at)
+	}
+	if x.n == 4 && m == full {
+		loadQuads(&w.r[x.regs[0]], &w.r[x.regs[1]], &w.r[x.regs[2]], &w.r[x.regs[3]], smem, &at)
+		return
 	}
 	for j, r := range x.regs[:x.n] {
 		R := &w.r[r]
@@ -493,12 +545,16 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 	if x.base64 {
 		return false
 	}
-	*at = w.r[o.a]
 	first, last, all := ^uint32(0), uint32(0), uint32(0)
-	for k := m; k != 0; k &= k - 1 {
-		i := bits.TrailingZeros32(k) & 31
-		at[i] += uint32(o.imm)
-		first, last, all = min(first, at[i]), max(last, at[i]), all|at[i]
+	if m == full {
+		first, last, all = span(at, &w.r[o.a], uint32(o.imm))
+	} else {
+		*at = w.r[o.a]
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
+			at[i] += uint32(o.imm)
+			first, last, all = min(first, at[i]), max(last, at[i]), all|at[i]
+		}
 	}
 	return first >= sharedLow && last>>rankShift == 0 && int(last)+x.bytes <= len(w.c.smem) && all&uint32(min(x.bytes, 16)-1) == 0
 }
@@ -509,10 +565,11 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
 	var seen [32]uint32 // addresses, by some of their bits
 	var twice uint32
+	shift := bits.TrailingZeros32(uint32(x.bytes)) & 31
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		off := at[i]
-		k := off / uint32(x.bytes) & 31
+		k := off >> shift & 31
 		if seen[k] == off && twice>>k&1 != 0 {
 			continue
 		}
@@ -551,6 +608,7 @@ func (w *warp) noteStores(o *op, x *access, m uint32, at *[32]uint32) {
 		i := bits.TrailingZeros32(m) & 31
 		off := at[i]
 		init, cells := w.c.init[off:], w.c.cells[off/4:][:x.n]
+		w.c.memory.written[off/sharedBlock] = true // an aligned access lies in one
 		for j := range x.n {
 			le.PutUint32(init[4*j:], 0x01010101)
 		}
@@ -687,7 +745,7 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 	}
 	at, end := addr&^3, addr+uint64(n)
 	if at == addr && n&3 == 0 && addr/pageBytes == (end-1)/pageBytes && !w.dependent(nc) {
-		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).cells[addr/4%pageWords:][:n/4], h.tag|wholeWord, n/4, write, nc))
+		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).words(addr, n/4), h.tag|wholeWord, n/4, write, nc))
 	}
 	for ; at < end; at += 4 {
 		cl := w.g.cellAt(at)
@@ -779,6 +837,9 @@ func execGlobal(w *warp, o *op, m uint32) {
 		w.noteRange(o, x, addr)
 	}
 	b := a.data[off : off+uint64(n) : off+uint64(n)]
+	if x.store {
+		w.polled.same = 0
+	}
 	switch {
 	case x.n == 1 && x.store:
 		R := &w.r[x.regs[0]]
@@ -810,6 +871,7 @@ func execGlobal(w *warp, o *op, m uint32) {
 func (w *warp) scattered(o *op, x *access, m uint32) {
 	w.profileAccess(o, x, m)
 	if x.store {
+		w.polled.same = 0
 		w.storeConflict(o, x, m)
 	}
 	var a *alloc
@@ -840,8 +902,16 @@ func (w *warp) noteRange(o *op, x *access, addr uint64) {
 	dependent := w.dependent(x.nc)
 	for i := 0; i < 32; {
 		at := int(addr / 4 % pageWords)
+		p := w.g.pageOf(addr)
+		if !dependent && at%lineWords == 0 && (32-i)*x.n >= lineWords && p.apart>>(at/lineWords)&1 == 0 {
+			if l, t := &p.lines[at/lineWords], w.how(o, i, false).tag|wholeWord; x.store && l.write(w, t, x.n) || !x.store && l.read(w, t, x.n, x.nc) {
+				i += lineWords / x.n
+				addr += lineBytes
+				continue
+			}
+		}
 		lanes := min(32-i, (pageWords-at)/x.n)
-		cells := w.g.pageOf(addr).cells[at:][:lanes*x.n]
+		cells := p.words(addr, lanes*x.n)
 		done := 0
 		t := w.how(o, i, false).tag | wholeWord
 		switch {
@@ -1021,13 +1091,15 @@ func (d *decoder) atomic() {
 		}
 		return uint64(w.r[r][i])
 	}
+	d.o.kind = opPoll
 	d.o.fn = func(w *warp, o *op, m uint32) {
 		w.profileAccess(o, x, m)
+		h := hashOf(o.pc, m)
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m) & 31
 			addr := w.address(o, x, i)
-			w.releaseAt(addr, x.rel)
 			b := w.touchAtomic(o, x, addr, i)
+			w.releaseAt(o, addr, x.rel) // itself too
 			var old uint64
 			switch x.elem {
 			case 2:
@@ -1053,8 +1125,10 @@ func (d *decoder) atomic() {
 			} else if dst >= 0 {
 				w.r[dst][i] = uint32(old)
 			}
-			w.acquireAt(addr, x.acq)
+			w.acquireAt(o, addr, x.acq)
+			h.add(old)
 		}
+		w.found(uint64(h))
 	}
 }
 
@@ -1067,8 +1141,11 @@ func (w *warp) touchAtomic(o *op, x *access, addr uint64, lane int) []byte {
 // releaseAt publishes at an address what this warp did before its last fence,
 // or, for a release, before now. Only then can an acquire elsewhere order
 // behind it.
-func (w *warp) releaseAt(addr uint64, now bool) {
+func (w *warp) releaseAt(o *op, addr uint64, now bool) {
 	if w.vc == nil || !now && !w.fencedAt {
+		if w.vc != nil && addr >= globalBase && w.g.l.shadow != nil {
+			w.g.l.shadow.signalled(addr, int32(w.g.idx)+1, o.pc)
+		}
 		return
 	}
 	if now {
@@ -1090,11 +1167,12 @@ func (w *warp) releaseAt(addr uint64, now bool) {
 
 // acquireAt learns what was released at an address: at once for an acquire,
 // else when a fence follows.
-func (w *warp) acquireAt(addr uint64, now bool) {
+func (w *warp) acquireAt(o *op, addr uint64, now bool) {
 	if w.vc == nil {
 		return
 	}
-	if c := w.g.atomics[addr]; c != nil {
+	news := false
+	if c := w.g.atomics[addr]; c != nil && !behind(c.vc, w.vc) {
 		if w.heard.vc == nil {
 			w.heard = w.g.newClocks()
 		}
@@ -1102,15 +1180,15 @@ func (w *warp) acquireAt(addr uint64, now bool) {
 			w.heard.reset()
 		}
 		w.heard.join(c)
-		w.hasHeard = true
+		w.hasHeard, news = true, true
 	}
 	if addr >= globalBase && w.g.l.shadow != nil {
 		if w.acquired == nil {
 			w.acquired = map[int32]int32{}
 		}
-		w.g.acquireGlobal(addr, w.acquired)
+		news = w.g.acquireGlobal(o, addr, w.acquired) || news
 	}
-	if now {
+	if now && news { // who polls in vain learns nothing
 		w.fence()
 	}
 }

@@ -169,8 +169,11 @@ func TestMutants(t *testing.T) {
 			caught := 0
 			for _, mode := range modes {
 				r := newRig(t, Config{Mode: mode, Workers: 1, MaxSteps: 1 << 24}, m.file, src)
-				_, err := m.run(r)
+				p, err := m.run(r)
 				var rep *Report
+				if err == nil && len(p.Warnings) > 0 {
+					err = p.Warnings[0]
+				}
 				switch {
 				case errors.As(err, &rep):
 					fits := false

@@ -67,6 +67,7 @@ type Profile struct {
 	SectorsPerReq float64   `json:"sectors_per_request"`
 	Conflicts     float64   `json:"wavefronts_over_ideal"`
 	Occupancy     Occupancy `json:"occupancy"`
+	Warnings      []*Report `json:"warnings,omitempty"` // what is no error, but rests on no rule
 }
 
 // profileAccess counts a load, store or atomic.
@@ -163,7 +164,7 @@ func (p *profile) wavefronts(pc int32, m uint32, n int, addr func(int) uint64) {
 // profile sums the groups.
 func (l *launch) profile(groups []*group) *Profile {
 	k := l.Kernel
-	p := &Profile{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Occupancy: l.occupancy()}
+	p := &Profile{Kernel: k.Name, Grid: l.Grid, Block: l.Block, Occupancy: l.occupancy(), Warnings: warnings(groups)}
 	byName := map[string]*OpCount{}
 	for pc := range k.code {
 		in := k.code[pc].in

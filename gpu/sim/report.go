@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +23,7 @@ const (
 	Deadlock      Kind = "deadlock"
 	StepLimit     Kind = "step limit"
 	Misuse        Kind = "misuse" // an instruction used against its rules
+	Assertion     Kind = "assertion"
 )
 
 // Access is one side of a conflict.
@@ -96,6 +100,40 @@ func (w *warp) report(kind Kind, o *op, lane int, format string, args ...any) *R
 // trap ends the cluster with a report. Launch recovers it.
 func (w *warp) trap(kind Kind, o *op, lane int, format string, args ...any) {
 	throw(w.report(kind, o, lane, format, args...))
+}
+
+// warn notes what no rule forbids and no rule allows; the cluster goes on.
+func (w *warp) warn(kind Kind, o *op, lane int, format string, args ...any) {
+	key := fmt.Sprint(kind, o.pc)
+	if old := w.g.warned[key]; old != nil && slices.Compare(old.Block[:], w.c.id[:]) <= 0 {
+		return
+	}
+	if w.g.warned == nil {
+		w.g.warned = map[string]*Report{}
+	}
+	w.g.warned[key] = w.report(kind, o, lane, format, args...)
+}
+
+// warnings are one of each kind and line, of the lowest block.
+func warnings(groups []*group) []*Report {
+	first := map[string]*Report{}
+	for _, g := range groups {
+		for key, r := range g.warned {
+			if old := first[key]; old == nil || slices.Compare(r.Block[:], old.Block[:]) < 0 {
+				first[key] = r
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(first), func(a, b *Report) int {
+		return cmp.Or(a.Line-b.Line, cmp.Compare(a.Kind, b.Kind))
+	})
+}
+
+// hostError is what went wrong outside of the kernel.
+type hostError struct{ error }
+
+func throwError(err error) {
+	panic(hostError{err}) //nolint:forbidigo // recovered by execute
 }
 
 func throw(r *Report) {

@@ -17,7 +17,9 @@ type matrices struct {
 	from [4][32]uint32   // the registers that a was unpacked from, of type typ and depth k; NoType: from none
 	typ  ptx.Type
 	k    int
-	raw  [4 * tileColumns]uint32 // 16 bytes of each column
+	at   [512]uint32   // addresses of the chunks of an operand
+	out  [4][32]uint32 // results of an mma whose registers overlap those of C
+	zero [32]uint32
 }
 
 // tileColumns is how many columns of a wgmma are multiplied at a time: as many as
@@ -107,6 +109,114 @@ func widenGo(d [][16]float64, at int, src []uint32, t ptx.Type) {
 			row[at+2*e], row[at+2*e+1] = float64(f32(v<<16)), float64(f32(v&^0xffff))
 		default:
 			row[at+e] = float64(f32(v &^ 0x1fff))
+		}
+	}
+}
+
+// widenAtGo is widenGo for rows of 16 bytes at addresses in shared memory.
+func widenAtGo(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
+	for i, a := range rows {
+		b := mem[a : a+16 : a+16]
+		widenGo(d[i:i+1], at, []uint32{le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])}, t)
+	}
+}
+
+// spanGo makes at = a + offset, and returns its least and greatest and the or of all.
+func spanGo(at, a *[32]uint32, offset uint32) (first, last, all uint32) {
+	first = ^uint32(0)
+	for i, v := range a {
+		v += offset
+		at[i] = v
+		first, last, all = min(first, v), max(last, v), all|v
+	}
+	return first, last, all
+}
+
+// loadQuadsGo loads the four words at each lane's address.
+func loadQuadsGo(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
+	for i, a := range at {
+		b := mem[a : a+16 : a+16]
+		d0[i], d1[i], d2[i], d3[i] = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
+	}
+}
+
+// sumGo is d = c + products for a register of an accumulator, rounded once: lane
+// 4m+j has row m of those from row on, in column 2j+odd.
+func sumGo(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
+	for i := range d {
+		d[i] = b32(float32(products[i&3*2+odd][row+i>>2] + float64(f32(c[i]))))
+	}
+}
+
+// vector is a lane-wise instruction that does a whole warp with row, one of vectors.
+func (l laneOp) vector(row any) func(w *warp, o *op, m uint32) {
+	lanes := l.fn
+	switch f := row.(type) {
+	case func(d, a *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.r[o.d], &w.r[o.a])
+		}
+	case func(d, a, b *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.r[o.d], &w.r[o.a], &w.r[o.b])
+		}
+	case func(d, a, b, c *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c])
+		}
+	case func(d, a, b *[32]uint64):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.q[o.d], &w.q[o.a], &w.q[o.b])
+		}
+	case func(d *[32]uint64, a *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.q[o.d], &w.r[o.a])
+		}
+	case func(d *[32]uint64, a, b *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.q[o.d], &w.r[o.a], &w.r[o.b])
+		}
+	case func(d, a *[32]uint64, b *[32]uint32):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.q[o.d], &w.q[o.a], &w.r[o.b])
+		}
+	}
+	return lanes
+}
+
+// joinGo is dst = max(dst, src).
+func joinGo(dst, src []uint32) {
+	for i, v := range src {
+		if v > dst[i] {
+			dst[i] = v
 		}
 	}
 }

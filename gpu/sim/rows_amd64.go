@@ -52,3 +52,71 @@ func widen(d [][16]float64, at int, src []uint32, t ptx.Type) {
 		widenTF32AVX2(&d[0][at], &src[0], len(src)/4)
 	}
 }
+
+//go:noescape
+func widenAtF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+//go:noescape
+func widenAtBF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+//go:noescape
+func widenAtTF32AVX2(d *float64, mem *byte, at *uint32, rows int)
+
+func widenAt(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
+	switch {
+	case !avx2:
+		widenAtGo(d, at, mem, rows, t)
+	case t == ptx.F16:
+		widenAtF16AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	case t == ptx.BF16:
+		widenAtBF16AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	default:
+		widenAtTF32AVX2(&d[0][at], &mem[0], &rows[0], len(rows))
+	}
+}
+
+//go:noescape
+func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
+
+//go:noescape
+func loadQuadsAVX2(d0, d1, d2, d3 *[32]uint32, mem *byte, at *[32]uint32)
+
+//go:noescape
+func sumAVX2(d, c *[32]uint32, products *float64)
+
+func span(at, a *[32]uint32, offset uint32) (first, last, all uint32) {
+	if avx2 {
+		return spanAVX2(at, a, offset)
+	}
+	return spanGo(at, a, offset)
+}
+
+func loadQuads(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
+	if avx2 {
+		loadQuadsAVX2(d0, d1, d2, d3, &mem[0], at)
+	} else {
+		loadQuadsGo(d0, d1, d2, d3, mem, at)
+	}
+}
+
+func sum(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
+	if avx2 {
+		sumAVX2(d, c, &products[odd][row])
+	} else {
+		sumGo(d, c, products, odd, row)
+	}
+}
+
+//go:noescape
+func joinAVX2(dst, src *uint32, n int)
+
+func joinRow(dst, src []uint32) {
+	n := len(dst) &^ 7
+	if !avx2 {
+		n = 0
+	}
+	if n > 0 {
+		joinAVX2(&dst[0], &src[0], n)
+	}
+	joinGo(dst[n:], src[n:])
+}

@@ -135,3 +135,211 @@ row:
 	JNZ row
 	VZEROUPPER
 	RET
+
+// AT8 is WIDEN8 for rows that stand at the addresses in BX.
+#define AT8 \
+	VEXTRACTF128 $1, Y0, X1; \
+	VCVTPS2PD X0, Y2; \
+	VCVTPS2PD X1, Y3; \
+	VMOVUPD Y2, 0(DI); \
+	VMOVUPD Y3, 32(DI); \
+	ADDQ $4, BX; \
+	ADDQ $128, DI; \
+	DECQ CX
+
+// func widenAtF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VCVTPH2PS (SI)(AX*1), Y0
+	AT8
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func widenAtBF16AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtBF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VPMOVZXWD (SI)(AX*1), Y0
+	VPSLLD $16, Y0, Y0
+	AT8
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func widenAtTF32AVX2(d *float64, mem *byte, at *uint32, rows int)
+TEXT ·widenAtTF32AVX2(SB), NOSPLIT, $0-32
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	MOVQ at+16(FP), BX
+	MOVQ rows+24(FP), CX
+row:
+	MOVL (BX), AX
+	VMOVUPS (SI)(AX*1), X0
+	VPSRLD $13, X0, X0
+	VPSLLD $13, X0, X0
+	VCVTPS2PD X0, Y2
+	VMOVUPD Y2, 0(DI)
+	ADDQ $4, BX
+	ADDQ $128, DI
+	DECQ CX
+	JNZ row
+	VZEROUPPER
+	RET
+
+// func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
+//
+// at = a + offset; its least and greatest, and the or of all.
+TEXT ·spanAVX2(SB), NOSPLIT, $0-36
+	MOVQ at+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVL offset+16(FP), AX
+	VMOVD AX, X4
+	VPBROADCASTD X4, Y4
+	VPADDD 0(SI), Y4, Y0
+	VPADDD 32(SI), Y4, Y1
+	VPADDD 64(SI), Y4, Y2
+	VPADDD 96(SI), Y4, Y3
+	VMOVDQU Y0, 0(DI)
+	VMOVDQU Y1, 32(DI)
+	VMOVDQU Y2, 64(DI)
+	VMOVDQU Y3, 96(DI)
+	VPMINUD Y0, Y1, Y5
+	VPMINUD Y2, Y3, Y6
+	VPMINUD Y5, Y6, Y5
+	VPMAXUD Y0, Y1, Y7
+	VPMAXUD Y2, Y3, Y8
+	VPMAXUD Y7, Y8, Y7
+	VPOR Y0, Y1, Y9
+	VPOR Y2, Y3, Y10
+	VPOR Y9, Y10, Y9
+	VEXTRACTI128 $1, Y5, X6
+	VPMINUD X5, X6, X5
+	VEXTRACTI128 $1, Y7, X8
+	VPMAXUD X7, X8, X7
+	VEXTRACTI128 $1, Y9, X10
+	VPOR X9, X10, X9
+	VPSHUFD $0x4e, X5, X6
+	VPMINUD X5, X6, X5
+	VPSHUFD $0x4e, X7, X8
+	VPMAXUD X7, X8, X7
+	VPSHUFD $0x4e, X9, X10
+	VPOR X9, X10, X9
+	VPSHUFD $0xb1, X5, X6
+	VPMINUD X5, X6, X5
+	VPSHUFD $0xb1, X7, X8
+	VPMAXUD X7, X8, X7
+	VPSHUFD $0xb1, X9, X10
+	VPOR X9, X10, X9
+	VMOVD X5, AX
+	MOVL AX, first+24(FP)
+	VMOVD X7, AX
+	MOVL AX, last+28(FP)
+	VMOVD X9, AX
+	MOVL AX, all+32(FP)
+	VZEROUPPER
+	RET
+
+// func loadQuadsAVX2(d0, d1, d2, d3 *[32]uint32, mem *byte, at *[32]uint32)
+//
+// Four words for each lane: rows of eight lanes become columns.
+TEXT ·loadQuadsAVX2(SB), NOSPLIT, $0-48
+	MOVQ d0+0(FP), R8
+	MOVQ d1+8(FP), R9
+	MOVQ d2+16(FP), R10
+	MOVQ d3+24(FP), R11
+	MOVQ mem+32(FP), SI
+	MOVQ at+40(FP), BX
+	MOVQ $4, CX
+lanes:
+	MOVL 0(BX), AX
+	MOVL 16(BX), DX
+	VMOVDQU (SI)(AX*1), X0
+	VINSERTI128 $1, (SI)(DX*1), Y0, Y0
+	MOVL 4(BX), AX
+	MOVL 20(BX), DX
+	VMOVDQU (SI)(AX*1), X1
+	VINSERTI128 $1, (SI)(DX*1), Y1, Y1
+	MOVL 8(BX), AX
+	MOVL 24(BX), DX
+	VMOVDQU (SI)(AX*1), X2
+	VINSERTI128 $1, (SI)(DX*1), Y2, Y2
+	MOVL 12(BX), AX
+	MOVL 28(BX), DX
+	VMOVDQU (SI)(AX*1), X3
+	VINSERTI128 $1, (SI)(DX*1), Y3, Y3
+	VPUNPCKLDQ Y1, Y0, Y4
+	VPUNPCKHDQ Y1, Y0, Y5
+	VPUNPCKLDQ Y3, Y2, Y6
+	VPUNPCKHDQ Y3, Y2, Y7
+	VPUNPCKLQDQ Y6, Y4, Y0
+	VPUNPCKHQDQ Y6, Y4, Y1
+	VPUNPCKLQDQ Y7, Y5, Y2
+	VPUNPCKHQDQ Y7, Y5, Y3
+	VMOVDQU Y0, (R8)
+	VMOVDQU Y1, (R9)
+	VMOVDQU Y2, (R10)
+	VMOVDQU Y3, (R11)
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	ADDQ $32, R11
+	DECQ CX
+	JNZ lanes
+	VZEROUPPER
+	RET
+
+// func sumAVX2(d, c *[32]uint32, products *float64)
+//
+// Four lanes at a time, from one row of four columns that are two apart.
+TEXT ·sumAVX2(SB), NOSPLIT, $0-24
+	MOVQ d+0(FP), DI
+	MOVQ c+8(FP), SI
+	MOVQ products+16(FP), BX
+	VMOVUPS nans<>(SB), Y15
+	MOVQ $8, CX
+rows:
+	VMOVSD 0(BX), X0
+	VMOVHPD 256(BX), X0, X0
+	VMOVSD 512(BX), X1
+	VMOVHPD 768(BX), X1, X1
+	VINSERTF128 $1, X1, Y0, Y0
+	VCVTPS2PD (SI), Y1
+	VADDPD Y1, Y0, Y0
+	VCVTPD2PSY Y0, X0
+	VCMPPS $3, X0, X0, X2
+	VBLENDVPS X2, X15, X0, X0
+	VMOVUPS X0, (DI)
+	ADDQ $8, BX
+	ADDQ $16, SI
+	ADDQ $16, DI
+	DECQ CX
+	JNZ rows
+	VZEROUPPER
+	RET
+
+// func joinAVX2(dst, src *uint32, n int)
+TEXT ·joinAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+eight:
+	VMOVDQU (SI), Y0
+	VPMAXUD (DI), Y0, Y0
+	VMOVDQU Y0, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ eight
+	VZEROUPPER
+	RET

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,9 @@ type group struct {
 	order int // its place in running order
 	ctas  []*cta
 
+	begun    bool // its cluster has, and may be resumed
+	moved    bool // since it was resumed it did more than poll
+	alone    bool // no other cluster can change what it polls
 	steps    int64
 	events   int64 // changes of mbarriers and barriers completed: what a polling or waiting warp could notice
 	diverged int64
@@ -83,6 +87,7 @@ type group struct {
 	bytes   map[*cell]*[4]cell
 	seen    map[int32]int32 // clusters heard from, up to which segment
 	segment int32
+	asked   map[uint64]int32   // addresses that atomics and strong loads asked: PC
 	atomics map[uint64]*clocks // inside the cluster, by address
 	waited  []wait             // griddepcontrol.wait: by whom and when
 
@@ -92,6 +97,7 @@ type group struct {
 	cluster clusterBarrier
 	counts  []opCount
 	prof    profile
+	warned  map[string]*Report // by kind and line: the first of each
 }
 
 // cta is a block.
@@ -141,11 +147,27 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 	if d.cfg.Mode.kind == random {
 		l.order = rand.New(rand.NewPCG(d.cfg.Mode.seed, 1)).Perm(n)
 	}
-	workers := min(d.cfg.Workers, n)
+	run := l.parallel
 	if cfg.Kernel.globalAtomics {
-		workers = 1
+		run = l.turns
 	}
-	groups := make([]*group, workers)
+	groups, errs := run(n)
+	d.last = l.shadow
+	d.scratch.give(groups)
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, errStopped) {
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return l.profile(groups), nil
+}
+
+// parallel runs n clusters side by side. The errors are in running order.
+func (l *launch) parallel(n int) ([]*group, []error) {
+	groups := make([]*group, min(l.dev.cfg.Workers, n))
 	errs := make([]error, n)
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -158,11 +180,8 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 				if at > l.failed.Load() || at >= int64(n) {
 					return
 				}
-				g.order, g.idx = int(at), int(at)
-				if l.order != nil {
-					g.idx = l.order[at]
-				}
-				if err := g.execute(); err != nil {
+				g.assign(int(at))
+				if _, err := g.execute(); err != nil {
 					errs[at] = err
 					for old := l.failed.Load(); at < old && !l.failed.CompareAndSwap(old, at); old = l.failed.Load() {
 					}
@@ -171,17 +190,91 @@ func (d *Device) Launch(ctx context.Context, cfg Launch) (*Profile, error) {
 		})
 	}
 	wg.Wait()
-	d.last = l.shadow
-	d.scratch.give(groups)
-	for _, err := range errs {
-		if err != nil && !errors.Is(err, errStopped) {
-			return nil, err
+	return groups, errs
+}
+
+// assign gives the group its next cluster, by its place in running order.
+func (g *group) assign(at int) {
+	g.order, g.idx, g.begun = at, at, false
+	if g.l.order != nil {
+		g.idx = g.l.order[at]
+	}
+}
+
+// resident is how many clusters a device holds at once.
+func (l *launch) resident() int {
+	return max(1, l.occupancy().Blocks*l.dev.cfg.SMs/l.Cluster.Count())
+}
+
+// turns runs n clusters that may wait for each other in global memory: one after the
+// other, but one that only polls lets the others run, as many as the device holds. By
+// chance (Random) each lets others run now and then.
+func (l *launch) turns(n int) ([]*group, []error) {
+	const idlest = 1 << 11 // turns in which all only poll
+	most := l.resident()
+	var live, all, spare []*group
+	var rnd *rand.Rand
+	if m := l.dev.cfg.Mode; m.kind == random {
+		rnd = rand.New(rand.NewPCG(m.seed, 3))
+	}
+	next, idle := 0, 0
+	for next < n || len(live) > 0 {
+		fresh := next < n && len(live) < most
+		if fresh && rnd != nil && len(live) > 0 {
+			fresh = rnd.IntN(2) == 0
+		}
+		if fresh {
+			if len(spare) == 0 {
+				g := l.newGroup()
+				all, spare = append(all, g), append(spare, g)
+			}
+			g := spare[len(spare)-1]
+			spare = spare[:len(spare)-1]
+			g.assign(next)
+			next++
+			live = append(live, g)
+			live[0], live[len(live)-1] = live[len(live)-1], live[0]
+			idle = 0
+		} else if rnd != nil {
+			k := rnd.IntN(len(live))
+			live[0], live[k] = live[k], live[0]
+		}
+		g := live[0]
+		g.moved, g.alone = false, next == n && len(live) == 1
+		done, err := g.execute()
+		if err != nil {
+			return all, []error{err}
+		}
+		if done {
+			live, spare, idle = live[1:], append(spare, g), 0
+			continue
+		}
+		live = append(live[1:], g)
+		if idle++; g.moved {
+			idle = 0
+		}
+		if idle > max(idlest, 64*len(live)) {
+			return all, []error{l.stuck(live, next < n)}
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	return all, nil
+}
+
+// stuck reports blocks that poll global memory for what none of them will write.
+func (l *launch) stuck(live []*group, more bool) error {
+	slices.SortFunc(live, func(a, b *group) int { return a.idx - b.idx })
+	var ws []*warp
+	for _, g := range live {
+		for _, c := range g.ctas {
+			ws = append(ws, c.warps...)
+		}
 	}
-	return l.profile(groups), nil
+	what := "blocks wait for each other: each polls memory that no other changes"
+	if more {
+		what = fmt.Sprintf("the %d blocks that the device holds at once poll memory that none of them changes; the others begin when one of them ends",
+			len(live)*l.Cluster.Count())
+	}
+	return deadlocked(ws, what)
 }
 
 var errResources = errors.New("out of resources")
@@ -248,7 +341,7 @@ func (l *launch) blockOf(cluster, rank int) [3]int {
 // newGroup allocates what a worker reuses for its clusters.
 func (l *launch) newGroup() *group {
 	k := l.Kernel
-	g := &group{l: l, pages: map[uint64]*page{}, bytes: map[*cell]*[4]cell{}, seen: map[int32]int32{}, atomics: map[uint64]*clocks{}}
+	g := &group{l: l, pages: map[uint64]*page{}, bytes: map[*cell]*[4]cell{}, seen: map[int32]int32{}, atomics: map[uint64]*clocks{}, asked: map[uint64]int32{}}
 	if l.dev.cfg.Profile {
 		g.counts = make([]opCount, len(k.code))
 		g.prof.init(len(k.code))
@@ -258,10 +351,10 @@ func (l *launch) newGroup() *group {
 		m := l.dev.scratch.takeCTA()
 		c := &cta{g: g, rank: rank, mbars: map[uint32]*mbarrier{}, memory: m}
 		n := k.static + l.SharedBytes
-		c.smem = sized(&m.smem, n+16)[:n] // room for the widest access
+		m.shared(n) // with room for the widest access
+		c.smem = m.smem[:n]
 		if checks {
-			c.init = sized(&m.init, n)
-			c.cells = sized(&m.cells, (n+3)/4)
+			c.init, c.cells = m.init[:n], m.cells[:(n+3)/4]
 		}
 		r, q := sized(&m.r, l.warps*k.n32), sized(&m.q, l.warps*k.n64)
 		for i := range l.warps {
@@ -322,6 +415,7 @@ func (g *group) reset() {
 	g.pending = g.pending[:0]
 	clear(g.seen)
 	clear(g.atomics)
+	clear(g.asked)
 	clear(g.bytes)
 	g.cluster.reset()
 	if m := l.dev.cfg.Mode; m.kind == random {
@@ -330,8 +424,6 @@ func (g *group) reset() {
 	regs := l.registers()
 	for rank, c := range g.ctas {
 		c.id = l.blockOf(g.idx, rank)
-		clear(c.init)
-		clear(c.cells)
 		clear(c.mbars)
 		c.nmbars = 0
 		c.pool, c.left = 0, 0
@@ -343,15 +435,20 @@ func (g *group) reset() {
 		if l.dev.cfg.NoChecks {
 			clear(c.smem)
 		} else {
-			poison(c.smem)
+			c.memory.renew()
 		}
 		for _, w := range c.warps {
 			w.live = full
 			if n := l.Block.Count() - 32*w.id; n < 32 {
 				w.live = 1<<n - 1
 			}
-			w.splits = append(w.splits[:0], split{mask: w.live})
-			w.wait, w.yield = waiting{}, noYield
+			w.splits = append(w.splits[:0], split{mask: w.live, pc: k.start})
+			if w.cc = 0; k.calls {
+				for i := range w.stack {
+					w.stack[i] = w.stack[i][:0]
+				}
+			}
+			w.wait, w.yield, w.polled = waiting{}, noYield, polled{}
 			w.maxReg, w.clusterGen, w.unpolled = regs, 0, pollLoop
 			w.copies.reset()
 			w.bulks.reset()
@@ -390,14 +487,17 @@ func (g *group) expired(w *warp, o *op, m uint32) {
 	w.trap(StepLimit, o, first(m), "still running after %d instructions, at this backward branch", g.l.dev.cfg.MaxSteps)
 }
 
-// execute runs one cluster and merges its shadow.
-func (g *group) execute() (err error) {
+// execute runs one cluster and merges its shadow; it reports false when others must run
+// before the cluster can go on.
+func (g *group) execute() (done bool, err error) {
 	merged := false
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
 		case *Report:
 			err = r
+		case hostError:
+			err = r.error
 		case error:
 			if !errors.Is(r, errStopped) {
 				err = fmt.Errorf("simulator: kernel %s, cluster %d: %w (please report this)", g.l.Kernel.Name, g.idx, r)
@@ -407,12 +507,17 @@ func (g *group) execute() (err error) {
 		default:
 			err = fmt.Errorf("simulator: kernel %s, cluster %d: %v (please report this)", g.l.Kernel.Name, g.idx, r)
 		}
-		if !merged {
+		if err != nil && !merged {
 			g.takeTurn(func() { clear(g.pages); clear(g.cache[:]) })
 		}
 	}()
-	g.reset()
-	g.run()
+	if !g.begun {
+		g.reset()
+		g.begun = true
+	}
+	if !g.run() {
+		return false, nil
+	}
 	var found *Report
 	g.takeTurn(func() {
 		merged = true
@@ -421,15 +526,19 @@ func (g *group) execute() (err error) {
 		}
 	})
 	if found != nil {
-		return found
+		return true, found
 	}
-	return nil
+	return true, nil
 }
 
 // takeTurn runs f when every cluster before this one has had its turn, so that
 // what is reported does not depend on who finished first.
 func (g *group) takeTurn(f func()) {
 	l := g.l
+	if l.Kernel.globalAtomics { // one goroutine
+		f()
+		return
+	}
 	l.mu.Lock()
 	for l.merge < g.order {
 		l.turn.Wait()
@@ -445,17 +554,21 @@ func (g *group) takeTurn(f func()) {
 // pollLoop is more instructions than a loop that only waits has between polls.
 const pollLoop = 256
 
-// run schedules the warps of a cluster until all have left.
-func (g *group) run() {
+// run schedules the warps of a cluster until all have left; it reports false where they
+// only poll global memory, which other clusters may change.
+func (g *group) run() bool {
 	var all []*warp
 	for _, c := range g.ctas {
 		all = append(all, c.warps...)
 	}
 	const quantum = 1 << 20
-	const patience = 1024 // rounds in which warps only poll: more than any single test needs
-	idle := 0
+	const idlest = 1024      // rounds in which warps only poll: more than any single test needs
+	const spinning = 1 << 12 // the same of memory
+	const slice = 1 << 24    // instructions of a turn
+	mixed := g.l.Kernel.globalAtomics
+	idle, spun, used := 0, 0, int64(0)
 	for {
-		left, progress, sleeping, events := 0, false, false, g.events
+		left, progress, sleeping, spinsNow, events := 0, false, false, false, g.events
 		if g.rnd != nil {
 			g.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		}
@@ -474,12 +587,16 @@ func (g *group) run() {
 			if g.rnd != nil {
 				budget = 1 + g.rnd.Int64N(64)
 			}
-			w.unpolled += budget - w.run(budget)
-			if w.yield == polls {
+			n := budget - w.run(budget)
+			used += n
+			w.unpolled += n
+			vain := w.yield == spins || w.polled.same > 0
+			if w.yield == polls || vain {
 				w.unpolled = 0
 			}
 			progress = progress || w.yield == noYield && w.unpolled > pollLoop
 			sleeping = sleeping || w.yield == sleeps
+			spinsNow = spinsNow || vain
 			if w.wait.on == exited {
 				w.c.warpExited(w)
 				left--
@@ -496,22 +613,31 @@ func (g *group) run() {
 				g.complete(0)
 			}
 			g.checkGroups()
-			return
+			return true
 		case progress || g.events != events:
-			idle = 0
+			idle, spun, g.moved = 0, 0, true
 			if g.stop() {
 				panic(errStopped) //nolint:forbidigo // recovered by execute
 			}
 		case len(g.pending) > 0:
 			g.complete(0)
+		case mixed && !g.alone && (sleeping || spinsNow):
+			return false
+		case spinsNow:
+			if spun++; spun > spinning {
+				g.deadlock()
+			}
 		case sleeping: // it may be polling memory; what writes it has run
 			if g.steps += 1 << 16; g.steps > g.l.dev.cfg.MaxSteps {
-				g.deadlock(all)
+				g.deadlock()
 			}
 		default:
-			if idle++; idle > patience || !anyRunning(all) {
-				g.deadlock(all)
+			if idle++; idle > idlest || !anyRunning(all) {
+				g.deadlock()
 			}
+		}
+		if mixed && !g.alone && (used > slice || g.rnd != nil && g.rnd.IntN(16) == 0) {
+			return false
 		}
 	}
 }
@@ -541,20 +667,28 @@ func (g *group) checkGroups() {
 }
 
 // deadlock reports who waits where.
-func (g *group) deadlock(all []*warp) {
+func (g *group) deadlock() {
+	var ws []*warp
+	for _, c := range g.ctas {
+		ws = append(ws, c.warps...)
+	}
+	throw(deadlocked(ws, "nothing can go on"))
+}
+
+// deadlocked makes the report of warps that wait.
+func deadlocked(ws []*warp, what string) *Report {
 	var lines []string
 	var at *warp
-	for _, c := range g.ctas {
-		for _, w := range c.warps {
-			if w.wait.on == exited {
-				continue
-			}
-			if at == nil {
-				at = w
-			}
-			lines = append(lines, w.where())
+	for _, w := range ws {
+		if w.wait.on == exited {
+			continue
 		}
+		if at == nil {
+			at = w
+		}
+		lines = append(lines, w.where())
 	}
+	g := at.g
 	const most = 12
 	if len(lines) > most {
 		lines = append(lines[:most], fmt.Sprintf("and %d warps more", len(lines)-most))
@@ -571,8 +705,7 @@ func (g *group) deadlock(all []*warp) {
 			o = &g.l.Kernel.code[o.pc-1]
 		}
 	}
-	r := at.report(Deadlock, o, first(at.live), "nothing can go on:\n\t%s", strings.Join(lines, "\n\t"))
-	throw(r)
+	return at.report(Deadlock, o, first(at.live), "%s:\n\t%s", what, strings.Join(lines, "\n\t"))
 }
 
 // where says what a warp waits for.
@@ -594,6 +727,9 @@ func (w *warp) where() string {
 	}
 	for _, sp := range w.splits {
 		s += fmt.Sprintf(", lanes %#x around line %d", sp.mask, code[sp.pc].in.Pos.Line)
+	}
+	if w.yield == spins || w.yield == sleeps || w.polled.same > 0 {
+		return s + ": polls memory"
 	}
 	return s + ": polls an mbarrier"
 }

@@ -23,8 +23,46 @@ const (
 type ctaMemory struct {
 	smem, init []byte
 	cells      []cell
+	written    [256 << 10 / sharedBlock]bool // of shared memory: what is not as new
 	r          [][32]uint32
 	q          [][32]uint64
+}
+
+// sharedBlock is how much shared memory is made as new at once, where it was written.
+const sharedBlock = 1024
+
+// wrote notes that a block's shared memory is not as new any more.
+func (m *ctaMemory) wrote(off, n uint32) {
+	for b := off / sharedBlock; b <= (off+n-1)/sharedBlock; b++ {
+		m.written[b] = true
+	}
+}
+
+// renew makes shared memory and its shadow as new: poisoned, and not initialised.
+func (m *ctaMemory) renew() {
+	for b, w := range m.written {
+		if !w {
+			continue
+		}
+		m.written[b] = false
+		at := b * sharedBlock
+		part := func(n, per int) (from, to int) { return min(at/per, n), min((at+sharedBlock)/per, n) }
+		from, to := part(len(m.smem), 1)
+		poison(m.smem[from:to])
+		from, to = part(len(m.init), 1)
+		clear(m.init[from:to])
+		from, to = part(len(m.cells), 4)
+		clear(m.cells[from:to])
+	}
+}
+
+// shared makes room for n bytes of shared memory with their shadow.
+func (m *ctaMemory) shared(n int) {
+	if old := len(m.smem); old < n+16 {
+		m.smem, m.init, m.cells = make([]byte, n+16), make([]byte, n), make([]cell, (n+3)/4)
+		clear(m.written[:])
+		poison(m.smem)
+	}
 }
 
 // takePages returns some pages, at least one. What they hold is left over.

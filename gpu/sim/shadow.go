@@ -220,6 +220,10 @@ func (w *warp) readWords(cells []cell, t tag, n int, mask, want tag) int {
 		if left == 0 {
 			t, left = t+1<<laneShift, n
 		}
+		if left >= 4 && len(cells)-i >= 4 && w.readQuad((*[4]cell)(cells[i:]), t, mask, want) {
+			i, left = i+3, left-3
+			continue
+		}
 		cl := &cells[i]
 		if a := cl.w.agent(); a >= len(vc) || cl.w.clock() > vc[a] || cl.w&mask != want {
 			return i
@@ -238,6 +242,26 @@ func (w *warp) readWords(cells []cell, t tag, n int, mask, want tag) int {
 	return len(cells)
 }
 
+// readQuad is readWords for four words of one lane that have the same history, and
+// reports false where they have not.
+func (w *warp) readQuad(c *[4]cell, t tag, mask, want tag) bool {
+	wr, r := c[0].w, c[0].r
+	a := wr.agent()
+	if ((wr^c[1].w)|(wr^c[2].w)|(wr^c[3].w))&(mask|whoMask) != 0 || (r^c[1].r)|(r^c[2].r)|(r^c[3].r) != 0 ||
+		a >= len(w.vc) || wr.clock() > w.vc[a] || wr&mask != want {
+		return false
+	}
+	switch d := r ^ t; {
+	case r == 0 || d&(whoMask|atomicBit|lanesMask) == 0:
+	case d&(whoMask|atomicBit) == 0:
+		t = t.mixed()
+	case d&(4095<<agentShft) != 0:
+		c[0].r2, c[1].r2, c[2].r2, c[3].r2 = r, r, r, r
+	}
+	c[0].r, c[1].r, c[2].r, c[3].r = t, t, t, t
+	return true
+}
+
 // writeWords is write for a run of whole words, n of each lane, as far as all that
 // was done to them is before now by the clock, or was done by the same lane. It
 // returns how many it has noted; the next is for write.
@@ -246,6 +270,10 @@ func (w *warp) writeWords(cells []cell, t tag, n int) int {
 		if left == 0 {
 			t, left = t+1<<laneShift, n
 		}
+		if left >= 4 && len(cells)-i >= 4 && w.writeQuad((*[4]cell)(cells[i:]), t) {
+			i, left = i+3, left-3
+			continue
+		}
 		cl := &cells[i]
 		if !w.past(cl.w, t) || !w.past(cl.r, t) || !w.past(cl.r2, t) {
 			return i
@@ -253,6 +281,19 @@ func (w *warp) writeWords(cells []cell, t tag, n int) int {
 		*cl = cell{w: t}
 	}
 	return len(cells)
+}
+
+// writeQuad is writeWords for four words of one lane that have the same history, and
+// reports false where they have not.
+func (w *warp) writeQuad(c *[4]cell, t tag) bool {
+	w0, r, r2 := c[0].w, c[0].r, c[0].r2
+	if (w0^c[1].w)|(w0^c[2].w)|(w0^c[3].w)|(r^c[1].r)|(r^c[2].r)|(r^c[3].r)|(r2^c[1].r2)|(r2^c[2].r2)|(r2^c[3].r2) != 0 ||
+		!w.past(w0, t) || !w.past(r, t) || !w.past(r2, t) {
+		return false
+	}
+	to := cell{w: t}
+	*c = [4]cell{to, to, to, to}
+	return true
 }
 
 // past is ordered, but for copies that the lane has waited for and for splitCell,
@@ -315,11 +356,18 @@ func (g *group) lastWrites(cl *cell, bytes uint32, f func(tag)) {
 
 func join(dst, src []uint32) {
 	src = src[:len(dst)]
-	for i, v := range src {
-		if v > dst[i] {
-			dst[i] = v
+	joinRow(dst, src)
+}
+
+// behind reports whether nothing in a is later than in b.
+func behind(a, b []uint32) bool {
+	b = b[:len(a)]
+	for i, v := range a {
+		if v > b[i] {
+			return false
 		}
 	}
+	return true
 }
 
 // clocks is a vector clock that a synchronisation object carries, with its

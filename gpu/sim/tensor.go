@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
 
@@ -203,6 +205,10 @@ func (d *decoder) mma() {
 			v.to[i] = v.get(e)
 		}
 	}
+	overlaps := false
+	for q, r := range D {
+		overlaps = overlaps || slices.Contains(C[q+1:], r)
+	}
 	d.o.sync = aligned
 	d.o.fn = func(w *warp, _ *op, _ uint32) {
 		t := &w.g.tile
@@ -214,13 +220,17 @@ func (d *decoder) mma() {
 			widen(t.b[:8], 16/size*q, w.r[B[q]][:], typ)
 		}
 		products(t.d[:8], &t.a, t.b[:8])
-		d0, d1, d2, d3 := &w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]
-		c0, c1, c2, c3 := &w.r[C[0]], &w.r[C[1]], &w.r[C[2]], &w.r[C[3]]
-		for i := range 32 {
-			m, lo, hi := i>>2, &t.d[2*(i&3)], &t.d[2*(i&3)+1]
-			s0, s1 := lo[m]+float64(f32(c0[i])), hi[m]+float64(f32(c1[i]))
-			s2, s3 := lo[m+8]+float64(f32(c2[i])), hi[m+8]+float64(f32(c3[i]))
-			d0[i], d1[i], d2[i], d3[i] = b32(float32(s0)), b32(float32(s1)), b32(float32(s2)), b32(float32(s3))
+		out := [4]*[32]uint32{&w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]}
+		if overlaps { // a result that is a later one's C
+			out = [4]*[32]uint32{&t.out[0], &t.out[1], &t.out[2], &t.out[3]}
+		}
+		for q, c := range C {
+			sum(out[q], &w.r[c], (*[8][16]float64)(t.d[:8]), q&1, 8*(q>>1))
+		}
+		if overlaps {
+			for q, r := range D {
+				w.r[r] = t.out[q]
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // warp is 32 lanes with their registers.
@@ -43,6 +44,37 @@ type warp struct {
 	clusterGen    int // of the cluster barrier that it arrived at
 
 	unpolled int64 // instructions since it last polled in vain
+	polled   polled
+
+	cc    uint32      // carries, a bit for each lane
+	stack [32][]frame // calls of each lane
+	jump  [32]int32   // where lanes go on, by opJump
+}
+
+// polled is what a warp has found in memory that others may change: the last few
+// answers to its strong loads and atomics, as hashes, and how often since it last
+// stored or found something else they were these.
+type polled struct {
+	last [8]uint64
+	next int
+	same int
+}
+
+// patience is how often an answer may stay the same before others get a turn.
+const patience = 256
+
+// found notes what strong loads or atomics of lanes m found.
+func (w *warp) found(hash uint64) {
+	p := &w.polled
+	if !slices.Contains(p.last[:], hash) {
+		p.last[p.next&7] = hash
+		p.next++
+		p.same = 0
+		return
+	}
+	if p.same++; p.same >= patience {
+		p.same, w.yield = 0, spins
+	}
 }
 
 // split is a set of lanes at one PC.
@@ -68,6 +100,7 @@ const (
 	noYield yieldKind = iota
 	polls             // an mbarrier whose phase has not ended
 	sleeps            // nanosleep: it may poll memory
+	spins             // polls memory and finds it as it was, again and again
 )
 
 type waitKind uint8
@@ -135,8 +168,11 @@ func (w *warp) run(budget int64) int64 {
 					}
 				}
 				pc++
-			case opBlock:
+			case opBlock, opPoll:
 				if m != 0 {
+					if track && o.kind == opPoll {
+						w.trackRegisters(o, m)
+					}
 					o.fn(w, o, m)
 				}
 				pc++
@@ -177,6 +213,27 @@ func (w *warp) run(budget int64) int64 {
 					w.merge()
 					break straight
 				}
+			case opCall:
+				if m == 0 {
+					pc++
+					break
+				}
+				o.fn(w, o, m)
+				for x := m; x != 0; x &= x - 1 {
+					w.jump[bits.TrailingZeros32(x)&31] = o.tgt
+				}
+				w.turn(o, m)
+				w.goOn(k, pc, mask, m, s.age)
+				break straight
+			case opJump:
+				if m == 0 {
+					pc++
+					break
+				}
+				o.fn(w, o, m)
+				w.turn(o, m)
+				w.goOn(k, pc, mask, m, s.age)
+				break straight
 			case opExit:
 				w.live &^= m
 				mask &^= m
@@ -202,6 +259,14 @@ func (w *warp) run(budget int64) int64 {
 		}
 	}
 	return budget
+}
+
+// turn counts calls and jumps against the step limit.
+func (w *warp) turn(o *op, m uint32) {
+	g := w.g
+	if g.steps++; g.steps > g.l.dev.cfg.MaxSteps || g.stop() {
+		g.expired(w, o, m)
+	}
 }
 
 func (w *warp) store(k int, pc int32, mask uint32, age int32) {

@@ -223,52 +223,62 @@ func (w *warp) descriptor(o *op, v uint64) descriptor {
 	return m
 }
 
-// chunk returns the address of the 16 bytes that hold element (mn, k), mn along
-// M or N. K-major: 16 bytes along k; MN-major: along mn. From the PTX ISA,
-// "Matrix descriptor" and "Strides", and CuTe's canonical layouts.
-func (m *descriptor) chunk(mn, kByte, mnByte, k uint32, mnMajor bool) uint32 {
-	var a uint32
-	switch s := m.swizzle.Span(); {
-	case !mnMajor && s > 0:
-		a = m.start + mn%8*s + mn/8*m.sbo + kByte
-	case !mnMajor:
-		a = m.start + mn%8*16 + mn/8*m.sbo + kByte/16*m.lbo
-	case s > 0:
-		a = m.start + mnByte%s + mnByte/s*m.lbo + k%8*s + k/8*m.sbo
-	default:
-		a = m.start + mnByte/16*m.sbo + k%8*16 + k/8*m.lbo
-	}
-	return m.swizzle.Apply(a &^ 15)
-}
-
-// operand reads rows [from, from+n) of a matrix of n x K elements into out,
-// row by row; check notes the accesses.
-func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor bool, out [][16]float64, check func(addr uint32)) {
-	smem := w.c.smem
-	at := func(addr uint32) []byte {
-		if int(addr)+16 > len(smem) || addr < sharedLow {
-			w.trap(OutOfBounds, o, 0, "wgmma reads shared address %#x; the block has %#x to %#x", addr, sharedLow, len(smem))
-		}
-		if check != nil {
-			check(addr)
-		}
-		return smem[addr : addr+16 : addr+16]
-	}
+// chunks lists the addresses of the 16 bytes each that hold rows [from, from+n) of a
+// matrix, along M or N. K-major, two for each row, along k: first halves, then second.
+// MN-major: along the rows, eight of them each, for every k. From the PTX ISA, "Matrix
+// descriptor" and "Strides", and CuTe's canonical layouts.
+func (x *wgmmaOp) chunks(m *descriptor, from, n int, mnMajor bool, at []uint32) []uint32 {
+	s := m.swizzle.Span()
+	at = at[:0]
 	if !mnMajor {
-		for c := range 2 {
-			raw := w.g.tile.raw[:]
-			for r := range n {
-				b := at(m.chunk(uint32(from+r), uint32(16*c), 0, 0, false))
-				if out != nil {
-					p := raw[4*r : 4*r+4 : 4*r+4]
-					p[0], p[1], p[2], p[3] = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
+		row, half := s, uint32(16)
+		if s == 0 {
+			row, half = 16, m.lbo
+		}
+		for c := range uint32(2) {
+			for r := from; r < from+n; r += 8 {
+				a := m.start + uint32(r/8)*m.sbo + c*half
+				for range min(8, from+n-r) {
+					at = append(at, m.swizzle.Apply(a&^15))
+					a += row
 				}
 			}
-			if out != nil {
-				widen(out, x.k/2*c, raw[:4*n], x.typ)
-			}
 		}
-		if out != nil && x.typ == ptx.TF32 {
+		return at
+	}
+	for k := range uint32(x.k) {
+		for r := from; r < from+n; r += 8 {
+			mn := uint32(2 * r)
+			a := m.start + mn/16*m.sbo + k%8*16 + k/8*m.lbo
+			if s > 0 {
+				a = m.start + mn%s + mn/s*m.lbo + k%8*s + k/8*m.sbo
+			}
+			at = append(at, m.swizzle.Apply(a&^15))
+		}
+	}
+	return at
+}
+
+// inside reports a chunk that is out of the block's shared memory.
+func (w *warp) inside(o *op, at []uint32) {
+	for _, a := range at {
+		if int(a)+16 > len(w.c.smem) || a < sharedLow {
+			w.trap(OutOfBounds, o, 0, "wgmma reads shared address %#x; the block has %#x to %#x", a, sharedLow, len(w.c.smem))
+		}
+	}
+}
+
+// operand reads rows [from, from+n) of a matrix of n x K elements into out, row by
+// row.
+func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor bool, out [][16]float64) {
+	smem := w.c.smem
+	at := x.chunks(&m, from, n, mnMajor, w.g.tile.at[:])
+	w.inside(o, at)
+	if !mnMajor {
+		for c := range 2 {
+			widenAt(out, x.k/2*c, smem, at[n*c:][:n], x.typ)
+		}
+		if x.typ == ptx.TF32 {
 			for r := range n {
 				clear(out[r][8:])
 			}
@@ -277,10 +287,8 @@ func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor boo
 	}
 	for k := range x.k {
 		for r := 0; r < n; r += 8 {
-			b := at(m.chunk(0, 0, uint32(2*(from+r)), uint32(k), true))
-			if out == nil {
-				continue
-			}
+			b := smem[at[0] : at[0]+16 : at[0]+16]
+			at = at[1:]
 			for e := range min(8, n-r) {
 				h := le.Uint16(b[2*e:])
 				if x.typ == ptx.F16 {
@@ -290,6 +298,15 @@ func (x *wgmmaOp) operand(w *warp, o *op, m descriptor, from, n int, mnMajor boo
 				}
 			}
 		}
+	}
+}
+
+// noteOperand checks the reads of an operand.
+func (x *wgmmaOp) noteOperand(w *warp, o *op, m descriptor, from, n int, mnMajor bool, h how) {
+	at := x.chunks(&m, from, n, mnMajor, w.g.tile.at[:])
+	for i, a := range at {
+		w.inside(o, at[i:i+1])
+		w.noteAsyncRead(o, w.c, a, 16, 0, h)
 	}
 }
 
@@ -311,12 +328,11 @@ func (x *wgmmaOp) issue(w *warp, o *op, _ uint32) {
 	if w.vc != nil {
 		x.registers(w, o)
 		h := how{tag: makeTag(w.mmaAgent, 0, int(o.pc), w.mmaClock, 0)}
-		note := func(addr uint32) { w.noteAsyncRead(o, w.c, addr, 16, 0, h) }
 		if x.a == nil {
-			x.operand(w, o, da, row0, 16, x.transA, nil, note)
+			x.noteOperand(w, o, da, row0, 16, x.transA, h)
 		}
 		if w.id&3 == 0 {
-			x.operand(w, o, db, 0, x.n, x.transB, nil, note)
+			x.noteOperand(w, o, db, 0, x.n, x.transB, h)
 		}
 	}
 	scale := w.p[x.scaleD]&1 == 1 != x.notD
@@ -358,7 +374,7 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
 	t := &w.g.tile
 	if x.a == nil {
-		x.operand(w, o, da, row0, 16, x.transA, t.rows[:], nil)
+		x.operand(w, o, da, row0, 16, x.transA, t.rows[:])
 		t.transpose()
 	} else {
 		t.fragmentA(w, x.a, x.k, x.typ)
@@ -368,19 +384,15 @@ func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale boo
 	}
 	for from := 0; from < x.n; from += tileColumns {
 		n := min(tileColumns, x.n-from)
-		x.operand(w, o, db, from, n, x.transB, t.b[:n], nil)
+		x.operand(w, o, db, from, n, x.transB, t.b[:n])
 		products(t.d[:n], &t.a, t.b[:n])
 		for j := 0; j < n; j += 8 {
 			for q, r := range x.d[(from+j)/2:][:4] {
-				R := &w.r[r]
-				row := 8 * (q >> 1)
-				for i := range R {
-					s := t.d[(j+2*(i&3)+q&1)&(tileColumns-1)][(row+i>>2)&15]
-					if scale {
-						s += float64(f32(R[i]))
-					}
-					R[i] = b32(float32(s))
+				c := &t.zero // products are never -0
+				if scale {
+					c = &w.r[r]
 				}
+				sum(&w.r[r], c, (*[8][16]float64)(t.d[j:j+8]), q&1, 8*(q>>1))
 			}
 		}
 	}

@@ -19,7 +19,7 @@ func hopperCases() []*Case {
 	hs = append(hs, bulkForms()...)
 	hs = append(hs, clusterForms()...)
 	hs = append(hs, wgmmaForms()...)
-	hs = append(hs, foreignForms()...)
+	hs = append(append(hs, foreignForms()...), callForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		h.arch = "sm_90a"
