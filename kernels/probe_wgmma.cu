@@ -24,12 +24,14 @@ extern "C" __global__ __launch_bounds__(256, 1) void probe_wgmma_f16(float* __re
     __syncthreads();   // and reads what all of them have
     // A warpgroup has 64 rows of A, 8 KiB, of its own; both share the 256 rows of B, 32 KiB, that follow.
     uint64_t a = descriptor(base + (threadIdx.x >> 7) * 8192), b = descriptor(base + 16384);
-    float d[128];
-    for (int r = 0; r < rounds; r++) {
+    // Without zeros compilers before 12.9 serialise the wgmmas, for want of a value; with r > 0 in place of more that of 12.0 does.
+    float d[128] = {};
+    bool more = false;
+    for (int r = 0; r < rounds; r++, more = true) {
         wgmma_fence();
         // 32 of the 128 bytes of a row at a time, two units of a descriptor.
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) wgmma(f16{}, d, a + 2 * kk, b + 2 * kk, r > 0 || kk > 0);
+        for (int kk = 0; kk < 4; kk++) wgmma(f16{}, d, a + 2 * kk, b + 2 * kk, more || kk);
         wgmma_commit();
         wgmma_wait<1>();   // this round stays under way while the next is issued
     }
