@@ -17,8 +17,11 @@
 // device's own driver. Close frees everything.
 //
 // A module is compiled when a program first needs it. Open loads the smallest one of
-// each architecture, to learn whether the driver takes them, and does without a
-// newer one that it refuses.
+// each architecture, to learn whether the driver takes them, and the kernels whose
+// warpgroups give each other registers: with fewer than planned those would wait for
+// ever. Where a driver refuses a module, its compiler allots other registers, or it is
+// older than CUDA 12.0, the kernels for sm_80 take over; where it cannot keep launches
+// that overlap in a graph, they do not. The device's detail says so.
 //
 // The launches of an iteration are captured once, as a graph of one iteration, and
 // where many are wanted as one of eight; Run launches graphs and waits. On sm_90
