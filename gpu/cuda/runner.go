@@ -39,6 +39,7 @@ type runner struct {
 	pictures int
 	allocs   []cu.DevicePtr // the arena; in Check mode one for each span
 	state    []*gpu.Buffer
+	filled   bool // the memory holds operands to time kernels on
 	graph    *graph
 	many     *graph // of d.perGraph iterations, captured when first wanted
 }
@@ -64,24 +65,17 @@ func (r *runner) build(p *gpu.Program) error {
 	if err := r.allocate(); err != nil {
 		return err
 	}
-	for _, b := range p.Buffers {
-		i, ok := r.plan.Span(b)
-		if !ok {
-			continue
+	tunes := r.untuned()
+	if tunes {
+		if err := r.fill(); err != nil {
+			return err
 		}
-		switch b.Role {
-		case gpu.Const:
+	}
+	for _, b := range p.Buffers {
+		if i, ok := r.plan.Span(b); ok && b.Role == gpu.Const {
 			if err := r.d.staging.upload(r.span(i), r.plan.Encode(b, b.Data, 1)); err != nil {
 				return err
 			}
-		case gpu.Input, gpu.State: // the host may leave them untouched
-			if b.Role == gpu.State {
-				r.state = append(r.state, b)
-			}
-			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
-				return err
-			}
-		case gpu.Temp, gpu.Output:
 		}
 	}
 	for _, s := range r.plan.Steps {
@@ -104,8 +98,20 @@ func (r *runner) build(p *gpu.Program) error {
 	if err := r.d.keep(r.plan.Weights); err != nil {
 		return err
 	}
-	if r.d.opt.Choices != nil {
+	if tunes {
 		if err := r.tune(); err != nil {
+			return err
+		}
+	}
+	for _, b := range p.Buffers { // which the host may leave untouched
+		i, ok := r.plan.Span(b)
+		if !ok || b.Role != gpu.Input && b.Role != gpu.State {
+			continue
+		}
+		if b.Role == gpu.State {
+			r.state = append(r.state, b)
+		}
+		if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
 			return err
 		}
 	}
