@@ -32,8 +32,8 @@
 // In fp16 gradients carry a power of two. The seeds of the way back are multiplied
 // by it, and the last kernel before the picture divides by it. The kernel record
 // sets it for the next iteration from the largest |gradient| that it sees, and to a
-// quarter after an overflow, all on the device; pixels whose gradient overflowed are
-// left alone.
+// quarter after an overflow, above which it comes back slowly; all on the device.
+// Pixels whose gradient overflowed are left alone.
 //
 // Where several kernels suit a layer they give the same bits, so timing decides
 // nothing but time. fp32 has no tensor cores and takes the SIMT kernels, which fuse
