@@ -64,7 +64,8 @@ func (v verdict) String() string {
 	return fmt.Sprintf("%s, %.1f s", s, v.took.Seconds())
 }
 
-// runMatrix asks every assembler about every file of shipped, and writes the rows.
+// runMatrix asks every assembler about every file of shipped that not all have been
+// asked about, and writes the rows.
 func runMatrix(fetch bool) error {
 	if _, err := compiler(fetch); err != nil {
 		return err
@@ -99,6 +100,10 @@ func matrix(with []assembler, m *manifest, read func(name string) ([]byte, error
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(1, runtime.NumCPU()))
 	for i, f := range m.files {
+		if m.asked(f, with) {
+			rows[i] = m.rows[f.name]
+			continue
+		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -238,6 +243,13 @@ func readManifest(path string) (*manifest, error) {
 	return m, nil
 }
 
+// asked reports whether the rows say what all assemblers think of a file as it is.
+func (m *manifest) asked(f shippedFile, with []assembler) bool {
+	row := m.rows[f.name]
+	missing := func(a assembler) bool { return !strings.Contains(row, fmt.Sprintf(" | %s: ", a.version)) }
+	return strings.HasPrefix(row, fmt.Sprintf("matrix %s %s |", f.name, f.hash)) && !slices.ContainsFunc(with, missing)
+}
+
 // keptRows are those rows of a MANIFEST that say something of files that are wanted,
 // by path.
 func keptRows(path string, wanted map[string][]byte) string {
@@ -271,12 +283,7 @@ func checkMatrix(f folder) error {
 	}
 	var missing []string
 	for _, f := range m.files {
-		row := m.rows[f.name]
-		asked := strings.HasPrefix(row, fmt.Sprintf("matrix %s %s |", f.name, f.hash))
-		for _, a := range assemblers {
-			asked = asked && strings.Contains(row, fmt.Sprintf(" | %s: ", a.version))
-		}
-		if !asked {
+		if !m.asked(f, assemblers) {
 			missing = append(missing, f.name)
 		}
 	}

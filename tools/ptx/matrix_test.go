@@ -62,6 +62,19 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// Nobody is asked twice about the same file.
+func TestMatrixAsksOnce(t *testing.T) {
+	f := shippedFile{"conv.sm90a.ptx", sum([]byte(wanders)), "sm_90a", map[string]int{"conv": 168}}
+	row := "matrix conv.sm90a.ptx " + f.hash + " | 12.0: 168, 1.0 s\n"
+	for hash, asks := range map[string]bool{f.hash: false, sum(nil): true} {
+		m := &manifest{files: []shippedFile{f}, rows: map[string]string{f.name: strings.Replace(row, f.hash, hash, 1)}}
+		rows, err := matrix([]assembler{{version: "12.0", path: "/nowhere/ptxas"}}, m, func(string) ([]byte, error) { return []byte(wanders), nil })
+		if (err != nil) != asks || err == nil && rows[0] != row {
+			t.Errorf("%q, %v", rows, err)
+		}
+	}
+}
+
 // A row stands as long as its file does: what changes afterwards has to be asked about
 // again.
 func TestMatrixRows(t *testing.T) {
