@@ -250,9 +250,9 @@ func (d *Device) load() error {
 	return nil
 }
 
-// smallest is an entry of the smallest module of an architecture: loading it at
+// smallest is an entry of a module that every compiler is soon done with: loading it at
 // Open tells whether the driver takes our PTX at all.
-var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90": "total_f32", "sm90a": "probe_wgmma_f16"}
+var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90": "total_f32", "sm90a": "conv3x3_wgmma_f16_nhwc_128x128_split2"}
 
 // needed are the entries that must load before an architecture's are taken: the
 // smallest, and those that hang if the driver's compiler gives them other registers
