@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check headers baseline readme-bench bench-sim
+.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ test-runs: headers ## whole runs on the simulated GPU that make test leaves out 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
 	tools/gpu/test.sh
 
+dry-run: build bin/cuda.test ## try what will measure a GPU without one: tools/gpu/test.sh and tools/baseline/run.sh on a simulated device
+	rm -rf bin/dry
+	DRY_RUN=1 tools/gpu/test.sh bin/dry/gpu
+	DRY_RUN=1 tools/baseline/run.sh bin/dry/baseline
+
 bin/cuda.test: headers FORCE
 	@[ -f $(CUDA_H) ] || { echo "the CUDA 12.9 headers are missing, and python3 -m pip could not install them" >&2; exit 1; }
 	$(GO) test -c -tags cuda -o $@ ./gpu/cuda
@@ -83,6 +88,9 @@ ptx: ## compile every CUDA source to PTX (installs the compiler into .cuda, 108 
 
 ptx-check: ## prove that the committed PTX is what the sources compile to
 	$(GO) run ./tools/ptx -check
+
+ptx-matrix: ## ask the compilers of older drivers about the committed PTX, and write what they say into its MANIFEST (installs them into .ptxas, 280 MB)
+	$(GO) run ./tools/ptx -matrix -fetch
 
 baseline: build ## measure this program and PyTorch on the GPU of this machine (files in bin/baseline)
 	tools/baseline/run.sh

@@ -8,9 +8,10 @@
 //          average avg += (x - avg) (1 - a)/(1 - a^t); a = decay, t = max(step[n] - begin, 0) + 1; avg = x where that share is 1;
 //                  left alone where step[n] is at the picture's limit
 //          record  ring[n, step[n] % rows] = (total[n], mean, std (n-1), finite, step, refused, terms[n]); then step[n] += 1, and
-//                  the loss scale S[n]: a quarter where a gradient overflowed, else the power of two that puts max |g| S near 2^9
+//                  the loss scale S[n]: a quarter where a gradient overflowed, and so its ceiling S[N+n]; else the ceiling grows
+//                  by 2^(1/16), and S is the power of two that puts max |g| S near 2^9, or the largest below the ceiling;
 //                  nothing of a picture that is at its limit
-// Layout   x, m, v, g, dx, dtv, avg (N, elems); total (N,4); step, S (N); knobs (N, columns); ring (N, rows, 9 + terms); parts (N, blocks, 5); each (N, terms)
+// Layout   x, m, v, g, dx, dtv, avg (N, elems); total (N,4); step (N); S (2,N), scales and their ceilings; knobs (N, columns); ring (N, rows, 9 + terms); parts (N, blocks, 5); each (N, terms)
 // Launch   adam: 256 threads, grid (ceil(elems/256), N). stats: 256 threads, grid (blocks, N).
 //          update, average: 256 threads, grid (ceil(elems/2048), N), 8 elements per thread. record: 256 threads, grid N
 // Hazards  adam, update, average: corrections pass through shared memory, one barrier. record: one before the warps' sums are added
@@ -36,6 +37,7 @@ __device__ __forceinline__ double power(double b, unsigned t) {
 }
 
 constexpr float kLeastScale = 0x1p-14f, kMostScale = 0x1p40f;
+constexpr float kGrowth = 1.0442737f;   // of the ceiling, an iteration: 2^(1/16)
 
 // The largest power of two that is not above v > 0.
 // Keeps the exponent and clears the fraction.
@@ -275,7 +277,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     start_next();
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, n = blockIdx.x;
     // Steps are counted in fp32, exactly up to 2^24; the ring begins again after its last row.
-    float done = step[n], was = scale[n];
+    float done = step[n], was = scale[n], ceiling = scale[gridDim.x + n];
     if (!(done < knobs[(size_t)n * knob_columns + kLimit])) return;
     float* r = ring + (kRow + terms) * ((size_t)n * rows + (unsigned)done % rows);
     const float *l = total + 4 * n, *c = control ? control + (size_t)n * columns : nullptr;
@@ -329,9 +331,13 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void record_f32(
     r[8] = refusals > 0.f ? 1.f : 0.f;
     step[n] = done + 1.f;
     if (!dynamic) return;
-    // Quartered where a gradient overflowed; otherwise S times the largest gradient is put between 2^8 and 2^9.
-    if (all.bad > 0.f)
-        scale[n] = fmaxf(was * 0.25f, kLeastScale);
-    else if (all.most > 0.f)
-        scale[n] = fminf(fmaxf(exp2_floor(512.f / all.most), kLeastScale), kMostScale);
+    // Quartered where a gradient overflowed; otherwise S times the largest gradient of the picture is put between 2^8 and 2^9.
+    // One further down may be so much larger that it overflows there: without the ceiling every second iteration would.
+    if (all.bad > 0.f) {
+        scale[n] = scale[gridDim.x + n] = fmaxf(was * 0.25f, kLeastScale);
+    } else if (all.most > 0.f) {
+        ceiling = fminf(ceiling * kGrowth, kMostScale);
+        scale[gridDim.x + n] = ceiling;
+        scale[n] = fmaxf(exp2_floor(fminf(512.f / all.most, ceiling)), kLeastScale);
+    }
 }

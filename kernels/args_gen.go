@@ -89,6 +89,9 @@ const (
 	wgmmaLine      = 2048 // kLine
 	wgmmaThreads   = 384  // kThreads
 	wgmmaConsumers = 2    // kConsumers
+	wgmmaProducer  = 40   // kProducer
+	wgmmaConsumer  = 232  // kConsumer
+	wgmmaRegisters = 168  // kRegisters
 	wgmmaAlign     = 1024 // kAlign
 )
 
@@ -797,7 +800,8 @@ func (a Conv3x3WGMMAArgs) arguments() (*family, []Arg) {
 
 var conv3x3WGMMAFamily = family{
 	name: "conv3x3_wgmma", source: "conv3x3_wgmma", arch: "sm90a", threads: conv3x3WGMMAThreads,
-	overlaps: true,
+	registers: 168,
+	overlaps:  true,
 	params: slices.Concat([]Param{
 		{Name: "x", Kind: TensorMap, Elem: stored, MayBeNull: true},
 		{Name: "w", Kind: TensorMap, Elem: stored, MayBeNull: true},
@@ -811,33 +815,33 @@ var conv3x3WGMMAFamily = family{
 		{Name: "pictures", Kind: Int32},
 	}, epilogueParams),
 	entries: []entry{
-		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split3", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
-		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16", elem: F16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split3", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
-		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16", elem: BF16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 226304, cluster: 2},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split3", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 226304, cluster: 3},
-		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32", elem: TF32, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 226304, cluster: 4},
+		{name: "conv3x3_wgmma_f16_nhwc_64x512", module: "conv3x3_wgmma_f16_nhwc_64x512", elem: F16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256", module: "conv3x3_wgmma_f16_nhwc_64x256", elem: F16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_f16_nhwc_64x256_pingpong", elem: F16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256", module: "conv3x3_wgmma_f16_nhwc_128x256", elem: F16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_f16_nhwc_128x256_multicast2", elem: F16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_f16_nhwc_128x128_multicast2", elem: F16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split2", module: "conv3x3_wgmma_f16_nhwc_128x128_split2", elem: F16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split3", module: "conv3x3_wgmma_f16_nhwc_128x128_split3", elem: F16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
+		{name: "conv3x3_wgmma_f16_nhwc_128x128_split4", module: "conv3x3_wgmma_f16_nhwc_128x128_split4", elem: F16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x512", module: "conv3x3_wgmma_bf16_nhwc_64x512", elem: BF16, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256", module: "conv3x3_wgmma_bf16_nhwc_64x256", elem: BF16, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", module: "conv3x3_wgmma_bf16_nhwc_64x256_pingpong", elem: BF16, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256", module: "conv3x3_wgmma_bf16_nhwc_128x256", elem: BF16, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", module: "conv3x3_wgmma_bf16_nhwc_128x256_multicast2", elem: BF16, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", module: "conv3x3_wgmma_bf16_nhwc_128x128_multicast2", elem: BF16, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split2", module: "conv3x3_wgmma_bf16_nhwc_128x128_split2", elem: BF16, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 218112, cluster: 2},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split3", module: "conv3x3_wgmma_bf16_nhwc_128x128_split3", elem: BF16, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 218112, cluster: 3},
+		{name: "conv3x3_wgmma_bf16_nhwc_128x128_split4", module: "conv3x3_wgmma_bf16_nhwc_128x128_split4", elem: BF16, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 218112, cluster: 4},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x512", module: "conv3x3_wgmma_tf32_nhwc_64x512", elem: TF32, tile: Tile{64, 512, 1, 1, false}, stages: 2, shared: 205824, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256", module: "conv3x3_wgmma_tf32_nhwc_64x256", elem: TF32, tile: Tile{64, 256, 1, 1, false}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", module: "conv3x3_wgmma_tf32_nhwc_64x256_pingpong", elem: TF32, tile: Tile{64, 256, 1, 1, true}, stages: 3, shared: 201728, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256", module: "conv3x3_wgmma_tf32_nhwc_128x256", elem: TF32, tile: Tile{128, 256, 1, 1, false}, stages: 2, shared: 189440, cluster: 1},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", module: "conv3x3_wgmma_tf32_nhwc_128x256_multicast2", elem: TF32, tile: Tile{128, 256, 2, 1, false}, stages: 2, shared: 189440, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", module: "conv3x3_wgmma_tf32_nhwc_128x128_multicast2", elem: TF32, tile: Tile{128, 128, 2, 1, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split2", module: "conv3x3_wgmma_tf32_nhwc_128x128_split2", elem: TF32, tile: Tile{128, 128, 1, 2, false}, stages: 3, shared: 226304, cluster: 2},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split3", module: "conv3x3_wgmma_tf32_nhwc_128x128_split3", elem: TF32, tile: Tile{128, 128, 1, 3, false}, stages: 3, shared: 226304, cluster: 3},
+		{name: "conv3x3_wgmma_tf32_nhwc_128x128_split4", module: "conv3x3_wgmma_tf32_nhwc_128x128_split4", elem: TF32, tile: Tile{128, 128, 1, 4, false}, stages: 3, shared: 226304, cluster: 4},
 	},
 }
 

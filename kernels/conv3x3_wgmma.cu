@@ -16,14 +16,14 @@
 //          split: SPLIT blocks share a tile and each sums its part of the stages; each then finishes its share of the pixels,
 //          adding the sums of all blocks, read through distributed shared memory, in the order of ranks
 // Budget   a stage is (PX/16 + 2) * 2 KiB + CH * 384 B: 64x512 92 KiB, 2 stages; 128x256 84 KiB, 2; 128x128 68 KiB, 3;
-//          64x256 60 KiB, 3; staged tiles 64 pixels of 16 bits per warpgroup, else 32: 8 or 16 KiB in all. Registers 40
+//          64x256 60 KiB, 3; staged tiles 64 pixels of 16 bits per warpgroup, else 32: 8 or 16 KiB in all. Registers 168, then 40
 //          producer, 232 consumers
 // Banks    wgmma and TMA agree on the swizzle; staged tiles as in epilogue.cuh
 // Hazards  full: the producer's arrival and the bytes. empty: every consumer warp of every block of the cluster, because
 //          each fills the others' stages; with PINGPONG those of the tile's warpgroup. A warp arrives when the wgmmas that
 //          read the stage have completed. With PINGPONG a warpgroup waits for its turn before it waits for a stage. No block ends
 //          while another may still write to it or read from it. What earlier launches wrote is touched only after
-//          griddepcontrol.wait, which every warp that touches it executes
+//          griddepcontrol.wait, which every warp that touches it executes, and behind a proxy fence by TMA
 // Order    stages ascending: channels, then dx, then dy, inside the tensor core's own order; splits by rank: results do
 //          not depend on the grid
 // Bound    compute with many channels: conv3_2 at 512x512 is 19.3 GFLOP, 24.5 us at 790 TFLOP/s. With 64 or 128 the latency of
@@ -31,10 +31,14 @@
 // Oracle   as conv3x3_mma   Suite kerneltest
 // ptx: sm_90a
 // each: f16 bf16 tf32
+// modules: one an entry, or compilers before 12.8 take half a minute for one
 #include "hopper.cuh"
 
 constexpr int TW = 16, kRow = 128, kLine = TW * kRow;   // pixels of a line of a tile; bytes of a pixel's channels, of a line
 constexpr int kThreads = 384, kConsumers = 2;
+// Registers of a thread: setmaxnreg moves them between warpgroups, and waits for ever if the launch took fewer than kRegisters.
+constexpr int kProducer = 40, kConsumer = 232, kRegisters = 168;
+static_assert(kRegisters * (1 + kConsumers) == kProducer + kConsumers * kConsumer, "what the launch takes is what is moved");
 constexpr int kAlign = 1024;   // of the first stage, as the swizzle wants it
 
 // The operands of both products, and how many channels each sums over.
@@ -162,14 +166,13 @@ struct Conv {
         start_next();
         Walk walk(out);
         Span span(in, rank);
-        // setmaxnreg moves registers between whole warpgroups: 128 * (40 + 2 * 232) are the 64512 that the launch took.
         if (threadIdx.x < 128) {
-            give_registers<40>();
+            give_registers<kProducer>();
             if (threadIdx.x == 0) produce(in, out, walk, span, ring, rank);
             __syncwarp();   // the barriers of the cluster are for whole warps
             if (SPLIT > 1) cluster_sync();   // the one in share, for which all threads of the cluster are counted
         } else {
-            take_registers<232>();
+            take_registers<kConsumer>();
             consume(out, e, walk, span, ring, rank, Warpgroup(s_stages));
         }
         if (CLUSTER > 1) cluster_sync();   // nobody writes to this block or reads from it any more
@@ -216,7 +219,7 @@ struct Conv {
         uint32_t stage = ring.stage(), full = ring.filled();
         barrier_expect(full, kPixels + taps * kWeights);
         // Earlier launches compute x, x2 and w2, which have to wait for them; w is constant and may be fetched at once.
-        if (first_of_all && second) wait_for_previous();
+        if (first_of_all && second) wait_before_copies();
         for (int dy = 0; dy < taps; dy++) {
             // A tile of weights is CH rows of 128 bytes: w is K rows of (tap, channel), w2 is N K rows of channels.
             uint32_t dst = stage + kPixels + dy * kWeights;
@@ -230,7 +233,7 @@ struct Conv {
                 copy_rows_to(dst + rank * kPart * kRow, map, full, column, row + rank * kPart, (1 << MULTICAST) - 1);
             }
         }
-        if (first_of_all && !second) wait_for_previous();
+        if (first_of_all && !second) wait_before_copies();
         // The box begins one line above the tile, for all three dy, and dx - 1 columns beside it; zeros outside the picture.
         copy_box(stage, second ? in.x2 : in.x, full, c0, tile.x0 + dx - 1, tile.y0 - 1, tile.n);
     }

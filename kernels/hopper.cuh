@@ -61,6 +61,12 @@ __device__ __forceinline__ void copy_rows_to(uint32_t dst, const CUtensorMap& ma
         "l"(&map), "r"(bar), "r"(column), "r"(row), "h"((short)mask)
         : "memory");
 }
+// Waits for the launches ahead, in a thread that then copies what they wrote. Copies go another way to memory than the stores
+// of threads (the async proxy): the wait orders the one, the fence the other.
+__device__ __forceinline__ void wait_before_copies() {
+    wait_for_previous();
+    asm volatile("fence.proxy.async.global;" ::: "memory");
+}
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }

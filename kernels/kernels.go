@@ -32,7 +32,7 @@ var files embed.FS
 
 // Module is one PTX source.
 type Module struct {
-	Name string // "conv3x3_mma"; a source compiled for each type has several, "conv3x3_wgmma_f16"
+	Name string // "conv3x3_mma"; where each entry is a module, that entry's, "conv3x3_wgmma_f16_nhwc_128x256"
 	PTX  string
 }
 
@@ -95,6 +95,9 @@ type Spec struct {
 	Threads int // of a block
 	Shared  int // bytes of dynamic shared memory
 	Cluster int // blocks of a cluster; 0 without
+	// Registers a thread must have, and no local memory, where warpgroups give registers
+	// to others: with fewer they would wait for ever. 0 where it does not matter.
+	Registers int
 	// Overlaps says that the kernel, compiled for sm_90 or later, waits for the
 	// launches before it itself (griddepcontrol.wait): it may be started before
 	// they have ended.
@@ -118,7 +121,7 @@ var All = func() map[string]*Spec {
 		for _, e := range f.entries {
 			m[e.name] = &Spec{
 				Module: e.module, Source: f.source, Family: f.name, Entry: e.name, Arch: f.arch, Elem: e.elem,
-				Params: of(f.params, e.elem), Threads: f.threads, Shared: e.shared, Cluster: e.cluster, Overlaps: f.overlaps, Tile: e.tile, Stages: e.stages,
+				Params: of(f.params, e.elem), Threads: f.threads, Registers: f.registers, Shared: e.shared, Cluster: e.cluster, Overlaps: f.overlaps, Tile: e.tile, Stages: e.stages,
 			}
 		}
 	}

@@ -339,6 +339,79 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// A gradient that is so much larger further down than at the picture that it overflows
+// there makes one iteration in some thirty overflow, and not every second: what has
+// overflowed is a ceiling, which grows slowly. Another picture knows nothing of it.
+func TestLossScale(t *testing.T) {
+	const pictures, blocks, columns, iterations = 2, 3, 7, 400
+	dev := newDevice(t, sim.Config{NoChecks: true})
+	floats := func(v ...float32) kernels.Ptr {
+		var b []byte
+		for _, f := range v {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+		}
+		return dev.buffer(t, b, kernels.F32)
+	}
+	knobs := make([]float32, pictures*columns)
+	knobs[0], knobs[columns] = iterations+1, iterations+1
+	scale := floats(1024, 1024, math.MaxFloat32, math.MaxFloat32)
+	parts := floats(make([]float32, pictures*blocks*5)...)
+	l, err := kernels.RecordArgs{
+		Ring: floats(make([]float32, pictures*10)...), Step: floats(0, 0), Knobs: floats(knobs...), Total: floats(make([]float32, 4*pictures)...), Parts: parts,
+		Each: floats(0, 0), Blocks: blocks, Rows: 1, Terms: 1, KnobColumns: columns, Scale: scale, Dynamic: true,
+	}.Launch(pictures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(i int) float32 {
+		return math.Float32frombits(binary.LittleEndian.Uint32(dev.read(t, kernels.Ptr{Ref: scale.Ref, Offset: int64(4 * i)}, 4)))
+	}
+	overflows, last, first := 0, -3, 0
+	for i := range iterations {
+		most := float32(1) // of the picture's gradient; a thousand times that further down
+		if i >= iterations/2 {
+			most = 1. / 4096
+		}
+		bad := float32(0)
+		if s := read(0); s*most*1000 > 65504 {
+			if i > 2 && i-last < 16 {
+				t.Errorf("iteration %d overflows with %g, and %d did", i, s, last)
+			}
+			bad, overflows, last = 1, overflows+1, i
+		}
+		var b []byte
+		for j := range pictures * blocks { // mean, deviations, count, overflow, largest gradient
+			row := []float32{0.5, 0, 100, 0, 1}
+			if j == 1 {
+				row[3], row[4] = bad, most
+			} else if j < blocks {
+				row[4] = most / 2
+			}
+			for _, f := range row {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+			}
+		}
+		if err := dev.Write(address(parts), b); err != nil {
+			t.Fatal(err)
+		}
+		dev.run(t, l, nil)
+		if s := read(1); s != 512 {
+			t.Fatalf("iteration %d: the other picture's scale is %g, want 512", i, s)
+		}
+		if s := read(0); i >= iterations/2 && first == 0 && s*most*1000 > 16384 {
+			first = i - iterations/2
+		}
+	}
+	if overflows < 4 || overflows > iterations/20 {
+		t.Errorf("%d of %d iterations overflow", overflows, iterations)
+	}
+	// A gradient of a 4096th is 12 doublings of the scale, of 16 iterations each.
+	if first == 0 || first > 12*17 {
+		t.Errorf("the scale has followed a smaller gradient after %d iterations", first)
+	}
+	t.Logf("%d of %d iterations overflow; a scale 4096 times as large after %d iterations", overflows, iterations, first)
+}
+
 // at is a pointer to elements.
 func at(e kernels.Elem) kernels.Ptr { return kernels.Ptr{Ref: "somewhere", Elem: e} }
 

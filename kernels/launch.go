@@ -168,6 +168,7 @@ func of(ps []Param, t Elem) []Param {
 type family struct {
 	name, source, arch string
 	threads            int
+	registers          int
 	overlaps           bool
 	params             []Param
 	entries            []entry

@@ -24,13 +24,21 @@ extern "C" __global__ __launch_bounds__(256, 1) void probe_wgmma_f16(float* __re
     __syncthreads();   // and reads what all of them have
     // A warpgroup has 64 rows of A, 8 KiB, of its own; both share the 256 rows of B, 32 KiB, that follow.
     uint64_t a = descriptor(base + (threadIdx.x >> 7) * 8192), b = descriptor(base + 16384);
-    float d[128];
-    for (int r = 0; r < rounds; r++) {
+    // Without zeros compilers before 12.9 serialise the wgmmas, for want of a value; that of 12.0 does too where the first round
+    // is in the loop. The empty asm keeps the zeros ahead of the fence.
+    float d[128] = {};
+#pragma unroll
+    for (int i = 0; i < 128; i++) asm volatile("" : "+f"(d[i]));
+    auto round = [&](bool more) {
         wgmma_fence();
         // 32 of the 128 bytes of a row at a time, two units of a descriptor.
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) wgmma(f16{}, d, a + 2 * kk, b + 2 * kk, r > 0 || kk > 0);
+        for (int kk = 0; kk < 4; kk++) wgmma(f16{}, d, a + 2 * kk, b + 2 * kk, more || kk);
         wgmma_commit();
+    };
+    round(false);
+    for (int r = 1; r < rounds; r++) {
+        round(true);
         wgmma_wait<1>();   // this round stays under way while the next is issued
     }
     wgmma_wait<0>();

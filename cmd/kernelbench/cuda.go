@@ -35,7 +35,7 @@ func (b bench) cuda(ctx context.Context, ordinal int, simulate bool, f cudaFlags
 	if o.Precision, err = plan.ParsePrecision(f.precision); err != nil {
 		return err
 	}
-	m := cuda.MeasureOptions{Rounds: b.rounds, Every: f.every, Plan: f.plan}
+	m := cuda.MeasureOptions{Rounds: b.rounds, Every: f.every, Plan: f.plan, Dry: simulate && f.dry}
 	if f.match != "" {
 		if m.Match, err = regexp.Compile(f.match); err != nil {
 			return fmt.Errorf("--match: %w", err)
@@ -45,7 +45,7 @@ func (b bench) cuda(ctx context.Context, ordinal int, simulate bool, f cudaFlags
 		if b.lines {
 			return fmt.Errorf("--bench: a simulated device has no times; leave it out")
 		}
-		o.Simulate = simulated.New(sim.Config{Profile: true})
+		o.Simulate = simulated.New(sim.Config{Profile: !f.dry, NoChecks: f.dry})
 	}
 	dev, err := cuda.Open(o)
 	if err != nil {
@@ -83,7 +83,7 @@ func (b bench) cuda(ctx context.Context, ordinal int, simulate bool, f cudaFlags
 		return printPlan(out, got, b.size)
 	case b.lines:
 		return printLaunchBench(out, got, b.size)
-	case simulate:
+	case simulate && !f.dry:
 		return printProfiles(out, got, b.size)
 	}
 	return printLaunches(out, got, b.size)

@@ -125,6 +125,7 @@ type cudaFlags struct {
 	precision, kernels string // the device's own if empty
 	match              string
 	plan, every, json  bool
+	dry                bool
 }
 
 func (f *cudaFlags) flags() []cli.Flag {
@@ -134,6 +135,7 @@ func (f *cudaFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "kernels", Destination: &f.kernels, Category: category, DefaultText: "auto", Usage: "sm80 or sm90a"},
 		&cli.StringFlag{Name: "match", Destination: &f.match, Category: category, Usage: "only layers and kernels that match a regular expression"},
 		&cli.BoolFlag{Name: "plan", Destination: &f.plan, Category: category, Usage: "run nothing, print what would be launched, its FLOPs and bytes"},
+		&cli.BoolFlag{Name: "dry", Destination: &f.dry, Category: category, Usage: "time the simulated device too, everything once, to try it: the figures mean nothing"},
 		&cli.BoolFlag{Name: "every", Destination: &f.every, Category: category, Usage: "every kernel that suits a layer, not only the one in use"},
 		&cli.BoolFlag{Name: "json", Destination: &f.json, Category: category, Usage: "print everything as JSON"},
 	}

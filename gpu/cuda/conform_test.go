@@ -205,7 +205,7 @@ func inChild(t *testing.T, device string, limit time.Duration, cases []*conform.
 		t.Fatal(err)
 	}
 	defer results.Close()
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run", "^TestConformanceChild$", "-test.timeout", "0")
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run", "^TestConformanceChild$", "-test.timeout", "0", fmt.Sprintf("-simulate=%t", *simulate))
 	cmd.Env = append(os.Environ(), childEnv+"="+device)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &said, &said, []*os.File{theirs}

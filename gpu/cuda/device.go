@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +32,7 @@ const (
 	minDriver     = 11040 // CUDA 11.0 reads PTX 7.0; 11.4 has cuGraphInstantiateWithFlags
 	hopperDriver  = 12000 // reads PTX 8.0
 	overlapDriver = 12030 // keeps programmatic dependencies in captured graphs
+	quickDriver   = 12080 // compiles a wgmma of 256 columns in a second; those before take eight
 )
 
 // Device is one CUDA device with a context of its own.
@@ -48,7 +52,7 @@ type Device struct {
 	info      gpu.Info
 	cc        int
 	target    plan.Target
-	overlaps  bool // a graph may keep launches that overlap
+	overlaps  bool // the driver keeps launches that overlap in a graph
 	perGraph  int  // iterations of the larger graph
 
 	mu      sync.Mutex
@@ -182,10 +186,17 @@ func (d *Device) start() error {
 }
 
 // load picks the kernels: those that any GPU runs, and newer ones that this one
-// and its driver take.
+// and its driver take. What it does without, and why, is in the device's detail: from
+// then on it is decided, and with it the bits of all programs.
 func (d *Device) load() error {
 	var newer []string
-	if d.cc >= 90 && cu.Version() >= hopperDriver {
+	without := func(what string, err error) { d.info.Detail += fmt.Sprintf(", %s: %s", what, firstLine(err)) }
+	switch {
+	case d.cc >= 90 && cu.Version() < hopperDriver:
+		if d.opt.Kernels == "" {
+			without("without kernels for sm_90", errors.New("the driver is older than CUDA 12.0"))
+		}
+	case d.cc >= 90:
 		newer = append(newer, "sm90")
 		if d.cc == 90 {
 			newer = append(newer, "sm90a")
@@ -206,9 +217,8 @@ func (d *Device) load() error {
 	if err != nil {
 		return wrap("ask for the multiprocessors", err)
 	}
-	d.target = plan.Target{Precision: d.opt.Precision, Unfused: d.opt.Unfused, SMs: sms}
+	d.target = plan.Target{Precision: d.opt.Precision, Unfused: d.opt.Unfused, SMs: sms, Few: cu.Version() < quickDriver}
 	d.target.Tuned = func(layer string) string { return d.opt.Choices.Get(d.key, layer) }
-	d.overlaps = cu.Version() >= overlapDriver
 	defer func() {
 		set := "sm80"
 		if d.target.Hopper {
@@ -226,16 +236,36 @@ func (d *Device) load() error {
 		} else if d.opt.Kernels != "" {
 			return err
 		} else {
-			d.info.Detail += fmt.Sprintf(", without kernels for %s, which the driver refuses", arch)
+			without("without kernels for "+strings.Replace(arch, "sm", "sm_", 1), err)
+		}
+	}
+	if s := kernels.All[smallest["sm90"]]; d.arch(s) == "sm90" {
+		if err := d.tryOverlap(s); err != nil {
+			without("launches do not overlap", err)
+		} else {
+			d.overlaps = true
 		}
 	}
 	d.key = fmt.Sprintf("%s, sm_%d, %d multiprocessors, driver %d, kernels %.6x", d.info.Name, d.cc, sms, cu.Version(), h.Sum(nil))
 	return nil
 }
 
-// smallest is an entry of the smallest module of an architecture: loading it at
+// smallest is an entry of a module that every compiler is soon done with: loading it at
 // Open tells whether the driver takes our PTX at all.
-var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90": "total_f32", "sm90a": "probe_wgmma_f16"}
+var smallest = map[string]string{"sm80": "relu_fwd_f16", "sm90": "total_f32", "sm90a": "conv3x3_wgmma_f16_nhwc_128x128_split2"}
+
+// needed are the entries that must load before an architecture's are taken: the
+// smallest, and those that hang if the driver's compiler gives them other registers
+// than planned.
+func (d *Device) needed(arch string) []*kernels.Spec {
+	all := []*kernels.Spec{kernels.All[smallest[arch]]}
+	for _, entry := range slices.Sorted(maps.Keys(kernels.All)) {
+		if s := kernels.All[entry]; s.Arch == arch && s.Registers > 0 && s.Elem == d.opt.Precision.Element() && slices.Contains(d.target.Tiles(), s.Tile) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
 
 // take makes an architecture's kernels available, and hashes them for Choices,
 // which hold for these alone.
@@ -247,11 +277,13 @@ func (d *Device) take(arch string, h hash.Hash) error {
 	for _, m := range mods {
 		d.sources[m.Name+"."+arch] = m.PTX
 	}
-	if _, err := d.function(kernels.All[smallest[arch]]); err != nil {
-		for _, m := range mods {
-			delete(d.sources, m.Name+"."+arch)
+	for _, s := range d.needed(arch) {
+		if _, err := d.function(s); err != nil {
+			for _, m := range mods {
+				delete(d.sources, m.Name+"."+arch)
+			}
+			return err
 		}
-		return err
 	}
 	if d.opt.Choices != nil {
 		for _, m := range mods {
@@ -259,6 +291,33 @@ func (d *Device) take(arch string, h hash.Hash) error {
 		}
 	}
 	return nil
+}
+
+// tryOverlap captures two launches of an entry, of which the second may begin before the
+// first has ended, and says why that cannot be. They are not run.
+func (d *Device) tryOverlap(s *kernels.Spec) error {
+	if cu.Version() < overlapDriver { // takes them, and leaves the dependency out
+		return errors.New("the driver is older than CUDA 12.3")
+	}
+	f, err := d.function(s)
+	if err != nil {
+		return err
+	}
+	k := kernelLaunch{f: f, grid: [3]int{1, 1, 1}, block: [3]int{s.Threads, 1, 1}, shared: s.Shared, overlaps: true}
+	for _, p := range s.Params {
+		k.params = append(k.params, make([]byte, p.Kind.Bytes()))
+	}
+	g, err := capture(d.stream, func() error { return errors.Join(k.enqueue(d.stream), k.enqueue(d.stream)) })
+	if err != nil {
+		return err
+	}
+	return g.destroy()
+}
+
+// firstLine is what stands of an error in a line of other things.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // arch is the newest architecture of those that the device takes for which an
@@ -295,8 +354,27 @@ func (d *Device) function(s *kernels.Spec) (cu.Function, error) {
 	if err != nil {
 		return cu.Function{}, err
 	}
+	if err := errors.Join(asPlanned(f, s), allowShared(f, s.Shared)); err != nil {
+		return cu.Function{}, err
+	}
 	d.functions[s.Entry] = f
-	return f, allowShared(f, s.Shared)
+	return f, nil
+}
+
+// asPlanned says how a function differs from what its source counts on.
+func asPlanned(f cu.Function, s *kernels.Spec) error {
+	if s.Registers == 0 {
+		return nil
+	}
+	registers, local, err := allotted(f)
+	if err != nil {
+		return err
+	}
+	if registers != s.Registers || local != 0 {
+		return fmt.Errorf("the driver's compiler gives %s %d registers and %d bytes of local memory, and it must have %d and none: %w",
+			s.Entry, registers, local, s.Registers, gpu.ErrUnsupported)
+	}
+	return nil
 }
 
 // Info describes the device.
@@ -342,12 +420,18 @@ func (d *Device) Close() error {
 	return err
 }
 
-// Rate measures a small program for a moment.
+// Rate measures a small program for a moment, on values that are no zeros.
 func (d *Device) Rate(ctx context.Context) (float64, error) {
 	p := &gpu.Program{}
-	zero := make([]float32, 64*9*64+64)
-	w := p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, zero[:64*9*64])
-	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, zero[64*9*64:])
+	values := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(i*7919%31-15) / 512 // small enough for two products on end
+		}
+		return v
+	}
+	w := p.NewConst("w", gpu.Shape{N: 64, H: 3, W: 3, C: 64}, values(64*9*64))
+	b := p.NewConst("b", gpu.Shape{N: 1, H: 1, W: 1, C: 64}, values(64))
 	n := 512
 	if d.opt.Simulate != nil {
 		n = 16
@@ -359,7 +443,7 @@ func (d *Device) Rate(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	defer r.Close()
-	if err := r.Write(x, make([]float32, x.Shape.Elems())); err != nil {
+	if err := r.Write(x, values(x.Shape.Elems())); err != nil {
 		return 0, err
 	}
 	if _, err := r.Run(ctx, 1); err != nil {

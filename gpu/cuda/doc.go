@@ -17,8 +17,11 @@
 // device's own driver. Close frees everything.
 //
 // A module is compiled when a program first needs it. Open loads the smallest one of
-// each architecture, to learn whether the driver takes them, and does without a
-// newer one that it refuses.
+// each architecture, to learn whether the driver takes them, and the kernels whose
+// warpgroups give each other registers: with fewer than planned those would wait for
+// ever. Where a driver refuses a module, its compiler allots other registers, or it is
+// older than CUDA 12.0, the kernels for sm_80 take over; where it cannot keep launches
+// that overlap in a graph, they do not. The device's detail says so.
 //
 // The launches of an iteration are captured once, as a graph of one iteration, and
 // where many are wanted as one of eight; Run launches graphs and waits. On sm_90
@@ -29,8 +32,8 @@
 // In fp16 gradients carry a power of two. The seeds of the way back are multiplied
 // by it, and the last kernel before the picture divides by it. The kernel record
 // sets it for the next iteration from the largest |gradient| that it sees, and to a
-// quarter after an overflow, all on the device; pixels whose gradient overflowed are
-// left alone.
+// quarter after an overflow, above which it comes back slowly; all on the device.
+// Pixels whose gradient overflowed are left alone.
 //
 // Where several kernels suit a layer they give the same bits, so timing decides
 // nothing but time. fp32 has no tensor cores and takes the SIMT kernels, which fuse

@@ -58,9 +58,13 @@ func TestFigures(t *testing.T) {
 	want, wantImage := end(s, nil)
 	_ = s.Close()
 	t.Logf("| precision | gradient at 0 | at %d | at %d | content, style, tv loss at %d | PSNR |", tenth, n-2, n)
-	for _, p := range []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16} {
+	all := []plan.Precision{plan.FP32, plan.TF32, plan.FP16, plan.BF16}
+	if *simulate {
+		all = []plan.Precision{plan.FP16}
+	}
+	for _, p := range all {
 		opt := Options{Precision: p}
-		if *figures == "sim" {
+		if *figures == "sim" || *simulate {
 			opt.Simulate = simulated.New(sim.Config{NoChecks: true})
 		}
 		d, err := Open(opt)

@@ -18,7 +18,10 @@ import (
 	"github.com/stylize-gpu/stylize/transfer"
 )
 
-var separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
+var (
+	separate = flag.Bool("separate", false, "on a GPU, give each buffer an allocation of its own: for compute-sanitizer")
+	simulate = flag.Bool("simulate", false, "run the tests of a GPU on a simulated device, to try them: what takes long is cut short")
+)
 
 // onGPU opens the first GPU. Without one the test is skipped, or fails where
 // REQUIRE_GPU is 1: make test-gpu sets it.
@@ -30,6 +33,9 @@ func onGPU(tb testing.TB, p plan.Precision) *Device {
 func openGPU(tb testing.TB, o Options) *Device {
 	tb.Helper()
 	o.Check = *separate
+	if *simulate {
+		o.Simulate = simulated.New(sim.Config{NoChecks: true})
+	}
 	if o.Kernels == "sm90a" { // what is missing on a Hopper GPU is no reason to skip
 		portable := o
 		portable.Kernels = "sm80"
@@ -95,7 +101,7 @@ func outputs(t *testing.T, d *Device) map[string][]uint32 {
 	t.Helper()
 	all := map[string][]uint32{}
 	for _, c := range kerneltest.Cases() {
-		if c.Group == "vgg" && testing.Short() {
+		if c.Group == "vgg" && testing.Short() || *simulate && c.Group != "tiny" {
 			continue
 		}
 		p, data := c.Program()
@@ -172,18 +178,22 @@ func TestSameBitsAsSimulator(t *testing.T) {
 // cores add otherwise, and so other gates are wrong, about as many.
 func TestTransferGPU(t *testing.T) {
 	const w, h = 48, 40
+	iterations := 20
+	if *simulate {
+		iterations = 1
+	}
 	onGPU(t, plan.FP32) // before the oracles take their seconds
 	want, _, _ := loop(t, kerneltest.Oracle[float64]{}, w, h, 1)
 	for p, tol := range map[plan.Precision]float64{plan.FP32: 6e-7, plan.TF32: 3e-3, plan.FP16: 3e-3, plan.BF16: 1.3e-2} {
 		t.Run(p.String(), func(t *testing.T) {
 			d := onGPU(t, p)
-			grad, _, image := loop(t, d, w, h, 20)
+			grad, _, image := loop(t, d, w, h, iterations)
 			g := relL2(grad, want)
 			t.Logf("gradient %.2g of %.1g", g, tol)
 			if !(g <= tol) {
 				t.Errorf("gradient %.3g, allowed %g", g, tol)
 			}
-			_, _, again := loop(t, d, w, h, 20)
+			_, _, again := loop(t, d, w, h, iterations)
 			for i := range image {
 				if math.Float32bits(image[i]) != math.Float32bits(again[i]) {
 					t.Fatalf("value %d differs between two runs: %g and %g", i, image[i], again[i])
@@ -196,7 +206,10 @@ func TestTransferGPU(t *testing.T) {
 // One iteration at 512x512, in a session that runs as the program runs it: time
 // from the first launch to the last row of losses, over iterations.
 func BenchmarkIterationGPU(b *testing.B) {
-	const size = 512
+	size := 512
+	if *simulate {
+		size = 16
+	}
 	iterate := func(b *testing.B, d *Device, n int) {
 		b.Helper()
 		b.StopTimer()
@@ -211,7 +224,7 @@ func BenchmarkIterationGPU(b *testing.B) {
 		}
 	}
 	hopper := openGPU(b, Options{}).cc == 90
-	for _, o := range []Options{
+	for i, o := range []Options{
 		{Precision: plan.FP16, Kernels: "sm90a", Choices: &plan.Choices{}},
 		{Precision: plan.BF16, Kernels: "sm90a"},
 		{Precision: plan.TF32, Kernels: "sm90a"},
@@ -219,7 +232,7 @@ func BenchmarkIterationGPU(b *testing.B) {
 		{Precision: plan.TF32, Kernels: "sm80"},
 		{Precision: plan.FP32},
 	} {
-		if o.Kernels == "sm90a" && !hopper {
+		if o.Kernels == "sm90a" && !hopper || *simulate && i > 0 {
 			continue
 		}
 		d := openGPU(b, o) // once for all counts

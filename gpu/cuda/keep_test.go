@@ -27,7 +27,7 @@ func TestKeepLossScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := plan.FP16.FirstScale()
-	if len(st.Kept) != 1 || st.Kept[0] == first || !(st.Kept[0] > 0) {
+	if len(st.Kept) != 2 || st.Kept[0] == first || !(st.Kept[0] > 0) || !(st.Kept[1] > st.Kept[0]) {
 		t.Fatalf("after an iteration %v is kept, the first scale was %v", st.Kept, first)
 	}
 	p := &gpu.Program{}
@@ -47,7 +47,7 @@ func TestKeepLossScale(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all = append(all, s...)
+			all = append(all, s[0])
 		}
 		return all
 	}
@@ -56,6 +56,14 @@ func TestKeepLossScale(t *testing.T) {
 	}
 	if got, want := scales(), []float32{first, st.Kept[0], first}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+	for _, c := range []struct{ from, want []float32 }{{[]float32{8, 32}, []float32{8, 32}}, {[]float32{8}, []float32{8, noCeiling}}, {st.Kept, st.Kept}} {
+		if err := k.Restore(1, c.from); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := k.Keep(1); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("from %v: %v, %v, want %v", c.from, got, err, c.want)
+		}
 	}
 	// What carries the scale goes in and comes out without it, each picture with its own.
 	values := make([]float32, dy.Shape.Elems())
@@ -81,7 +89,7 @@ func TestKeepLossScale(t *testing.T) {
 	if got := scales(); !slices.Equal(got, []float32{first, first, first}) {
 		t.Errorf("after Reset %v", got)
 	}
-	for _, bad := range [][]float32{nil, {}, {0}, {-1}, {1, 1}, {float32(math.NaN())}, {float32(math.Inf(1))}} {
+	for _, bad := range [][]float32{nil, {}, {0}, {-1}, {1, 1, 1}, {1, 0}, {1, float32(math.Inf(1))}, {float32(math.NaN())}, {float32(math.Inf(1))}} {
 		if err := k.Restore(0, bad); err == nil {
 			t.Errorf("%v was taken", bad)
 		}

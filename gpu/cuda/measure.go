@@ -42,8 +42,19 @@ type measurer struct {
 	flushBytes int64
 }
 
+// timed reports whether anything is timed.
+func (m *measurer) timed() bool { return m.r.d.opt.Simulate == nil || m.opt.Dry }
+
+// count is how often something is done to time it; in a dry run once.
+func (m *measurer) count(n int) int {
+	if m.opt.Dry {
+		return 1
+	}
+	return n
+}
+
 func (m *measurer) measure(ctx context.Context) (err error) {
-	if m.r.d.opt.Simulate == nil && !m.opt.Plan {
+	if m.timed() && !m.opt.Plan {
 		if m.watch, err = newStopwatch(m.r.d.stream); err != nil {
 			return err
 		}
@@ -53,6 +64,9 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 			return wrap("ask for the size of the cache", err)
 		}
 		m.flushBytes = max(2*int64(l2), 64<<20)
+		if m.opt.Dry {
+			m.flushBytes = 1 << 20
+		}
 		if m.flush, err = cu.MemAlloc(m.flushBytes); err != nil {
 			return wrap("allocate", err)
 		}
@@ -92,7 +106,7 @@ func (m *measurer) measure(ctx context.Context) (err error) {
 
 // iteration times iterations as a run has them, two of its larger graphs a round.
 func (m *measurer) iteration(ctx context.Context) error {
-	n := 2 * m.r.d.perGraph
+	n := m.count(2 * m.r.d.perGraph)
 	for round := range m.opt.Rounds + 1 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -161,7 +175,7 @@ func (m *measurer) launch(i, j int, chosen bool, la *kernels.Launch) error {
 			return fmt.Errorf("%s gives other bits than %s for %s, so nothing is timed", la.Spec.Entry, s.Launches[j].Spec.Entry, s.Name)
 		}
 	}
-	if m.r.d.opt.Simulate == nil {
+	if m.timed() {
 		if err := m.times(&x, i, j, again); err != nil {
 			return err
 		}
@@ -173,9 +187,8 @@ func (m *measurer) launch(i, j int, chosen bool, la *kernels.Launch) error {
 // times fills in the three kinds of times. What goes ahead of a launch, to leave
 // caches as in an iteration or full of something else, is timed alone and taken off.
 func (m *measurer) times(x *Measurement, i, j int, again func() error) (err error) {
-	const n = 10
 	before := func() error {
-		for k := max(i-2, 0); k < i; k++ {
+		for k := max(i-m.count(2), 0); k < i; k++ {
 			s := m.r.plan.Steps[k]
 			for l := range s.Launches {
 				if err := m.r.launch(s, &s.Launches[l]); err != nil {
@@ -198,7 +211,7 @@ func (m *measurer) times(x *Measurement, i, j int, again func() error) (err erro
 		}
 	}()
 	for _, work := range [][]func() error{{again}, {before}, {before, again}, {flush}, {flush, again}} {
-		l, err := m.watch.lap(n, work...)
+		l, err := m.watch.lap(m.count(10), work...)
 		if err != nil {
 			return err
 		}
@@ -257,8 +270,13 @@ func (m *measurer) probe() error {
 		return func() error { return k.enqueue(d.stream) }
 	}
 	best := func(f func() error) (us float64, err error) {
-		for range max(m.opt.Rounds, 5) {
-			t, err := m.watch.time(f)
+		l, err := m.watch.lap(m.count(4), f)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, l.close()) }()
+		for range m.count(max(m.opt.Rounds, 5)) {
+			t, err := l.time()
 			if err != nil {
 				return 0, err
 			}
@@ -268,14 +286,7 @@ func (m *measurer) probe() error {
 		}
 		return us, nil
 	}
-	// Operands that are no zeros: half of the values of an activation are.
-	operands := make([]byte, 48<<10)
-	for i := range operands {
-		if i/2%2 == 0 {
-			operands[i] = byte(0x2c + i*i*37%9)
-		}
-	}
-	if err := d.staging.upload(m.flush, operands); err != nil {
+	if err := d.fill(m.flush, m.flushBytes); err != nil {
 		return err
 	}
 	x, y := uint64(m.flush), uint64(m.flush)+half
@@ -284,13 +295,12 @@ func (m *measurer) probe() error {
 		return err
 	}
 	m.out.CopyRate = 2 * float64(half) / us * 1e6
-	const rounds = 1 << 14
-	blocks := 8 * d.target.SMs
+	rounds, blocks, hopperBlocks := m.count(1<<14), m.count(8*d.target.SMs), m.count(d.target.SMs)
 	clocks := y + half - 64
 	if us, err = best(run(kernels.ProbeMMAArgs{Y: f32(y), Operands: at(x, kernels.U32), Clocks: at(clocks, kernels.U64), Rounds: rounds}.Launch(blocks))); err != nil {
 		return err
 	}
-	m.out.MathRate = float64(blocks) * 4 * 32768 * rounds / us * 1e6
+	m.out.MathRate = float64(blocks) * 4 * 32768 * float64(rounds) / us * 1e6
 	c := make([]byte, 16)
 	if err := d.staging.download(c, cu.DevicePtr(clocks)); err != nil {
 		return err
@@ -299,10 +309,10 @@ func (m *measurer) probe() error {
 		m.out.ClockMHz = 1e3 * float64(binary.LittleEndian.Uint64(c)) / float64(ns)
 	}
 	if d.target.Hopper {
-		if us, err = best(run(kernels.ProbeWGMMAArgs{Y: f32(y), Operands: at(x, kernels.U32x4), Rounds: rounds}.Launch(d.target.SMs))); err != nil {
+		if us, err = best(run(kernels.ProbeWGMMAArgs{Y: f32(y), Operands: at(x, kernels.U32x4), Rounds: rounds}.Launch(hopperBlocks))); err != nil {
 			return err
 		}
-		m.out.MathRate = float64(d.target.SMs) * 4194304 * rounds / us * 1e6
+		m.out.MathRate = float64(hopperBlocks) * 4194304 * float64(rounds) / us * 1e6
 	}
 	return nil
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Measured is what Measure found out about one iteration. Times are in
-// microseconds, one for each round. A simulated device has profiles and no times.
+// microseconds, one for each round. A simulated device has profiles and no times,
+// but in a dry run.
 type Measured struct {
 	Device    gpu.Info `json:"device"`
 	Precision string   `json:"precision"`
@@ -47,6 +48,7 @@ type Measurement struct {
 type MeasureOptions struct {
 	Rounds int
 	Plan   bool           // nothing is run: launches, FLOPs and bytes alone
+	Dry    bool           // a simulated device is timed too, to try what a GPU will be measured with: times mean nothing
 	Every  bool           // every kernel that suits a layer, not only the one in use
 	Match  *regexp.Regexp // layers and kernels that interest; nil for all
 }

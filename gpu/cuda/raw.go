@@ -49,6 +49,17 @@ func allowShared(f cu.Function, bytes int) error {
 	return result("ask for shared memory", C.cuFuncSetAttribute(fn, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes)))
 }
 
+// allotted are the registers of a thread, and its bytes of local memory, that the
+// driver's compiler has decided on.
+func allotted(f cu.Function) (registers, local int, err error) {
+	fn := *(*C.CUfunction)(unsafe.Pointer(&f))
+	var r, l C.int
+	if err := result("ask for registers", C.cuFuncGetAttribute(&r, C.CU_FUNC_ATTRIBUTE_NUM_REGS, fn)); err != nil {
+		return 0, 0, err
+	}
+	return int(r), int(l), result("ask for local memory", C.cuFuncGetAttribute(&l, C.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, fn))
+}
+
 func (l *kernelLaunch) enqueue(s cu.Stream) error {
 	ptrs := (*[1 << 10]unsafe.Pointer)(C.calloc(C.size_t(len(l.params)+1), C.size_t(unsafe.Sizeof(uintptr(0)))))
 	defer C.free(unsafe.Pointer(ptrs))

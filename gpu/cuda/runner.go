@@ -39,6 +39,7 @@ type runner struct {
 	pictures int
 	allocs   []cu.DevicePtr // the arena; in Check mode one for each span
 	state    []*gpu.Buffer
+	filled   bool // the memory holds operands to time kernels on
 	graph    *graph
 	many     *graph // of d.perGraph iterations, captured when first wanted
 }
@@ -64,24 +65,17 @@ func (r *runner) build(p *gpu.Program) error {
 	if err := r.allocate(); err != nil {
 		return err
 	}
-	for _, b := range p.Buffers {
-		i, ok := r.plan.Span(b)
-		if !ok {
-			continue
+	tunes := r.untuned()
+	if tunes {
+		if err := r.fill(); err != nil {
+			return err
 		}
-		switch b.Role {
-		case gpu.Const:
+	}
+	for _, b := range p.Buffers {
+		if i, ok := r.plan.Span(b); ok && b.Role == gpu.Const {
 			if err := r.d.staging.upload(r.span(i), r.plan.Encode(b, b.Data, 1)); err != nil {
 				return err
 			}
-		case gpu.Input, gpu.State: // the host may leave them untouched
-			if b.Role == gpu.State {
-				r.state = append(r.state, b)
-			}
-			if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
-				return err
-			}
-		case gpu.Temp, gpu.Output:
 		}
 	}
 	for _, s := range r.plan.Steps {
@@ -97,15 +91,27 @@ func (r *runner) build(p *gpu.Program) error {
 		}
 	}
 	for n := range r.pictures {
-		if err := r.setScale(n, r.plan.Target.Precision.FirstScale()); err != nil {
+		if err := r.setScale(n, r.plan.Target.Precision.FirstScale(), noCeiling); err != nil {
 			return err
 		}
 	}
 	if err := r.d.keep(r.plan.Weights); err != nil {
 		return err
 	}
-	if r.d.opt.Choices != nil {
+	if tunes {
 		if err := r.tune(); err != nil {
+			return err
+		}
+	}
+	for _, b := range p.Buffers { // which the host may leave untouched
+		i, ok := r.plan.Span(b)
+		if !ok || b.Role != gpu.Input && b.Role != gpu.State {
+			continue
+		}
+		if b.Role == gpu.State {
+			r.state = append(r.state, b)
+		}
+		if err := wrap("clear "+b.Name, cu.MemsetD8Async(r.span(i), 0, r.plan.Bytes(b), r.d.stream)); err != nil {
 			return err
 		}
 	}
@@ -293,41 +299,63 @@ func (e *LaunchError) Error() string {
 // Unwrap returns the driver's answer.
 func (e *LaunchError) Unwrap() error { return e.Err }
 
-// scaleAt is where the loss scale of picture n is.
+// scaleAt is where the loss scale of picture n is, and ceilingAt the ceiling that the
+// kernel record keeps it below.
 func (r *runner) scaleAt(n int) cu.DevicePtr {
 	return r.span(r.plan.ScaleSpan) + cu.DevicePtr(4*n)
 }
 
-// scale reads the loss scale of picture n, which the device adjusts by itself.
-func (r *runner) scale(n int) (float32, error) {
+func (r *runner) ceilingAt(n int) cu.DevicePtr { return r.scaleAt(r.pictures + n) }
+
+// noCeiling is the ceiling of a scale that has not overflowed.
+const noCeiling = math.MaxFloat32
+
+func (r *runner) number(at cu.DevicePtr) (float32, error) {
 	var s [4]byte
-	err := r.d.staging.download(s[:], r.scaleAt(n))
+	err := r.d.staging.download(s[:], at)
 	return math.Float32frombits(binary.LittleEndian.Uint32(s[:])), err
 }
 
-func (r *runner) setScale(n int, s float32) error {
-	return r.d.staging.upload(r.scaleAt(n), binary.LittleEndian.AppendUint32(nil, math.Float32bits(s)))
+func (r *runner) setNumber(at cu.DevicePtr, v float32) error {
+	return r.d.staging.upload(at, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 }
 
-// Keep returns the loss scale of a picture.
+// scale reads the loss scale of picture n, which the device adjusts by itself.
+func (r *runner) scale(n int) (float32, error) { return r.number(r.scaleAt(n)) }
+
+func (r *runner) setScale(n int, scale, ceiling float32) error {
+	return errors.Join(r.setNumber(r.scaleAt(n), scale), r.setNumber(r.ceilingAt(n), ceiling))
+}
+
+// Keep returns the loss scale of a picture, and its ceiling.
 func (r *runner) Keep(n int) ([]float32, error) {
 	if err := r.has(n); err != nil {
 		return nil, err
 	}
-	var s float32
-	err := r.d.do(func() (err error) { s, err = r.scale(n); return err })
-	return []float32{s}, err
+	kept := make([]float32, 2)
+	err := r.d.do(func() (err error) {
+		if kept[0], err = r.scale(n); err == nil {
+			kept[1], err = r.number(r.ceilingAt(n))
+		}
+		return err
+	})
+	return kept, err
 }
 
-// Restore sets the loss scale of a picture.
+// Restore sets them. Checkpoints of before there was a ceiling have the scale alone.
 func (r *runner) Restore(n int, kept []float32) error {
-	if len(kept) != 1 || !(kept[0] > 0) || math.IsInf(float64(kept[0]), 0) {
-		return fmt.Errorf("the loss scale is one finite number above 0, not %v", kept)
+	bad := func(v float32) bool { return !(v > 0) || math.IsInf(float64(v), 0) }
+	if len(kept) < 1 || len(kept) > 2 || slices.ContainsFunc(kept, bad) {
+		return fmt.Errorf("the loss scale and its ceiling are finite numbers above 0, not %v", kept)
 	}
 	if err := r.has(n); err != nil {
 		return err
 	}
-	return r.d.do(func() error { return r.setScale(n, kept[0]) })
+	ceiling := float32(noCeiling)
+	if len(kept) == 2 {
+		ceiling = kept[1]
+	}
+	return r.d.do(func() error { return r.setScale(n, kept[0], ceiling) })
 }
 
 func (r *runner) has(n int) error {
@@ -350,7 +378,7 @@ func (r *runner) Reset(n int) error {
 				return err
 			}
 		}
-		return r.setScale(n, r.plan.Target.Precision.FirstScale())
+		return r.setScale(n, r.plan.Target.Precision.FirstScale(), noCeiling)
 	})
 }
 

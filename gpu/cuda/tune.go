@@ -26,10 +26,64 @@ func (d *Device) rounds() (rounds, launches int) {
 // that another must stay below: two timings of one kernel differ by so much.
 const margin = 0.98
 
+// untuned reports whether the kernels of some layer are to be timed.
+func (r *runner) untuned() bool {
+	return r.d.opt.Choices != nil && slices.ContainsFunc(r.plan.Steps, func(s *plan.Step) bool {
+		v := s.Variants
+		if v == nil || len(v.Launches) < 2 {
+			return false
+		}
+		_, known := v.Named(r.d.target.Tuned(v.Layer))
+		return !known
+	})
+}
+
+// operands are n bytes that are timed on, as fp16: between -1 and 1, and every second
+// value a 0, as behind a ReLU. Read as any other type they are finite too. Nothing is
+// timed on zeros: with those a multiplier draws less power, and so its clock is higher.
+func operands(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(1)
+	for i := 0; i+4 <= n; i += 4 {
+		x = x*1664525 + 1013904223 // Numerical Recipes' generator, whose upper bits are the good ones
+		b[i], b[i+1] = byte(x>>16), byte(x>>31<<7|(0x28+x>>24%20))
+	}
+	return b
+}
+
+// fill puts operands wherever nothing has been put yet.
+func (r *runner) fill() error {
+	for i, p := range r.allocs {
+		n := r.plan.Placement.Bytes
+		if r.d.opt.Check {
+			n = r.plan.Spans[i].Bytes
+		}
+		if err := r.d.fill(p, n); err != nil {
+			return err
+		}
+	}
+	r.filled = true
+	return nil
+}
+
+// fill puts operands into memory.
+func (d *Device) fill(p cu.DevicePtr, bytes int64) error {
+	some := operands(1 << 20)
+	for at := int64(0); at < bytes; at += int64(len(some)) {
+		if err := d.staging.upload(p+cu.DevicePtr(at), some[:min(int64(len(some)), bytes-at)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tune times the kernels of every layer that nobody has chosen for, on the
-// program's own memory, and takes the fastest. They give the same bits, so a
-// measurement decides nothing but time.
+// program's own memory, which fill has filled, and takes the fastest. They give the
+// same bits, so a measurement decides nothing but time.
 func (r *runner) tune() error {
+	if !r.filled {
+		return errors.New("tune: nothing is timed on memory that may hold zeros")
+	}
 	watch, err := newStopwatch(r.d.stream)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ def tables(folder, layers=True):
     if ours is None:
         sys.exit(f"{folder}: no ours-fp16.json")
     d = ours["device"]
-    out = [f"{d['name']} ({d['detail']}), {ours['clock_mhz']:.0f} MHz under load, {ours['math_flop_per_second'] / 1e12:.0f} TFLOP/s "
+    out = [f"{d['name']} ({d['detail']}), {ours.get('clock_mhz', 0):.0f} MHz under load, {ours['math_flop_per_second'] / 1e12:.0f} TFLOP/s "
            f"and {ours['copy_bytes_per_second'] / 1e12:.2f} TB/s by our probes; {os.path.basename(os.path.normpath(folder))}.", ""]
     torch = (load(folder, "torch") or {}).get("iterations", [])
     finite = [t for t in torch if t["finite"]]

@@ -22,9 +22,12 @@ type family struct {
 	arch     string // the oldest that it is compiled for: "sm80"
 	threads  int    // of a block
 	overlaps bool   // waits by itself for the launches before it
-	params   []param
-	epilogue int // how many of the params, at the end, are those of Epilogue
-	entries  []entryOf
+	// registers are kRegisters of its file: what setmaxnreg moves between warpgroups, and
+	// so what a thread must have; 0 where the compiler is free.
+	registers int
+	params    []param
+	epilogue  int // how many of the params, at the end, are those of Epilogue
+	entries   []entryOf
 }
 
 // entryOf is one entry of a family.
@@ -96,7 +99,8 @@ func splitName(entry string) (family, elem string) {
 }
 
 // add takes the kernels of one compilation in: of a file, for one value of EACH
-// and its oldest architecture. values are what nvcc says of expressions.
+// and its oldest architecture; without a module each kernel is one of its own name.
+// values are what nvcc says of expressions.
 func (a *api) add(file, module string, s *source, values map[string]int64) error {
 	for _, c := range s.constants {
 		g := constantOf{c.file, constantName(c), c.name, values[c.name]}
@@ -119,7 +123,7 @@ func (a *api) addKernel(file, module string, s *source, k *kernel, values map[st
 	if elem == "" {
 		return fmt.Errorf("no element type in the name, of %v", elements)
 	}
-	f := &family{name: name, file: file}
+	f := &family{name: name, file: file, registers: int(values["kRegisters"])}
 	for _, v := range k.params {
 		p, err := a.param(v, elem, s, file, values)
 		if err != nil {
@@ -132,7 +136,7 @@ func (a *api) addKernel(file, module string, s *source, k *kernel, values map[st
 		f.epilogue = len(end)
 		a.epilogue = f.params[len(f.params)-len(end):]
 	}
-	e := entryOf{name: k.name, elem: elem, module: module}
+	e := entryOf{name: k.name, elem: elem, module: cmp.Or(module, k.name)}
 	e.shared = int(values[sharedOf(s, k)])
 	fields := map[string]int64{"Multicast": 1, "Split": 1}
 	for i, t := range s.templates[k.callee].params {
@@ -268,6 +272,14 @@ func expressions(s *source) []string {
 		}
 	}
 	return all
+}
+
+// planned is the registers that an entry must have, or 0.
+func (a *api) planned(entry string) int {
+	if f := a.byEntry[entry]; f != nil {
+		return f.registers
+	}
+	return 0
 }
 
 // compiled holds what the sources say against PTX, and takes from it what the
@@ -465,6 +477,9 @@ func (f *family) write(p *printer) {
 		p.f("}\n}\n\n")
 	}
 	p.f("var %sFamily = family{\nname: %q, source: %q, arch: %q, threads: %sThreads,\n", unexported(f.name), f.name, strings.TrimSuffix(f.file, ".cu"), f.arch, unexported(f.name))
+	if f.registers > 0 {
+		p.f("registers: %d,\n", f.registers)
+	}
 	if f.overlaps {
 		p.f("overlaps: true,\n")
 	}

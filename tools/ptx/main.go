@@ -5,6 +5,8 @@
 //	go run ./tools/ptx           compile everything; write PTX, kernels/args_gen.go and MANIFESTs
 //	go run ./tools/ptx -check    compile into memory and compare with what is committed;
 //	                             without a compiler, compare hashes with the MANIFESTs
+//	go run ./tools/ptx -matrix   ask the compilers of older drivers about what is committed,
+//	                             and write what they say into the MANIFEST (matrix.go)
 //
 // The compiler is NVIDIA's, from six pinned wheels that pip puts into .cuda
 // (108 MB, no root, no driver); -fetch installs them when they are missing.
@@ -35,6 +37,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -46,10 +49,10 @@ var wheels = []string{
 
 // folders hold sources; their PTX goes to the folder named, and their signatures to
 // a file of Go.
-var folders = []folder{
-	{"kernels", "kernels/ptx", "kernels/args_gen.go"},
-	{"gpu/sim/testdata", "gpu/sim/testdata", ""},
-}
+var folders = []folder{shipped, {"gpu/sim/testdata", "gpu/sim/testdata", ""}}
+
+// shipped is what drivers of all ages get to see.
+var shipped = folder{"kernels", "kernels/ptx", "kernels/args_gen.go"}
 
 type folder struct{ src, dst, args string }
 
@@ -69,17 +72,23 @@ var targets = map[string]target{
 func main() {
 	log.SetFlags(0)
 	check := flag.Bool("check", false, "compare with what is committed instead of writing")
-	fetch := flag.Bool("fetch", false, "install the compiler into .cuda when it is missing (needs pip and its index)")
+	fetch := flag.Bool("fetch", false, "install the compiler into .cuda when it is missing, with -matrix those of older drivers into .ptxas (needs pip and its index)")
+	matrix := flag.Bool("matrix", false, "ask the compilers of older drivers about what is committed")
 	flag.Parse()
-	if err := run(*check, *fetch); err != nil {
+	err := enterRoot()
+	switch {
+	case err != nil:
+	case *matrix:
+		err = runMatrix(*fetch)
+	default:
+		err = run(*check, *fetch)
+	}
+	if err != nil {
 		log.Fatal("ptx: ", err)
 	}
 }
 
 func run(check, fetch bool) error {
-	if err := enterRoot(); err != nil {
-		return err
-	}
 	bin, err := compiler(fetch)
 	if err != nil && !check {
 		return err
@@ -140,14 +149,19 @@ func compiler(fetch bool) (string, error) {
 	} else if !fetch {
 		return "", errors.New("no nvcc and nvdisasm in .cuda: run make ptx, which installs them")
 	}
+	return bin, install(".cuda", wheels...)
+}
+
+// install has pip put wheels into a folder.
+func install(folder string, wheels ...string) error {
 	args := append([]string{
 		"-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:",
-		"--disable-pip-version-check", "--upgrade", "--target", ".cuda",
+		"--disable-pip-version-check", "--upgrade", "--target", folder,
 	}, wheels...)
 	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("install the compiler: %w\n%s", err, out)
+		return fmt.Errorf("install the compiler: %w\n%s", err, out)
 	}
-	return bin, nil
+	return nil
 }
 
 // entry is one line of a MANIFEST.
@@ -160,39 +174,50 @@ func build(bin string, sources []string, f folder, check bool) error {
 	args := &api{byEntry: map[string]*family{}}
 	var all []byte
 	for _, src := range sources {
-		text, err := os.ReadFile(src)
+		source, err := os.ReadFile(src)
 		if err != nil {
 			return err
 		}
-		all = append(all, text...)
-		archs, err := archsOf(src, text)
+		all = append(all, source...)
+		archs, err := archsOf(src, source)
 		if err != nil {
 			return err
 		}
-		for _, each := range eachOf(text) {
+		perEntry := modulesLine.Match(source)
+		for _, each := range eachOf(source) {
 			module := strings.TrimSuffix(filepath.Base(src), ".cu")
 			if each != "" {
 				module += "_" + each
 			}
 			if f.args != "" {
-				if err := read(bin, src, each, module, archs[0], args); err != nil {
+				of := module
+				if perEntry {
+					of = "" // each is its own
+				}
+				if err := read(bin, src, each, of, archs[0], args); err != nil {
 					return fmt.Errorf("%s: %w", src, err)
 				}
 			}
 			for _, a := range archs {
-				name := module + "." + a.name() + ".ptx"
-				ptx, figures, err := compile(bin, src, each, a)
+				text, err := compile(bin, src, each, a)
 				if err != nil {
 					return err
 				}
-				wanted[filepath.Join(f.dst, name)] = ptx
-				lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(ptx), sum(sourceBytes(src, text)))})
-				for _, f := range figures {
-					lines = append(lines, entry{name + f, "  " + f})
-				}
-				if f.args != "" {
-					if err := args.compiled(a.name(), ptx); err != nil {
-						return fmt.Errorf("%s: %w", name, err)
+				for _, m := range modulesOf(module, text, perEntry) {
+					figures, err := assemble(bin, m.name, m.text, a, args.planned)
+					if err != nil {
+						return err
+					}
+					name := m.name + "." + a.name() + ".ptx"
+					wanted[filepath.Join(f.dst, name)] = m.text
+					lines = append(lines, entry{name, fmt.Sprintf("%s  %s  from %s", name, sum(m.text), sum(sourceBytes(src, source)))})
+					for _, f := range figures {
+						lines = append(lines, entry{name + f, "  " + f})
+					}
+					if f.args != "" {
+						if err := args.compiled(a.name(), m.text); err != nil {
+							return fmt.Errorf("%s: %w", name, err)
+						}
 					}
 				}
 			}
@@ -212,12 +237,25 @@ func build(bin string, sources []string, f folder, check bool) error {
 	for _, l := range lines {
 		fmt.Fprintln(&m, l.text)
 	}
-	wanted[filepath.Join(f.dst, "MANIFEST")] = m.Bytes()
+	manifest := filepath.Join(f.dst, "MANIFEST")
+	m.WriteString(keptRows(manifest, wanted)) // of older compilers, about files that are still the same
+	wanted[manifest] = m.Bytes()
 	if check {
-		return compare(wanted)
+		return errors.Join(compare(wanted), checkMatrix(f))
 	}
 	if err := os.MkdirAll(f.dst, 0o755); err != nil {
 		return err
+	}
+	stale, err := filepath.Glob(filepath.Join(f.dst, "*.ptx"))
+	if err != nil {
+		return err
+	}
+	for _, name := range stale {
+		if wanted[name] == nil {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
 	}
 	for name, b := range wanted {
 		if err := os.WriteFile(name, b, 0o644); err != nil {
@@ -225,12 +263,49 @@ func build(bin string, sources []string, f folder, check bool) error {
 		}
 	}
 	log.Printf("%s: %d files", f.dst, len(wanted))
+	if err := checkMatrix(f); err != nil {
+		log.Print("still to do: ", err)
+	}
 	return nil
 }
 
 var archLine = regexp.MustCompile(`(?m)^// ptx:(.*)$`)
 
 var eachLine = regexp.MustCompile(`(?m)^// each:(.*)$`)
+
+// modulesLine says that each entry of a source is to have PTX of its own.
+var modulesLine = regexp.MustCompile(`(?m)^// modules: one an entry`)
+
+// module is one PTX file.
+type module struct {
+	name string
+	text []byte
+}
+
+var entryLine = regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(`)
+
+// modulesOf is the PTX of a compilation as it is shipped: whole, or a module for each
+// of its entries, which has what stands before the first of them and is named after it.
+func modulesOf(name string, text []byte, perEntry bool) []module {
+	if !perEntry {
+		return []module{{name, text}}
+	}
+	var all []module
+	at := entryLine.FindAllSubmatchIndex(text, -1)
+	for i, m := range at {
+		end := len(text)
+		if i+1 < len(at) {
+			end = at[i+1][0]
+		}
+		body := strings.TrimRight(globlLine.ReplaceAllString(string(text[m[0]:end]), ""), "\n") + "\n"
+		head := globlLine.ReplaceAllString(string(text[:at[0][0]]), "")
+		all = append(all, module{string(text[m[2]:m[3]]), []byte(head + body)})
+	}
+	return all
+}
+
+// globlLine is a comment of nvcc about entries, others than a module's own among them.
+var globlLine = regexp.MustCompile(`(?m)^(\t// \.globl\t.*|// \S+ has been demoted)\n`)
 
 // eachOf is the values of EACH that a source is compiled with, a PTX for each,
 // from its line "// each: f16 bf16"; one empty value without.
@@ -272,42 +347,68 @@ func sourceBytes(src string, text []byte) []byte {
 
 func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:32] }
 
-// compile makes PTX, and asks ptxas whether it is good.
-func compile(bin, src, each string, t target) (ptx []byte, figures []string, err error) {
+// compile makes PTX.
+func compile(bin, src, each string, t target) (ptx []byte, err error) {
 	tmp, err := os.MkdirTemp("", "ptx")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	out := filepath.Join(tmp, "k.ptx")
-	cmd := exec.Command(filepath.Join(bin, "nvcc"), "-ptx", "-arch="+t.compute, "-O3", "-std=c++17",
-		"-fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-Werror", "all-warnings", "-DEACH="+each, "-o", out, src)
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
-	if msg, err := cmd.CombinedOutput(); err != nil {
-		return nil, nil, fmt.Errorf("nvcc %s: %w\n%s", src, err, msg)
+	if _, err := nvcc(bin, "-ptx", "-arch="+t.compute, "-O3", "-fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true",
+		"-Werror", "all-warnings", "-DEACH="+each, "-o", out, src); err != nil {
+		return nil, fmt.Errorf("%s for %s: %w", src, t.arch, err)
 	}
 	if ptx, err = os.ReadFile(out); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ptx = versionLine.ReplaceAll(ptx, []byte(".version "+t.version))
-	if err := os.WriteFile(out, ptx, 0o644); err != nil {
-		return nil, nil, err
-	}
-	cubin := filepath.Join(tmp, "k.cubin")
-	cmd = exec.Command(filepath.Join(bin, "ptxas"), "-v", "-arch="+t.arch, "-o", cubin, out)
-	msg, err := cmd.CombinedOutput()
+	return versionLine.ReplaceAll(ptx, []byte(".version "+t.version)), nil
+}
+
+// assemble asks ptxas whether PTX is good, and says what it makes of it. planned is the
+// registers that an entry must have, or 0.
+func assemble(bin, name string, ptx []byte, t target, planned func(entry string) int) (figures []string, err error) {
+	tmp, err := os.MkdirTemp("", "ptx")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ptxas %s for %s: %w\n%s", src, t.arch, err, msg)
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	in, cubin := filepath.Join(tmp, "k.ptx"), filepath.Join(tmp, "k.cubin")
+	if err := os.WriteFile(in, ptx, 0o644); err != nil {
+		return nil, err
+	}
+	msg, err := exec.Command(filepath.Join(bin, "ptxas"), "-v", "-arch="+t.arch, "-o", cubin, in).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("ptxas %s for %s: %w\n%s", name, t.arch, err, msg)
 	}
 	sass, err := exec.Command(filepath.Join(bin, "nvdisasm"), "-c", cubin).Output()
 	if err != nil {
-		return nil, nil, fmt.Errorf("nvdisasm %s for %s: %w", src, t.arch, err)
+		return nil, fmt.Errorf("nvdisasm %s for %s: %w", name, t.arch, err)
 	}
-	figures, err = ptxasFigures(msg, instructions(sass))
+	used, err := ptxasFigures(msg)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s for %s: %w", src, t.arch, err)
+		return nil, fmt.Errorf("%s for %s: %w", name, t.arch, err)
 	}
-	return ptx, figures, nil
+	counts := instructions(sass)
+	for _, u := range used {
+		if u.spills != 0 {
+			return nil, fmt.Errorf("%s for %s: %s spills %d bytes of registers", name, t.arch, u.kernel, u.spills)
+		}
+		if n := planned(u.kernel); n > 0 && u.registers != n {
+			return nil, fmt.Errorf("%s for %s: %s has %d registers, and must have %d: setmaxnreg would wait for ever", name, t.arch, u.kernel, u.registers, n)
+		}
+		if n := counts[u.kernel]["LDL"] + counts[u.kernel]["STL"]; n > 0 {
+			return nil, fmt.Errorf("%s for %s: %s has %d accesses to local memory", name, t.arch, u.kernel, n)
+		}
+		line := fmt.Sprintf("%s registers %d shared %d", u.kernel, u.registers, u.shared)
+		for _, op := range counted {
+			if n := counts[u.kernel][op]; n > 0 {
+				line += fmt.Sprintf(" %s %d", op, n)
+			}
+		}
+		figures = append(figures, line)
+	}
+	return figures, nil
 }
 
 // counted are the instructions whose number a MANIFEST gives: products on the
@@ -337,45 +438,47 @@ func instructions(sass []byte) map[string]map[string]int {
 var (
 	versionLine = regexp.MustCompile(`(?m)^\.version .*$`)
 	compiling   = regexp.MustCompile(`Compiling entry function '(\S+)'`)
-	spilled     = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
+	spilled     = regexp.MustCompile(`\d+ bytes stack frame, (\d+) bytes spill stores`)
 	used        = regexp.MustCompile(`Used (\d+) registers.*`)
 	smem        = regexp.MustCompile(`(\d+) bytes smem`)
 )
 
-// ptxasFigures reads registers and shared memory of each kernel from ptxas -v,
-// and adds its instructions; spills and wgmmas that wait are an error.
-func ptxasFigures(msg []byte, sass map[string]map[string]int) ([]string, error) {
-	var lines []string
-	kernel := ""
+// usage is what ptxas -v says of a kernel.
+type usage struct {
+	kernel                    string
+	registers, shared, spills int // spills: bytes stored
+}
+
+// ptxasFigures reads what ptxas -v says of each kernel, by name; wgmmas that wait are
+// an error.
+func ptxasFigures(msg []byte) ([]usage, error) {
+	var all []usage
+	var u usage
 	for _, l := range strings.Split(string(msg), "\n") {
 		if m := compiling.FindStringSubmatch(l); m != nil {
-			kernel = m[1]
-		}
-		if m := spilled.FindStringSubmatch(l); m != nil && (m[2] != "0" || m[3] != "0") {
-			return nil, fmt.Errorf("%s spills registers: %s", kernel, strings.TrimSpace(l))
+			u = usage{kernel: m[1]}
 		}
 		if strings.Contains(l, "wgmma") && strings.Contains(l, "serialized") || strings.Contains(l, "warpgroup.arrive is injected") {
 			return nil, errors.New(strings.TrimSpace(l))
 		}
+		if m := spilled.FindStringSubmatch(l); m != nil {
+			u.spills = number(m[1])
+		}
 		if m := used.FindStringSubmatch(l); m != nil {
-			shared := "0"
+			u.registers = number(m[1])
 			if s := smem.FindStringSubmatch(l); s != nil {
-				shared = s[1]
+				u.shared = number(s[1])
 			}
-			line := fmt.Sprintf("%s registers %s shared %s", kernel, m[1], shared)
-			for _, op := range counted {
-				if n := sass[kernel][op]; n > 0 {
-					line += fmt.Sprintf(" %s %d", op, n)
-				}
-			}
-			if n := sass[kernel]["LDL"] + sass[kernel]["STL"]; n > 0 {
-				return nil, fmt.Errorf("%s has %d accesses to local memory", kernel, n)
-			}
-			lines = append(lines, line)
+			all = append(all, u)
 		}
 	}
-	sort.Strings(lines)
-	return lines, nil
+	slices.SortFunc(all, func(a, b usage) int { return strings.Compare(a.kernel, b.kernel) })
+	return all, nil
+}
+
+func number(digits string) int {
+	n, _ := strconv.Atoi(digits) // which a pattern has matched
+	return n
 }
 
 // compare holds what was built against what is committed.
@@ -416,11 +519,7 @@ func compareHashes(folder folder) error {
 			return err
 		}
 		base, _, _ := strings.Cut(f[0], ".")
-		cu := filepath.Join(src, base+".cu")
-		if _, err := os.Stat(cu); err != nil { // one of several of a source
-			cu = filepath.Join(src, base[:max(0, strings.LastIndex(base, "_"))]+".cu")
-		}
-		text, err := os.ReadFile(cu)
+		cu, text, err := sourceOf(src, base)
 		if err != nil {
 			return err
 		}
@@ -428,7 +527,18 @@ func compareHashes(folder folder) error {
 			return fmt.Errorf("%s and %s do not belong together by %s/MANIFEST: run make ptx where the compiler can be installed", cu, f[0], dst)
 		}
 	}
-	return nil
+	return checkMatrix(folder)
+}
+
+// sourceOf finds the source of a module, whose name it begins with.
+func sourceOf(src, module string) (cu string, text []byte, err error) {
+	for base := module; base != ""; base = base[:max(0, strings.LastIndex(base, "_"))] {
+		cu = filepath.Join(src, base+".cu")
+		if text, err = os.ReadFile(cu); !errors.Is(err, os.ErrNotExist) {
+			return cu, text, err
+		}
+	}
+	return "", nil, fmt.Errorf("%s: no source has a module %s", src, module)
 }
 
 // hashArgs is compareHashes for the file of Go, which all sources make.

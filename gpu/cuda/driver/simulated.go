@@ -247,7 +247,7 @@ func errorText(code C.int, to **C.char, get func(simulated.Result) (string, bool
 //export sim_cuDriverGetVersion
 func sim_cuDriverGetVersion(v *C.int) C.int {
 	return call(func(d *simulated.Driver) simulated.Result {
-		*v = simulated.Version
+		*v = C.int(d.DriverVersion())
 		return simulated.Success
 	})
 }

@@ -11,22 +11,22 @@ import (
 // tensorCores reports whether a product with c input and k output channels suits
 // the tensor cores' kernels.
 func (t Target) tensorCores(c, k int) bool {
-	return t.Precision != FP32 && kernels.Conv3x3MMAArgs{C: c, K: k}.Supports(t.Precision.element()) == nil
+	return t.Precision != FP32 && kernels.Conv3x3MMAArgs{C: c, K: k}.Supports(t.Precision.Element()) == nil
 }
 
 // firstLayer and lastLayer report whether the kernels that begin and end at a
 // picture suit a convolution.
 func (t Target) firstLayer(c, k int) bool {
-	return t.Precision != FP32 && c == kernels.FirstChannels && kernels.Conv3x3FirstFpropArgs{K: k}.Supports(t.Precision.element()) == nil
+	return t.Precision != FP32 && c == kernels.FirstChannels && kernels.Conv3x3FirstFpropArgs{K: k}.Supports(t.Precision.Element()) == nil
 }
 
 func (t Target) lastLayer(c, k int) bool {
-	return t.Precision != FP32 && k == kernels.FirstChannels && kernels.Conv3x3FirstDgradArgs{C: c}.Supports(t.Precision.element()) == nil
+	return t.Precision != FP32 && k == kernels.FirstChannels && kernels.Conv3x3FirstDgradArgs{C: c}.Supports(t.Precision.Element()) == nil
 }
 
 // onHopper reports whether Hopper's kernels take a product, in some tile.
 func (t Target) onHopper(p kernels.Conv3x3MMAArgs) bool {
-	return t.Hopper && kernels.Conv3x3WGMMAArgs{C: p.C, C2: p.C2, K: p.K}.Supports(t.Precision.element(), kernels.Tiles[0]) == nil
+	return t.Hopper && kernels.Conv3x3WGMMAArgs{C: p.C, C2: p.C2, K: p.K}.Supports(t.Precision.Element(), kernels.Tiles[0]) == nil
 }
 
 // product is what the tensor cores compute, still without operands, with the
@@ -91,9 +91,9 @@ func (l *lowering) multiply(to *Step, p kernels.Conv3x3MMAArgs, out gpu.Shape, e
 // launch is a product in a tile of its kernel: Hopper's where that takes it.
 func (t Target) launch(p kernels.Conv3x3MMAArgs, tile kernels.Tile, pictures int) (kernels.Launch, error) {
 	if t.onHopper(p) {
-		return p.WGMMA(t.Precision.element(), tile, pictures).Launch(t.Precision.element(), tile, t.SMs)
+		return p.WGMMA(t.Precision.Element(), tile, pictures).Launch(t.Precision.Element(), tile, t.SMs)
 	}
-	return p.Launch(t.Precision.element(), tile, pictures)
+	return p.Launch(t.Precision.Element(), tile, pictures)
 }
 
 // shares is how many blocks share the sums of a tile of conv3x3_mma: one where
@@ -105,7 +105,7 @@ func (t Target) shares(out gpu.Shape, p kernels.Conv3x3MMAArgs) int {
 	if t.onHopper(p) || 4*blocks > 3*t.SMs {
 		return 1
 	}
-	return max(min(2*t.SMs/blocks, p.Steps(t.Precision.element())/9, 8), 1)
+	return max(min(2*t.SMs/blocks, p.Steps(t.Precision.Element())/9, 8), 1)
 }
 
 // narrow and wide are the tiles of conv3x3_mma, half and quarter those of Hopper's
@@ -139,7 +139,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		return []kernels.Tile{narrow, wide}
 	}
 	takes := func(tile kernels.Tile) bool {
-		return p.WGMMA(t.Precision.element(), tile, out.N).Supports(t.Precision.element(), tile) == nil
+		return p.WGMMA(t.Precision.Element(), tile, out.N).Supports(t.Precision.Element(), tile) == nil
 	}
 	if t.Only != (kernels.Tile{}) && takes(t.Only) {
 		return []kernels.Tile{t.Only}
@@ -159,7 +159,7 @@ func (t Target) candidates(out gpu.Shape, p kernels.Conv3x3MMAArgs) []kernels.Ti
 		first = half256
 	}
 	all := []kernels.Tile{first}
-	for _, tile := range kernels.Tiles {
+	for _, tile := range t.Tiles() {
 		if tile != first && tile.Split == first.Split && takes(tile) {
 			all = append(all, tile)
 		}

@@ -3,7 +3,6 @@ package plan
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,7 @@ import (
 	"github.com/stylize-gpu/stylize/vgg"
 )
 
-var rewrite = flag.Bool("update", false, "write the golden files and the table of kernels/docs/defaults.md again")
+var rewrite = flag.Bool("update", false, "write the golden files and the tables of kernels/docs/defaults.md and model.md again")
 
 // What a device uses before it has measured anything is the table in the tuning
 // reference.
@@ -81,20 +80,5 @@ func TestDefaults(t *testing.T) {
 			fmt.Fprintf(&b, "| %s%s | %s |\n", first, last, row)
 		}
 	}
-	const file, mark = "../../../kernels/docs/defaults.md", "<!-- go test ./gpu/cuda/plan -run Defaults -update -->\n"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, table, ok := strings.Cut(string(text), mark)
-	switch {
-	case !ok:
-		t.Fatalf("%s has no line %s", file, mark)
-	case *rewrite:
-		if err := os.WriteFile(file, []byte(head+mark+b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	case table != b.String():
-		t.Errorf("%s is not what the code chooses; with -update it is written again:\n%s", file, b.String())
-	}
+	document(t, "../../../kernels/docs/defaults.md", "<!-- go test ./gpu/cuda/plan -run Defaults -update -->\n", b.String())
 }

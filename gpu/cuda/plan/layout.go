@@ -36,7 +36,7 @@ func (p *Plan) layOut(prog *gpu.Program) error {
 			s.TableSpan = add("table of "+s.Name, int64(len(s.Table.Bytes)), 0, end)
 		}
 	}
-	p.ScaleSpan = add("loss scale", 4*int64(prog.Pictures()), 0, end)
+	p.ScaleSpan = add("loss scale", 2*4*int64(prog.Pictures()), 0, end)
 	var err error
 	if p.Placement, err = gpu.Place(p.Spans); err != nil {
 		return err

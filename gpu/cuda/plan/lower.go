@@ -124,8 +124,8 @@ func (s *Step) numbers(v []float32) kernels.Ptr {
 
 // storage is the type of feature maps in memory, element that of operands of the
 // tensor cores.
-func (l *lowering) storage() kernels.Elem { return l.target.Precision.element().Storage() }
-func (l *lowering) element() kernels.Elem { return l.target.Precision.element() }
+func (l *lowering) storage() kernels.Elem { return l.target.Precision.Element().Storage() }
+func (l *lowering) element() kernels.Elem { return l.target.Precision.Element() }
 
 // perPicture is the number of values of one picture.
 func perPicture(b *gpu.Buffer) int { return b.Shape.Elems() / b.Shape.N }

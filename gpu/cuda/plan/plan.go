@@ -20,7 +20,7 @@ type Plan struct {
 	Weights   []*Weight
 	Spans     []gpu.Span // of the arena
 	Placement gpu.Placement
-	ScaleSpan int // the loss scale of each picture, fp32
+	ScaleSpan int // the loss scale of each picture, then the ceiling of each, fp32
 	Cost      *gpu.Plan
 
 	types *types
@@ -79,7 +79,7 @@ type Place uint8
 const (
 	Workspace Place = iota // the step's workspace
 	Constants              // the step's table
-	LossScale              // the scale that gradients carry, of each picture
+	LossScale              // the scale that gradients carry, of each picture; then their ceilings
 )
 
 // New plans a program for a target.

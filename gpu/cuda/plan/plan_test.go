@@ -318,6 +318,37 @@ func TestWrongElement(t *testing.T) {
 	}
 }
 
+// With few tiles every layer has the tile that it has with all, and no plan another one
+// than Tiles says.
+func TestFewTiles(t *testing.T) {
+	o, err := transfer.Preset("classic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{64, 256, 512, 1024} {
+		p, err := transfer.LoopProgram(o, vgg.Shapes(), 1, size, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, few := Target{Precision: FP16, Hopper: true, SMs: 132}, Target{Precision: FP16, Hopper: true, SMs: 132, Few: true}
+		a, b := planned(t, p, all), planned(t, p, few)
+		for i := range a.Steps {
+			for j := range a.Steps[i].Launches {
+				if a, b := a.Steps[i].Launches[j].Spec.Entry, b.Steps[i].Launches[j].Spec.Entry; a != b {
+					t.Errorf("%d: %s with all tiles, %s with few", size, a, b)
+				}
+			}
+			if v := b.Steps[i].Variants; v != nil {
+				for _, la := range v.Launches {
+					if la.Spec.Family == "conv3x3_wgmma" && !slices.Contains(few.Tiles(), la.Spec.Tile) {
+						t.Errorf("%d: %s is none of the few", size, la.Spec.Entry)
+					}
+				}
+			}
+		}
+	}
+}
+
 // What an iteration at 512x512 takes is what the README states.
 func TestPlan512(t *testing.T) {
 	o, err := transfer.Preset("classic")

@@ -8,11 +8,11 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 )
 
-// element is the type of products' operands, as entries of kernels are named.
-func (p Precision) element() kernels.Elem { return precisions[p].element }
+// Element is the type of products' operands, as entries of kernels are named.
+func (p Precision) Element() kernels.Elem { return precisions[p].element }
 
 // size is the bytes of a stored element.
-func (p Precision) size() int { return p.element().Size() }
+func (p Precision) size() int { return p.Element().Size() }
 
 // Scales reports whether gradients need a loss scale: fp16 alone has too small
 // an exponent.

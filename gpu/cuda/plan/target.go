@@ -12,12 +12,21 @@ type Target struct {
 	Precision Precision
 	Hopper    bool // the kernels for sm_90a
 	SMs       int  // multiprocessors, which the choice of tiles looks at
+	Few       bool // of the tiles of Hopper's kernel those alone that a rule chooses
 	Unfused   bool // one step for each operation: what fusions are checked against
 	// Tuned, if not nil, is the kernel that timing chose for a layer, or empty.
 	Tuned func(layer string) (entry string)
 	// Only, if it is one, is the tile of Hopper's kernel for every product that it
 	// suits: for tests.
 	Only kernels.Tile
+}
+
+// Tiles are those of Hopper's kernel that a plan may have.
+func (t Target) Tiles() []kernels.Tile {
+	if t.Few {
+		return []kernels.Tile{half256, pingpong, twoPart, threePart, fourPart}
+	}
+	return kernels.Tiles
 }
 
 // GPU is a kind of GPU that a plan can be made for without having one.

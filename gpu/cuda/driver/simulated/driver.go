@@ -33,6 +33,7 @@ type Driver struct {
 	report  error
 	profile *sim.Profile
 	delayed bool
+	age     Age
 }
 
 type cuContext struct {

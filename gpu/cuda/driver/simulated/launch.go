@@ -16,6 +16,9 @@ func (d *Driver) ModuleLoadData(t Thread, image []byte) (h Handle, log string, r
 	if r != Success {
 		return 0, "", r
 	}
+	if log, r := d.tooNew(image); r != Success {
+		return 0, log, r
+	}
 	mod, err := c.dev.Load("ptx", image)
 	if err != nil {
 		return 0, err.Error(), InvalidPTX
@@ -94,7 +97,7 @@ const (
 	funcAttributesEnd = 16
 )
 
-// FuncAttribute is cuFuncGetAttribute. Registers are unknown here: 0.
+// FuncAttribute is cuFuncGetAttribute.
 func (d *Driver) FuncAttribute(h Handle, attribute int) (int, Result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,12 +111,16 @@ func (d *Driver) FuncAttribute(h Handle, attribute int) (int, Result) {
 	case funcSharedBytes:
 		return f.kernel.StaticShared(), Success
 	case funcLocalBytes:
-		return f.kernel.LocalBytes(), Success
+		_, n := d.allotted(f)
+		return n, Success
+	case funcRegisters:
+		n, _ := d.allotted(f)
+		return n, Success
 	case funcPTXVersion, funcBinary:
 		return f.ctx.dev.Capability(), Success
 	case funcMaxDynamic:
 		return max(f.dynamic, 48<<10-f.kernel.StaticShared()), Success
-	case funcConstBytes, funcRegisters, funcCacheMode, funcCarveout:
+	case funcConstBytes, funcCacheMode, funcCarveout:
 		return 0, Success
 	}
 	if attribute < 0 || attribute >= funcAttributesEnd {
@@ -175,6 +182,9 @@ func (d *Driver) Launch(t Thread, cfg LaunchConfig, params []byte) Result {
 	f, r := d.function(t, cfg)
 	if r != Success {
 		return r
+	}
+	if d.age.NoOverlap && cfg.ProgrammaticOverlap && d.Capturing(cfg.Stream) {
+		return NotSupported
 	}
 	return d.enqueue(t, cfg.Stream, d.launch(f, cfg, params))
 }

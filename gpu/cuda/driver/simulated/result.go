@@ -15,6 +15,7 @@ const (
 	InvalidContext       Result = 201
 	NoBinaryForGPU       Result = 209
 	InvalidPTX           Result = 218
+	UnsupportedPTX       Result = 222
 	InvalidHandle        Result = 400
 	IllegalState         Result = 401
 	NotFound             Result = 500
@@ -38,6 +39,7 @@ var results = map[Result][2]string{
 	InvalidContext:       {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
 	NoBinaryForGPU:       {"CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
 	InvalidPTX:           {"CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+	UnsupportedPTX:       {"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
 	InvalidHandle:        {"CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
 	IllegalState:         {"CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
 	NotFound:             {"CUDA_ERROR_NOT_FOUND", "named symbol not found"},
