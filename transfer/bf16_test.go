@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"path/filepath"
 	"testing"
@@ -43,29 +42,29 @@ func TestControlsBF16(t *testing.T) {
 		work.Options.Iterations = iterations
 		t.Run(name, func(t *testing.T) {
 			grad, loss, _ := againstPyTorch(t, dev, work, fix, name)
-			t.Logf("gradient %.2g of 3e-2, losses %.2g of 5e-2", grad, loss)
-			if !(grad <= 3e-2) || !(loss <= 5e-2) {
-				t.Errorf("gradient %.3g, allowed 3e-2; losses %.3g, allowed 5e-2", grad, loss)
+			t.Logf("gradient %.2g of 2e-2, losses %.2g of 3e-2", grad, loss)
+			if !(grad <= 2e-2) || !(loss <= 3e-2) {
+				t.Errorf("gradient %.3g, allowed 2e-2; losses %.3g, allowed 3e-2", grad, loss)
 			}
 		})
 	}
 }
 
 // A run in bf16 is the run in fp32, but for the rounding: the gradient of the first step,
-// and what the default preset comes to.
+// and what forty steps of Adam come to. (L-BFGS follows the last bit: with other
+// instructions in fp32 the default preset ends 30 to 35 dB away, and 4 % in its loss.)
 func TestBF16Run(t *testing.T) {
 	short := bf16(t)
 	full := device(t)
-	size := 128
-	if testing.Short() {
-		size = 64
-	}
-	o, err := Preset("default")
+	o, err := Preset("classic")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Size, o.Ladder = size, AutoLadder(size, o.Iterations)
-	w := Work{Options: o, Content: picturetest.Source(t, 200, 150, 1), Styles: OneStyle(picturetest.Source(t, 150, 150, 2)), Weights: weights.Random(1)}
+	o.Size, o.Iterations = 96, 100
+	if testing.Short() {
+		o.Size, o.Iterations = 64, 40
+	}
+	w := Work{Options: o, Content: picturetest.Source(t, 200, 150, 1), Styles: OneStyle(picturetest.Source(t, 150, 150, 2)), Weights: randomWeights()}
 	run := func(dev gpu.Device) (grad []float32, total float64, rgb []float32) {
 		p, err := NewPainting(t.Context(), dev, w, nil)
 		if err != nil {
@@ -92,7 +91,7 @@ func TestBF16Run(t *testing.T) {
 		sum += float64(v-wantRGB[i]) * float64(v-wantRGB[i])
 	}
 	db := -10 * math.Log10(sum/float64(len(rgb)))
-	t.Log(fmt.Sprintf("gradient %.3g of 1.5e-2, loss %.3g of 2e-2, pictures %.1f dB", grad, loss, db))
+	t.Logf("gradient %.3g of 1.5e-2, loss %.3g of 2e-2, pictures %.1f dB", grad, loss, db)
 	if !(grad <= 1.5e-2) || !(loss <= 2e-2) || !(db >= 38) {
 		t.Errorf("gradient %.3g, allowed 1.5e-2; loss %.3g, allowed 2e-2; pictures %.1f dB, wanted 38", grad, loss, db)
 	}

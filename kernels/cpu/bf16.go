@@ -21,14 +21,14 @@ func MapLen(h, w, c int) int { return mapPixels(h, w) * c / 2 }
 // layer, and of the matrix of a style gradient.
 func TilesWeights(c, k int) int { return (k + 31) / 32 * 32 * c * 9 / 2 }
 
-// TilesFirstWeights is the length of the first layer's packed weights.
-const TilesFirstWeights = 64 * 32 / 2
+// TilesFirstWeights is the length of the first layer's packed weights, which have 16 bits.
+const TilesFirstWeights = 2 * 64 * 32 / 2
 
 // TilesMatrix is the length of the second factor of a style gradient of c channels.
 func TilesMatrix(c int) int { return c * c / 2 }
 
 // TilesStrip is the scratch of a thread for rows of the first layer.
-func TilesStrip(w, rows int) int { return ((rows+2)*(w+2)*3 + 63) / 64 * 32 }
+func TilesStrip(w, rows int) int { return (2*(rows+2)*(w+2)*3 + 63) / 64 * 32 }
 
 // TilesGramLen is the scratch of [Pool.TilesGram].
 func TilesGramLen(c, slices, threads int) int { return slices*c*c + threads*512*c }

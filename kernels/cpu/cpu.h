@@ -155,7 +155,7 @@ void cpu_run_bf16_conv(cpu_pool *p, const cpu_bf16 *fns, const cpu_bf16_conv *k,
 // work: cpu_bf16_strip values a thread.
 void cpu_run_bf16_first(cpu_pool *p, const cpu_bf16 *fns, const float *x, const uint16_t *w, const float *bias, uint16_t *y,
                         uint32_t *bits, int N, int H, int W, int strip, uint16_t *work);
-static inline long cpu_bf16_strip(int W, int strip) { return ((strip + 2) * (W + 2) * 3L + 63) / 64 * 64; }
+static inline long cpu_bf16_strip(int W, int strip) { return (2 * (strip + 2) * (W + 2) * 3L + 63) / 64 * 64; }
 // Of one picture. work: slices x C x C floats, and behind them 1024 C bf16 a thread.
 void cpu_run_bf16_gram_fwd(cpu_pool *p, const cpu_bf16 *fns, const uint16_t *map, float *g, float *work, int H, int W, int C,
                            int slices);
