@@ -458,7 +458,7 @@ func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, err
 		}
 		m.precision = p.String()
 		if slices.ContainsFunc(names, isCPU) && p != plan.FP32 && p != plan.BF16 {
-			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32 or bf16, the GPUs in %v, and a batch has one precision; add --precision bf16 or fp32, or leave the CPU out", f.devices, p)))
+			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32 or bf16, the GPUs in %v, and a batch has one precision; add --precision fp32 or bf16, or leave the CPU out", f.devices, p)))
 		}
 	} else {
 		m.exact = exact(transfer.Options{Preset: f.picture.preset})

@@ -172,7 +172,7 @@ func (l *lowering) fprop(c *conv) {
 			c.algo = direct
 			return
 		}
-	case direct:
+	case direct, implicit:
 		return
 	case f4, f6:
 		for _, u := range l.uses[c.y] {
@@ -391,7 +391,7 @@ func (l *lowering) emitConv(s *step, c *conv) {
 			n = loops.FirstRing(x.W)
 		}
 		s.scratch = 4 * int64(threads*n)
-	case direct:
+	case direct, implicit:
 	}
 }
 

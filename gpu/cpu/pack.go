@@ -70,7 +70,7 @@ func (d *Device) packedLen(c *conv) int {
 		return n
 	case first:
 		return loops.FirstFpropLen + loops.FirstDgradLen + 64
-	case direct:
+	case direct, implicit: // tiled.packedLen knows the second
 	}
 	return int(d.loops.PackedBytes(in.C, out.C, !c.dgrad()) / 4)
 }
@@ -87,7 +87,7 @@ func (d *Device) weights(s *step) (packKey, int) {
 }
 
 // cached returns the packed weights of a key, made when they are asked for the first time.
-func (d *Device) cached(key packKey, make func() (*packed, error)) (*packed, error) {
+func (d *Device) cached(key packKey, pack func() (*packed, error)) (*packed, error) {
 	if d.packs == nil {
 		return nil, errClosed
 	}
@@ -96,7 +96,7 @@ func (d *Device) cached(key packKey, make func() (*packed, error)) (*packed, err
 	if p, ok := d.packs.packed[key]; ok {
 		return p, nil
 	}
-	p, err := make()
+	p, err := pack()
 	if err == nil {
 		d.packs.packed[key] = p
 	}

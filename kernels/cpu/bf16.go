@@ -17,8 +17,8 @@ func mapPixels(h, w int) int { return (h+3)*(w+1) + 41 }
 // MapLen is the length of a map of a picture.
 func MapLen(h, w, c int) int { return mapPixels(h, w) * c / 2 }
 
-// Lengths of packed weights, in values of a []float32: of a convolution, of the first
-// layer, and of the matrix of a style gradient.
+// TilesWeights is the length of a convolution's packed weights, in values of a []float32
+// as all lengths here.
 func TilesWeights(c, k int) int { return (k + 31) / 32 * 32 * c * 9 / 2 }
 
 // TilesFirstWeights is the length of the first layer's packed weights, which have 16 bits.

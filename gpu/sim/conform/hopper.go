@@ -412,6 +412,24 @@ func bulkForms() []hand {
 				@%p7 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r8], [%in0], 256, [%r9];
 				` + waitBar + dump(256),
 		},
+		{ // what lanes wrote to global memory, copied from there; then they write over it
+			covers: []string{"fence.proxy.async.global"}, in: [][]byte{in}, want: in, elem: ptx.U8,
+			local: barDecl + ".shared .align 16 .b8 buf[256];",
+			body: fillBuf(256) + initBar + `mad.wide.u32 %q0, %t, 8, %in0;
+				mad.wide.u32 %q1, %t, 8, %out;
+				ld.global.v2.u32 {%r1, %r2}, [%q0];
+				st.global.v2.u32 [%q1], {%r1, %r2};
+				fence.proxy.async.global;
+				bar.sync 0;
+				mov.u32 %r8, buf;
+				@%p7 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 256;
+				@%p7 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r8], [%out], 256, [%r9];
+				` + waitBar + `bar.sync 0;
+				mov.u32 %r1, 0;
+				st.global.v2.u32 [%q1], {%r1, %r1};
+				bar.sync 0;
+				` + dump(256),
+		},
 		{
 			covers: []string{"cp.async.bulk.global.shared::cta.bulk_group"}, in: [][]byte{in}, want: in, elem: ptx.U8, local: ".shared .align 16 .b8 buf[256];",
 			body: fill + "cp.async.bulk.global.shared::cta.bulk_group [%out], [%r8], 256;\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nOUT:",
