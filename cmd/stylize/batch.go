@@ -411,7 +411,7 @@ func (f *batchFlags) onePrecision(list *batch.List, numerics batch.Numerics) err
 		return nil
 	}
 	for _, it := range list.Items {
-		if exact(*it.Options) {
+		if exact(it.Options.Preset) {
 			return fmt.Errorf("%s: preset %s is fp32 on the CPU, this batch is bf16; add --precision fp32 or bf16", fileName(it.Content), it.Options.Preset)
 		}
 	}
@@ -461,7 +461,7 @@ func (f *batchFlags) open(stderr io.Writer) ([]batch.Device, batch.Numerics, err
 			return fail(usage(fmt.Errorf("--devices %s: the CPU computes in fp32 or bf16, the GPUs in %v, and a batch has one precision; add --precision fp32 or bf16, or leave the CPU out", f.devices, p)))
 		}
 	} else {
-		m.exact = exact(transfer.Options{Preset: f.picture.preset})
+		m.exact = exact(f.picture.preset)
 		p, err := m.cpuPrecision()
 		if err != nil {
 			return fail(usage(err))

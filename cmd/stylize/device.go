@@ -115,6 +115,12 @@ func (f *machineFlags) cpuPrecision() (cpu.Precision, error) {
 	return 0, fmt.Errorf("--precision %s: the CPU computes in fp32 or bf16; give one of them, or leave the flag out", f.precision)
 }
 
+// inFP32 reports whether a device is the CPU in fp32, the only one that --low-memory is for.
+func inFP32(dev any) bool {
+	d, ok := dev.(*cpu.Device)
+	return ok && d.Precision() == cpu.FP32
+}
+
 // maxThreads is beyond sense: so many wait for each other at every step.
 func maxThreads() int { return max(64, 8*runtime.NumCPU()) }
 

@@ -118,7 +118,7 @@ func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags,
 	if err := wk.keepProfile(); err != nil {
 		return nil, usage(err)
 	}
-	m.exact = exact(o)
+	m.exact = exact(o.Preset)
 	if wk.device, err = m.open(stderr); err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func inputError(err error) error {
 
 // exact reports whether a preset is about being compared with others: it stays fp32 on
 // the CPU unless another precision is asked for.
-func exact(o transfer.Options) bool { return o.Preset == "classic" || o.Preset == "article" }
+func exact(preset string) bool { return preset == "classic" || preset == "article" }
 
 // checkMemory compares the plan with the machine, and names the size that fits.
 func (wk *work) checkMemory(say func(string)) error {
@@ -258,7 +258,7 @@ func (wk *work) checkMemory(say func(string)) error {
 		}
 	}
 	hint := ""
-	if info.Kind == "cpu" {
+	if inFP32(wk.device) {
 		hint = " (--low-memory saves some)"
 	}
 	return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; the largest that fits is --size %d%s",

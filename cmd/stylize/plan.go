@@ -10,7 +10,6 @@ import (
 
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/gpu/cuda"
 	cudaplan "github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/transfer"
@@ -199,7 +198,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	var dev planner = away
 	rate := 0.0 // of a GPU that is not here, nobody knows
 	if away == nil {
-		f.machine.exact = exact(o)
+		f.machine.exact = exact(o.Preset)
 		here, err := f.machine.open(stderr)
 		if err != nil {
 			return err
@@ -217,7 +216,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	}
 	r := all[len(all)-1] // the last level, which takes the most of everything
 	low := r             // --low-memory is the CPU's
-	if here, ok := dev.(*cpu.Device); ok && here.Precision() == cpu.FP32 {
+	if inFP32(dev) {
 		m := f.machine
 		m.lowMemory = true
 		lean, err := m.openCPU(stderr)
