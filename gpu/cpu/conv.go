@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"github.com/stylize-gpu/stylize/gpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
 )
 
@@ -12,26 +11,20 @@ func (r *runner) bindConv(c *conv, work []float32) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	mem := func(b *gpu.Buffer) []float32 {
-		if b == nil {
-			return nil
-		}
-		return r.mem(b)
-	}
-	x, y := mem(c.src), mem(c.y)
+	x, y := r.mem(c.src), r.mem(c.y)
 	g, out := c.extents() // N, H, W and channels in; channels out
 
 	switch c.algo {
 	case f4, f6:
 		wino := l.NewWino(c.algo.tile(), loops.WinoArgs{
-			N: g.N, H: g.H, W: g.W, C: g.C, K: out.C, X: x, XBits: mem(c.xbits), U: w.u, Bias: w.bias, ReLU: c.relu != nil,
-			Y: y, YPool: mem(c.ypool), MaxPool: c.maxPool(), YBits: mem(c.ybits), Gate: mem(c.gateBits), Accumulate: c.sum != nil,
+			N: g.N, H: g.H, W: g.W, C: g.C, K: out.C, X: x, XBits: r.mem(c.xbits), U: w.u, Bias: w.bias, ReLU: c.relu != nil,
+			Y: y, YPool: r.mem(c.ypool), MaxPool: c.maxPool(), YBits: r.mem(c.ybits), Gate: r.mem(c.gateBits), Accumulate: c.sum != nil,
 		})
 		return func() { r.dev.pool.Wino(wino, c.block.size, c.block.shared, work) }, nil
 
 	case first:
 		size := max(4, min(32, (g.H+2*threads-1)/(2*threads)))
-		bits := mem(c.ybits)
+		bits := r.mem(c.ybits)
 		if c.dgrad() {
 			return func() { r.dev.pool.FirstDgrad(y, x, w.u, g.N, g.H, g.W, size, work) }, nil
 		}

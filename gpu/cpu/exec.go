@@ -120,8 +120,11 @@ func (r *runner) Run(ctx context.Context, n int) (int, error) {
 	return n, nil
 }
 
-// mem is the memory of a buffer.
+// mem is the memory of a buffer, nil for none.
 func (r *runner) mem(b *gpu.Buffer) []float32 {
+	if b == nil {
+		return nil
+	}
 	o := r.offset[b] / 4
 	n := int64(b.Shape.Elems())
 	return r.arena[o : o+n : o+n]

@@ -145,6 +145,22 @@ func (l *lowering) sole(b *gpu.Buffer) *gpu.Op {
 	return nil
 }
 
+// relu returns the ReLU that alone reads y, or nil.
+func (l *lowering) relu(y *gpu.Buffer) *gpu.Op {
+	if r := l.sole(y); r != nil && r.Kind == gpu.ReLUFwd {
+		return r
+	}
+	return nil
+}
+
+// otherTerm is what a sum adds to y.
+func otherTerm(sum *gpu.Op, y *gpu.Buffer) *gpu.Buffer {
+	if t := sum.A(); t != y {
+		return t
+	}
+	return sum.B()
+}
+
 // newConv begins a convolution that has taken nothing.
 func (l *lowering) newConv(op *gpu.Op, src, y *gpu.Buffer) {
 	c := &conv{op: op, src: src, y: y}
@@ -162,7 +178,7 @@ func (l *lowering) take(ops ...*gpu.Op) {
 
 // fprop fuses forward: bias, ReLU, and a pool that reads the result.
 func (l *lowering) fprop(c *conv) {
-	if r := l.sole(c.y); r != nil && r.Kind == gpu.ReLUFwd {
+	if r := l.relu(c.y); r != nil {
 		c.relu, c.y = r, r.Y()
 		l.take(r)
 	}
@@ -194,13 +210,11 @@ func newBits(b *gpu.Buffer) *gpu.Buffer {
 	return &gpu.Buffer{Name: "bits of " + b.Name, Role: gpu.Temp, Shape: s}
 }
 
-// takeMaxBwd reports whether c can take a maximum pool of its result r, and if there
-// are gradients gives those of the pool and of the ReLU to the convolution that reads
-// them. The bits of r will not be its signs, hence both ways or none: nobody but
-// ReLUBwd(MaxPool2x2Bwd(g, r), r) may ask where r has its maxima or is positive, and
-// a Winograd convolution alone must read that.
-func (l *lowering) takeMaxBwd(c *conv) bool {
-	r := c.y
+// maxGradient returns the gradients of the maximum pool of r = relu(.) and of that ReLU,
+// nil where there are none, and whether both can be fused or need not be. Bits that say
+// where r has its maxima do not say its signs, hence all or nothing: nobody but
+// ReLUBwd(MaxPool2x2Bwd(g, r), r) may ask for either.
+func (l *lowering) maxGradient(r *gpu.Buffer, relu *gpu.Op) (unpool, unrelu *gpu.Op, ok bool) {
 	var unpools, unrelus []*gpu.Op
 	for _, u := range l.uses[r] {
 		switch {
@@ -211,14 +225,22 @@ func (l *lowering) takeMaxBwd(c *conv) bool {
 		}
 	}
 	if len(unpools) == 0 && len(unrelus) == 0 {
-		return true
+		return nil, nil, true
 	}
-	if c.relu == nil || len(unpools) != 1 || len(unrelus) != 1 {
-		return false
+	if relu == nil || len(unpools) != 1 || len(unrelus) != 1 {
+		return nil, nil, false
 	}
-	unpool, unrelu := unpools[0], unrelus[0]
-	if unrelu.DY() != unpool.DX() || l.sole(unpool.DX()) != unrelu {
-		return false
+	unpool, unrelu = unpools[0], unrelus[0]
+	return unpool, unrelu, unrelu.DY() == unpool.DX() && l.sole(unpool.DX()) == unrelu
+}
+
+// takeMaxBwd reports whether c can take a maximum pool of its result, and if there are
+// gradients gives those of the pool and of the ReLU to the convolution that reads them:
+// a Winograd convolution alone must.
+func (l *lowering) takeMaxBwd(c *conv) bool {
+	unpool, unrelu, ok := l.maxGradient(c.y, c.relu)
+	if !ok || unpool == nil {
+		return ok
 	}
 	back := l.convs[l.sole(unrelu.DX())]
 	if back == nil || !back.dgrad() || !back.winograd() {
@@ -250,10 +272,7 @@ func (l *lowering) dgrad(c *conv) {
 	}
 	// Epilogue: + t, where t can be computed before this step and is read here alone.
 	if sum := l.sole(c.y); sum != nil && sum.Kind == gpu.Add && sum.Y().Role == gpu.Temp {
-		t := sum.A()
-		if t == c.y {
-			t = sum.B()
-		}
+		t := otherTerm(sum, c.y)
 		if term := l.def[t]; term != nil && t.Role == gpu.Temp && l.sole(t) == sum && l.readyBefore(term, op) {
 			c.sum, c.addend, c.y = sum, t, sum.Y()
 			l.take(sum)

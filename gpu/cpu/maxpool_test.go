@@ -90,6 +90,17 @@ func runProgram(t *testing.T, d *Device, p *gpu.Program, huge bool) (map[string]
 	if _, err := run.Run(context.Background(), 1); err != nil {
 		t.Fatal(err)
 	}
+	out := readOutputs(t, run, p)
+	var how []string
+	for _, s := range run.Plan().Steps {
+		how = append(how, s.Name+": "+strings.ReplaceAll(s.How, " "+d.loops.Name, ""))
+	}
+	return out, strings.Join(how, "\n")
+}
+
+// readOutputs returns all outputs by name.
+func readOutputs(t *testing.T, run gpu.Runner, p *gpu.Program) map[string][]float32 {
+	t.Helper()
 	out := map[string][]float32{}
 	for _, b := range p.Buffers {
 		if b.Role == gpu.Output {
@@ -100,11 +111,7 @@ func runProgram(t *testing.T, d *Device, p *gpu.Program, huge bool) (map[string]
 			out[b.Name] = v
 		}
 	}
-	var how []string
-	for _, s := range run.Plan().Steps {
-		how = append(how, s.Name+": "+strings.ReplaceAll(s.How, " "+d.loops.Name, ""))
-	}
-	return out, strings.Join(how, "\n")
+	return out
 }
 
 // sameBits compares what both programs output. All NaN are one.

@@ -70,65 +70,34 @@ func (l *tiling) emit(op *gpu.Op, grow bool) {
 	}
 	l.emitted[op] = true
 	l.before(op)
-	switch op.Kind {
-	case gpu.Conv3x3Fprop:
-		in, out := op.X().Shape, op.Y().Shape
-		if relu := l.sole(op.Y()); fits(in) && fits(out) || in.C == 3 && out.C == 64 && relu != nil && relu.Kind == gpu.ReLUFwd {
-			l.forward(op)
-			return
-		}
+	k := op.Kind
+	switch {
+	case k == gpu.Conv3x3Fprop && l.forwardFits(op):
+		l.forward(op)
+	case k == gpu.Conv3x3Fprop:
 		l.direct(op, op.X(), op.Y())
-	case gpu.Conv3x3Dgrad:
-		if in, out := op.DY().Shape, op.DX().Shape; fits(in) && (fits(out) || out.C == 3) {
-			l.backward(op, grow)
-			return
-		}
+	case k == gpu.Conv3x3Dgrad && fits(op.DY().Shape) && (fits(op.DX().Shape) || op.DX().Shape.C == 3):
+		l.backward(op, grow)
+	case k == gpu.Conv3x3Dgrad:
 		l.direct(op, op.DY(), op.DX())
-	case gpu.GramBwd:
-		if fits(op.X().Shape) {
-			l.backward(op, grow)
-			return
-		}
-		l.other(op)
-	case gpu.GramFwd:
-		if fits(op.X().Shape) {
-			l.gram(op)
-			return
-		}
-		l.other(op)
-	case gpu.ReLUBwd:
-		if l.bits[op.Y()] != nil {
-			l.backward(op, grow)
-			return
-		}
-		l.other(op)
-	case gpu.Add:
-		if l.maps[op.A()] != nil || l.maps[op.B()] != nil {
-			l.backward(op, grow)
-			return
-		}
-		l.other(op)
-	case gpu.AvgPool2x2Bwd:
-		if l.maps[op.DY()] != nil {
-			l.backward(op, grow)
-			return
-		}
-		l.other(op)
-	case gpu.MaxPool2x2Bwd:
-		if l.maxes[op] {
-			l.backward(op, grow)
-			return
-		}
-		l.other(op)
-	case gpu.MSEFwd, gpu.MSEBwd, gpu.Mul:
-		if l.maps[op.X()] != nil {
-			l.features(op)
-			return
-		}
-		l.other(op)
+	case k == gpu.GramFwd && fits(op.X().Shape):
+		l.gram(op)
+	case k == gpu.GramBwd && fits(op.X().Shape), k == gpu.ReLUBwd && l.bits[op.Y()] != nil,
+		k == gpu.Add && (l.maps[op.A()] != nil || l.maps[op.B()] != nil),
+		k == gpu.AvgPool2x2Bwd && l.maps[op.DY()] != nil, k == gpu.MaxPool2x2Bwd && l.maxes[op]:
+		l.backward(op, grow)
+	case (k == gpu.MSEFwd || k == gpu.MSEBwd || k == gpu.Mul) && l.maps[op.X()] != nil:
+		l.features(op)
 	default:
 		l.other(op)
 	}
+}
+
+// forwardFits reports whether tiles compute a convolution: that of the first layer with
+// its ReLU alone.
+func (l *tiling) forwardFits(op *gpu.Op) bool {
+	in, out := op.X().Shape, op.Y().Shape
+	return fits(in) && fits(out) || in.C == 3 && out.C == 64 && l.relu(op.Y()) != nil
 }
 
 // before emits what an operation reads, where that is fetched ahead of its turn.
@@ -159,10 +128,7 @@ func (l *tiling) direct(op *gpu.Op, src, y *gpu.Buffer) {
 	c := l.convs[op]
 	c.algo = direct
 	if !c.dgrad() {
-		if relu := l.sole(c.y); relu != nil && relu.Kind == gpu.ReLUFwd {
-			c.relu, c.y = relu, relu.Y()
-			l.take(relu)
-		}
+		l.fprop(c)
 	}
 	delete(l.emitted, op)
 	l.lowering.emit(op)
@@ -175,7 +141,7 @@ func (l *tiling) asPlain(b *gpu.Buffer) {
 		return
 	}
 	l.plain[b] = true
-	l.steps = append(l.steps, &step{op: l.def[b], how: "bf16 to fp32", in: []*gpu.Buffer{l.maps[b]}, out: []*gpu.Buffer{b}, bind: bindToPlain(l.maps[b], b)})
+	l.steps = append(l.steps, &step{op: l.def[b], how: "bf16 to fp32", in: []*gpu.Buffer{l.maps[b]}, out: []*gpu.Buffer{b}, bind: convert((*loops.Pool).TilesToPlain, b, l.maps[b], b.Shape)})
 }
 
 // asMap returns the map of b.
@@ -188,19 +154,16 @@ func (l *tiling) asMap(b *gpu.Buffer) *gpu.Buffer {
 		op = l.uses[b][0]
 	}
 	m := l.newMap(b)
-	l.steps = append(l.steps, &step{op: op, how: "fp32 to bf16", in: []*gpu.Buffer{b}, out: []*gpu.Buffer{m}, bind: bindFromPlain(m, b)})
+	l.steps = append(l.steps, &step{op: op, how: "fp32 to bf16", in: []*gpu.Buffer{b}, out: []*gpu.Buffer{m}, bind: convert((*loops.Pool).TilesFromPlain, m, b, b.Shape)})
 	return m
 }
 
+// newMap is where a step writes the map of b.
 func (l *tiling) newMap(b *gpu.Buffer) *gpu.Buffer {
-	m := newMap(b)
+	s := b.Shape
+	m := &gpu.Buffer{Name: b.Name, Role: gpu.Temp, Shape: gpu.Shape{N: s.N, H: 1, W: 1, C: loops.MapLen(s.H, s.W, s.C)}}
 	l.maps[b] = m
 	return m
-}
-
-func newMap(b *gpu.Buffer) *gpu.Buffer {
-	s := b.Shape
-	return &gpu.Buffer{Name: b.Name, Role: gpu.Temp, Shape: gpu.Shape{N: s.N, H: 1, W: 1, C: loops.MapLen(s.H, s.W, s.C)}}
 }
 
 // forward fuses the ReLU and the pool behind a convolution, and decides what it stores:
@@ -208,14 +171,14 @@ func newMap(b *gpu.Buffer) *gpu.Buffer {
 func (l *tiling) forward(op *gpu.Op) {
 	t := &tiled{conv: op, in: op.X().Shape, out: op.Y().Shape}
 	y := op.Y()
-	if r := l.sole(y); r != nil && r.Kind == gpu.ReLUFwd {
+	if r := l.relu(y); r != nil {
 		t.relu, y = r, r.Y()
 		l.take(r)
 	}
 	full, gated := y.Role != gpu.Temp, false
 	for _, u := range l.uses[y] {
 		switch {
-		case t.pool == nil && !t.first() && (u.Kind == gpu.AvgPool2x2Fwd || u.Kind == gpu.MaxPool2x2Fwd && l.takeMax(y, t.relu != nil)):
+		case t.pool == nil && !t.first() && (u.Kind == gpu.AvgPool2x2Fwd || u.Kind == gpu.MaxPool2x2Fwd && l.takeMax(y, t.relu)):
 			t.pool = u
 			l.take(u)
 		case u.Kind == gpu.ReLUBwd && u.Y() == y && t.relu != nil:
@@ -261,27 +224,14 @@ func (l *tiling) forward(op *gpu.Op) {
 	}
 }
 
-// takeMax reports whether a convolution can take a maximum pool of its result r. The bits
-// of r will not be its signs, hence all or nothing: besides other pools and layers nobody
-// but ReLUBwd(MaxPool2x2Bwd(g, r), r) may ask where r has its maxima or is positive.
-func (l *tiling) takeMax(r *gpu.Buffer, relu bool) bool {
-	var unpools, unrelus []*gpu.Op
-	for _, u := range l.uses[r] {
-		switch {
-		case u.Kind == gpu.MaxPool2x2Bwd && u.X() == r:
-			unpools = append(unpools, u)
-		case u.Kind == gpu.ReLUBwd && u.Y() == r:
-			unrelus = append(unrelus, u)
-		}
+// takeMax reports whether a convolution can take a maximum pool of its result r, and if
+// there are gradients remembers that of the pool: a step of tiles ends with both.
+func (l *tiling) takeMax(r *gpu.Buffer, relu *gpu.Op) bool {
+	unpool, _, ok := l.maxGradient(r, relu)
+	if ok && unpool != nil {
+		l.maxes[unpool] = true
 	}
-	if len(unpools) == 0 && len(unrelus) == 0 {
-		return true
-	}
-	if !relu || len(unpools) != 1 || len(unrelus) != 1 || unrelus[0].DY() != unpools[0].DX() || l.sole(unpools[0].DX()) != unrelus[0] {
-		return false
-	}
-	l.maxes[unpools[0]] = true
-	return true
+	return ok
 }
 
 // backward gathers what follows one another: the gradient of a convolution or of a Gram
@@ -290,7 +240,6 @@ func (l *tiling) backward(op *gpu.Op, grow bool) {
 	t := &tiled{}
 	s := &step{op: op, tiled: t, how: "bf16 " + l.dev.tiles.Name, flops: op.FLOPs(), bind: bindTiled}
 	var y *gpu.Buffer
-	take := func(u *gpu.Op) { s.flops += u.FLOPs() }
 	switch op.Kind {
 	case gpu.Conv3x3Dgrad:
 		t.conv, t.src, y = op, l.asMap(op.DY()), op.DX()
@@ -322,10 +271,8 @@ func (l *tiling) backward(op *gpu.Op, grow bool) {
 		next := y
 		switch {
 		case u.Kind == gpu.Add && t.unpool == nil:
-			if term := u.A(); term != y {
-				next = l.join(t, u, term, op)
-			} else {
-				next = l.join(t, u, u.B(), op)
+			if l.join(t, u, otherTerm(u, y), op) {
+				next = u.Y()
 			}
 		case t.unpool == nil && (u.Kind == gpu.AvgPool2x2Bwd || l.maxes[u]) && u.DY() == y:
 			t.unpool, next = u, u.DX()
@@ -336,12 +283,12 @@ func (l *tiling) backward(op *gpu.Op, grow bool) {
 			break
 		}
 		y = next
-		take(u)
+		s.flops += u.FLOPs()
 		l.take(u)
 	}
 	if t.style != nil {
 		if t.style != op {
-			take(t.style)
+			s.flops += t.style.FLOPs()
 		}
 		t.f = l.asMap(t.style.X())
 		s.in, s.how = append(s.in, t.f, t.style.DY()), s.how+" +style"
@@ -370,32 +317,28 @@ func (l *tiling) backward(op *gpu.Op, grow bool) {
 	}
 }
 
-// join takes the sum u of the step's result and term into the step, if term can be
-// computed before it; begin is the operation that the step begins with. It returns the
-// sum, or the result itself where it cannot.
-func (l *tiling) join(t *tiled, u *gpu.Op, term *gpu.Buffer, begin *gpu.Op) *gpu.Buffer {
-	y := u.A()
-	if term == y {
-		y = u.B()
-	}
+// join takes a term of the sum u into the step whose result is the other, if it can be
+// computed before it; begin is the operation that the step begins with. It reports
+// whether it did.
+func (l *tiling) join(t *tiled, u *gpu.Op, term *gpu.Buffer, begin *gpu.Op) bool {
 	d := l.def[term]
 	if d != nil && !l.ready(d, begin) {
-		return y
+		return false
 	}
 	if d != nil && d.Kind == gpu.GramBwd && t.style == nil && !l.emitted[d] && l.sole(term) == u {
 		l.before(d)
 		t.style = d
 		l.take(d)
-		return u.Y()
+		return true
 	}
 	if len(t.addends) == loops.MaxAddends {
-		return y
+		return false
 	}
 	if d != nil {
 		l.emit(d, false)
 	}
 	t.addends = append(t.addends, l.asMap(term))
-	return u.Y()
+	return true
 }
 
 // ready reports whether d can be computed before an operation: everything that it needs
@@ -458,21 +401,12 @@ func firstRows(h, threads int) int { return max(4, min(16, (h+2*threads-1)/(2*th
 // binder returns the function that executes a step.
 type binder func(r *runner, s *step, work []float32) (func(), error)
 
-func bindToPlain(m, b *gpu.Buffer) binder {
+// convert executes a conversion f of src, of this shape, to dst.
+func convert(f func(p *loops.Pool, t *loops.Tiles, dst, src []float32, h, w, c int), dst, src *gpu.Buffer, shape gpu.Shape) binder {
 	return func(r *runner, _ *step, _ []float32) (func(), error) {
 		return func() {
-			for n := range b.Shape.N {
-				r.dev.pool.TilesToPlain(r.dev.tiles, r.picture(b, n), r.picture(m, n), b.Shape.H, b.Shape.W, b.Shape.C)
-			}
-		}, nil
-	}
-}
-
-func bindFromPlain(m, b *gpu.Buffer) binder {
-	return func(r *runner, _ *step, _ []float32) (func(), error) {
-		return func() {
-			for n := range b.Shape.N {
-				r.dev.pool.TilesFromPlain(r.dev.tiles, r.picture(m, n), r.picture(b, n), b.Shape.H, b.Shape.W, b.Shape.C)
+			for n := range shape.N {
+				f(r.dev.pool, r.dev.tiles, r.picture(dst, n), r.picture(src, n), shape.H, shape.W, shape.C)
 			}
 		}, nil
 	}
@@ -523,12 +457,6 @@ func bindTiledGram(r *runner, s *step, work []float32) (func(), error) {
 
 func bindTiled(r *runner, s *step, work []float32) (func(), error) {
 	t, pool, tiles := s.tiled, r.dev.pool, r.dev.tiles
-	mem := func(b *gpu.Buffer) []float32 {
-		if b == nil {
-			return nil
-		}
-		return r.mem(b)
-	}
 	var w *packed
 	if t.conv != nil {
 		var err error
@@ -537,25 +465,25 @@ func bindTiled(r *runner, s *step, work []float32) (func(), error) {
 		}
 	}
 	if t.first() {
-		x, y, bits := mem(t.src), mem(t.y), mem(t.ybits)
+		x, y, bits := r.mem(t.src), r.mem(t.y), r.mem(t.ybits)
 		return func() {
 			pool.TilesFirst(tiles, y, bits, x, w.u, w.bias, t.in.N, t.in.H, t.in.W, firstRows(t.in.H, r.dev.opt.Threads), work)
 		}, nil
 	}
 	c := &loops.TilesConv{
 		N: t.in.N, H: t.in.H, W: t.in.W, C: t.in.C, K: t.out.C, ReLU: t.relu != nil, MaxPool: t.pool != nil && t.pool.Kind == gpu.MaxPool2x2Fwd,
-		YPool: mem(t.ypool), YBits: mem(t.ybits), F: mem(t.f), Gate: mem(t.mask),
+		YPool: r.mem(t.ypool), YBits: r.mem(t.ybits), F: r.mem(t.f), Gate: r.mem(t.mask),
 	}
 	for _, a := range t.addends {
-		c.Addends = append(c.Addends, mem(a))
+		c.Addends = append(c.Addends, r.mem(a))
 	}
 	if t.conv != nil {
-		c.X, c.Weights, c.Bias = mem(t.src), w.u, w.bias
+		c.X, c.Weights, c.Bias = r.mem(t.src), w.u, w.bias
 	}
 	if t.image() {
-		c.Image = mem(t.y)
+		c.Image = r.mem(t.y)
 	} else {
-		c.Y = mem(t.y)
+		c.Y = r.mem(t.y)
 	}
 	if t.unpool != nil {
 		c.YH, c.YW, c.Unpool = t.unpool.DX().Shape.H, t.unpool.DX().Shape.W, loops.UnpoolMean

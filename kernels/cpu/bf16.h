@@ -97,6 +97,15 @@ INL void line_scale(float by, vf *v) {
     for (int q = 0; q < NQ; q++) v[q] *= by;
 }
 
+// relu(sum + bias) of a pixel.
+INL void fprop_line(const cpu_bf16_conv *k, const vf *bias, const pending *e, int row, int i, vf *v) {
+    sums_load(e, row, i, v);
+#pragma GCC unroll 4
+    for (int q = 0; q < NQ; q++) {
+        v[q] += bias[q];
+        if (k->relu) v[q] = v_relu(v[q]);
+    }
+}
 // Forward, pixels [i0,i1): y = relu(sum + bias), its signs, its pool.
 INL void fprop_pixels(const cpu_bf16_conv *k, const pending *e, int i0, int i1) {
     const int H = k->H, W = k->W, n = e->n, rows = H - e->y < 2 ? H - e->y : 2;
@@ -108,12 +117,7 @@ INL void fprop_pixels(const cpu_bf16_conv *k, const pending *e, int i0, int i1) 
     for (int r = 0; r < rows; r++)
         for (int i = i0; i < i1; i++) {
             if (!y && !bits) break;
-            sums_load(e, r, i, v);
-#pragma GCC unroll 4
-            for (int q = 0; q < NQ; q++) {
-                v[q] += bias[q];
-                if (k->relu) v[q] = v_relu(v[q]);
-            }
+            fprop_line(k, bias, e, r, i, v);
             if (bits) line_bits(bits + (long)r * W + i, v);
             if (y) line_store(y + ((long)r * (W + 1) + i) * 32, v, k->stream);
         }
@@ -125,11 +129,9 @@ INL void fprop_pixels(const cpu_bf16_conv *k, const pending *e, int i0, int i1) 
         if (!whole && !(k->maxpool && k->ybits)) continue;
         vf w[4][NQ], p[NQ] = {{0}};
         for (int d = 0; d < 4; d++) {
-            sums_load(e, d / 2, i + d % 2, w[d]);
+            fprop_line(k, bias, e, d / 2, i + d % 2, w[d]);
 #pragma GCC unroll 4
             for (int q = 0; q < NQ; q++) {
-                w[d][q] += bias[q];
-                if (k->relu) w[d][q] = v_relu(w[d][q]);
                 if (k->maxpool) w[d][q] = v_from_bf16(v_to_bf16(w[d][q])); // the first maximum of what y has
                 if (!d) p[q] = w[d][q];
                 else if (k->maxpool) p[q] = v_pick((w[d][q] > p[q]) | (w[d][q] != w[d][q]), w[d][q], p[q]);
@@ -285,9 +287,7 @@ NOINLINE void window_pixels(const cpu_bf16_conv *k, const pending *e) {
     vf bias[NQ], v[NQ];
     for (int q = 0; q < NQ; q++) bias[q] = *(const vf *)(k->bias + e->n + q * VL);
     for (int i = 0; i < n; i++) {
-        sums_load(e, 0, i, v);
-#pragma GCC unroll 4
-        for (int q = 0; q < NQ; q++) v[q] = v_relu(v[q] + bias[q]);
+        fprop_line(k, bias, e, 0, i, v);
         if (bits) line_bits(bits + i, v);
         line_store(y + i * 32, v, k->stream);
     }
