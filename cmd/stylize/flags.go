@@ -440,9 +440,9 @@ type outputFlags struct {
 
 func (f *outputFlags) flags() []cli.Flag {
 	return append(f.file.flags(), []cli.Flag{
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the result, .png, .jpg, .webp or .tif; - is standard output"},
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the result, " + picture.Written + "; - is standard output"},
 		&cli.IntFlag{Name: "bits", Action: given.To(&f.bits), Category: catOutput, DefaultText: "8", Usage: "`8|16` per channel of a PNG or TIFF: 16 keeps what later editing needs, and is larger"},
-		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "`N` of a JPEG, 1 to 100: a higher one loses less and is larger, as 90"},
+		&cli.IntFlag{Name: "quality", Action: given.To(&f.quality), Category: catOutput, DefaultText: "95", Usage: "`N` of a JPEG or an AVIF, 1 to 100: a higher one loses less and is larger, as 90"},
 		&cli.IntFlag{Name: "save-every", Action: given.To(&f.saveEvery), Category: catOutput, Usage: "`N` also save the picture so far every N iterations, 1 or more: fewer give more pictures, as 100 for OUT-000100.png, OUT-000200.png"},
 		&cli.StringFlag{Name: "trace", Destination: &f.trace, Category: catOutput, Usage: "`FILE` write the losses of every iteration to a CSV file, which stylize plot draws"},
 		&cli.StringFlag{Name: "checkpoint", Destination: &f.checkpoint, Category: catOutput, Usage: "`FILE` keep a file from which stylize resume goes on after any stop; it is removed when the picture is done"},

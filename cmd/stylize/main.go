@@ -19,6 +19,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/cmd/internal/anywhere"
 	"github.com/stylize-gpu/stylize/cmd/internal/manual"
+	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
 // version is set by the Makefile from git.
@@ -115,7 +116,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:           "repaint a picture in the style of another",
 		UsageText:       "stylize [flags] CONTENT STYLE -o OUT.png\nstylize COMMAND [flags] ...\nstylize help [COMMAND]",
 		ArgsUsage:       "CONTENT STYLE",
-		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (.png, .jpg, .webp or .tif).\nFlags may stand before or after the pictures. - is standard input for one of them, and standard output for -o.",
+		Description:     "Paints CONTENT with the textures and colours of STYLE and writes OUT (" + picture.Written + ").\nFlags may stand before or after the pictures. - is standard input for one of them, and standard output for -o.",
 		Version:         version,
 		HideVersion:     true,
 		HideHelpCommand: true,

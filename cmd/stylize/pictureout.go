@@ -21,8 +21,8 @@ type fileFlags struct {
 
 func (f *fileFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "format", Action: given.To(&f.format), Category: catOutput, DefaultText: "as the name says; png for -o -", Usage: "`png|jpg|webp|tif` of the result"},
-		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "`444|422|420` how much colour a JPEG keeps: all, half or a quarter"},
+		&cli.StringFlag{Name: "format", Action: given.To(&f.format), Category: catOutput, DefaultText: "as the name says; png for -o -", Usage: "`png|jpg|webp|tif|avif` of the result"},
+		&cli.StringFlag{Name: "subsampling", Action: given.To(&f.subsampling), Category: catOutput, DefaultText: "444 from quality 90 on, else 420", Usage: "`444|422|420` how much colour a JPEG or an AVIF keeps: all, half or a quarter"},
 		&cli.BoolFlag{Name: "keep-profile", Destination: &f.keepProfile, Category: catOutput, Usage: "write the result in the content's colour profile instead of sRGB"},
 		&cli.BoolFlag{Name: "no-metadata", Destination: &f.noMetadata, Category: catOutput, Usage: "do not store in a PNG how it was made; rerun then cannot repeat it"},
 	}
@@ -51,18 +51,26 @@ func (f *fileFlags) check(format picture.Format, quality bool, save *picture.Sav
 	save.Bare = f.noMetadata
 	save.Subsampling = given.Or(f.subsampling, "")
 	switch {
-	case f.subsampling != nil && format != picture.JPEG:
-		return errors.New("--subsampling is of a JPEG alone; write a .jpg, or leave the flag out")
-	case quality && format != picture.JPEG && format != picture.PNG:
-		return errors.New("--quality is of a JPEG alone, here nothing is lost; write a .jpg, or leave the flag out")
-	case save.Bits == 16 && format == picture.WebP:
-		return errors.New("--bits 16: a WebP has 8 bits; write a .png or a .tif, or leave the flag out")
+	case f.subsampling != nil && !format.Lossy():
+		return errors.New("--subsampling is of a JPEG or an AVIF; write a .jpg, or leave the flag out")
+	case quality && !format.Lossy():
+		return fmt.Errorf("--quality has no effect on %s, which loses nothing; write a .jpg, or leave the flag out", aFormat(format))
+	case save.Bits == 16 && !format.Deep():
+		return fmt.Errorf("--bits 16: %s has 8 bits; write a .png or a .tif, or leave the flag out", aFormat(format))
 	case f.subsampling != nil && !slices.Contains(picture.Subsamplings, *f.subsampling):
 		return fmt.Errorf("--subsampling %s: give 444, 422 or 420", *f.subsampling)
 	case f.noMetadata && format != picture.PNG:
 		return errors.New("--no-metadata is of a PNG alone, other files have none; leave the flag out")
 	}
 	return nil
+}
+
+// aFormat is a format with its article.
+func aFormat(f picture.Format) string {
+	if f == picture.AVIF {
+		return "an AVIF"
+	}
+	return "a " + f.String()
 }
 
 // keepProfile has the result written in the content's colours.

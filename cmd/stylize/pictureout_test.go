@@ -85,7 +85,7 @@ func TestFileFlags(t *testing.T) {
 	if len(b) >= len(a) || len(b) == 0 {
 		t.Errorf("444 has %d bytes, 420 has %d", len(a), len(b))
 	}
-	for _, args := range [][]string{{"-o", "c.webp"}, {"-o", "c.tif", "--bits", "16"}} {
+	for _, args := range [][]string{{"-o", "c.webp"}, {"-o", "c.tif", "--bits", "16"}, {"-o", "c.avif", "--quality", "80", "--subsampling", "422"}} {
 		mustRun(t, append([]string{"content.png", "style.jpg", small, "-n", "1", rnd, "-q"}, args...)...)
 		if s, err := picture.Open(args[1], 0); err != nil || s.W != 32 || s.H != 22 {
 			t.Errorf("%v: %v", args, err)
@@ -95,11 +95,12 @@ func TestFileFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-o", "x.png", "--subsampling", "420"}, "of a JPEG alone"},
+		{[]string{"-o", "x.png", "--subsampling", "420"}, "of a JPEG or an AVIF"},
 		{[]string{"-o", "x.jpg", "--subsampling", "410"}, "give 444, 422 or 420"},
 		{[]string{"-o", "x.jpg", "--no-metadata"}, "of a PNG alone"},
 		{[]string{"-o", "x.webp", "--bits", "16"}, "a WebP has 8 bits"},
-		{[]string{"-o", "x.tif", "--quality", "90"}, "nothing is lost"},
+		{[]string{"-o", "x.tif", "--quality", "90"}, "a TIFF, which loses nothing"},
+		{[]string{"-o", "x.avif", "--bits", "16"}, "an AVIF has 8 bits"},
 	} {
 		code, _, stderr := stylize(context.Background(), append([]string{"content.png", "style.jpg", small, "-n", "1", rnd}, c.args...)...)
 		if code != exitUsage || !strings.Contains(stderr, c.want) {

@@ -36,7 +36,7 @@ func (f *sheetFlags) flags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringSliceFlag{Name: "vary", Action: vary, Category: catPicture, Usage: "`FLAG=V1,V2,...` a flag from here and the values that it takes, as strength=0.3,1,3, seed=1..4, or style-layers=relu1_1,relu2_1|relu4_1 where values have commas; given twice, the first are the columns and the second the rows"},
 		&cli.IntFlag{Name: "columns", Destination: &f.columns, Category: catOutput, DefaultText: "as the values ask for", Usage: "`N` cells in a row, 1 or more, as 4"},
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the sheet, .png, .jpg, .webp or .tif; its cells stand beside it as PNGs, each with its settings"},
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the sheet, " + picture.Written + "; its cells stand beside it as PNGs, each with its settings"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
 	}, f.picture.flags(), f.machine.flags())
 }

@@ -151,7 +151,7 @@ type styleShowFlags struct {
 
 func (f *styleShowFlags) flags() []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` also paint a texture in the style, with its main colours below, .png, .jpg, .webp or .tif"},
+		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` also paint a texture in the style, with its main colours below, " + picture.Written},
 		&cli.IntFlag{Name: "size", Destination: &f.size, Category: catPicture, Value: 256, Usage: "`N` sides of that texture, 16 to 32768 pixels: more takes longer, as 128"},
 		&cli.IntFlag{Name: "iterations", Destination: &f.iterations, Aliases: []string{"n"}, Category: catPicture, Value: 40, Usage: "`N` steps of its optimisation, 1 to 10000000: more come closer, as 100"},
 		&cli.Uint64Flag{Name: "seed", Destination: &f.seed, Category: catPicture, Usage: "`N` which noise it starts from, 0 or more: another number gives another texture, as 7"},

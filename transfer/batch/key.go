@@ -85,22 +85,13 @@ func keyOf(o transfer.Options, h hashes, format picture.Format, out Output, n Nu
 		r.Init = h.init
 	}
 	r.Output = encoding{Format: formatNames[format], Bits: o.Bits, KeepProfile: out.KeepProfile, Bare: out.Bare}
-	if format == picture.JPEG {
-		r.Output.Quality, r.Output.Subsampling = out.Quality, out.Subsampling
-		if out.Quality == 0 {
-			r.Output.Quality = 95
-		}
-		if out.Subsampling == "" {
-			r.Output.Subsampling = "444"
-			if r.Output.Quality < 90 {
-				r.Output.Subsampling = "420"
-			}
-		}
+	if format.Lossy() {
+		r.Output.Quality, r.Output.Subsampling = picture.SaveOptions{Quality: out.Quality, Subsampling: out.Subsampling}.Loss()
 	}
 	return r.key()
 }
 
-var formatNames = map[picture.Format]string{picture.PNG: "png", picture.JPEG: "jpeg", picture.WebP: "webp", picture.TIFF: "tiff"}
+var formatNames = map[picture.Format]string{picture.PNG: "png", picture.JPEG: "jpeg", picture.WebP: "webp", picture.TIFF: "tiff", picture.AVIF: "avif"}
 
 // canonical is the JSON of options in the one spelling that counts.
 func canonical(o transfer.Options) json.RawMessage {

@@ -2,7 +2,7 @@
 // fp32 sRGB in [0,1], (H,W,3), with an alpha plane beside it where the file had
 // one. PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP and GIF are read, each with its usual
 // depths and layouts, turned upright by their EXIF tag and converted to sRGB by
-// their profile; PNG, JPEG, lossless WebP and TIFF are written.
+// their profile; PNG, JPEG, AVIF, lossless WebP and TIFF are written.
 //
 // A file from outside is checked for its extents before it is decoded: what it takes
 // to decode, in memory and time, is bounded by them. A decoder that panics is an

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/HugoSmits86/nativewebp"
 
+	"github.com/stylize-gpu/stylize/transfer/picture/heif"
 	"github.com/stylize-gpu/stylize/transfer/picture/icc"
 	"github.com/stylize-gpu/stylize/transfer/picture/jpeg"
 	"github.com/stylize-gpu/stylize/vgg/atomicfile"
@@ -31,33 +33,35 @@ const (
 	JPEG
 	WebP // lossless
 	TIFF
+	AVIF
 )
 
-// writes are the formats by the name that a person gives.
-var writes = []struct {
-	name   string
-	format Format
-}{{"png", PNG}, {"jpg", JPEG}, {"webp", WebP}, {"tif", TIFF}}
+// writes are the formats: the extension, and the name in a sentence.
+var writes = map[Format][2]string{PNG: {"png", "PNG"}, JPEG: {"jpg", "JPEG"}, WebP: {"webp", "WebP"}, TIFF: {"tif", "TIFF"}, AVIF: {"avif", "AVIF"}}
 
-// ParseFormat reads png, jpg, webp or tif.
+// Written are the extensions of what can be written, as a sentence has them.
+const Written = ".png, .jpg, .webp, .tif or .avif"
+
+// Lossy reports whether the format loses something, as much as the quality says.
+func (f Format) Lossy() bool { return f == JPEG || f == AVIF }
+
+// Deep reports whether the format can have 16 bits.
+func (f Format) Deep() bool { return f == PNG || f == TIFF }
+
+// ParseFormat reads png, jpg, webp, tif or avif.
 func ParseFormat(name string) (Format, error) {
-	for _, f := range writes {
-		if f.name == name {
-			return f.format, nil
+	for f, names := range writes {
+		if names[0] == name {
+			return f, nil
 		}
 	}
-	return 0, errors.New("give png, jpg, webp or tif")
+	return 0, errors.New("give png, jpg, webp, tif or avif")
 }
 
 // Extension is that of a file of the format, with its point.
-func (f Format) Extension() string {
-	for _, g := range writes {
-		if g.format == f {
-			return "." + g.name
-		}
-	}
-	return ""
-}
+func (f Format) Extension() string { return "." + writes[f][0] }
+
+func (f Format) String() string { return writes[f][1] }
 
 // FormatOf chooses by the extension of a name.
 func FormatOf(path string) (Format, error) {
@@ -70,22 +74,24 @@ func FormatOf(path string) (Format, error) {
 		return WebP, nil
 	case ".tif", ".tiff":
 		return TIFF, nil
+	case ".avif":
+		return AVIF, nil
 	case "":
-		return 0, fmt.Errorf("%s: give the name an extension, .png, .jpg, .webp or .tif", path)
+		return 0, fmt.Errorf("%s: give the name an extension, "+Written, path)
 	default:
-		return 0, fmt.Errorf("%s: pictures are written as .png, .jpg, .webp or .tif, not %s", path, ext)
+		return 0, fmt.Errorf("%s: pictures are written as "+Written+", not %s", path, ext)
 	}
 }
 
 // SaveOptions says how to write.
 type SaveOptions struct {
 	Bits     int    // 8 or 16 per channel, of PNG and TIFF; 0 is 8
-	Quality  int    // JPEG, 1 to 100; 0 is 95
+	Quality  int    // JPEG and AVIF, 1 to 100; 0 is 95
 	Metadata string // stored in a PNG under [Keyword]
 	Bare     bool   // leave Metadata out
 	Key      string // names what the picture is, 64 hexadecimal digits; stored in any format, see [ReadKey]
 
-	Subsampling string       // JPEG's chroma: 444, 422 or 420; empty is 444 from quality 90, below it 420
+	Subsampling string       // chroma of JPEG and AVIF: 444, 422 or 420; empty is 444 from quality 90, below it 420
 	Profile     *icc.Profile // write the picture in these colours, which are reversible; nil is sRGB
 }
 
@@ -125,6 +131,8 @@ func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 		return p.webp(o)
 	case TIFF:
 		return p.tiff(o)
+	case AVIF:
+		return p.avif(o)
 	default:
 		b, err := p.png(o)
 		if err != nil || o.Key == "" {
@@ -135,22 +143,52 @@ func (p *Picture) Encode(format Format, o SaveOptions) ([]byte, error) {
 }
 
 func (p *Picture) jpeg(o SaveOptions) ([]byte, error) {
-	if o.Quality == 0 {
-		o.Quality = 95
-	}
-	sampling := jpeg.S444
-	switch {
-	case o.Subsampling == "422":
-		sampling = jpeg.S422
-	case o.Subsampling == "420", o.Subsampling == "" && o.Quality < 90:
-		sampling = jpeg.S420
-	}
+	o.Quality, o.Subsampling = o.Loss()
+	sampling := map[string]jpeg.Sampling{"444": jpeg.S444, "422": jpeg.S422, "420": jpeg.S420}[o.Subsampling]
 	q := p.onWhite().in(o.Profile)
 	pix := make([]byte, len(q.RGB))
 	for i, v := range q.RGB {
 		pix[i] = uint8(clamp(v)*255 + 0.5)
 	}
 	return jpeg.Encode(pix, q.W, q.H, o.Quality, sampling, o.profile())
+}
+
+// Loss is the quality and the subsampling that apply to what loses something.
+func (o SaveOptions) Loss() (quality int, subsampling string) {
+	quality, subsampling = cmp.Or(o.Quality, 95), o.Subsampling
+	if subsampling == "" {
+		subsampling = "444"
+		if quality < 90 {
+			subsampling = "420"
+		}
+	}
+	return quality, subsampling
+}
+
+// avif writes an AVIF of 8 bits. Its key stands in a box at the end, which readers skip.
+func (p *Picture) avif(o SaveOptions) ([]byte, error) {
+	if p.W > heif.MaxSide || p.H > heif.MaxSide {
+		return nil, fmt.Errorf("an AVIF has at most %d pixels on each side; write a .png", heif.MaxSide)
+	}
+	quality, subsampling := o.Loss()
+	sampling := map[string]heif.Sampling{"444": heif.S444, "422": heif.S422, "420": heif.S420}[subsampling]
+	img := p.in(o.Profile).toNRGBA()
+	for px := img.Pix; len(px) > 0; px = px[4:] { // the encoder takes alpha out of them again
+		if a := int(px[3]); a < 255 {
+			for c := range 3 {
+				px[c] = byte((int(px[c])*a + 127) / 255)
+			}
+		}
+	}
+	var profile []byte
+	if o.Profile != nil {
+		profile = o.Profile.Encode()
+	}
+	b, err := heif.EncodeAVIF(img.Pix, p.W, p.H, quality, sampling, profile)
+	if err != nil || o.Key == "" {
+		return b, err
+	}
+	return append(b, avifKey(o.Key)...), nil
 }
 
 func (p *Picture) png(o SaveOptions) ([]byte, error) {

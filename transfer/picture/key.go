@@ -8,12 +8,13 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strings"
 )
 
 // A result can carry a key, a hash of everything that it was made of. Each format
 // has it where it can be found without reading the file: behind the header of a PNG
 // (iTXt), a JPEG (a comment) and a TIFF (ImageDescription), at the end of a WebP (a
-// chunk of its own).
+// chunk of its own) and of an AVIF (a box that readers skip).
 const (
 	keyText    = "stylize-key "
 	keyDigits  = 64
@@ -23,6 +24,12 @@ const (
 
 func pngKey(key string) []byte {
 	return pngChunk("iTXt", append([]byte(keyKeyword+"\x00\x00\x00\x00\x00"), keyText+key...))
+}
+
+// avifKey is the box at the end of an AVIF: free space, by its name.
+func avifKey(key string) []byte {
+	text := keyText + key
+	return append(binary.BigEndian.AppendUint32(nil, uint32(8+len(text))), "free"+text...)
 }
 
 // jpegWithKey puts a comment behind the JFIF header.
@@ -53,7 +60,7 @@ func ReadKey(path string) (string, error) {
 		return "", fmt.Errorf("%s: cannot be read: %w", path, err)
 	}
 	head = head[:n]
-	if matches(head, "RIFF????WEBP") {
+	if webp := matches(head, "RIFF????WEBP"); webp || matches(head, "????ftypavif") {
 		tail := make([]byte, 8+len(keyText)+keyDigits)
 		if st.Size() < int64(len(tail)) {
 			return "", nil
@@ -61,7 +68,10 @@ func ReadKey(path string) (string, error) {
 		if _, err := f.ReadAt(tail, st.Size()-int64(len(tail))); err != nil {
 			return "", fmt.Errorf("%s: cannot be read: %w", path, err)
 		}
-		if int64(binary.LittleEndian.Uint32(head[4:]))+8 != st.Size() || !bytes.HasPrefix(tail, []byte(webpKey)) {
+		switch {
+		case webp && int64(binary.LittleEndian.Uint32(head[4:]))+8 == st.Size() && bytes.HasPrefix(tail, []byte(webpKey)):
+		case !webp && bytes.HasPrefix(tail, avifKey(strings.Repeat("0", keyDigits))[:8]):
+		default:
 			return "", nil
 		}
 		return keyIn(tail[8:]), nil

@@ -1,8 +1,8 @@
-// Package heif reads AVIF and HEIC, what browsers and phones make.
+// Package heif reads AVIF and HEIC, what browsers and phones make, and writes AVIF.
 //
 // The boxes are read here. The pictures in them are decoded by libavif with libaom
 // (BSD) and by libheif with libde265 (LGPL 3), compiled to WebAssembly and run by
-// wazero: without cgo, and without a way out of their own memory. The two modules
+// wazero: without cgo, and without a way out of their own memory. The modules
 // are those of github.com/gen2brain/avif and heic, which tools/wasm takes out of
 // them; anyone may put modules of their own in their place. Using these packages
 // as they are would load whatever libavif.so a machine has, so that results would
