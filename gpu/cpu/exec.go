@@ -108,9 +108,11 @@ func (r *runner) Run(ctx context.Context, n int) (int, error) {
 			}
 			if r.dev.opt.Check {
 				r.armFences(j)
+				r.open(j)
 			}
 			call()
 			if r.dev.opt.Check {
+				loops.Fence(r.arena, false)
 				if err := r.checkFences(j); err != nil {
 					return i, err
 				}
@@ -145,6 +147,20 @@ func (r *runner) armFences(at int) {
 			for j := end - fence/4; j < end; j++ {
 				r.arena[j] = float32(math.NaN())
 			}
+		}
+	}
+}
+
+// open shuts the arena for a step but for the buffers that are alive. Where
+// AddressSanitizer looks on, a loop that reads or writes beside them ends there.
+func (r *runner) open(at int) {
+	if !loops.Fences() {
+		return
+	}
+	loops.Fence(r.arena, true)
+	for i, s := range r.spans {
+		if s.First <= at && at <= s.Last {
+			loops.Fence(r.arena[r.offsets[i]/4:][:(s.Bytes-fence)/4], false)
 		}
 	}
 }

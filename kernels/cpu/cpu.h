@@ -2,6 +2,7 @@
 // rows, pixels or elements and call from as many threads as they like: no function keeps state.
 #ifndef STYLIZE_CPU_H
 #define STYLIZE_CPU_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -225,4 +226,9 @@ double cpu_run_peak(cpu_pool *p, const cpu_isa *isa, long rounds);
 // ---- memory outside Go's heap: zeroed, aligned to 2 MB and advised to use huge pages when large; NULL when there is none
 void *cpu_alloc(size_t bytes);
 void cpu_free(void *p, size_t bytes);
+
+// Memory that nothing may touch for now, and memory that may be touched again. Only a build with
+// -fsanitize=address enforces it, by ending the program at the access; cpu_fences says whether this is one.
+void cpu_fence(const void *p, size_t bytes, bool shut);
+bool cpu_fences(void);
 #endif

@@ -48,9 +48,7 @@ func Sets() []*Loops {
 	return all
 }
 
-// Alloc returns n zeroed values outside Go's heap, aligned to a page or better,
-// or nil when there is no memory. Free gives them back.
-func Alloc(n int) []float32 {
+func alloc(n int) []float32 {
 	p := C.cpu_alloc(C.size_t(4 * n))
 	if p == nil {
 		return nil
@@ -62,6 +60,17 @@ func Alloc(n int) []float32 {
 func Free(s []float32) {
 	if len(s) > 0 {
 		C.cpu_free(unsafe.Pointer(&s[0]), C.size_t(4*len(s)))
+	}
+}
+
+// Fences says whether the build has AddressSanitizer (go test -asan), which enforces Fence.
+func Fences() bool { return bool(C.cpu_fences()) }
+
+// Fence shuts memory of Alloc to every access, or opens it again. Without Fences it
+// does nothing.
+func Fence(s []float32, shut bool) {
+	if len(s) > 0 {
+		C.cpu_fence(unsafe.Pointer(&s[0]), C.size_t(4*len(s)), C.bool(shut))
 	}
 }
 

@@ -20,12 +20,16 @@ const HasWinograd = false
 // on it.
 func Compiler() string { return "Go " + runtime.GOARCH }
 
-// Alloc returns n zeroed values, or nil when there is no memory. Free gives
-// them back.
-func Alloc(n int) []float32 { return make([]float32, n) }
+func alloc(n int) []float32 { return make([]float32, n) }
 
 // Free releases what Alloc returned; the slice must not be used afterwards.
 func Free([]float32) {}
+
+// Fences is false: Go checks every access by itself.
+func Fences() bool { return false }
+
+// Fence does nothing.
+func Fence([]float32, bool) {}
 
 // Sets returns the versions that this build can run, the best first.
 func Sets() []*Loops { return []*Loops{{Name: "go", nr: 4, mr: 1}} }
