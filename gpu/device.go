@@ -113,3 +113,16 @@ func CheckPart(b *Buffer, n, values int) error {
 	}
 	return nil
 }
+
+// BytesText is a number of bytes as a message has it; 0 is "unknown".
+func BytesText(n int64) string {
+	switch {
+	case n == 0:
+		return "unknown"
+	case n < 10e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n < 10e9:
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}

@@ -242,7 +242,7 @@ func devices(f devicesFlags, stdout, stderr io.Writer) error {
 	for _, i := range infos {
 		memory := "unknown"
 		if i.Memory > 0 {
-			memory = bytesText(i.Memory)
+			memory = gpu.BytesText(i.Memory)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.Kind, i.Name, i.Detail, memory)
 	}
@@ -256,17 +256,4 @@ func printJSON(w io.Writer, v any) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", b)
 	return err
-}
-
-// bytesText is a size for a person.
-func bytesText(n int64) string {
-	switch {
-	case n == 0:
-		return "unknown"
-	case n < 10e6:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	case n < 10e9:
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }

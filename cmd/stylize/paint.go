@@ -75,7 +75,7 @@ func paint(ctx context.Context, args []string, f paintFlags, stdout, stderr io.W
 func prepare(ctx context.Context, o transfer.Options, in inputs, m machineFlags, out outputFlags, files *claims, stdout, stderr io.Writer) (*work, error) {
 	if free := cpu.FreeMemory(); free > 0 && free < leastMemory { // before threads and buffers that would crash
 		return nil, usage(fmt.Errorf("%s of memory are free for this program, and it needs %s at least: %w; raise its limit, or end other programs",
-			bytesText(free), bytesText(leastMemory), gpu.ErrOutOfMemory))
+			gpu.BytesText(free), gpu.BytesText(leastMemory), gpu.ErrOutOfMemory))
 	}
 	given.Replace(&o.Bits, out.bits)
 	if err := o.Validate(); err != nil {
@@ -174,12 +174,7 @@ func (f *outputFlags) encoding(format picture.Format, o transfer.Options) (save 
 	if err := f.file.check(format, f.quality != nil, &save); err != nil {
 		return save, err
 	}
-	switch {
-	case format == picture.JPEG && o.Bits == 16:
-		return save, fmt.Errorf("--bits 16: a JPEG has 8 bits; write a .png, or leave the flag out")
-	case format == picture.PNG && f.quality != nil:
-		return save, fmt.Errorf("--quality has no effect on a PNG, which loses nothing; write a .jpg, or leave the flag out")
-	case f.quality != nil && (*f.quality < 1 || *f.quality > 100):
+	if f.quality != nil && (*f.quality < 1 || *f.quality > 100) {
 		return save, fmt.Errorf("--quality %d: give 1 to 100", *f.quality)
 	}
 	return save, nil
@@ -226,7 +221,7 @@ func (wk *work) checkMemory(say func(string)) error {
 	w, h, out := wk.written()
 	if host > 0 && out > host {
 		return fmt.Errorf("a result of %dx%d needs %s of memory to be written, %s are free: %w; choose a smaller --output-size",
-			w, h, bytesText(out), bytesText(host), gpu.ErrOutOfMemory)
+			w, h, gpu.BytesText(out), gpu.BytesText(host), gpu.ErrOutOfMemory)
 	}
 	if info.Kind == "cpu" && host > 0 { // which writes the picture while it has everything else
 		limit, has = max(host-out, 1), "has free "
@@ -240,13 +235,13 @@ func (wk *work) checkMemory(say func(string)) error {
 	}
 	if smaller, err := wk.smallerStyles(limit); err != nil || smaller > 0 {
 		if err == nil {
-			say(fmt.Sprintf("styles are looked at with %d pixels along the longest side: at their full size they need %s, the %s %s%s", smaller, bytesText(need), info.Kind, has, bytesText(limit)))
+			say(fmt.Sprintf("styles are looked at with %d pixels along the longest side: at their full size they need %s, the %s %s%s", smaller, gpu.BytesText(need), info.Kind, has, gpu.BytesText(limit)))
 		}
 		return err
 	}
 	if least, err := wk.need(vgg.MinSide); err == nil && least > limit {
 		return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; even --size %d needs %s",
-			wk.Options.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, vgg.MinSide, bytesText(least))
+			wk.Options.Size, gpu.BytesText(need), info.Kind, has, gpu.BytesText(limit), gpu.ErrOutOfMemory, vgg.MinSide, gpu.BytesText(least))
 	}
 	fits := vgg.MinSide
 	for lo, hi := vgg.MinSide, wk.Options.Size; lo <= hi; {
@@ -262,7 +257,7 @@ func (wk *work) checkMemory(say func(string)) error {
 		hint = " (--low-memory saves some)"
 	}
 	return fmt.Errorf("--size %d needs %s, the %s %s%s: %w; the largest that fits is --size %d%s",
-		wk.Options.Size, bytesText(need), info.Kind, has, bytesText(limit), gpu.ErrOutOfMemory, fits, hint)
+		wk.Options.Size, gpu.BytesText(need), info.Kind, has, gpu.BytesText(limit), gpu.ErrOutOfMemory, fits, hint)
 }
 
 // written is the extent of the result, and the memory that writing it takes: its values
@@ -275,6 +270,9 @@ func (wk *work) written() (w, h int, bytes int64) {
 	}
 	if wk.save.Profile != nil {
 		perPixel += 28
+	}
+	if f, err := wk.output.file.formatOf(wk.output.path); err == nil && f == picture.AVIF {
+		perPixel += 90 // of the encoder, measured at 16 megapixels
 	}
 	return w, h, int64(w) * int64(h) * perPixel
 }

@@ -301,9 +301,9 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 	for _, l := range levels[:len(levels)-1] {
 		fmt.Fprintf(t, "before at\t%dx%d, %d iterations of %.1f GFLOP\n", l.Width, l.Height, l.Iterations, float64(l.FLOPs)/1e9)
 	}
-	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", bytesText(out.PeakBytes), bytesText(r.arena()), bytesText(out.WeightBytes))
+	fmt.Fprintf(t, "memory\t%s: pictures and features %s, weights %s\n", gpu.BytesText(out.PeakBytes), gpu.BytesText(r.arena()), gpu.BytesText(out.WeightBytes))
 	if low.peak() < r.peak() {
-		fmt.Fprintf(t, "low memory\t%s with --low-memory, at about half the speed\n", bytesText(low.peak()))
+		fmt.Fprintf(t, "low memory\t%s with --low-memory, at about half the speed\n", gpu.BytesText(low.peak()))
 	}
 	fmt.Fprintf(t, "fullest at\t%s\n", peakName)
 	fmt.Fprintf(t, "arithmetic\t%.1f GFLOP an iteration in %d steps\n", float64(out.FLOPs)/1e9, out.StepsPerLoop)
@@ -330,7 +330,7 @@ func printPlan(ctx context.Context, args []string, f planFlags, stdout, stderr i
 		fmt.Fprintf(t, "time\tunknown: it takes a measurement on the GPU itself\n")
 	}
 	if !out.FitsInMemory {
-		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, bytesText(info.Memory))
+		fmt.Fprintf(t, "does not fit\tthe %s has %s\n", info.Kind, gpu.BytesText(info.Memory))
 	}
 	return t.Flush()
 }
@@ -354,7 +354,7 @@ func unfused(dev planner, st transfer.Stage, loop *gpu.Plan) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("%d steps more than with the usual layers and without regions, border or average (%d); features that are compared or masked are stored and read again, %s instead of %s",
-		more, len(plain.Steps), bytesText(loop.Arena), bytesText(plain.Arena)), nil
+		more, len(plain.Steps), gpu.BytesText(loop.Arena), gpu.BytesText(plain.Arena)), nil
 }
 
 // affordable is how many iterations at each level a budget in seconds pays for.

@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
 )
@@ -139,7 +140,7 @@ func download(stderr io.Writer) func(done, total int64) {
 		}
 		if t := done * 10 / max(total, 1); total > 0 && t != tenth {
 			tenth = t
-			fmt.Fprintf(stderr, "fetched %s of %s, %s\n", bytesText(done), bytesText(total), duration(time.Since(start).Seconds()))
+			fmt.Fprintf(stderr, "fetched %s of %s, %s\n", gpu.BytesText(done), gpu.BytesText(total), duration(time.Since(start).Seconds()))
 		}
 	}
 }
@@ -180,7 +181,7 @@ func weightsConvert(args []string, f convertFlags, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", plain(out), bytesText(st.Size()), w.SHA256)
+	_, err = fmt.Fprintf(stdout, "%s: %s, values sha256 %s\n", plain(out), gpu.BytesText(st.Size()), w.SHA256)
 	return err
 }
 

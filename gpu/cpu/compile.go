@@ -119,10 +119,10 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 		return nil, err
 	}
 	short := func(free string) error {
-		return fmt.Errorf("cpu: the pictures need %.2f GB%s: %w", float64(l.plan.Arena)/1e9, free, gpu.ErrOutOfMemory)
+		return fmt.Errorf("cpu: the pictures need %s%s: %w", gpu.BytesText(l.plan.Arena), free, gpu.ErrOutOfMemory)
 	}
 	if free := memory().available; free > 0 && l.plan.Arena > free {
-		return nil, short(fmt.Sprintf(", %.2f GB are free", float64(free)/1e9))
+		return nil, short(", " + gpu.BytesText(free) + " are free")
 	}
 	r := &runner{dev: d, layout: l, arena: loops.Alloc(int(l.plan.Arena / 4)), calls: make([]func(), len(l.steps))}
 	if r.arena == nil {

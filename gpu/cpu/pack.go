@@ -107,7 +107,7 @@ func (d *Device) cached(key packKey, pack func() (*packed, error)) (*packed, err
 func newPacked(n int, op *gpu.Op) (*packed, error) {
 	p := &packed{mem: loops.Alloc(n)}
 	if p.mem == nil {
-		return nil, fmt.Errorf("cpu: %s: %.0f MB for its weights: %w", op, float64(n)*4/1e6, gpu.ErrOutOfMemory)
+		return nil, fmt.Errorf("cpu: %s: %s for its weights: %w", op, gpu.BytesText(4*int64(n)), gpu.ErrOutOfMemory)
 	}
 	return p, nil
 }

@@ -160,8 +160,8 @@ func (d *Device) short(p *gpu.Plan, err error) error {
 	if e != nil {
 		return err
 	}
-	return fmt.Errorf("%s: the program needs %.2f GB and %.2f GB of weights; %.2f of %.2f GB are free: %w",
-		d.info.Kind, float64(p.Arena)/1e9, float64(p.Weights)/1e9, float64(free)/1e9, float64(total)/1e9, err)
+	return fmt.Errorf("%s: the program needs %s and %s of weights; %s of %s are free: %w",
+		d.info.Kind, gpu.BytesText(p.Arena), gpu.BytesText(p.Weights), gpu.BytesText(free), gpu.BytesText(total), err)
 }
 
 // span is the address of a span.

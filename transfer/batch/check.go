@@ -466,8 +466,8 @@ func fits(devices []gpu.Device, st transfer.Stage) error {
 			}
 		}
 		if need := arena + weights; limit > 0 && need > limit {
-			return fmt.Errorf("painting at %dx%d needs %.1f GB, the %s has %.1f GB: %w",
-				st.W, st.H, float64(need)/1e9, info.Kind, float64(limit)/1e9, gpu.ErrOutOfMemory)
+			return fmt.Errorf("painting at %dx%d needs %s, the %s has %s: %w",
+				st.W, st.H, gpu.BytesText(need), info.Kind, gpu.BytesText(limit), gpu.ErrOutOfMemory)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func (l Losses) finite() bool {
 // file: each line is written at once.
 type Report struct {
 	mu     sync.Mutex
-	f      *os.File
+	f      atomicfile.File
 	path   string
 	failed map[Key]string // what failed by its own fault, by earlier runs, and was not painted since
 }
@@ -85,11 +85,11 @@ func OpenReport(path string) (*Report, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, atomicfile.Explain(path, err)
 	}
-	if r.f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
+	if r.f, err = atomicfile.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
 		return nil, atomicfile.Explain(path, err)
 	}
 	if torn { // what comes now begins its own line
-		if _, err := r.f.WriteString("\n"); err != nil {
+		if _, err := r.f.Write([]byte{'\n'}); err != nil {
 			return nil, errors.Join(atomicfile.Explain(path, err), r.f.Close())
 		}
 	}
@@ -187,7 +187,7 @@ func (r *Report) Add(l Line) error {
 }
 
 // special reports whether there is no disk behind a file, as behind a pipe.
-func special(f *os.File) bool {
+func special(f atomicfile.File) bool {
 	st, err := f.Stat()
 	return err == nil && !st.Mode().IsRegular()
 }
