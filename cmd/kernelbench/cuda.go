@@ -32,7 +32,7 @@ func (b bench) cuda(ctx context.Context, ordinal int, simulate bool, f cudaFlags
 	// own data.
 	o := cuda.Options{Ordinal: ordinal, Check: true, Kernels: f.kernels}
 	var err error
-	if o.Precision, err = plan.ParsePrecision(f.precision); err != nil {
+	if o.Precision, err = plan.ParsePrecision(b.precision); err != nil {
 		return err
 	}
 	m := cuda.MeasureOptions{Rounds: b.rounds, Every: f.every, Plan: f.plan, Dry: simulate && f.dry}

@@ -1,7 +1,7 @@
 // Command kernelbench measures the kernels of an iteration on this machine: what
 // each layer takes, forward and backward, against what the processor can do.
 //
-//	kernelbench [run] [--device cpu|cuda|cuda:N|sim] [--size 512] [--precision fp16] [--match REGEXP] [--every]
+//	kernelbench [run] [--device cpu|cuda|cuda:N|sim] [--size 512] [--precision bf16] [--match REGEXP] [--every]
 //	kernelbench list
 //	kernelbench compare OLD.json NEW.json
 //
@@ -87,7 +87,7 @@ func measuring() ([]cli.Flag, cli.ActionFunc) {
 		if kind == "sim" {
 			size = 32
 		}
-		b := bench{size: given.Or(f.size, size), rounds: f.rounds, lines: f.bench}
+		b := bench{size: given.Or(f.size, size), rounds: f.rounds, lines: f.bench, precision: f.precision}
 		switch {
 		case b.size < vgg.MinSide || b.size > transfer.MaxSize:
 			return fmt.Errorf("--size %d: give %d to %d", b.size, vgg.MinSide, transfer.MaxSize)
@@ -107,8 +107,11 @@ type benchFlags struct {
 	rounds int
 	device string
 	bench  bool
-	cuda   cudaFlags
-	cpu    cpuFlags
+
+	precision string // the device's own if empty
+
+	cuda cudaFlags
+	cpu  cpuFlags
 }
 
 func (f *benchFlags) flags() []cli.Flag {
@@ -116,22 +119,22 @@ func (f *benchFlags) flags() []cli.Flag {
 		&cli.IntFlag{Name: "size", Action: given.To(&f.size), DefaultText: "512; of sim: 32", Usage: "height and width of the picture"},
 		&cli.IntFlag{Name: "rounds", Destination: &f.rounds, Value: 7, Usage: "how often everything is timed"},
 		&cli.StringFlag{Name: "device", Destination: &f.device, Value: "cpu", Usage: "cpu, cuda, cuda:N, or sim: profiles of the CUDA kernels on a simulated GPU"},
+		&cli.StringFlag{Name: "precision", Destination: &f.precision, DefaultText: "fp16; of the CPU: bf16 with AMX, else fp32", Usage: "fp16, bf16, tf32 or fp32; the CPU has bf16 and fp32"},
 		&cli.BoolFlag{Name: "bench", Destination: &f.bench, Usage: "print Go's benchmark format"},
 	}
 }
 
 // cudaFlags are those of a GPU, real or simulated.
 type cudaFlags struct {
-	precision, kernels string // the device's own if empty
-	match              string
-	plan, every, json  bool
-	dry                bool
+	kernels           string // the device's own if empty
+	match             string
+	plan, every, json bool
+	dry               bool
 }
 
 func (f *cudaFlags) flags() []cli.Flag {
 	const category = "Of CUDA:"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "precision", Destination: &f.precision, Category: category, DefaultText: "fp16", Usage: "fp16, bf16, tf32 or fp32"},
 		&cli.StringFlag{Name: "kernels", Destination: &f.kernels, Category: category, DefaultText: "auto", Usage: "sm80 or sm90a"},
 		&cli.StringFlag{Name: "match", Destination: &f.match, Category: category, Usage: "only layers and kernels that match a regular expression"},
 		&cli.BoolFlag{Name: "plan", Destination: &f.plan, Category: category, Usage: "run nothing, print what would be launched, its FLOPs and bytes"},
@@ -143,14 +146,15 @@ func (f *cudaFlags) flags() []cli.Flag {
 
 // cpuFlags are those of the CPU.
 type cpuFlags struct {
-	threads   int // all if 0
-	lowMemory bool
+	threads        int // all if 0
+	pin, lowMemory bool
 }
 
 func (f *cpuFlags) flags() []cli.Flag {
 	const category = "Of the CPU:"
 	return []cli.Flag{
 		&cli.IntFlag{Name: "threads", Destination: &f.threads, Category: category, DefaultText: "all", Usage: "how many threads compute"},
+		&cli.BoolFlag{Name: "pin", Destination: &f.pin, Category: category, Usage: "keep each thread on a processor of its own"},
 		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: category, Usage: "as stylize --low-memory"},
 	}
 }
@@ -158,6 +162,7 @@ func (f *cpuFlags) flags() []cli.Flag {
 // bench is a measurement on any device.
 type bench struct {
 	size, rounds int
+	precision    string
 	lines        bool // Go's benchmark format instead of a table
 }
 

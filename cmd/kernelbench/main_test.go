@@ -37,8 +37,22 @@ func TestTableAndBenchFormat(t *testing.T) {
 	}
 }
 
+// bf16 on the CPU has a peak of its own, which the layers on the tiles are held against.
+func TestTiles(t *testing.T) {
+	out, err := run("--size", "32", "--rounds", "1", "--precision", "bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`peak measured now: \d+ GFLOP/s, of the tiles \d+\n`).MatchString(out) || !regexp.MustCompile(`conv3_2 .* bf16 `).MatchString(out) {
+		t.Error(out)
+	}
+	if out, err = run("--size", "32", "--rounds", "1", "--precision", "fp32"); err != nil || strings.Contains(out, "bf16") || strings.Contains(out, "of the tiles") {
+		t.Errorf("fp32: %v\n%s", err, out)
+	}
+}
+
 func TestBadUsage(t *testing.T) {
-	for _, args := range [][]string{{"--size", "8"}, {"--rounds", "0"}, {"--threads", "-1"}, {"--device", "gpu"}, {"--device", "cuda:x"}, {"--device", "sim", "--threads", "2"}, {"--json"}, {"compare", "a"}, {"compare", "main.go", "main.go"}, {"list", "x"}, {"x"}, {"--nope"}} {
+	for _, args := range [][]string{{"--size", "8"}, {"--rounds", "0"}, {"--threads", "-1"}, {"--device", "gpu"}, {"--device", "cuda:x"}, {"--device", "sim", "--threads", "2"}, {"--device", "sim", "--pin"}, {"--precision", "fp16"}, {"--precision", "bf16", "--low-memory"}, {"--json"}, {"compare", "a"}, {"compare", "main.go", "main.go"}, {"list", "x"}, {"x"}, {"--nope"}} {
 		if _, err := run(args...); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", args, err)
 		}

@@ -51,6 +51,10 @@ func (f *machineFlags) open(stderr io.Writer) (gpu.Device, error) {
 		return nil, usage(fmt.Errorf("--kernels: it is of CUDA; with --device cpu leave it out"))
 	case kind == "cpu" && f.noAutotune:
 		return nil, usage(fmt.Errorf("--no-autotune: it is of CUDA; with --device cpu leave it out"))
+	case (kind == "cuda" || kind == "sim") && f.pin:
+		return nil, usage(fmt.Errorf("--pin: it is the CPU's; with --device %s leave it out", f.device))
+	case f.pin && !cpu.CanPin():
+		return nil, usage(errors.New("--pin: only on Linux, in a build with C; leave it out"))
 	case (kind == "cuda" || kind == "sim") && f.lowMemory:
 		return nil, usage(fmt.Errorf("--low-memory: it is the CPU's; with --device %s leave it out", f.device))
 	}
@@ -104,15 +108,15 @@ func (f *machineFlags) cpuPrecision() (cpu.Precision, error) {
 			return cpu.FP32, nil
 		}
 		return cpu.Best(), nil
-	case "fp32":
-		return cpu.FP32, nil
-	case "bf16":
-		if f.lowMemory {
-			return 0, fmt.Errorf("--low-memory: it is of fp32; bf16 takes less memory without it; leave it out")
-		}
-		return cpu.BF16, nil
 	}
-	return 0, fmt.Errorf("--precision %s: the CPU computes in fp32 or bf16; give one of them, or leave the flag out", f.precision)
+	p, err := cpu.ParsePrecision(f.precision)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("--precision %s: %w", f.precision, err)
+	case p == cpu.BF16 && f.lowMemory:
+		return p, fmt.Errorf("--low-memory: it is of fp32; bf16 takes less memory without it; leave it out")
+	}
+	return p, nil
 }
 
 // inFP32 reports whether a device is the CPU in fp32, the only one that --low-memory is for.
@@ -198,7 +202,7 @@ func (f *machineFlags) openCPU(stderr io.Writer) (*cpu.Device, error) {
 	if p == cpu.BF16 && cpu.Best() != p {
 		fmt.Fprintf(stderr, "stylize: --precision bf16: this processor has no AMX, or the system does not grant it; in C it is about six times slower than fp32\n")
 	}
-	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p})
+	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p, Pin: f.pin})
 	if err != nil {
 		return nil, usage(err)
 	}

@@ -405,6 +405,7 @@ type machineFlags struct {
 	kernels    *string
 	noAutotune bool
 	threads    *int
+	pin        bool
 	lowMemory  bool
 	maxPixels  int
 }
@@ -417,6 +418,7 @@ func (f *machineFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "kernels", Action: given.To(&f.kernels), Category: catMachine, DefaultText: "auto", Usage: "`auto|sm80|sm90a` of CUDA: those for any GPU from Ampere on (sm80) or for Hopper (sm90a)"},
 		&cli.BoolFlag{Name: "no-autotune", Destination: &f.noAutotune, Category: catMachine, Usage: "do not time kernels on a GPU's first picture of a size; pixels are the same either way"},
 		&cli.IntFlag{Name: "threads", Action: given.To(&f.threads), Category: catMachine, DefaultText: "all", Usage: "`N` threads of the CPU, 1 or more: fewer leave the others to other programs, as 2"},
+		&cli.BoolFlag{Name: "pin", Destination: &f.pin, Category: catMachine, Usage: "of the CPU: keep each thread on a processor of its own, for steady times on a machine that nobody else uses; beside other programs it is slower"},
 		&cli.BoolFlag{Name: "low-memory", Destination: &f.lowMemory, Category: catMachine, Usage: "of the CPU in fp32: about 300 MB less for weights, half the speed"},
 		&cli.IntFlag{Name: "max-pixels", Destination: &f.maxPixels, Category: catMachine, Value: picture.DefaultMaxPixels, Usage: "`N` refuse pictures of more pixels before decoding them, 1 or more: a larger number lets larger pictures in, as 400000000"},
 	}

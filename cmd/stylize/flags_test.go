@@ -46,7 +46,7 @@ func TestFlagsArrive(t *testing.T) {
 	var f paintFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, Action: func(*cli.Context) error { return nil }}
 	if err := app.Run(strings.Fields("stylize --preset classic --size 64 -n 3 --ladder 20:4,32 --until plateau --content-weight 1 --style-weight 2 --tv-weight 0 --lr 0.5 --lr-schedule constant --init noise --seed 0 --output-size 8x9 " +
-		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t --checkpoint c --checkpoint-every 9s -q --json")); err != nil {
+		"--weights w --device cpu --precision fp32 --kernels sm80 --no-autotune --threads 5 --pin --low-memory --max-pixels 6 -o out --bits 16 --quality 7 --save-every 8 --trace t --checkpoint c --checkpoint-every 9s -q --json")); err != nil {
 		t.Fatal(err)
 	}
 	o, err := f.picture.options()
@@ -65,7 +65,7 @@ func TestFlagsArrive(t *testing.T) {
 		t.Errorf("options\n%+v, want\n%+v", o, want)
 	}
 	weights, kernels, threads := "w", "sm80", 5
-	if m := (machineFlags{&weights, "cpu", "fp32", false, &kernels, true, &threads, true, 6}); !reflect.DeepEqual(f.machine, m) {
+	if m := (machineFlags{&weights, "cpu", "fp32", false, &kernels, true, &threads, true, true, 6}); !reflect.DeepEqual(f.machine, m) {
 		t.Errorf("machine %+v", f.machine)
 	}
 	bits, quality, every, often := 16, 7, 8, "9s"

@@ -34,6 +34,7 @@ type command struct {
 	Kernels         *string `json:"kernels,omitempty"`
 	NoAutotune      bool    `json:"no_autotune,omitempty"`
 	Threads         *int    `json:"threads,omitempty"`
+	Pin             bool    `json:"pin,omitempty"`
 	LowMemory       bool    `json:"low_memory,omitempty"`
 	MaxPixels       int     `json:"max_pixels"`
 }
@@ -49,7 +50,7 @@ func (wk *work) checkpoint(ctx context.Context, c *transfer.Checkpoint, trace *t
 	c.Tool, err = json.Marshal(command{
 		Dir: dir, Output: out.path, Quality: out.quality, SaveEvery: out.saveEvery,
 		Format: out.file.format, Subsampling: out.file.subsampling, KeepProfile: out.file.keepProfile, NoMetadata: out.file.noMetadata, Trace: out.trace, CheckpointEvery: out.checkpointEvery,
-		Device: m.device, Precision: m.precision, Kernels: m.kernels, NoAutotune: m.noAutotune, Threads: m.threads, LowMemory: m.lowMemory, MaxPixels: m.maxPixels,
+		Device: m.device, Precision: m.precision, Kernels: m.kernels, NoAutotune: m.noAutotune, Threads: m.threads, Pin: m.pin, LowMemory: m.lowMemory, MaxPixels: m.maxPixels,
 	})
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func (f *resumeFlags) replace(was command, rec transfer.Record, from string) {
 		}
 		text(&m.precision, was.Precision)
 		m.kernels, m.threads = or(m.kernels, was.Kernels), or(m.threads, was.Threads)
-		m.noAutotune, m.lowMemory = m.noAutotune || was.NoAutotune, m.lowMemory || was.LowMemory
+		m.noAutotune, m.pin, m.lowMemory = m.noAutotune || was.NoAutotune, m.pin || was.Pin, m.lowMemory || was.LowMemory
 	}
 	m.maxPixels = max(m.maxPixels, was.MaxPixels)
 	if m.weights == nil {

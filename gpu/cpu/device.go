@@ -49,6 +49,22 @@ func Best() Precision {
 	return FP32
 }
 
+// CanPin says whether this system and build know Options.Pin: Linux, with C.
+func CanPin() bool { return loops.CanPin() }
+
+// ParsePrecision reads fp32 or bf16; empty is Best.
+func ParsePrecision(name string) (Precision, error) {
+	switch name {
+	case "":
+		return Best(), nil
+	case "fp32":
+		return FP32, nil
+	case "bf16":
+		return BF16, nil
+	}
+	return 0, errors.New("the CPU computes in fp32 or bf16; give one of them, or leave the flag out")
+}
+
 // Options configures the device; its zero value is what a user wants.
 type Options struct {
 	Threads int    // 0: as many as Go may use (GOMAXPROCS)
@@ -57,6 +73,7 @@ type Options struct {
 	// are instead of transforming them: at 512x512 about 290 MB less, two times slower.
 	LowMemory bool
 	Precision Precision
+	Pin       bool // keep each thread on a processor of its own; see [CanPin]
 	Twin      bool // BF16 on the twin where there is AMX: for tests
 	Check     bool // fence every buffer, fill fresh memory with NaN, verify after every step: for tests
 }
@@ -78,6 +95,9 @@ func New(opt Options) (*Device, error) {
 	}
 	if opt.Threads == 0 {
 		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	if opt.Pin && !loops.CanPin() {
+		return nil, fmt.Errorf("cpu: threads cannot be kept on processors by this system or build: %w", gpu.ErrUnsupported)
 	}
 	if opt.Set == "" {
 		opt.Set = os.Getenv(EnvSet)
@@ -103,7 +123,7 @@ func New(opt Options) (*Device, error) {
 			return nil, fmt.Errorf("cpu: bf16: this build has no C code: %w", gpu.ErrUnsupported)
 		}
 	}
-	if d.pool = d.loops.NewPool(opt.Threads); d.pool == nil {
+	if d.pool = d.loops.NewPool(opt.Threads, d.packs.pin(opt, false)); d.pool == nil {
 		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", opt.Threads, gpu.ErrOutOfMemory)
 	}
 	return d, nil
@@ -155,7 +175,7 @@ func (d *Device) Lane(threads int) (*Device, error) {
 	}
 	l := &Device{opt: d.opt, loops: d.loops, tiles: d.tiles, packs: d.packs}
 	l.opt.Threads = threads
-	if l.pool = d.loops.NewPool(threads); l.pool == nil {
+	if l.pool = d.loops.NewPool(threads, d.packs.pin(l.opt, true)); l.pool == nil {
 		return nil, fmt.Errorf("cpu: no memory for %d threads: %w", threads, gpu.ErrOutOfMemory)
 	}
 	d.packs.join()

@@ -21,6 +21,22 @@ type packs struct {
 	mu     sync.Mutex
 	packed map[packKey]*packed
 	users  int // devices that are open
+	next   int // the processor that the first thread of the next lane is pinned to
+}
+
+// pin is the processor of a device's first thread, -1 for any. Lanes stand side by side;
+// the device that they are opened from rests while they work.
+func (p *packs) pin(opt Options, lane bool) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !opt.Pin:
+		return -1
+	case !lane:
+		return 0
+	}
+	p.next += opt.Threads
+	return p.next - opt.Threads
 }
 
 func (p *packs) join() {

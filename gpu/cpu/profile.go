@@ -13,6 +13,7 @@ type StepTime struct {
 	Name, How string
 	FLOPs     int64 // of the operation as it is defined: a direct convolution's
 	Executed  int64 // multiply-adds that the algorithm performs, times two; equal to FLOPs where nothing is saved
+	Tiles     bool  // in bf16, on the matrix unit or its twin
 	Times     []time.Duration
 }
 
@@ -29,7 +30,7 @@ func Profile(ctx context.Context, run gpu.Runner, n int) ([]StepTime, error) {
 	}
 	all := make([]StepTime, len(r.steps))
 	for i, s := range r.steps {
-		all[i] = StepTime{Name: s.op.Name, How: s.how, FLOPs: s.flops, Executed: s.executed(), Times: make([]time.Duration, 0, n)}
+		all[i] = StepTime{Name: s.op.Name, How: s.how, FLOPs: s.flops, Executed: s.executed(), Tiles: s.tiled != nil, Times: make([]time.Duration, 0, n)}
 	}
 	for range n {
 		for i, call := range r.calls {
@@ -57,13 +58,26 @@ func (s *step) executed() int64 {
 	return 2 * int64(s.conv.block.tiles) * t * t * int64(in.C) * int64(out.C)
 }
 
-// Peak measures what the processor can do at most, in FLOP/s: independent
+// Peak measures what the processor can do at most, in FLOP/s: independent fp32
 // multiply-adds in registers on every thread at once, the best of several runs.
 func (d *Device) Peak() float64 {
-	best := 0.0
+	return fastest(func() float64 { return d.pool.Peak(20000) })
+}
+
+// TilesPeak is Peak of products of tiles, bf16 with sums in fp32; 0 for a device in fp32.
+// Without AMX it is the twin's.
+func (d *Device) TilesPeak() float64 {
+	if d.tiles == nil {
+		return 0
+	}
+	return fastest(func() float64 { return d.pool.TilesPeak(d.tiles, 2000) })
+}
+
+// fastest is the best rate of several runs.
+func fastest(run func() (flops float64)) (best float64) {
 	for range 5 {
 		start := time.Now()
-		flops := d.pool.Peak(20000)
+		flops := run()
 		best = max(best, flops/time.Since(start).Seconds())
 	}
 	return best

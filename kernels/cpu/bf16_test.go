@@ -134,7 +134,7 @@ func exactFMA(a, b, c float32) float32 {
 func TestMaps(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, l := range Sets() {
-		tiles, pool := l.Tiles(), l.NewPool(2)
+		tiles, pool := l.Tiles(), l.NewPool(2, -1)
 		defer pool.Close()
 		for _, s := range []struct{ h, w, c int }{{1, 1, 32}, {5, 7, 64}, {16, 16, 96}, {33, 17, 32}} {
 			t.Run(fmt.Sprintf("%s %dx%dx%d", l.Name, s.h, s.w, s.c), func(t *testing.T) {

@@ -131,7 +131,10 @@ static inline void cpu_first_pack(const cpu_isa *isa, const float *w, float *fpr
 
 // ---- threads, and each heavy step cut for them (pool.c). A pool runs one step at a time.
 typedef struct cpu_pool cpu_pool;
-cpu_pool *cpu_pool_new(int threads); // NULL without memory
+// NULL without memory. Thread i stays on processor first + i of those that this process may use, round and round;
+// with first < 0 threads run wherever the system puts them, and so they do where cpu_can_pin is false.
+cpu_pool *cpu_pool_new(int threads, int first);
+bool cpu_can_pin(void);
 void cpu_pool_free(cpu_pool *p);
 // Blocks of `size` tiles, work holding V and M a thread; or, shared, one V and M a thread.
 void cpu_run_wino(cpu_pool *p, const cpu_isa *isa, const cpu_wino_fns *fns, const cpu_wino *job, float *work,

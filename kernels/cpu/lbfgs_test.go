@@ -11,7 +11,7 @@ import (
 // twin on all values at once.
 func TestLBFGSAgainstTwin(t *testing.T) {
 	for _, set := range Sets() {
-		pool := set.NewPool(3)
+		pool := set.NewPool(3, -1)
 		for _, c := range []struct{ n, history int }{{3, 1}, {300, 4}, {5001, 7}, {40000, 32}} {
 			r := rand.New(rand.NewPCG(uint64(c.n), 1))
 			slots := c.history + 1

@@ -17,7 +17,7 @@ func TestLoopsAgainstTwins(t *testing.T) {
 		t.Fatal("no loops")
 	}
 	set := Sets()[0]
-	pool := set.NewPool(3)
+	pool := set.NewPool(3, -1)
 	defer pool.Close()
 	for _, l := range table {
 		t.Run(l.name, func(t *testing.T) {

@@ -16,6 +16,7 @@ enum { SPIN_NS = 200000 };
 
 struct cpu_pool {
     int threads;
+    int first; // the processor of thread 0 among those that this process may use; -1: they may run anywhere
     pthread_t *ids;
     // The job at hand: written by the caller before gen changes.
     task_fn *f;
@@ -34,6 +35,28 @@ typedef struct {
     cpu_pool *pool;
     int id;
 } worker_arg;
+
+// pin keeps the calling thread on a processor, the n-th of those in may, round and round.
+#if defined(__linux__)
+static void pin(const cpu_set_t *may, int n) {
+    n %= CPU_COUNT(may);
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (!CPU_ISSET(i, may) || n--) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(i, &one);
+        pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+        return;
+    }
+}
+
+bool cpu_can_pin(void) {
+    cpu_set_t may;
+    return !sched_getaffinity(0, sizeof may, &may) && CPU_COUNT(&may) > 0;
+}
+#else
+bool cpu_can_pin(void) { return false; }
+#endif
 
 static inline void relax(void) {
 #if defined(__x86_64__)
@@ -58,6 +81,10 @@ static void *work(void *arg) {
     cpu_pool *p = a->pool;
     const int id = a->id;
     free(a);
+#if defined(__linux__)
+    cpu_set_t may;
+    if (p->first >= 0 && !pthread_getaffinity_np(pthread_self(), sizeof may, &may)) pin(&may, p->first + id);
+#endif
     for (unsigned seen = 0;; seen++) {
         for (long start = now_ns(); atomic_load(&p->gen) == seen && now_ns() - start < SPIN_NS;)
             for (int i = 0; i < 64 && atomic_load_explicit(&p->gen, memory_order_relaxed) == seen; i++) relax();
@@ -85,9 +112,10 @@ static void start(cpu_pool *p) {
 
 int cpu_pool_threads(const cpu_pool *p) { return p->threads; }
 
-cpu_pool *cpu_pool_new(int threads) {
+cpu_pool *cpu_pool_new(int threads, int first) {
     cpu_pool *p = calloc(1, sizeof *p);
     if (!p) return 0;
+    p->first = first;
     p->ids = calloc(threads, sizeof *p->ids);
     pthread_mutex_init(&p->mu, 0);
     pthread_cond_init(&p->wake, 0);
@@ -117,6 +145,12 @@ void cpu_pool_free(cpu_pool *p) {
 }
 
 void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
+#if defined(__linux__)
+    // The caller's thread is Go's, which has other work elsewhere: it is pinned for the step.
+    cpu_set_t may;
+    const bool pinned = p->first >= 0 && !pthread_getaffinity_np(pthread_self(), sizeof may, &may);
+    if (pinned) pin(&may, p->first);
+#endif
     p->f = f, p->arg = arg, p->n = n;
     atomic_store(&p->next, 0);
     if (p->threads > 1 && n > 1) {
@@ -130,4 +164,7 @@ void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
     } else {
         drain(p, 0);
     }
+#if defined(__linux__)
+    if (pinned) pthread_setaffinity_np(pthread_self(), sizeof may, &may);
+#endif
 }

@@ -21,10 +21,15 @@ type Pool struct {
 	p       *C.cpu_pool
 }
 
-// NewPool starts threads-1 threads; the caller of a step is the last. It
-// returns nil when there is no memory.
-func (l *Loops) NewPool(threads int) *Pool {
-	p := C.cpu_pool_new(C.int(threads))
+// CanPin says whether this system and build let a program keep a thread on a processor.
+func CanPin() bool { return bool(C.cpu_can_pin()) }
+
+// NewPool starts threads-1 threads; the caller of a step is the last. With first of 0 or
+// more thread i stays on processor first + i of those that this process may use, round
+// and round, if CanPin; with -1 threads run anywhere. It returns nil when there is no
+// memory.
+func (l *Loops) NewPool(threads, first int) *Pool {
+	p := C.cpu_pool_new(C.int(threads), C.int(first))
 	if p == nil {
 		return nil
 	}

@@ -13,8 +13,11 @@ type Pool struct {
 	threads int
 }
 
-// NewPool says how many goroutines a step may use.
-func (l *Loops) NewPool(threads int) *Pool { return &Pool{l: l, threads: threads} }
+// CanPin is false: goroutines run anywhere.
+func CanPin() bool { return false }
+
+// NewPool says how many goroutines a step may use; first is for builds with C.
+func (l *Loops) NewPool(threads, _ int) *Pool { return &Pool{l: l, threads: threads} }
 
 // Close does nothing here.
 func (p *Pool) Close() {}
