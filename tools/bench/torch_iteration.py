@@ -1,9 +1,10 @@
-"""One iteration of the default preset in PyTorch, timed on request: a worker of bench.py.
+"""One iteration of the preset classic in PyTorch, timed on request: a worker of bench.py.
 
-    torch_iteration.py SIZE [channels_last] [compile]
+    torch_iteration.py SIZE [channels_last] [bf16] [compile]
 
 Reads a number of iterations a line, runs them, answers their times in milliseconds as JSON; first line: ready. The
-same network, losses, optimiser and clamp as `stylize`; weights frozen, targets computed once.
+same network, losses, optimiser and clamp as `stylize`; weights frozen, targets computed once. bf16 is autocast around the
+network and the losses; the picture and the optimiser stay in fp32.
 """
 import json, resource, sys, time
 import torch, torch.nn as nn
@@ -52,8 +53,12 @@ def gram(f):
     return g @ g.t() / (b * c * h * w)
 
 
+def amp():
+    return torch.autocast("cpu", torch.bfloat16, enabled="bf16" in options)
+
+
 content, style = torch.rand(1, 3, size, size), torch.rand(1, 3, size, size)
-with torch.no_grad():
+with torch.no_grad(), amp():
     targets, goal = [gram(f) for f in features(style)[0]], features(content)[1]
 x = content.clone().requires_grad_(True)
 opt = torch.optim.Adam([x], lr=0.01)
@@ -73,7 +78,9 @@ if "compile" in options:
 
 def step():
     opt.zero_grad()
-    loss(x).backward()
+    with amp():
+        l = loss(x)
+    l.backward()
     opt.step()
     with torch.no_grad():
         x.clamp_(0, 1)
