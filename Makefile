@@ -163,7 +163,7 @@ sanitize-c: ## run the CPU's loops under UBSan and ASan (builds them anew, minut
 nightly: ## an hour of fuzzing, then what is too long for CI: hostile files, a thousand kills, every injected failure, sanitizers
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5m
 	@$(MAKE) --no-print-directory hostile
-	$(GO) test ./cmd/stylize -run 'TestKilled|TestPaintInjected' -kills 1000 -timeout 3h -v
+	$(GO) test ./cmd/stylize -run 'Killed|Injected' -kills 1000 -batch-kills 500 -timeout 3h -v
 	$(GO) test ./vgg/weights -run TestFetchInjected -timeout 1h -v
 	@$(MAKE) --no-print-directory sanitize-c
 	@$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./... || echo "LEFT OUT or failed: govulncheck, which needs its database"

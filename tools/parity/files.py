@@ -94,6 +94,9 @@ def odd(out):
         rgb.transpose(t).save(f"{out}/lossy_turned_{tag}.avif", quality=98, exif=exif)
     rgba.save(f"{out}/alpha_lossy.avif", quality=98)
     rgba.save(f"{out}/named_transparency.heic", quality=98)
+    deep = (np.asarray(rgb, dtype=np.uint16) * 257).tobytes()  # ten bits
+    for name, chroma in (("lossy_deep", 420), ("lossy_deep_422", 422), ("named_8 bits", 444)):
+        pillow_heif.from_bytes(mode="RGB;16", size=rgb.size, data=deep).save(f"{out}/{name}.heic", quality=98, chroma=chroma)
     rgb.save(f"{out}/animated.png", save_all=True, append_images=frames[1:], duration=100)
 
 

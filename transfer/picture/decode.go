@@ -325,8 +325,8 @@ var formats = []format{
 	{"TIFF", []string{"II*\x00", "MM\x00*", "II+\x00", "MM\x00+"}, tiffConfig, decodeTIFF, 40},
 	{"BMP", []string{"BM????\x00\x00\x00\x00", "BM"}, bmpConfig, decodeBMP, 8},
 	{"GIF", []string{"GIF87a", "GIF89a"}, gifConfig, decodeGIF, 8},
-	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF, 24},
-	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF, 24},
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}, heifConfig, decodeHEIF, 40},
+	{"HEIC", []string{"????ftyphe", "????ftypmif1", "????ftypmsf1", "????ftypmiaf"}, heifConfig, decodeHEIF, 40},
 }
 
 func formatOf(b []byte) *format {

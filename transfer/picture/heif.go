@@ -30,6 +30,9 @@ func decodeHEIF(ctx context.Context, b []byte) (raw, error) {
 	if in.Alpha && !in.AV1 {
 		return raw{}, unsupported("a HEIC with transparency")
 	}
+	if in.Deep && !in.AV1 {
+		return raw{}, unsupported("a HEIC of 4:4:4 with more than 8 bits")
+	}
 	m, err := heif.Decode(ctx, b, in)
 	if err != nil {
 		return raw{}, err

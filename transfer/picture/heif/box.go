@@ -12,6 +12,7 @@ type Info struct {
 	AV1   bool // AVIF
 	HEVC  bool // HEIC
 	Alpha bool // there is a plane of transparency, which the HEVC decoder leaves out
+	Deep  bool // HEVC of 4:4:4 with more than 8 bits, which its decoder does not know
 	ICC   []byte
 
 	// Codes of ITU-T H.273; 2 is not said.
@@ -114,7 +115,10 @@ func Read(b []byte) (Info, error) {
 	}
 	for _, p := range ipco {
 		in.AV1 = in.AV1 || p.name == "av1C"
-		in.HEVC = in.HEVC || p.name == "hvcC"
+		if p.name == "hvcC" {
+			in.HEVC = true
+			in.Deep = in.Deep || len(p.data) > 17 && p.data[16]&3 == 3 && p.data[17]&7 > 0 // chroma, depth of luma
+		}
 		if p.name == "auxC" && (bytes.Contains(p.data, []byte("auxiliary:alpha")) || bytes.Contains(p.data, []byte("hevc:2015:auxid:1"))) {
 			in.Alpha = true
 		}

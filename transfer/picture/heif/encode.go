@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/tetratelabs/wazero"
 )
 
 //go:embed avifenc.wasm.gz
 var avifEncoder []byte
 
-var encoderCompiled = sync.OnceValues(func() (compiled, error) { return compile(avifEncoder) })
+var encoderCode = sync.OnceValues(func() ([]byte, error) { return inflate(avifEncoder) })
 
 // Sampling is how much of the chroma an AVIF keeps; the values are libavif's.
 type Sampling int
@@ -41,12 +39,8 @@ func EncodeAVIF(pix []byte, w, h, quality int, s Sampling, profile []byte) ([]by
 	if w < 1 || h < 1 || w > MaxSide || h > MaxSide || len(pix) != 4*w*h {
 		return nil, fmt.Errorf("an AVIF has 1 to %d pixels on each side", MaxSide)
 	}
-	m, err := encoderCompiled()
-	if err != nil {
-		return nil, err
-	}
 	ctx := context.Background()
-	mod, err := m.runtime.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithName(""))
+	mod, err := instance(ctx, encoderCode, 1<<32)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
@@ -47,21 +48,17 @@ var errDecode = errors.New("its decoder refuses it")
 
 // Decode decodes the first picture of a file that Read has read, until ctx is done.
 func Decode(ctx context.Context, b []byte, in Info) (*Image, error) {
-	decode, module := (*caller).avif, avifCompiled
+	decode, code := (*caller).avif, avifCode
 	if !in.AV1 {
-		decode, module = (*caller).heic, heicCompiled
+		decode, code = (*caller).heic, heicCode
 	}
-	m, err := module()
-	if err != nil {
-		return nil, err
-	}
-	// Every picture has an instance, and so memory, of its own.
-	mod, err := m.runtime.InstantiateModule(ctx, m.code, wazero.NewModuleConfig().WithName(""))
+	pixels := int64(in.W) * int64(in.H)
+	mod, err := instance(ctx, code, 2*int64(len(b))+pixels*perPixel)
 	if err != nil {
 		return nil, err
 	}
 	defer mod.Close(context.WithoutCancel(ctx))
-	c := &caller{ctx: ctx, mod: mod, most: int64(in.W) * int64(in.H)}
+	c := &caller{ctx: ctx, mod: mod, most: pixels}
 	img, err := decode(c, b)
 	if err := ctx.Err(); err != nil { // which has closed the module
 		return nil, err
@@ -72,31 +69,60 @@ func Decode(ctx context.Context, b []byte, in Info) (*Image, error) {
 	return img, err
 }
 
-var avifCompiled = sync.OnceValues(func() (compiled, error) { return compile(avifModule) })
+// perPixel are the bytes that a decoder may take for a pixel. An AVIF of 4:4:4 with alpha
+// takes 35 at 8 bits, and twice that at 10 and 12; a HEIC at most 11.
+const perPixel = 96
 
-// compiled is a module as machine code, which takes a third of a second.
-type compiled struct {
-	runtime wazero.Runtime
-	code    wazero.CompiledModule
-}
+// modules keeps what was compiled, which takes a third of a second.
+var modules = wazero.NewCompilationCache()
 
-func compile(module []byte) (m compiled, err error) {
-	ctx := context.Background()
+var (
+	avifCode = sync.OnceValues(func() ([]byte, error) { return inflate(avifModule) })
+	heicCode = sync.OnceValues(func() ([]byte, error) { return inflate(heicModule) })
+)
+
+func inflate(module []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(module))
 	if err != nil {
-		return m, err
+		return nil, err
 	}
-	code, err := io.ReadAll(z)
-	if err != nil {
-		return m, err
-	}
-	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
-		return m, err
-	}
-	m.code, err = m.runtime.CompileModule(ctx, code)
-	return m, err
+	return io.ReadAll(z)
 }
+
+// instance starts a module, with memory of its own that grows by so many bytes at most.
+// What it computes ends with ctx.
+func instance(ctx context.Context, code func() ([]byte, error), bytes int64) (*running, error) {
+	module, err := code()
+	if err != nil {
+		return nil, err
+	}
+	const page, own, most = 1 << 16, 32 << 20, 1 << 16 // own: the code's data, stack and small change
+	limit := min((bytes+own)/page+1, most)
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(modules).WithCloseOnContextDone(true).WithMemoryLimitPages(uint32(limit)))
+	mod, err := func() (api.Module, error) {
+		if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
+			return nil, err
+		}
+		m, err := r.CompileModule(ctx, module) // and not closed: the next one finds it in the cache
+		if err != nil {
+			return nil, err
+		}
+		return r.InstantiateModule(ctx, m, wazero.NewModuleConfig().WithName(""))
+	}()
+	if err != nil {
+		return nil, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+	}
+	return &running{mod, r}, nil
+}
+
+// running is a module that runs.
+type running struct {
+	api.Module
+	runtime wazero.Runtime
+}
+
+// Close ends it and gives its memory back.
+func (r *running) Close(ctx context.Context) error { return r.runtime.Close(ctx) }
 
 // caller calls a module and remembers the first error.
 type caller struct {
@@ -123,8 +149,9 @@ func (c *caller) call(name string, args ...uint64) uint64 {
 		return 0
 	}
 	out, err := f.Call(c.ctx, args...)
-	if err != nil {
-		c.err = err
+	if err != nil { // the first line: below it are the functions that it was in
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		c.err = errors.New(line)
 		return 0
 	}
 	if len(out) == 0 {

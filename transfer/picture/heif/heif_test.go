@@ -2,6 +2,7 @@ package heif
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,6 +70,44 @@ func TestCut(t *testing.T) {
 	}
 	if _, err := Decode(t.Context(), bytes.Repeat([]byte("nonsense"), 100), Info{W: 4, H: 4, AV1: true}); err == nil {
 		t.Error("nonsense decodes")
+	}
+}
+
+// A file that says it is small gets the memory of a small one.
+func TestSaysSmall(t *testing.T) {
+	const side = 2048
+	b, err := EncodeAVIF(bytes.Repeat([]byte{9, 200, 77, 255}, side*side), side, side, 50, S444, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode(t.Context(), b, in); err != nil {
+		t.Fatal(err)
+	}
+	ispe := bytes.Index(b, []byte("ispe")) + 8
+	binary.BigEndian.PutUint32(b[ispe:], 16)
+	binary.BigEndian.PutUint32(b[ispe+4:], 16)
+	if in, err = Read(b); err != nil || in.W != 16 {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	if _, err := Decode(t.Context(), b, in); err == nil {
+		t.Error("a file of 2048x2048 that says 16x16 decodes")
+	}
+	// What decoding it takes is more than what a small picture may have.
+	mod, err := instance(t.Context(), avifCode, 16*16*perPixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mod.Close(t.Context())
+	c := &caller{ctx: t.Context(), mod: mod, most: side * side}
+	if m, err := c.avif(b); err == nil && c.err == nil {
+		t.Errorf("%dx%d in the memory of 16x16", m.W, m.H)
+	}
+	if n := mod.Memory().Size(); n > 40<<20 {
+		t.Errorf("it took %d bytes", n)
 	}
 }
 
