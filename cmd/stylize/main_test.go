@@ -30,7 +30,10 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Setenv("CUDA_VISIBLE_DEVICES", "") // auto is the CPU here, also where a GPU is
-	os.Exit(m.Run())
+	held := weights.Random(1) // which rnd names: made once for all tests
+	code := m.Run()
+	runtime.KeepAlive(held)
+	os.Exit(code)
 }
 
 // inputs writes two small pictures into a fresh folder and makes it the

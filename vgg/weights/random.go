@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"weak"
 
 	"github.com/stylize-gpu/stylize/vgg"
 )
@@ -21,7 +22,26 @@ import (
 //	value = float32((u0+u1+u2+u3 - 131070) * (std / 37837.22723720648))
 //
 // with u0..u3 the 16-bit quarters of u and mix the finaliser of SplitMix64.
+//
+// They are made once for all who use them at a time, and not to be changed.
 func Random(seed uint32) *vgg.Weights {
+	used.Lock()
+	defer used.Unlock()
+	if w := used.of[seed].Value(); w != nil {
+		return w
+	}
+	w := random(seed)
+	used.of[seed] = weak.Make(w)
+	return w
+}
+
+// used are the random weights that somebody holds, by seed.
+var used = struct {
+	sync.Mutex
+	of map[uint32]weak.Pointer[vgg.Weights]
+}{of: map[uint32]weak.Pointer[vgg.Weights]{}}
+
+func random(seed uint32) *vgg.Weights {
 	w := &vgg.Weights{Source: fmt.Sprintf("random:%d", seed)}
 	var wg sync.WaitGroup
 	conv := 0

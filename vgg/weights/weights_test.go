@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,4 +255,13 @@ func FuzzOpen(f *testing.F) {
 			_, _ = o.values(name, tn.shape)
 		}
 	})
+}
+
+// Random weights are made once for all who use them at a time.
+func TestRandomIsShared(t *testing.T) {
+	a, b, other := Random(41), Random(41), Random(42)
+	if a != b || a == other || a.SHA256 == other.SHA256 || other.Source != "random:42" {
+		t.Errorf("%p %p %p", a, b, other)
+	}
+	runtime.KeepAlive(a)
 }
