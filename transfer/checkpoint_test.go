@@ -128,8 +128,12 @@ func TestResumeOnTheWay(t *testing.T) {
 		}
 	}
 	// Wherever a context is done: before a level, in its targets, between steps.
+	every, dense := 37, 110
+	if testing.Short() {
+		every, dense = 74, 103
+	}
 	for k := range 400 {
-		if k%37 > 2 && (k <= 100 || k >= 110) { // each takes a run
+		if k%every > 2 && (k <= 100 || k >= dense) { // each takes a run
 			continue
 		}
 		ctx := &countdown{t.Context(), k * 3}
@@ -270,7 +274,10 @@ func TestDamagedCheckpoints(t *testing.T) {
 		"a strange buffer": {func(c *Checkpoint) { c.State.Buffers["pairs"] = []float32{1} }, "pairs of 1 values"},
 		"a strange step":   {func(c *Checkpoint) { c.State.Buffers[BufStep][0] = 2.5 }, "step 2.5"},
 	} {
-		ck := half(t, dev, w)
+		ck, err := fromBytes(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c.change(ck)
 		got, err := fromBytes(bytesOf(t, ck))
 		if err == nil {

@@ -55,7 +55,7 @@ func TestPaintInjected(t *testing.T) {
 	last, tried, resumed := count.Count(), 0, 0
 	for _, mode := range []fault.Mode{fault.Once, fault.Stays, fault.Power} {
 		for n := 1; n <= last; n++ {
-			if testing.Short() && (n+int(mode))%12 != 0 {
+			if testing.Short() && (n+int(mode))%20 != 0 {
 				continue
 			}
 			tried++
@@ -140,7 +140,7 @@ func TestBatchInjected(t *testing.T) {
 	last, tried, failed := count.Count(), 0, 0
 	for _, mode := range []fault.Mode{fault.Once, fault.Stays, fault.Power} {
 		for k := 1; k <= last; k++ {
-			if testing.Short() && (k+int(mode))%8 != 0 {
+			if testing.Short() && (k+int(mode))%10 != 0 {
 				continue
 			}
 			tried++
@@ -231,7 +231,7 @@ func TestMemoryInjected(t *testing.T) {
 		tried, ended := 0, map[int]int{}
 		for _, stays := range []bool{false, true} {
 			for k := 1; k <= last; k++ {
-				if testing.Short() && k%5 != 1 {
+				if testing.Short() && k%9 != 1 {
 					continue
 				}
 				tried++

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Setenv("CUDA_VISIBLE_DEVICES", "") // auto is the CPU here, also where a GPU is
-	held := weights.Random(1) // which rnd names: made once for all tests
+	held := weights.Random(1)             // which rnd names: made once for all tests
 	code := m.Run()
 	runtime.KeepAlive(held)
 	os.Exit(code)
