@@ -119,7 +119,7 @@ func TestFetchTwice(t *testing.T) {
 	}))
 	defer srv.Close()
 	o := options(srv.URL+"/"+s.name, t.TempDir())
-	o.Waiting, o.Stall = func() { waits.Add(1) }, 10*time.Second
+	o.Waiting = func() { waits.Add(1) }
 	var wg sync.WaitGroup
 	for i := range 3 {
 		if i > 0 {

@@ -45,12 +45,14 @@ func fetch(t *testing.T, ctx context.Context, name string, h http.HandlerFunc) (
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	dir = t.TempDir()
-	_, err = Fetch(ctx, options(srv.URL+"/"+name, dir))
+	o := options(srv.URL+"/"+name, dir)
+	o.Stall = 300 * time.Millisecond // servers here stall on purpose
+	_, err = Fetch(ctx, o)
 	return dir, err
 }
 
 func options(url, dir string) FetchOptions {
-	return FetchOptions{URL: url, Path: filepath.Join(dir, "cache", "w.safetensors.zst"), Stall: 300 * time.Millisecond, Retries: 2, Backoff: time.Millisecond}
+	return FetchOptions{URL: url, Path: filepath.Join(dir, "cache", "w.safetensors.zst"), Stall: 30 * time.Second, Retries: 2, Backoff: time.Millisecond}
 }
 
 func TestFetch(t *testing.T) {
