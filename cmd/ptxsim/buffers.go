@@ -5,12 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -317,7 +315,7 @@ func (bs *buffers) tensorMap(spec string) (m sim.TensorMap, err error) {
 	}
 	b := bs.byName[f[1]]
 	if b == nil {
-		return m, fmt.Errorf("no buffer %s; there are %s", f[1], strings.Join(slices.Sorted(maps.Keys(bs.byName)), ", "))
+		return m, fmt.Errorf("no buffer %s; there are %s", f[1], listed(bs.byName))
 	}
 	t := tensormap.Tiled{Type: ptx.TypeNamed(f[2]), Base: uint64(b.ptr)}
 	for _, s := range strings.Split(f[3], "x") {
@@ -355,7 +353,7 @@ func (bs *buffers) outputs(specs []string) (map[string]*buffer, error) {
 		case !ok || filepath.Ext(file) != ".npy":
 			return nil, fmt.Errorf("--out %s: want NAME=FILE.npy", s)
 		case b == nil:
-			return nil, fmt.Errorf("--out %s: no buffer %s; there are %s", s, name, strings.Join(slices.Sorted(maps.Keys(bs.byName)), ", "))
+			return nil, fmt.Errorf("--out %s: no buffer %s; there are %s", s, name, listed(bs.byName))
 		}
 		outs[file] = b
 	}

@@ -178,7 +178,9 @@ func load(file string, cfg sim.Config) (*sim.Device, *sim.Module, error) {
 
 // kernelInfo is what list prints of a kernel.
 type kernelInfo struct {
-	Name          string      `json:"name"`
+	Name          string      `json:"name"`              // as PTX has it
+	Label         string      `json:"label"`             // as messages have it, and as run takes it
+	Demangled     string      `json:"demangled"`         // as its source has it, with parameters
 	Refused       string      `json:"refused,omitempty"` // why it cannot run; nothing else is known then
 	Params        []sim.Param `json:"params"`
 	Instructions  int         `json:"instructions"`
@@ -196,6 +198,7 @@ func list(args []string, f listFlags, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ns := kernelNames(mod)
 	var infos []kernelInfo
 	for _, k := range mod.Kernels {
 		n := 0
@@ -203,29 +206,29 @@ func list(args []string, f listFlags, stdout io.Writer) error {
 			n += v
 		}
 		infos = append(infos, kernelInfo{
-			Name: k.Name, Params: k.Params(), Instructions: n,
+			Name: k.Name, Label: ns.label[k.Name], Demangled: demangled(k.Name), Params: k.Params(), Instructions: n,
 			StaticShared: k.StaticShared(), DynamicShared: k.DynamicShared(), Local: k.LocalBytes(), MaxThreads: k.MaxThreads(),
 		})
 	}
 	for _, e := range mod.Refused {
-		infos = append(infos, kernelInfo{Name: e.Entry, Refused: fmt.Sprintf("line %d: %s", e.Pos.Line, e.Msg)})
+		infos = append(infos, kernelInfo{Name: e.Entry, Label: ns.label[e.Entry], Demangled: demangled(e.Entry), Refused: fmt.Sprintf("line %d: %s", e.Pos.Line, e.Msg)})
 	}
 	if f.json {
 		return printJSON(stdout, infos)
 	}
 	for _, k := range infos {
 		if k.Refused != "" {
-			fmt.Fprintf(stdout, "%s: cannot run: %s\n", k.Name, k.Refused)
+			fmt.Fprintf(stdout, "%s: cannot run: %s\n", k.Label, plain(k.Refused, ns))
 			continue
 		}
 		shared := fmt.Sprintf("%d bytes shared", k.StaticShared)
 		if k.DynamicShared {
 			shared += " and dynamic"
 		}
-		fmt.Fprintf(stdout, "%s: %d instructions, %s, at most %d threads\n", k.Name, k.Instructions, shared, k.MaxThreads)
+		fmt.Fprintf(stdout, "%s: %d instructions, %s, at most %d threads\n", k.Label, k.Instructions, shared, k.MaxThreads)
 		t := tabwriter.NewWriter(stdout, 2, 0, 2, ' ', 0)
 		for _, p := range k.Params {
-			fmt.Fprintf(t, "  %d\t%s\t%s\n", p.Offset, p.Type, p.Name)
+			fmt.Fprintf(t, "  %d\t%s\t%s\n", p.Offset, p.Type, plain(p.Name, ns))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -235,6 +238,18 @@ func list(args []string, f listFlags, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s has no kernels\n", mod.File)
 	}
 	return nil
+}
+
+// kernelNames are those of a module, with the ones that cannot run.
+func kernelNames(mod *sim.Module) *names {
+	var all []string
+	for _, k := range mod.Kernels {
+		all = append(all, k.Name)
+	}
+	for _, e := range mod.Refused {
+		all = append(all, e.Entry)
+	}
+	return newNames("kernel", mod.File, all)
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -271,6 +286,7 @@ type result struct {
 	Mode    string       `json:"mode"`
 	Report  *sim.Report  `json:"report"`
 	Profile *sim.Profile `json:"profile,omitempty"`
+	names   *names
 }
 
 func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) error {
@@ -316,12 +332,12 @@ func launch(ctx context.Context, args []string, f runFlags, stdout io.Writer) er
 func (r *result) print(w io.Writer, f runFlags, short bool) {
 	if r.Profile != nil {
 		for _, v := range r.Profile.Warnings {
-			fmt.Fprintf(w, "%s: warning: %v\n", r.Mode, v)
+			fmt.Fprintf(w, "%s: warning: %s\n", r.Mode, plain(v.Error(), r.names))
 		}
 	}
 	switch {
 	case r.Report != nil:
-		fmt.Fprintf(w, "%s: %v\n", r.Mode, r.Report)
+		fmt.Fprintf(w, "%s: %s\n", r.Mode, plain(r.Report.Error(), r.names))
 	case short:
 		fmt.Fprintf(w, "%s: clean\n", r.Mode)
 	default:
@@ -331,16 +347,23 @@ func (r *result) print(w io.Writer, f runFlags, short bool) {
 		}
 		fmt.Fprintf(w, "%s: %s\n", r.Mode, checks)
 		if !f.noProfile {
-			r.Profile.Print(w)
+			p := *r.Profile
+			p.Kernel = r.names.label[p.Kernel]
+			p.Print(w)
 		}
 	}
 }
 
 // launchOnce runs the kernel on a fresh device and writes its buffers out.
-func launchOnce(ctx context.Context, file, kernel string, specs []string, mode sim.Mode, f runFlags) (result, error) {
-	res := result{Mode: mode.String()}
+func launchOnce(ctx context.Context, file, kernel string, specs []string, mode sim.Mode, f runFlags) (res result, err error) {
+	res = result{Mode: mode.String()}
 	dev, mod, err := load(file, sim.Config{Arch: f.arch, Mode: mode, NoChecks: f.noChecks, Profile: !f.noProfile, MaxSteps: f.maxSteps, Printf: f.printf})
 	if err != nil {
+		return res, err
+	}
+	res.names = kernelNames(mod)
+	defer func() { err = inPlain(err, res.names) }()
+	if kernel, err = res.names.find(kernel); err != nil {
 		return res, err
 	}
 	k, err := mod.Kernel(kernel)
