@@ -105,6 +105,9 @@ func (n *names) find(want string) (string, error) {
 			return strings.Contains(bare(demangled(name)), key) || strings.Contains(name, part)
 		},
 	}
+	if n.what != "kernel" { // a part of a variable's name could be meant for a buffer
+		suit[3] = func(name string) bool { return last(shortName(name)) == part }
+	}
 	for i, suits := range suit {
 		var found []string
 		for _, name := range n.all {
@@ -126,6 +129,9 @@ func (n *names) find(want string) (string, error) {
 	}
 	return "", fmt.Errorf("%s: no %s %s; %s", n.file, n.what, shorten(want), n.has())
 }
+
+// last is a name without the namespaces and functions that it is in.
+func last(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
 
 // has says what there is.
 func (n *names) has() string {
@@ -170,13 +176,6 @@ type plainError struct {
 
 func (e *plainError) Error() string { return e.text }
 func (e *plainError) Unwrap() error { return e.error }
-
-func inPlain(err error, ns ...*names) error {
-	if err == nil {
-		return nil
-	}
-	return &plainError{err, plain(err.Error(), ns...)}
-}
 
 // listed are the keys of a map, for messages that say what there is.
 func listed[T any](m map[string]T) string {
