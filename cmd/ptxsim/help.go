@@ -26,7 +26,7 @@ files are relative to the script.
    print NAME
    out NAME=FILE.npy               or FILE.raw, FILE.bin: the bytes alone
 
-   ptxsim script gpu/sim/testdata/pipeline.ptxsim --mode all
+   ptxsim script docs/ptxsim-blur.script --mode all
 `
 
 const wordsHelp = `

@@ -102,7 +102,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					if err != nil {
 						return err
 					}
-					o.profile = !forRun.noProfile && !o.json && len(o.modes) == 1
+					o.profile = !forRun.noProfile && len(o.modes) == 1 // else what the modes have in common
 					return perform(c.Context, lines, o, stdout)
 				},
 			},

@@ -87,11 +87,11 @@ func (s *session) path(file string) string {
 	return filepath.Join(s.folder, file)
 }
 
-// read reads a file of at most maxElems bytes.
+// read reads a file of at most maxBytes.
 func (s *session) read(file string) ([]byte, error) {
 	path := s.path(file)
 	s.reads = append(s.reads, path)
-	return openfile.Read(path, maxElems)
+	return openfile.Read(path, maxBytes)
 }
 
 // load reads and decodes a file.
@@ -281,7 +281,7 @@ type options struct {
 	modes     []sim.Mode
 	ignore    []sim.Kind // checks that are off
 	maxSteps  int64
-	profile   bool // print it
+	profile   bool // count instructions and traffic
 	strict    bool
 	json      bool
 	folder    string
@@ -291,10 +291,9 @@ type options struct {
 
 // launched is the JSON of one launch of a script.
 type launched struct {
-	Where    string        `json:"where"`
-	Kernel   string        `json:"kernel"`
-	Warnings []*sim.Report `json:"warnings,omitempty"`
-	Profile  *sim.Profile  `json:"profile,omitempty"`
+	Where   string       `json:"where"`
+	Kernel  string       `json:"kernel"`
+	Profile *sim.Profile `json:"profile,omitempty"` // with --profile
 }
 
 // shown is the JSON of a value that was printed.
@@ -394,8 +393,10 @@ func (s *session) end(done bool) {
 	switch n := len(s.res.Failed); {
 	case !done:
 		s.say("the rest of the script was left out")
-	case n > 0:
-		s.say("%d of the expectations not met", n)
+	case n == 1:
+		s.say("done, but an expectation is not met")
+	case n > 1:
+		s.say("done, but %d expectations are not met", n)
 	default:
 		s.say("done, %d launches%s", len(s.res.Launches), s.warned(len(s.res.Warnings)))
 	}

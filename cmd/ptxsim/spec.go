@@ -72,7 +72,7 @@ type (
 )
 
 const (
-	maxElems  = 1 << 31 // keeps a typing mistake from taking the machine
+	maxBytes  = 1 << 31 // of a buffer: keeps a typing mistake from taking the machine
 	maxStruct = 1 << 16 // bytes: PTX allows 32764 of parameters
 	maxNested = 16
 )
@@ -216,11 +216,14 @@ func parseArray(word, kind string, parts []string) (spec, error) {
 	n := 1
 	for s := range strings.SplitSeq(parts[1], "x") {
 		v, err := strconv.Atoi(s)
-		if err != nil || v < 1 || v > maxElems/n {
+		if err != nil || v < 1 || v > maxBytes/n {
 			return nil, fmt.Errorf("%q: %q is no number of elements, nor a shape such as 20x50", word, parts[1])
 		}
 		n *= v
 		a.shape = append(a.shape, v)
+	}
+	if n > maxBytes/(a.typ.Bits()/8) {
+		return nil, fmt.Errorf("%q: a buffer of more than 2 GB; make it smaller", word)
 	}
 	var err error
 	switch {

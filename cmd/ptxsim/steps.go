@@ -300,10 +300,14 @@ func (l *launchStep) do(ctx context.Context, s *session) error {
 	}
 	s.say("%s%s%s", before, s.clean(), s.warned(len(p.Warnings)))
 	s.res.Warnings = append(s.res.Warnings, p.Warnings...)
-	if s.opts.isScript {
-		s.res.Launches = append(s.res.Launches, launched{strings.TrimSuffix(s.where, ": "), k.Name, p.Warnings, p})
-	} else {
+	switch l := (launched{Where: strings.TrimSuffix(s.where, ": "), Kernel: k.Name}); {
+	case !s.opts.isScript:
 		s.res.Profile = p
+	case s.opts.profile:
+		l.Profile = p
+		fallthrough
+	default:
+		s.res.Launches = append(s.res.Launches, l)
 	}
 	if s.opts.profile && s.text != nil {
 		short := *p
