@@ -2,7 +2,9 @@
 // who writes PTX and wants to know what is wrong with it: no GPU, no driver, no
 // tie to style transfer. Run it with --help.
 //
-// This folder parses flags and arguments and prints; the work is in gpu/sim.
+// This folder parses words and prints; the work is in gpu/sim. A run is a script of one
+// launch: spec.go reads what words stand for, steps.go does what statements say,
+// session.go goes through them in each mode.
 package main
 
 import (

@@ -118,7 +118,7 @@ func script(t *testing.T, text string, flags ...string) (dir string, code int, s
 
 // Variables are read and set, buffers copied, arrays written and read back.
 func TestScript(t *testing.T) {
-	dir, code, out, errs := script(t, "\ufeff"+`load add.ptx   # a comment
+	_, code, out, errs := script(t, "\ufeff"+`load add.ptx   # a comment
 buffer "x=values:f32:1,2,3,4"
 buffer y=empty:f32:4
 print times
@@ -145,7 +145,7 @@ out room:u64=room.bin
 	if code != exitUsage || !strings.Contains(errs, "s.script:15: x+8 has 8 bytes, 16 are to be copied into it; --bytes says how many") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
-	dir, code, out, errs = script(t, `load add.ptx
+	dir, code, out, errs := script(t, `load add.ptx
 buffer x=values:f32:1,2,3,4
 buffer y=empty:f32:2x2
 launch add y x --block 4

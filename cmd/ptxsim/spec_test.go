@@ -11,11 +11,11 @@ import (
 )
 
 // bench is a device with a buffer x and a map m.
-func bench(t testing.TB) *session {
-	t.Helper()
+func bench(tb testing.TB) *session {
+	tb.Helper()
 	s := newSession(&options{arch: "sm_90a", maxSteps: 1}, sim.Eager, nil, nil, false)
 	if _, err := s.add("x", &value{typ: ptx.F32, shape: []int{64}, data: make([]byte, 256)}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.values["m"] = &value{typ: ptx.U8, shape: []int{128}, data: make([]byte, 128), align: 64}
 	return s
