@@ -143,7 +143,7 @@ func (f *runFlags) lines(args []string) (lines []line, err error) {
 			if st, err = parse(v); err != nil {
 				err = fmt.Errorf("--%s %w", flag, err)
 			}
-			lines = append(lines, line{step: st})
+			lines = append(lines, line{fmt.Sprintf("--%s %s: ", flag, v), st})
 		}
 	}
 	lines = append(lines, line{step: &loadStep{args[0]}})

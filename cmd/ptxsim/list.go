@@ -75,7 +75,12 @@ func list(args []string, f listFlags, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s has no kernels\n", mod.File)
 	}
 	for _, v := range mod.Variables() {
-		fmt.Fprintf(stdout, "%s: .%s variable, %s, %d bytes\n", mod.vars.label[v.Name], v.Space, v.Type, v.Bytes)
+		p := mod.variables[v.Name]
+		values, err := s.first(p, 8)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "%s: .%s variable, %s, %d bytes: %s\n", mod.vars.label[v.Name], v.Space, v.Type, v.Bytes, text(values, elems(p.shape)))
 	}
 	return nil
 }

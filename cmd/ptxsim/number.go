@@ -103,8 +103,20 @@ func parseScalar(s string, t ptx.Type) ([]byte, error) {
 	if v, err := strconv.ParseUint(s, base, 64); err == nil && size == 8 {
 		return le.AppendUint64(nil, v), nil
 	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil {
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 && !strings.ContainsAny(s, "xX") { // 1e6
+			return parseScalar(strconv.FormatFloat(v, 'f', 0, 64), t)
+		}
 		return nil, fmt.Errorf("%s is no %v, which is a whole number", s, t)
 	}
 	return nil, fmt.Errorf("%q is no number", s)
+}
+
+// parseCount reads how many of something: 1000, 1e3.
+func parseCount(s string) (int, error) {
+	b, err := parseScalar(s, ptx.S64)
+	if err != nil {
+		return 0, err
+	}
+	return int(le.Uint64(b)), nil
 }

@@ -209,6 +209,11 @@ func TestScriptMistakes(t *testing.T) {
 		"# nothing\n":                                   "s.script has no statement",
 		"lunch add y x":                                 ":1: no statement lunch; did you mean launch?",
 		"frobnicate":                                    ":1: no statement frobnicate; there are load, buffer, map, set, copy, expect, print, out, launch",
+		"load x.cu":                                     "x.cu: is C++; nvcc -ptx compiles it to PTX",
+		"load data.raw":                                 "data.raw: is machine code; nvcc -ptx makes PTX",
+		begin + "launch add<1, 2> y x":                  ":4: kernel add<1,: write the name in quotes, or without spaces",
+		begin + "launch add nullptr x":                  "no buffer nullptr; a null pointer is 0; there are x, y",
+		begin + "launch add data.raw x":                 "no buffer data.raw; raw:data.raw is the file; there are",
 		"load":                                          ":1: load takes one word, FILE.ptx; got 0",
 		"load a.ptx b.ptx":                              ":1: load takes one word, FILE.ptx; got 2",
 		"load none.ptx":                                 "none.ptx: there is no such file; check the name and the folder",
@@ -283,17 +288,19 @@ func TestScriptMistakes(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		write(t, dir, "add.ptx", add)
-		write(t, dir, "data.raw", "data")
+		write(t, dir, "data.raw", "\x7fELF")
+		write(t, dir, "x.cu", "__global__ void k() {}")
 		code, out, errs := ptxsim(t, "script", write(t, dir, "s.script", text))
 		if code != exitUsage || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, want) {
 			t.Errorf("%q: exit %d, %s%s\twant %s", text, code, out, errs, want)
 		}
-		if data, err := os.ReadFile(filepath.Join(dir, "data.raw")); err != nil || string(data) != "data" {
+		if data, err := os.ReadFile(filepath.Join(dir, "data.raw")); err != nil || string(data) != "\x7fELF" {
 			t.Errorf("%q: data.raw was overwritten", text)
 		}
 	}
 	for want, args := range map[string][]string{
 		"script takes one file, got 0 arguments": {"script"}, "no such file": {"script", "none"},
+		"ptxsim: --out q=q.npy: no buffer q; there are saxpy_param_1, y": {"run", samples + "elementwise.sm80.ptx", "saxpy", "y=zeros:f32:1e1", "zeros:f32:10", "1", "1e1", "--out", "q=q.npy"},
 	} {
 		if code, _, errs := ptxsim(t, args...); code != exitUsage || !strings.Contains(errs, want) {
 			t.Errorf("%v: %d %s", args, code, errs)
@@ -310,6 +317,9 @@ func TestCheckNames(t *testing.T) {
 		if _, code, out, errs := script(t, "load add.ptx\n", flag); code != exitUsage || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%s: exit %d %s%s\twant %s", flag, code, out, errs, want)
 		}
+	}
+	if code, out, _ := ptxsim(t, "list", write(t, t.TempDir(), "add.ptx", add)); code != 0 || !strings.HasSuffix(out, "bias: .global variable, f32, 16 bytes: 1 2 3 4\ntimes: .const variable, u32, 4 bytes: 3\nroom: .global variable, b8, 16 bytes: 0 0 0 0 0 0 0 0 … 8 more\n") {
+		t.Errorf("%d %s", code, out)
 	}
 	if _, code, out, errs := script(t, "load add.ptx\n", "--check=bounds,race"); code != 0 {
 		t.Errorf("%d %s%s", code, out, errs)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ type session struct {
 	values  map[string]*value // that have a name: tensor maps, structs
 
 	folder string    // that names of files are relative to
-	where  string    // of the step, "FILE:7: " in a script
+	where  string    // of the step: "FILE:7: " in a script, "--set x=7: " of a run
+	left   int       // steps behind it
 	text   io.Writer // for people; nil with --json
 	opts   *options
 	res    *result
@@ -65,8 +67,12 @@ func newSession(o *options, mode sim.Mode, text io.Writer, printf io.Writer, dry
 
 // say prints a line for people.
 func (s *session) say(format string, args ...any) {
+	where := ""
+	if s.opts.isScript {
+		where = s.where
+	}
 	if s.text != nil && !s.dry {
-		fmt.Fprintf(s.text, "%s: %s%s\n", s.res.Mode, s.where, fmt.Sprintf(format, args...))
+		fmt.Fprintf(s.text, "%s: %s%s\n", s.res.Mode, where, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -100,6 +106,9 @@ func (s *session) load(file string) (*module, error) {
 	if err != nil {
 		return nil, err
 	}
+	if hint := notPTX(file, src); hint != "" {
+		return nil, fmt.Errorf("%s: %s", s.path(file), hint)
+	}
 	mod, err := s.dev.LoadSome(s.path(file), src)
 	if err != nil {
 		return nil, err
@@ -120,6 +129,19 @@ func (s *session) load(file string) (*module, error) {
 	}
 	s.modules = append(s.modules, m)
 	return m, nil
+}
+
+// notPTX says what a file is that people take for PTX.
+func notPTX(file string, src []byte) string {
+	switch ext := strings.ToLower(filepath.Ext(file)); {
+	case ext == ".cu" || ext == ".cpp" || ext == ".c" || ext == ".cuh":
+		return "is C++; nvcc -ptx compiles it to PTX"
+	case bytes.HasPrefix(src, []byte("\x7fELF")), bytes.HasPrefix(src, []byte("\x50\xed\x55\xba")):
+		return "is machine code; nvcc -ptx makes PTX, and cuobjdump -ptx takes it out of a program"
+	case bytes.HasPrefix(src, []byte("; ModuleID")), bytes.HasPrefix(src, []byte("BC\xc0\xde")):
+		return "is LLVM's; llc -march=nvptx64 makes PTX of it"
+	}
+	return ""
 }
 
 // add makes a buffer with a name, and with a value in it.
@@ -186,11 +208,13 @@ func (s *session) find(r *reference) (*place, error) {
 // unknown says which names there are.
 func (s *session) unknown(name string) error {
 	say := "no buffer " + name + "; "
-	if len(s.buffers) == 0 {
-		say += "there are none"
-	} else {
-		say += "there are " + listed(s.buffers)
+	switch ext := filepath.Ext(name); {
+	case ext == ".raw" || ext == ".bin" || ext == ".dat":
+		say += "raw:" + name + " is the file; "
+	case strings.EqualFold(name, "null") || name == "nullptr":
+		say += "a null pointer is 0; "
 	}
+	say += "there are " + listed(s.buffers)
 	if len(s.values) > 0 {
 		say += "; values " + listed(s.values)
 	}
@@ -318,7 +342,7 @@ type result struct {
 
 // line is a step with its place in a script.
 type line struct {
-	where string // "FILE:7: ", empty for run
+	where string // "FILE:7: "; of run the flag, "" of its launch
 	step  step
 }
 
@@ -329,8 +353,8 @@ type step interface {
 
 // steps goes through them until one fails.
 func (s *session) steps(ctx context.Context, lines []line) error {
-	for _, l := range lines {
-		s.where = l.where
+	for i, l := range lines {
+		s.where, s.left = l.where, len(lines)-1-i
 		if err := l.step.do(ctx, s); err != nil {
 			if errors.Is(err, errReport) {
 				return err
@@ -391,8 +415,9 @@ func (s *session) end(done bool) {
 		return
 	}
 	switch n := len(s.res.Failed); {
+	case !done && s.left == 0: // it has been said
 	case !done:
-		s.say("the rest of the script was left out")
+		s.say("the rest of the script was left out, %d statements", s.left)
 	case n == 1:
 		s.say("done, but an expectation is not met")
 	case n > 1:

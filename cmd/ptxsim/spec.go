@@ -215,7 +215,7 @@ func parseArray(word, kind string, parts []string) (spec, error) {
 	}
 	n := 1
 	for s := range strings.SplitSeq(parts[1], "x") {
-		v, err := strconv.Atoi(s)
+		v, err := parseCount(s)
 		if err != nil || v < 1 || v > maxBytes/n {
 			return nil, fmt.Errorf("%q: %q is no number of elements, nor a shape such as 20x50", word, parts[1])
 		}

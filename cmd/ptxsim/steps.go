@@ -211,6 +211,9 @@ func parseDim(flag, s string) (sim.Dim, error) {
 // parseLaunch reads the kernel and its arguments.
 func parseLaunch(words []string, f *launchFlags) (*launchStep, error) {
 	l := &launchStep{kernel: words[0], shared: f.shared, registers: f.registers, dependent: f.dependent}
+	if strings.Count(l.kernel, "<") > strings.Count(l.kernel, ">") {
+		return nil, fmt.Errorf("kernel %s: write the name in quotes, or without spaces", l.kernel)
+	}
 	var err error
 	if l.grid, err = parseDim("grid", f.grid); err != nil {
 		return nil, err
@@ -461,23 +464,38 @@ func (p *printStep) do(_ context.Context, s *session) error {
 	if err != nil || s.dry {
 		return err
 	}
-	data, err := s.bytes(at)
-	if err != nil {
+	v := shown{Name: at.label, Type: at.typ.String(), Shape: at.shape}
+	if v.Values, err = s.first(at, mostShown); err != nil {
 		return err
 	}
-	const most = 64
-	size := at.typ.Bits() / 8
-	v := shown{Name: at.label, Type: at.typ.String(), Shape: at.shape}
-	for i := 0; i < elems(at.shape) && i < most; i++ {
-		v.Values = append(v.Values, format(data[i*size:], at.typ))
-	}
 	s.res.Values = append(s.res.Values, v)
-	more := ""
-	if n := elems(at.shape) - most; n > 0 {
-		more = fmt.Sprintf(" … %d more", n)
-	}
-	s.say("%s, %v %s: %s%s", v.Name, at.typ, shapeText(at.shape), strings.Join(v.Values, " "), more)
+	s.say("%s, %v %s: %s", v.Name, at.typ, shapeText(at.shape), text(v.Values, elems(at.shape)))
 	return nil
+}
+
+// mostShown is how many elements are printed.
+const mostShown = 64
+
+// first are the first elements of a place, as people read them.
+func (s *session) first(p *place, most int) (values []string, err error) {
+	data, err := s.bytes(p)
+	if err != nil {
+		return nil, err
+	}
+	size := p.typ.Bits() / 8
+	for i := 0; i < elems(p.shape) && i < most; i++ {
+		values = append(values, format(data[i*size:], p.typ))
+	}
+	return values, nil
+}
+
+// text are the first of n elements.
+func text(values []string, n int) string {
+	s := strings.Join(values, " ")
+	if more := n - len(values); more > 0 {
+		s += fmt.Sprintf(" … %d more", more)
+	}
+	return s
 }
 
 func shapeText(shape []int) string {
