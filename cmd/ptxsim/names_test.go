@@ -15,6 +15,7 @@ const (
 	device     = "_ZN7cutlass13device_kernelINS_4gemm6kernel13GemmUniversalIN4cute5tupleIJiiiiEEEEEEEvNT_6ParamsE"
 	anonymous  = "_ZN65_GLOBAL__N__0a1b2c3d_9_kernel_cu_1234abcd_5678aaaa_1234567890abcd1kEPf"
 	plainScale = "scale"
+	myGemm     = "_Z6mygemmILi128ELi64EfEvPT1_"
 )
 
 // A kernel is found by what people call it, and by a part that no other has.
@@ -22,9 +23,9 @@ func TestNames(t *testing.T) {
 	long := func(c string) string { // of 800 letters; only the last differs
 		return "_Z4longI" + strings.Repeat("6abcdefI", 80) + "1" + c + strings.Repeat("E", 80) + "Evv"
 	}
-	n := newNames("kernel", "f.ptx", []string{gemmHalf, gemmFloat, device, anonymous, plainScale, "scale2", long("x"), long("y")})
+	n := newNames("kernel", "f.ptx", []string{gemmHalf, gemmFloat, device, anonymous, plainScale, myGemm, "scale2", long("x"), long("y")})
 	for want, name := range map[string]string{
-		gemmHalf: gemmHalf, "gemm<128, 64, float>": gemmFloat, "gemm<128,64,f": gemmFloat, "__half": gemmHalf, "device_kernel": device,
+		gemmHalf: gemmHalf, "gemm<128, 64, float>": gemmFloat, "gemm<128,64,float>": gemmFloat, "mygemm": myGemm, "gemm<128,64,_": gemmHalf, "__half": gemmHalf, "device_kernel": device,
 		"cutlass::device_kernel": device, "k(float": anonymous, "scale": plainScale, "scale2": "scale2", "scale#2": "scale2", "gemm#2": gemmFloat,
 		n.label[long("x")]: long("x"), n.label[long("y")]: long("y"),
 	} {
@@ -34,7 +35,7 @@ func TestNames(t *testing.T) {
 	}
 	for want, msg := range map[string]string{
 		"gemm":   "f.ptx: gemm fits 2 kernels: gemm<128, 64, __half>, gemm<128, 64, float>; say more of one, or gemm#1",
-		"gemm#9": "gemm#9 of 3 kernels: ", "nothing": "f.ptx: no kernel nothing; it has gemm<", "": "a kernel has a name",
+		"gemm#9": "gemm#9 of 4 kernels: ", "nothing": "f.ptx: no kernel nothing; it has gemm<", "": "a kernel has a name",
 	} {
 		if _, err := n.find(want); err == nil || !strings.Contains(err.Error(), msg) || utf8.RuneCountInString(err.Error()) > 9*(longestName+2)+100 {
 			t.Errorf("%s: %v", want, err)

@@ -155,7 +155,7 @@ set bias+4=f32:-1
 launch add y x --block 4
 expect y=values:f64:3,2,7,9
 copy y+4=x+12 --bytes 4
-set room={ptr:x,f32:1.5,i8:-1}
+set room={ ptr:x, f32:1.5, { i8:-1 } }
 expect room+12:i8=values:s8:-1,0,0,0
 expect room+8:f32=values:f32:1.5,3.5e-43 --within 1e-40
 expect times=2

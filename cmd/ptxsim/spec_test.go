@@ -134,6 +134,8 @@ func TestCompare(t *testing.T) {
 		{"values:f32:0,nan,inf", "values:f64:-0,nan,inf", 0, 0, ""},
 		{"values:f32:1,2", "values:f32:1,2.5", 0.5, 0, ""},
 		{"values:f32:1,2", "values:f32:1,2.5", 0.4, 0, "1 of 2 elements differ; element 1 is 2, want 2.5"},
+		{"values:f32:1", "values:f32:1.0005", 0.0004, 0, "element 0 is 1, want 1.0005"},
+		{"values:f32:1", "values:f32:1.0005", 0.0006, 0, ""},
 		{"values:f32:100", "values:f32:110", 0, 0.1, ""},
 		{"values:f32:110", "values:f32:100", 0, 0.09, "1 of 1 elements differ; element 0 is 110, want 100"},
 		{"values:f32:nan", "values:f32:1", 1e30, 0, "element 0 is NaN, want 1"},
