@@ -62,7 +62,14 @@ func (e *expectStep) do(_ context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	unwritten, err := s.dev.Unwritten(p.ptr, len(got))
+	if err != nil {
+		return err
+	}
 	diff := compare(got, p.typ, want.data, wt, n, e.within, e.relative)
+	if unwritten >= 0 { // a GPU has anything there
+		diff = fmt.Sprintf("element %d was never written", unwritten*8/p.typ.Bits())
+	}
 	if diff == "" {
 		s.say("%s is as expected%s", p.label, e.tolerance())
 		return nil

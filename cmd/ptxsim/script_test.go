@@ -201,6 +201,27 @@ expect y=raw:`+"y.npy"+`
 	}
 }
 
+// What a kernel has left unwritten is never as expected, though it reads as zero.
+func TestUnwritten(t *testing.T) {
+	const text = "load add.ptx\nbuffer x=zeros:f32:8\nbuffer y=empty:f32:8\nset bias=0\nlaunch add y x --block 4\nexpect y=0\nout y=y.raw\n"
+	_, code, out, _ := script(t, text)
+	if code != exitReport || !strings.Contains(out, ":6: expected otherwise: y: element 4 was never written\n") || !strings.Contains(out, ":7: warning: y is written out, but its element 4 was never written\n") {
+		t.Errorf("%d %s", code, out)
+	}
+	for _, off := range []string{"uninitialised", "all"} {
+		if _, code, out, _ := script(t, text, "--no-check", off); code != 0 || strings.Contains(out, "never") {
+			t.Errorf("%d %s", code, out)
+		}
+	}
+	// The asynchronous stores of a Hopper count as writes.
+	code, out, errs := ptxsim(t, "run", samples+"conv_wgmma.sm90a.ptx", "conv3x3_wgmma", "--grid", "1", "--block", "384", "--shared", "163904", "-m", "all",
+		"--buffer", "x=zeros:f16:8x16x64", "--buffer", "w=rand:f16:128x576", "--buffer", "y=empty:f16:8x16x128", "--expect", "y=0",
+		"map:x:f16:64x16x8x1:64x16x8x1:128", "map:w:f16:576x128:64x128:128", "map:y:f16:128x16x8x1:64x16x4x1:128", "zeros:f32:128", "64", "1")
+	if code != 0 || strings.Count(out, "y is as expected") != 5 {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+}
+
 // What people do wrong gets one line with its place, before anything is launched.
 func TestScriptMistakes(t *testing.T) {
 	const begin = "load add.ptx\nbuffer x=zeros:f32:4\nbuffer y=zeros:f32:4\n"

@@ -441,6 +441,12 @@ func (o *outStep) do(_ context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	switch i, err := s.dev.Unwritten(p.ptr, len(data)); {
+	case err != nil:
+		return err
+	case i >= 0:
+		s.say("warning: %s is written out, but its element %d was never written", p.label, i*8/p.typ.Bits())
+	}
 	err = atomicfile.Write(path, func(w io.Writer) error {
 		if filepath.Ext(path) == ".npy" {
 			return writeNPY(w, p.typ, p.shape, data)

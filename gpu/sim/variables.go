@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/stylize-gpu/stylize/gpu/ptx"
+import (
+	"bytes"
+
+	"github.com/stylize-gpu/stylize/gpu/ptx"
+)
 
 // Variable is a .global or .const variable of a module.
 type Variable struct {
@@ -19,4 +23,14 @@ func (m *Module) Variables() (vs []Variable) {
 		}
 	}
 	return vs
+}
+
+// Unwritten returns the first of n bytes that nothing has written, or -1. Without the
+// check Uninitialised nobody keeps account of what kernels write.
+func (d *Device) Unwritten(p Ptr, n int) (int, error) {
+	a, off, err := d.mem.span(p, n)
+	if err != nil || a.init == nil || d.cfg.NoChecks || d.ignores(Uninitialised) {
+		return -1, err
+	}
+	return bytes.IndexByte(a.init[off:off+uint64(n)], 0), nil
 }
