@@ -417,24 +417,28 @@ func (s *session) end(done bool) {
 	switch n := len(s.res.Failed); {
 	case !done && s.left == 0: // it has been said
 	case !done:
-		s.say("the rest of the script was left out, %d statements", s.left)
+		s.say("the rest of the script was left out, %s", count(s.left, "statement", "statements"))
 	case n == 1:
 		s.say("done, but an expectation is not met")
 	case n > 1:
 		s.say("done, but %d expectations are not met", n)
 	default:
-		s.say("done, %d launches%s", len(s.res.Launches), s.warned(len(s.res.Warnings)))
+		s.say("done, %s%s", count(len(s.res.Launches), "launch", "launches"), warned(len(s.res.Warnings)))
 	}
 }
 
-func (s *session) warned(n int) string {
-	switch n {
-	case 0:
+func warned(n int) string {
+	if n == 0 {
 		return ""
-	case 1:
-		return ", 1 warning"
 	}
-	return fmt.Sprintf(", %d warnings", n)
+	return ", " + count(n, "warning", "warnings")
+}
+
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 // clean says of a launch under which checks it was clean.

@@ -122,6 +122,9 @@ func parseNested(word string, depth int) (spec, error) {
 		}
 		return &literal{make([]byte, n)}, nil
 	case "ptr":
+		if rest == "0" {
+			return &number{rest, ptx.U64}, nil
+		}
 		return parseReference(rest)
 	case "map", "im2col":
 		return parseMap(word)

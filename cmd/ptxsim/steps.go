@@ -301,7 +301,7 @@ func (l *launchStep) do(ctx context.Context, s *session) error {
 	for _, w := range p.Warnings {
 		s.say("warning: %s", s.plain(w.Error()))
 	}
-	s.say("%s%s%s", before, s.clean(), s.warned(len(p.Warnings)))
+	s.say("%s%s%s", before, s.clean(), warned(len(p.Warnings)))
 	s.res.Warnings = append(s.res.Warnings, p.Warnings...)
 	switch l := (launched{Where: strings.TrimSuffix(s.where, ": "), Kernel: k.Name}); {
 	case !s.opts.isScript:
