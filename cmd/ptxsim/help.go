@@ -60,4 +60,5 @@ Types: f16 bf16 f32 f64, u8 … u64, s8 … s64 or i8 … i64, b8 … b64.
 const exitHelp = `
 Exit code: 0 clean and as expected, 1 a check reports, an expectation is not met or a
 result cannot be written, 2 bad usage, files or PTX that cannot run, 130 interrupted.
-Warnings are what rests on no rule; they count as reports with --strict only.`
+Warnings are what rests on no rule, and results that depend on the mode; they count as
+reports with --strict only.`

@@ -407,6 +407,33 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A result that depends on when copies land is a warning, even where no check says why.
+func TestModesDiffer(t *testing.T) {
+	src, err := os.ReadFile(samples + "conv_mma.sm80.ptx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir, "right.ptx", string(src))
+	write(t, dir, "wrong.ptx", strings.ReplaceAll(string(src), "cp.async.wait_group 1;", ""))
+	text := "buffer y=empty:f16:64x64\nlaunch conv3x3_mma y rand:f16:64x64 rand:f16:9x64x64:1 rand:f32:64:2 8 8 64 64 1 --block 128\n"
+	right := write(t, dir, "right.script", "load right.ptx\n"+text)
+	wrong := write(t, dir, "wrong.script", "load wrong.ptx\n"+text)
+	if code, out, errs := ptxsim(t, "script", right, "-m", "all", "--no-check", "all", "--strict"); code != 0 || strings.Contains(out, "warning") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	code, out, errs := ptxsim(t, "script", wrong, "-m", "all", "--no-check", "all")
+	if code != 0 || !strings.Contains(out, "lazy: warning: y is not as in mode eager: ") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	if code, _, _ := ptxsim(t, "script", wrong, "-m", "all", "--no-check", "all", "--strict"); code != exitReport {
+		t.Errorf("strict: %d", code)
+	}
+	if code, out, _ := ptxsim(t, "script", wrong, "-m", "all"); code != exitReport || !strings.Contains(out, "missing wait") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // Reading a hostile script ends in an error that has its place, or in statements.
 func FuzzScript(f *testing.F) {
 	example, err := os.ReadFile(docs + "ptxsim-blur.script")

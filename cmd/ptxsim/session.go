@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -335,6 +336,7 @@ type result struct {
 	Warnings []*sim.Report `json:"warnings,omitempty"` // what is no error, but rests on no rule
 	Printf   string        `json:"printf,omitempty"`   // what kernels printed
 	Failed   []string      `json:"failed,omitempty"`   // expectations
+	Differs  []string      `json:"differs,omitempty"`  // buffers that hold something else than in the first mode
 	Values   []shown       `json:"values,omitempty"`
 	Profile  *sim.Profile  `json:"profile,omitempty"`  // of run
 	Launches []launched    `json:"launches,omitempty"` // of script
@@ -377,6 +379,7 @@ func perform(ctx context.Context, lines []line, o *options, stdout io.Writer) er
 		return err
 	}
 	var results []*result
+	var first *session
 	failed := false
 	for _, m := range o.modes {
 		var kept strings.Builder
@@ -390,7 +393,16 @@ func perform(ctx context.Context, lines []line, o *options, stdout io.Writer) er
 			return err
 		}
 		s.res.Printf = kept.String()
-		failed = failed || err != nil || len(s.res.Failed) > 0 || o.strict && len(s.res.Warnings) > 0
+		switch {
+		case err != nil:
+		case first == nil:
+			first = s
+		default:
+			if err := s.differs(first); err != nil {
+				return err
+			}
+		}
+		failed = failed || err != nil || len(s.res.Failed) > 0 || o.strict && len(s.res.Warnings)+len(s.res.Differs) > 0
 		results = append(results, s.res)
 		s.end(err == nil)
 	}
@@ -405,6 +417,29 @@ func perform(ctx context.Context, lines []line, o *options, stdout io.Writer) er
 	}
 	if failed {
 		return errReport
+	}
+	return nil
+}
+
+// differs warns of buffers that hold something else than in another mode. It is no error:
+// sums of atomics in floating point depend on their order.
+func (s *session) differs(first *session) error {
+	s.where = ""
+	for _, name := range slices.Sorted(maps.Keys(s.buffers)) {
+		p, q := s.buffers[name], first.buffers[name]
+		got, err := s.bytes(p)
+		if err != nil {
+			return err
+		}
+		want, err := first.bytes(q)
+		if err != nil {
+			return err
+		}
+		if diff := compare(got, p.typ, want, p.typ, elems(p.shape), 0, 0); diff != "" {
+			say := fmt.Sprintf("%s is not as in mode %s: %s", name, first.res.Mode, diff)
+			s.say("warning: %s", say)
+			s.res.Differs = append(s.res.Differs, say)
+		}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestLayout(t *testing.T) {
 	address := hex.EncodeToString(le.AppendUint64(nil, uint64(s.buffers["x"].ptr)))
 	for spec, want := range map[string]string{
 		"{i32:5,f32:1.5,ptr:x}":      "05000000" + "0000c03f" + address,
-		"{u8:1,ptr:0}":          "01" + strings.Repeat("00", 15),
+		"{u8:1,ptr:0}":               "01" + strings.Repeat("00", 15),
 		"{u8:1,x}":                   "0100000000000000" + address,
 		"{x,u8:1}":                   address + "0100000000000000",
 		"{u8:1,{u16:2,u8:3},u8:4}":   "0100" + "02000300" + "0400",
