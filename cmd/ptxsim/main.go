@@ -14,7 +14,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,11 +56,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ptxsim: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "ptxsim: %v\n", err)
+	fmt.Fprintf(stderr, "ptxsim: %s\n", printable(err.Error()))
 	if failed := new(failedError); errors.As(err, &failed) {
 		return exitReport
 	}
 	return exitUsage
+}
+
+// printable takes out of a message what a terminal would obey: words of a script from a
+// stranger stand in it.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return '\ufffd'
+		}
+		return c
+	}, s)
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -153,7 +153,7 @@ func parseStatement(words []string) (st step, err error) {
 	if app.Command(words[0]) == nil {
 		err := fmt.Errorf("no statement %s; there are %s", shorten(words[0]), strings.Join(names, ", "))
 		if near := anywhere.Nearest(names, strings.TrimLeft(words[0], "-")); near != "" {
-			err = fmt.Errorf("no statement %s; did you mean %s?", words[0], near)
+			err = fmt.Errorf("no statement %s; did you mean %s?", shorten(words[0]), near)
 		}
 		return nil, err
 	}
