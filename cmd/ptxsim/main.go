@@ -4,7 +4,7 @@
 //
 // This folder parses words and prints; the work is in gpu/sim. A run is a script of one
 // launch: spec.go reads what words stand for, steps.go does what statements say,
-// session.go goes through them in each mode.
+// session.go is the device with its buffers, perform.go goes through the steps in each mode.
 package main
 
 import (
