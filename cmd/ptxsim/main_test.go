@@ -156,7 +156,7 @@ func TestStruct(t *testing.T) {
 	}
 	for spec, want := range map[string]string{
 		"7": "is not 24 bytes; write a struct as", "{u32:1": "the struct has no end", "{u32}": "want TYPE:VALUE", "{u8:300}": "does not fit u8",
-		"{q}": "want TYPE:VALUE", "hex:00": "want 24 bytes", "hex:xy": "want 24 bytes", "{u64:1,u64:1,u64:1,u8:1}": "has 25 bytes, the parameter 24",
+		"{q}": "no buffer q; there are o", "hex:00": "has 1 bytes, the parameter 24; give the missing fields, or pad:23", "hex:xy": "want two digits for each byte", "{u64:1,u64:1,u64:1,u8:1}": "has 32 bytes, the parameter 24",
 	} {
 		code, _, errs := ptxsim(t, "run", file, "k", "o=zeros:u32:3", spec)
 		if code != exitUsage || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
@@ -205,16 +205,17 @@ func TestUsage(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"no command walk; there are list and run", []string{"walk"}},
+		{"no command walk; there are list, run and script", []string{"walk"}},
 		{"list takes one file, got 0 arguments", []string{"list"}},
 		{"no such file", []string{"list", "nowhere.ptx"}},
 		{"bad.ptx:4:14 in k: unknown opcode frob", []string{"run", bad, "k"}},
 		{"run takes a file, a kernel and its arguments", []string{"run", file}},
-		{"no kernel sax; it has saxpy, saxpy4", []string{"run", file, "sax"}},
+		{"sax fits 2 kernels: saxpy, saxpy4; say more of one, or sax#1", []string{"run", file, "sax"}},
+		{"no kernel daxpy; it has ", []string{"run", file, "daxpy"}},
 		{"saxpy takes 4 arguments (u64 saxpy_param_0", []string{"run", file, "saxpy", "1"}},
 		{`argument 3 (saxpy_param_2, a f32): "x" is no number`, []string{"run", file, "saxpy", "zeros:f32:8", "zeros:f32:8", "x", "8"}},
 		{"two buffers are called y", []string{"run", file, "saxpy", "y=zeros:f32:8", "y=zeros:f32:8", "1", "8"}},
-		{`"ones:f32:8" is no buffer: want zeros:TYPE:N`, []string{"run", file, "saxpy", "ones:f32:8", "zeros:f32:8", "1", "8"}},
+		{`"ones:f32:8" is no buffer and no value: want zeros:TYPE:N`, []string{"run", file, "saxpy", "ones:f32:8", "zeros:f32:8", "1", "8"}},
 		{`type "f31": want f16`, []string{"run", file, "saxpy", "zeros:f31:8", "zeros:f32:8", "1", "8"}},
 		{`"0x4" is no number of elements`, []string{"run", file, "saxpy", "zeros:f32:0x4", "zeros:f32:8", "1", "8"}},
 		{"99999999999 does not fit u32", []string{"run", file, "saxpy", "zeros:f32:8", "zeros:f32:8", "1", "99999999999"}},

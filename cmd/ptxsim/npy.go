@@ -68,7 +68,7 @@ func readNPY(rd io.Reader) (ptx.Type, []int, []byte, error) {
 	total := 1
 	for _, s := range strings.FieldsFunc(string(shape[1]), func(c rune) bool { return c == ',' || c == ' ' }) {
 		v, err := strconv.Atoi(s)
-		if err != nil || v < 1 || v > maxElems/total {
+		if err != nil || v < 1 || v > maxBytes/total {
 			return fail("shape (%s): every extent must be at least 1, and the whole below 2^31", shape[1])
 		}
 		total *= v

@@ -206,7 +206,7 @@ func (c *cta) warpExited(w *warp) {
 	if w.vc != nil {
 		exit := &w.g.l.Kernel.code[len(w.g.l.Kernel.code)-1]
 		if w.mma.flight > 0 {
-			w.trap(InFlight, exit, 0, "the warp left the kernel with wgmma operations in flight")
+			w.find(InFlight, exit, 0, "the warp left the kernel with wgmma operations in flight")
 		}
 		if len(w.bulks.open) > 0 || len(w.bulks.groups) > 0 {
 			w.warn(InFlight, exit, 0, "the warp left the kernel without waiting for its bulk copies: no rule keeps its shared memory until they have read it")
@@ -238,7 +238,7 @@ func (c *cta) checkRemote(w *warp) {
 		r := w.report(Race, &c.g.l.Kernel.code[len(c.g.l.Kernel.code)-1], 0,
 			"the block leaves the kernel while another block accesses its shared memory: a cluster barrier must hold it back")
 		r.Other = c.g.accessOf(t, "access")
-		throw(r)
+		w.raise(r)
 	}
 }
 

@@ -375,7 +375,7 @@ func (w *warp) noteAsyncRead(o *op, c *cta, off uint32, n, lane int, h how) {
 				r := w.report(ProxyFence, o, lane,
 					"reads %s through the async proxy; the write is ordered before it, but no fence.proxy.async stands between", c.where(a))
 				r.Other = w.g.accessOf(t, "write")
-				throw(r)
+				w.raise(r)
 			}
 		})
 	}

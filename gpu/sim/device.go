@@ -72,10 +72,11 @@ type Config struct {
 	SMs      int    // multiprocessors that it reports, 132 when 0
 	Memory   int64  // bytes, 16 GiB when 0
 	Mode     Mode
-	NoChecks bool  // only bounds and alignment are checked then
-	Profile  bool  // count sectors and bank conflicts
-	Workers  int   // goroutines, GOMAXPROCS when 0
-	MaxSteps int64 // warp instructions of one cluster, 2^32 when 0
+	NoChecks bool   // only bounds and alignment are checked then
+	Ignore   []Kind // of Optional, checks that are left out
+	Profile  bool   // count sectors and bank conflicts
+	Workers  int    // goroutines, GOMAXPROCS when 0
+	MaxSteps int64  // warp instructions of one cluster, 2^32 when 0
 
 	Printf io.Writer // what kernels print, nothing when nil
 }
@@ -277,6 +278,9 @@ func (d *Device) LoadSome(file string, src []byte) (*Module, error) {
 func (d *Device) load(file string, src []byte, parse func(string, []byte) (*ptx.Module, error)) (*Module, error) {
 	if d.cc == 0 {
 		return nil, fmt.Errorf("arch %q: want sm_80, sm_90 or sm_90a", d.cfg.Arch)
+	}
+	if err := d.cfg.checkIgnore(); err != nil {
+		return nil, err
 	}
 	m, err := parse(file, src)
 	if err != nil {

@@ -47,7 +47,8 @@
 // fence orders nothing, which today's GPUs forgive in the usual "last block" idiom
 // and the memory model does not promise; a fence costs nothing there, and the report
 // names the one that is missing. What rests on no rule either way is a warning
-// (Profile.Warnings): a block that ends before its bulk stores have read.
+// (Profile.Warnings): a block that ends before its bulk stores have read. Config.Ignore
+// leaves out checks that a launch can go on behind (Optional).
 //
 // Launches run one after the other. One that may begin early (Launch.Dependent) is
 // held against every launch that may then still run: until it is behind a

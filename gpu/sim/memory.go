@@ -450,7 +450,7 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 			return
 		}
 		if i := bytes.IndexByte(c.init[off:end], 0); i >= 0 {
-			w.trap(Uninitialised, o, lane, "%d bytes at %s: byte %d was never written", n, c.where(off), i)
+			w.find(Uninitialised, o, lane, "%d bytes at %s: byte %d was never written", n, c.where(off), i)
 		}
 	}
 	for ; a < end; a += 4 {
@@ -590,7 +590,7 @@ func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
 		for j := done; j < len(cells); j++ {
 			a := off + uint32(4*j)
 			if le.Uint32(w.c.init[a:]) != 0x01010101 {
-				w.trap(Uninitialised, o, i, "%s was never written", w.c.where(a))
+				w.find(Uninitialised, o, i, "%s was never written", w.c.where(a))
 			}
 			if t := w.read(&cells[j], h, 15); t != 0 {
 				w.sharedConflict(o, w.c, a, i, h, "read", &cells[j], t)
@@ -662,7 +662,7 @@ func (w *warp) storeConflict(o *op, x *access, m uint32) {
 				same = w.r[x.regs[j]][i] == w.r[x.regs[j]][seen[k].lane]
 			}
 			if !same {
-				w.trap(Race, o, i, "lanes %d and %d store different values to the same address %#x", seen[k].lane, i, addr)
+				w.find(Race, o, i, "lanes %d and %d store different values to the same address %#x", seen[k].lane, i, addr)
 			}
 		}
 	}
@@ -739,7 +739,7 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 			fill(a.init[off:off+uint64(n)], 1)
 		} else {
 			if i := bytes.IndexByte(a.init[off:off+uint64(n)], 0); i >= 0 {
-				w.trap(Uninitialised, o, lane, "%d bytes of %s: byte %d was never written", n, w.g.l.dev.mem.where(addr), i)
+				w.find(Uninitialised, o, lane, "%d bytes of %s: byte %d was never written", n, w.g.l.dev.mem.where(addr), i)
 			}
 		}
 	}
@@ -777,15 +777,15 @@ func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h 
 		where := w.g.l.dev.mem.where
 		switch {
 		case written && !w.waited:
-			w.trap(Race, o, lane, "%s was written by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
+			w.find(Race, o, lane, "%s was written by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
 		case read && write && !w.waited:
-			w.trap(Race, o, lane, "%s was read by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
+			w.find(Race, o, lane, "%s was read by a launch before, which may still run: griddepcontrol.wait must come first", where(at))
 		case written && nc:
-			w.trap(Race, o, lane, "non-coherent load of %s, which a launch before may have written while this one ran", where(at))
+			w.find(Race, o, lane, "non-coherent load of %s, which a launch before may have written while this one ran", where(at))
 		}
 	}
 	if nc && cl.w != 0 {
-		w.trap(Race, o, lane, "non-coherent load of %s, which this kernel writes", w.g.l.dev.mem.where(at))
+		w.find(Race, o, lane, "non-coherent load of %s, which this kernel writes", w.g.l.dev.mem.where(at))
 	}
 	var t tag
 	what := "read"

@@ -104,6 +104,9 @@ func (w *warp) trap(kind Kind, o *op, lane int, format string, args ...any) {
 
 // warn notes what no rule forbids and no rule allows; the cluster goes on.
 func (w *warp) warn(kind Kind, o *op, lane int, format string, args ...any) {
+	if w.g.l.dev.ignores(kind) {
+		return
+	}
 	key := fmt.Sprint(kind, o.pc)
 	if old := w.g.warned[key]; old != nil && slices.Compare(old.Block[:], w.c.id[:]) <= 0 {
 		return
@@ -153,5 +156,5 @@ func (w *warp) conflict(o *op, lane int, what string, where string, old tag, old
 		r.Kind, r.Other = Misuse, nil
 		r.Msg = fmt.Sprintf("%s of %s, which holds a live mbarrier", what, where)
 	}
-	throw(r)
+	w.raise(r)
 }

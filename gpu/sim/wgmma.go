@@ -34,13 +34,13 @@ func (w *warp) trackRegisters(o *op, m uint32) {
 	for _, r := range o.uses {
 		s.touched[r] = true
 		if s.busyD[r] > 0 {
-			w.trap(InFlight, o, first(m), "reads a register that a wgmma is still writing: wgmma.wait_group must come first")
+			w.find(InFlight, o, first(m), "reads a register that a wgmma is still writing: wgmma.wait_group must come first")
 		}
 	}
 	for _, r := range o.defs {
 		s.touched[r] = true
 		if s.busyD[r] > 0 || s.busyA[r] > 0 {
-			w.trap(InFlight, o, first(m), "writes a register that a wgmma still uses: wgmma.wait_group must come first")
+			w.find(InFlight, o, first(m), "writes a register that a wgmma still uses: wgmma.wait_group must come first")
 		}
 	}
 }
@@ -352,7 +352,7 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 			w.trap(Misuse, o, 0, "an accumulator register was accessed since the last wgmma.fence")
 		}
 		if s.busyA[r] > 0 {
-			w.trap(InFlight, o, 0, "an accumulator register is still read as A")
+			w.find(InFlight, o, 0, "an accumulator register is still read as A")
 		}
 	}
 	for _, r := range x.a {
@@ -360,7 +360,7 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 			w.trap(Misuse, o, 0, "a register of A was accessed since the last wgmma.fence")
 		}
 		if s.busyD[r] > 0 {
-			w.trap(InFlight, o, 0, "a register of A is still written by an earlier wgmma")
+			w.find(InFlight, o, 0, "a register of A is still written by an earlier wgmma")
 		}
 	}
 	for _, r := range x.d {

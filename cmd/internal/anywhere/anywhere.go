@@ -217,10 +217,10 @@ func distance(a, b string) int {
 	for j := range row {
 		row[j] = j
 	}
-	for i := range a {
+	for i := range len(a) { // bytes, not letters
 		next := make([]int, len(b)+1)
 		next[0] = i + 1
-		for j := range b {
+		for j := range len(b) {
 			cost := row[j]
 			if a[i] != b[j] {
 				cost++
