@@ -149,6 +149,18 @@ type Var struct {
 	Offset int    // Param: where it begins among the parameters
 	Extern bool   // dynamic shared memory
 	Init   []byte // Global, Const: initial value, shorter than Size when the rest is zero
+	Refs   []Ref  // addresses that the initial value holds, in place of zeros in Init
+
+	extents []int // elements along each dimension, those of a vector last; 0: as many as the initial value has
+}
+
+// Ref is the generic address of a variable within an initial value: the low Bytes
+// bytes, at byte At, of (address of Var + Offset) >> Shift.
+type Ref struct {
+	At, Bytes int
+	Var       *Var
+	Offset    int64
+	Shift     int
 }
 
 // Reg is a virtual register.
