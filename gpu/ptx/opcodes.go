@@ -45,7 +45,10 @@ var opcodes = func() map[string]map[string]bool {
 		"call": "uni", "bra": "uni", "brx": "idx uni", "ret": "uni", "exit": "", "trap": "", "brkpt": "", "pmevent": "mask",
 		"ldmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces, "stmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces,
 		"movmatrix": "sync aligned m8n8 trans T",
-		"mma":       "sync aligned row col m8n8k4 m16n8k4 m16n8k8 m16n8k16 m16n8k32 satfinite T",
+		"mma": "sync aligned row col m8n8k4 m8n8k16 m8n8k32 m8n8k128 m16n8k4 m16n8k8 m16n8k16 m16n8k32 m16n8k64 m16n8k128 m16n8k256" +
+			" satfinite xor and popc rn rz rm rp T",
+		"wmma": "load store mma a b c d sync aligned row col m16n16k16 m32n8k16 m8n32k16 m16n16k8 m8n8k4 m8n8k32 m8n8k128 satfinite" +
+			" xor and popc rn rz rm rp T" + spaces,
 		"cp": "async ca cg shared shared::cta shared::cluster global commit_group wait_group wait_all bulk tensor reduce prefetch" +
 			" L2 mbarrier arrive noinc T add min max inc dec and or xor" + tensor + cache,
 		"cvt.pack": "", "mapa": "T" + spaces, "getctarank": "T" + spaces,

@@ -529,7 +529,7 @@ func (p *parser) declared(t token, extern bool) (*Var, error) {
 			}
 		default:
 			ty := typeByName[d.text[1:]]
-			if ty == NoType || ty == Pred {
+			if !ty.declared() || ty == Pred {
 				return nil, p.errorf(d.pos, "%s is not a type of a variable", d.text)
 			}
 			v.Type = ty
@@ -1043,7 +1043,7 @@ func (p *parser) registers() error {
 	if t.kind == dotWord {
 		ty = typeByName[t.text[1:]]
 	}
-	if ty == NoType {
+	if !ty.declared() {
 		return p.errorf(t.pos, "expected a type behind .reg, found %v", t)
 	}
 	if err := p.advance(); err != nil {

@@ -292,6 +292,24 @@ func tf32rn(b uint32) uint32 {
 	return (b + 0xfff + b>>13&1) &^ 0x1fff
 }
 
+// e5m2 is the upper byte of an fp16.
+func e5m2(b uint8) float32 { return h2f(uint16(b) << 8) }
+
+// e4m3 has no infinities: of the greatest exponent only 0x7f is a NaN.
+func e4m3(b uint8) float32 {
+	exp, frac := int(b>>3&15), int(b&7)
+	var v float64
+	switch {
+	case b&0x7f == 0x7f:
+		return f32(nan32)
+	case exp == 0:
+		v = math.Ldexp(float64(frac), -9)
+	default:
+		v = math.Ldexp(float64(8+frac), exp-10)
+	}
+	return float32(math.Copysign(v, float64(1-2*int(b>>7))))
+}
+
 // fmaH and fmaBF are one rounding of a*b+c in their format.
 func fmaH(a, b, c uint16) uint16 {
 	return round16(float64(h2f(a))*float64(h2f(b)), float64(h2f(c)), f2h)

@@ -189,17 +189,22 @@ const header = `.version %s
 
 `
 
-func head(arch string) string {
-	if arch == "sm_80" {
-		return fmt.Sprintf(header, "7.0", arch)
+// head begins a file. A form that came with a later version of the ISA names it.
+func head(arch, isa string) string {
+	switch {
+	case isa != "":
+	case arch == "sm_80":
+		isa = "7.0"
+	default:
+		isa = "8.0"
 	}
-	return fmt.Sprintf(header, "8.0", arch)
+	return fmt.Sprintf(header, isa, arch)
 }
 
 // source is the kernel of a lane-wise case: a thread for each element.
 func (f form) source(c *Case, text, dstMem string, size int) string {
 	var b strings.Builder
-	b.WriteString(head(c.Arch))
+	b.WriteString(head(c.Arch, f.isa))
 	b.WriteString(".visible .entry t(.param .u64 out")
 	for i := range f.src {
 		fmt.Fprintf(&b, ", .param .u64 in%d", i)

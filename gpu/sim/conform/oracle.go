@@ -220,7 +220,8 @@ type form struct {
 	dst  ptx.Type
 	src  []ptx.Type
 	eval func(a []uint64) uint64
-	ulps int // 0: exact
+	ulps int    // 0: exact
+	isa  string // see head
 	// bound is how far a result may be from the true one, given want, which is that
 	// rounded to fp32; nil: see ulps.
 	bound func(a []uint64, want float64) float64
