@@ -621,6 +621,8 @@ func (d *decoder) instr() {
 		d.movmatrix()
 	case "mma":
 		d.mma()
+	case "wmma":
+		d.wmma()
 	case "wgmma":
 		d.wgmma()
 	case "mbarrier":
@@ -721,7 +723,7 @@ func (d *decoder) registerUse(from int) {
 		}
 		for n, a := range o.in.Args {
 			list := &o.uses
-			if n == 0 && o.in.Op != "st" && o.in.Op != "red" && o.in.Op != "stmatrix" && o.in.Op != "cp" && o.in.Op != "bar" {
+			if _, address := a.(*ptx.Mem); n == 0 && !address && o.in.Op != "bar" {
 				list = &o.defs
 			}
 			d.collect(a, list)

@@ -211,3 +211,171 @@ func productForms() []hand {
 	}
 	return hs
 }
+
+// wmmaCase loads matrices, multiplies them and stores the result. Memory is global, shared or generic by turns; rows have room between them where a
+// stride says so.
+func wmmaCase(p product, rowA, rowB bool, turn int) hand {
+	p.random()
+	space := []string{".global", ".shared", ""}[turn%3]
+	strided := turn%4 > 0
+	// image lays a matrix out; stride is in elements.
+	image := func(m []int, rows, columns int, byRow bool, t ptx.Type) (img []byte, stride int) {
+		bits := t.Bits()
+		stride = rows
+		if byRow {
+			stride = columns
+		}
+		if strided {
+			stride += 128 / bits
+		}
+		lines := rows + columns - map[bool]int{true: columns, false: rows}[byRow]
+		img = make([]byte, (lines*stride*bits/8+31)/32*32)
+		for i, v := range m {
+			at := i%columns*stride + i/columns
+			if byRow {
+				at = i/columns*stride + i%columns
+			}
+			for b := range bits {
+				img[(at*bits+b)/8] |= byte(number64(t, v) >> b & 1 << ((at*bits + b) % 8))
+			}
+		}
+		return img, stride
+	}
+	rowC := turn%2 == 0
+	a, strideA := image(p.A, p.m, p.k, rowA, p.a)
+	b, strideB := image(p.B, p.k, p.n, rowB, p.b)
+	c, strideC := image(p.C, p.m, p.n, rowC, p.c)
+	result := make([]int, p.m*p.n)
+	want, strideD := image(result, p.m, p.n, !rowC, p.d)
+	size := p.d.Bits() / 8
+	for i := range result {
+		row, col := i/p.n, i%p.n
+		at := row*strideD + col
+		if rowC {
+			at = col*strideD + row
+		}
+		copy(want[at*size:(at+1)*size], le.AppendUint64(nil, p.want(row, col)))
+	}
+	in := append(append(append([]byte{}, a...), b...), c...)
+	layout := func(byRow bool) string { return map[bool]string{true: "row", false: "col"}[byRow] }
+	shape := fmt.Sprintf("m%dn%dk%d", p.m, p.n, p.k)
+	regs := func(which string, t ptx.Type) int {
+		if which == "a" || which == "b" {
+			if t == ptx.F16 {
+				return 8
+			}
+			n := map[string]int{"a": p.m, "b": p.n}[which] * p.k / 32
+			return max(n*min(t.Bits(), 32)/32, 1)
+		}
+		return p.m * p.n / 32 / per(t)
+	}
+	class := func(t ptx.Type) string { return map[bool]string{true: "%y", false: "%x"}[t == ptx.F64] }
+	n := 0
+	list := func(count int, t ptx.Type) string {
+		var s []string
+		for range count {
+			s = append(s, fmt.Sprintf("%s%d", class(t), n))
+			n++
+		}
+		return "{" + strings.Join(s, ", ") + "}"
+	}
+	var body strings.Builder
+	var covers []string
+	base, shared := "%in0", ""
+	loadBuf := func(threads, n int) string {
+		return strings.Replace(loadBuf(threads, n), "fence.proxy.async.shared::cta;", "", 1)
+	}
+	switch space {
+	case ".shared":
+		body.WriteString(loadBuf(32, len(in)))
+		base, shared = "%r30", ".shared .align 128 .b8 buf["+fmt.Sprint(len(in))+"];\n"
+	case "":
+		if turn%2 == 1 { // shared memory, generic
+			body.WriteString(loadBuf(32, len(in)) + "cvt.u64.u32 %q10, %r30;\ncvta.shared.u64 %q10, %q10;\n")
+			base, shared = "%q10", ".shared .align 128 .b8 buf["+fmt.Sprint(len(in))+"];\n"
+		}
+	}
+	load := func(which string, at int, byRow bool, t ptx.Type, stride int) string {
+		form := fmt.Sprintf("wmma.load.%s.sync.aligned.%s.%s%s.%v", which, layout(byRow), shape, space, t)
+		covers = append(covers, form)
+		l := list(regs(which, t), t)
+		fmt.Fprintf(&body, "%s %s, [%s+%d]", form, l, base, at)
+		if strided {
+			fmt.Fprintf(&body, ", %d", stride)
+		}
+		body.WriteString(";\n")
+		return l
+	}
+	la, lb := load("a", 0, rowA, p.a, strideA), load("b", len(a), rowB, p.b, strideB)
+	lc := load("c", len(a)+len(b), rowC, p.c, strideC)
+	ld := list(regs("d", p.d), p.d)
+	types := fmt.Sprintf("%v.%v.%v.%v", p.d, p.a, p.b, p.c)
+	if p.a == ptx.F16 {
+		types = fmt.Sprintf("%v.%v", p.d, p.c)
+	}
+	op, sat := "", ""
+	if p.a == ptx.B1 {
+		op = "." + p.form + ".popc"
+	}
+	if p.sat {
+		sat = ".satfinite"
+	}
+	mma := fmt.Sprintf("wmma.mma%s.sync.aligned.%s.%s.%s.%s%s", op, layout(rowA), layout(rowB), shape, types, sat)
+	store := fmt.Sprintf("wmma.store.d.sync.aligned.%s.%s.global.%v", layout(!rowC), shape, p.d)
+	if space != ".global" {
+		store = strings.Replace(store, ".global", "", 1)
+	}
+	fmt.Fprintf(&body, "%s %s, %s, %s, %s;\n%s [%%out], %s", mma, ld, la, lb, lc, store, ld)
+	if strided {
+		body.WriteString(", %r29;\n")
+	} else {
+		body.WriteString(";\n")
+	}
+	return hand{
+		name: fmt.Sprintf("wmma.%s.%s.%s.%s%s%s", shape, layout(rowA), layout(rowB), types, sat, op), covers: append(covers, mma, store),
+		arch: "sm_80", isa: p.isa, in: [][]byte{in}, want: want, elem: ptx.U8,
+		local: shared + fmt.Sprintf(".reg .b32 %%x<%d>;\n.reg .b64 %%y<%d>;", n, n),
+		body:  fmt.Sprintf("mov.u32 %%r29, %d;\n", strideD) + body.String(),
+	}
+}
+
+// wmmaForms: every shape and type, in every layout.
+func wmmaForms() []hand {
+	var hs []hand
+	turn := 0
+	add := func(m, n, k int, a, c, d ptx.Type, sat bool, form string) {
+		for i := range 4 {
+			rowA, rowB := i&1 == 0, i&2 == 0
+			if a.Bits() < 8 && (!rowA || rowB) {
+				continue
+			}
+			p := product{form: form, m: m, n: n, k: k, a: a, b: a, c: c, d: d, sat: sat}
+			if form == "and" {
+				p.isa = "7.1"
+			}
+			hs = append(hs, wmmaCase(p, rowA, rowB, turn))
+			turn += 5
+		}
+	}
+	for _, s := range [][2]int{{16, 16}, {32, 8}, {8, 32}} {
+		for _, c := range []ptx.Type{ptx.F16, ptx.F32} {
+			for _, d := range []ptx.Type{ptx.F16, ptx.F32} {
+				add(s[0], s[1], 16, ptx.F16, c, d, false, "")
+			}
+		}
+		add(s[0], s[1], 16, ptx.BF16, ptx.F32, ptx.F32, false, "")
+		for _, a := range []ptx.Type{ptx.S8, ptx.U8} {
+			add(s[0], s[1], 16, a, ptx.S32, ptx.S32, false, "")
+			add(s[0], s[1], 16, a, ptx.S32, ptx.S32, true, "")
+		}
+	}
+	add(16, 16, 8, ptx.TF32, ptx.F32, ptx.F32, false, "")
+	add(8, 8, 4, ptx.F64, ptx.F64, ptx.F64, false, "")
+	for _, a := range []ptx.Type{ptx.S4, ptx.U4} {
+		add(8, 8, 32, a, ptx.S32, ptx.S32, false, "")
+		add(8, 8, 32, a, ptx.S32, ptx.S32, true, "")
+	}
+	add(8, 8, 128, ptx.B1, ptx.S32, ptx.S32, false, "xor")
+	add(8, 8, 128, ptx.B1, ptx.S32, ptx.S32, false, "and")
+	return hs
+}

@@ -132,7 +132,7 @@ func warpCases() []*Case {
 	hs = append(hs, copyForms()...)
 	hs = append(hs, matrixForms()...)
 	hs = append(hs, mmaForms()...)
-	hs = append(hs, productForms()...)
+	hs = append(append(hs, productForms()...), wmmaForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		cs = append(cs, h.build())
