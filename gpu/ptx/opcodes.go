@@ -54,7 +54,7 @@ var opcodes = func() map[string]map[string]bool {
 		"cvt.pack": "", "mapa": "T" + spaces, "getctarank": "T" + spaces,
 		"mbarrier": "init inval expect_tx complete_tx arrive arrive_drop test_wait try_wait pending_count noComplete parity T" +
 			spaces + order + scopes,
-		"wgmma": "fence commit_group wait_group mma_async sync aligned satfinite T", "setmaxnreg": "inc dec sync aligned T",
+		"wgmma": "fence commit_group wait_group mma_async sync aligned satfinite and popc T", "setmaxnreg": "inc dec sync aligned T",
 		"griddepcontrol": "launch_dependents wait", "tensormap": "replace tile T",
 	}
 	m := map[string]map[string]bool{}
@@ -80,7 +80,7 @@ func wgmmaShape(mod string) bool {
 }
 
 // ParseWGMMAShape reads m64nNkK: N is a multiple of 8 from 8 to 256, K is 8,
-// 16 or 32.
+// 16, 32 or 256.
 func ParseWGMMAShape(mod string) (n, k int, ok bool) {
 	rest, found := strings.CutPrefix(mod, "m64n")
 	if !found {
@@ -92,7 +92,7 @@ func ParseWGMMAShape(mod string) (n, k int, ok bool) {
 	}
 	n, okN := decimal(a)
 	k, okK := decimal(b)
-	return n, k, okN && okK && n >= 8 && n <= 256 && n%8 == 0 && (k == 8 || k == 16 || k == 32)
+	return n, k, okN && okK && n >= 8 && n <= 256 && n%8 == 0 && (k == 8 || k == 16 || k == 32 || k == 256)
 }
 
 // decimal reads a short unsigned decimal number.
