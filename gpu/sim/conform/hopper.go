@@ -163,6 +163,7 @@ func tensorForms() []hand {
 		dims   []uint64
 		box    []uint32
 		step   []uint32
+		gap    uint64 // bytes behind each run of a dimension
 		at     []int
 		span   int
 		nan    bool
@@ -177,6 +178,9 @@ func tensorForms() []hand {
 		{dims: []uint64{64, 7, 5, 2}, box: []uint32{64, 4, 3, 1}, at: []int{0, -1, 3, 1}, span: 128, single: true},
 		{dims: []uint64{64, 9, 7, 2}, box: []uint32{64, 6, 4, 1}, step: []uint32{1, 2, 2, 1}, at: []int{0, -1, 2, 1}, span: 128},
 		{dims: []uint64{16, 3, 3, 3, 2}, box: []uint32{8, 2, 2, 2, 2}, at: []int{8, 2, -1, 1, 0}, single: true},
+		{dims: []uint64{24, 5, 4}, box: []uint32{16, 5, 3}, step: []uint32{1, 3, 2}, gap: 32, at: []int{16, -2, 1}},
+		{dims: []uint64{16, 3, 1, 1, 2}, box: []uint32{16, 2, 2, 1, 2}, gap: 16, at: []int{0, 2, 0, 0, 0}},
+		{dims: []uint64{64, 5}, box: []uint32{64, 4}, step: []uint32{1, 2}, gap: 16, at: []int{0, -1}, span: 128},
 	} {
 		rank := len(f.dims)
 		total, elems := 1, 1
@@ -188,16 +192,38 @@ func tensorForms() []hand {
 			}
 			elems *= n
 		}
+		strides := tensormap.DenseStrides(ptx.F16, f.dims)
+		if f.gap > 0 {
+			run := 2 * f.dims[0]
+			for i, n := range f.dims[1:] {
+				strides[i] = run + f.gap
+				run = n * strides[i]
+				if n == 1 { // nobody uses it
+					strides[i] = 0
+					run = 2 * f.dims[0]
+					for j := i; j > 0; j-- {
+						if strides[j-1] > 0 {
+							run = f.dims[j] * strides[j-1]
+							break
+						}
+					}
+				}
+			}
+			total = int(run / 2)
+		}
 		tensor := make([]byte, 2*total)
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		strides := tensormap.DenseStrides(ptx.F16, f.dims)
 		bytes := 2 * elems
 		// index of a box element in the tensor, or -1
 		index := func(e int, at []int) int {
-			idx, mul := 0, 1
+			idx := 0
 			for i := range rank {
+				mul := 1
+				if i > 0 {
+					mul = int(strides[i-1] / 2)
+				}
 				ext, st := int(f.box[i]), 1
 				if f.step != nil {
 					st = int(f.step[i])
@@ -209,7 +235,6 @@ func tensorForms() []hand {
 					return -1
 				}
 				idx += x * mul
-				mul *= int(f.dims[i])
 			}
 			return idx
 		}
@@ -232,6 +257,9 @@ func tensorForms() []hand {
 		}
 		if f.nan {
 			tail = ".nan"
+		}
+		if f.gap > 0 {
+			tail = fmt.Sprintf(".gap%d%s", f.gap, tail)
 		}
 		local := fmt.Sprintf("%s.shared .align 1024 .b8 buf[%d];", barDecl, max(bytes, 128))
 		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes", rank)
@@ -321,11 +349,15 @@ func im2colForms() []hand {
 		pixels       uint32
 		at           []int
 		offs         []int
+		step         []uint32
+		nan          bool
 	}{
-		{[]uint64{64, 9, 3}, []int32{-1}, []int32{-1}, 16, []int{0, 2, 0}, []int{1}},
-		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 32, []int{0, -1, -1, 0}, []int{0, 2}},
-		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 24, []int{0, 3, 2, 0}, []int{2, 1}}, // crosses into the next picture
-		{[]uint64{64, 5, 4, 3, 2}, []int32{-1, -1, -1}, []int32{-1, -1, -1}, 40, []int{0, 0, 1, -1, 0}, []int{1, 0, 2}},
+		{[]uint64{64, 9, 3}, []int32{-1}, []int32{-1}, 16, []int{0, 2, 0}, []int{1}, nil, false},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 32, []int{0, -1, -1, 0}, []int{0, 2}, nil, false},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 24, []int{0, 3, 2, 0}, []int{2, 1}, nil, false}, // crosses into the next picture
+		{[]uint64{64, 5, 4, 3, 2}, []int32{-1, -1, -1}, []int32{-1, -1, -1}, 40, []int{0, 0, 1, -1, 0}, []int{1, 0, 2}, nil, false},
+		{[]uint64{64, 9, 7, 2}, []int32{-1, -1}, []int32{-1, -1}, 36, []int{0, -1, -1, 0}, []int{1, 2}, []uint32{1, 2, 2, 1}, true},
+		{[]uint64{64, 11, 2}, []int32{-2}, []int32{-1}, 12, []int{0, 1, 0}, []int{2}, []uint32{1, 3, 1}, false},
 	} {
 		rank := len(f.dims)
 		total := 1
@@ -355,13 +387,18 @@ func im2colForms() []hand {
 			}
 			for c := range channels {
 				v := uint16(0)
+				if f.nan {
+					v = 0x7ff7
+				}
 				if inside {
 					v = le.Uint16(tensor[2*(base+f.at[0]+c):])
 				}
 				le.PutUint16(want[swizzled(2*(channels*p+c), 128):], v)
 			}
 			for j := 1; j < rank; j++ {
-				x[j]++
+				if x[j]++; f.step != nil {
+					x[j] += int(f.step[j]) - 1
+				}
 				if j == rank-1 || x[j] <= int(f.dims[j])-1+int(f.upper[j-1]) {
 					break
 				}
@@ -372,7 +409,7 @@ func im2colForms() []hand {
 		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.im2col.mbarrier::complete_tx::bytes", rank)
 		m := &tensormap.Im2col{
 			Type: ptx.F16, Dims: f.dims, Strides: strides, Lower: f.lower, Upper: f.upper,
-			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: tensormap.Swizzle128,
+			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: tensormap.Swizzle128, ElementStrides: f.step, NaNFill: f.nan,
 		}
 		hs = append(hs, hand{
 			name: fileName(fmt.Sprintf("%s.%d", form, f.pixels)), covers: []string{form}, in: [][]byte{tensor}, maps: []Map{{Input: 0, Im2col: m}},
