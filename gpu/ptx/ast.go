@@ -114,12 +114,16 @@ const (
 	S4
 	U4
 	B1
+	U16x2
+	S16x2
+	S2
+	U2
 )
 
 var typeNames = [...]string{
 	"", "pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64",
 	"f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64", "b128",
-	"e4m3", "e5m2", "e4m3x2", "e5m2x2", "s4", "u4", "b1",
+	"e4m3", "e5m2", "e4m3x2", "e5m2x2", "s4", "u4", "b1", "u16x2", "s16x2", "s2", "u2",
 }
 
 var typeByName = func() map[string]Type {
@@ -139,14 +143,14 @@ func TypeNamed(name string) Type { return typeByName[name] }
 
 // Bits is the width of a value, 1 for predicates.
 func (t Type) Bits() int {
-	return [...]int{0, 1, 8, 16, 32, 64, 8, 16, 32, 64, 8, 16, 32, 64, 16, 32, 16, 32, 32, 32, 64, 128, 8, 8, 16, 16, 4, 4, 1}[t]
+	return [...]int{0, 1, 8, 16, 32, 64, 8, 16, 32, 64, 8, 16, 32, 64, 16, 32, 16, 32, 32, 32, 64, 128, 8, 8, 16, 16, 4, 4, 1, 32, 32, 2, 2}[t]
 }
 
 // Float reports whether values of the type are floating point.
 func (t Type) Float() bool { return t >= F16 && t <= F64 || t >= E4M3 && t <= E5M2x2 }
 
 // Signed reports whether the type is a signed integer.
-func (t Type) Signed() bool { return t >= S8 && t <= S64 || t == S4 }
+func (t Type) Signed() bool { return t >= S8 && t <= S64 || t == S4 || t == S2 }
 
 // declared reports whether variables and registers may have the type.
 func (t Type) declared() bool { return t > NoType && t < E4M3 }

@@ -558,6 +558,10 @@ func (d *decoder) instr() {
 		d.selp()
 	case "and", "or", "xor", "not":
 		d.predicateLogic()
+	case "set":
+		d.set()
+	case "testp":
+		d.testp()
 	case "lop3":
 		d.lop3()
 	case "bfi":
@@ -663,14 +667,15 @@ func (d *decoder) lanewise(l laneOp) bool {
 			return false
 		}
 	}
-	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S8 && r.Type.Bits() != 16 {
-		return false // the table extends the sign to 16 bits
+	into := ptx.NoType // of a conversion
+	if d.in.Op == "cvt" && !d.in.Has("pack") {
+		into = d.in.Types()[0]
 	}
 	d.o.fn = l.fn
 	if row := vectors[d.in.Name]; row != nil {
 		d.o.fn = l.vector(row)
 	}
-	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S16 && r.Type.Bits() == 32 {
+	if r, ok := args[0].(*ptx.Reg); ok && (into == ptx.S8 || into == ptx.S16) && r.Type.Bits() == 32 {
 		d.o.fn = func(w *warp, o *op, m uint32) { // the table fills 16 bits, the sign the rest
 			l.fn(w, o, m)
 			D := &w.r[o.d]
@@ -680,7 +685,7 @@ func (d *decoder) lanewise(l laneOp) bool {
 			}
 		}
 	}
-	short := d.in.Type().Bits() == 16
+	short := d.in.Type().Bits() == 16 && d.in.Op != "cvt"
 	at := [4]*int32{&d.o.d, &d.o.a, &d.o.b, &d.o.c}
 	for i, a := range args {
 		switch {
@@ -688,7 +693,7 @@ func (d *decoder) lanewise(l laneOp) bool {
 			*at[i] = d.dst32(a)
 		case i == 0:
 			*at[i] = d.dst64(a)
-		case l.files[i] == 'r' && short && d.in.Op != "cvt":
+		case l.files[i] == 'r' && short && (i < 3 || !d.in.Has("wide")) && (i < 2 || d.in.Op[:2] != "sh"):
 			*at[i] = d.src16(a)
 		case l.files[i] == 'r':
 			*at[i] = d.src32(a)
