@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -146,6 +147,9 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 				panic(r) //nolint:forbidigo // a mistake of the decoder itself
 			}
 			err = pe
+		}
+		if pe := new(ptx.Error); errors.As(err, &pe) && pe.Entry != e.Name { // it is the kernel that cannot run
+			err = &ptx.Error{File: pe.File, Entry: e.Name, Pos: pe.Pos, Msg: fmt.Sprintf("calls %s, which cannot run: %s", pe.Entry, pe.Msg)}
 		}
 	}()
 	k := &Kernel{Name: e.Name, mod: mod, entry: e, const32: map[uint32]int32{}, const64: map[uint64]int32{}}

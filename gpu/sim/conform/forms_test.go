@@ -66,7 +66,7 @@ func formLines(t *testing.T) (fs []formLine) {
 }
 
 // needed is how many of the forms must load.
-const needed = 288
+const needed = 412
 
 // The simulator loads most forms that programs may hold. What it does not know is refused
 // with the place, never a panic.
