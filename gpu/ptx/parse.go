@@ -1261,7 +1261,9 @@ var specials = func() map[string]bool {
 	} {
 		m[n] = true
 	}
+	m["current_graph_exec"] = true
 	for _, n := range []string{"tid", "ntid", "ctaid", "nctaid", "clusterid", "nclusterid", "cluster_ctaid", "cluster_nctaid"} {
+		m[n] = true // all of it, as a vector
 		for _, d := range []string{"x", "y", "z"} {
 			m[n+"."+d] = true
 		}

@@ -589,13 +589,21 @@ func (d *decoder) instr() {
 		d.o.kind = opBlock
 		d.o.fn = func(w *warp, _ *op, _ uint32) { w.yield = sleeps }
 	case "ld", "ldu", "st":
-		d.loadStore()
+		if in.Has("async") {
+			d.async()
+		} else {
+			d.loadStore()
+		}
 	case "atom", "red":
-		d.atomic()
-	case "prefetch", "prefetchu", "discard", "applypriority":
+		if in.Has("async") {
+			d.async()
+		} else {
+			d.atomic()
+		}
+	case "prefetch", "prefetchu", "discard", "applypriority", "pmevent":
 		d.nothing()
 	case "createpolicy":
-		if d.args(1, 3) {
+		if d.args(1, 4) {
 			d.o.d = d.dst64(in.Args[0])
 			d.o.fn = func(*warp, *op, uint32) {}
 		}

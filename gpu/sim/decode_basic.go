@@ -21,8 +21,15 @@ func (d *decoder) mov() {
 	dst, src := d.in.Args[0], d.in.Args[1]
 	t := d.in.Type()
 	if s, ok := src.(ptx.Special); ok {
-		d.special(dst, s.Name)
+		if d.in.Has("v4") {
+			d.specialVector(vec(dst), s.Name)
+		} else {
+			d.special(dst, s.Name)
+		}
 		return
+	}
+	if d.in.Has("v2") || d.in.Has("v4") {
+		d.unsupported()
 	}
 	if v, ok := src.(*ptx.Vec); ok {
 		d.pack(dst, v.Elems, t)
@@ -86,6 +93,22 @@ func (d *decoder) pack(dst ptx.Operand, elems []ptx.Operand, t ptx.Type) {
 					uint64(w.r[s[2]][i]&0xffff)<<32 | uint64(w.r[s[3]][i]&0xffff)<<48
 			}
 		}
+	case len(elems) > 1 && t.Bits() == 8*len(elems): // bytes
+		var s [4]int32
+		for i, e := range elems {
+			s[i] = d.src32(e)
+		}
+		d.o.d = d.dst32(dst)
+		n := len(elems)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			eachLane(m, func(i int) {
+				var v uint32
+				for k, r := range s[:n] {
+					v |= w.r[r][i] & 0xff << (8 * k)
+				}
+				w.r[o.d][i] = v
+			})
+		}
 	default:
 		d.unsupported()
 	}
@@ -128,6 +151,17 @@ func (d *decoder) unpack(elems []ptx.Operand, src ptx.Operand, t ptx.Type) {
 				}
 			}
 		}
+	case len(elems) > 1 && t.Bits() == 8*len(elems):
+		d.o.a = d.src32(src)
+		n := len(elems)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			A := w.r[o.a]
+			eachLane(m, func(i int) {
+				for k, r := range e[:n] {
+					w.r[r][i] = A[i] >> (8 * k) & 0xff
+				}
+			})
+		}
 	default:
 		d.unsupported()
 	}
@@ -148,12 +182,15 @@ var specials = map[string]func(w *warp, lane int) uint64{
 	"nctaid.y": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y) },
 	"nctaid.z": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z) },
 
-	"laneid":      func(_ *warp, l int) uint64 { return uint64(l) },
-	"warpid":      func(w *warp, _ int) uint64 { return uint64(w.id) },
-	"nwarpid":     func(w *warp, _ int) uint64 { return uint64(len(w.c.warps)) },
-	"smid":        func(w *warp, _ int) uint64 { return uint64(w.g.idx % w.g.l.dev.cfg.SMs) },
-	"nsmid":       func(w *warp, _ int) uint64 { return uint64(w.g.l.dev.cfg.SMs) },
-	"gridid":      func(*warp, int) uint64 { return 1 },
+	"laneid":  func(_ *warp, l int) uint64 { return uint64(l) },
+	"warpid":  func(w *warp, _ int) uint64 { return uint64(w.id) },
+	"nwarpid": func(w *warp, _ int) uint64 { return uint64(len(w.c.warps)) },
+	"smid":    func(w *warp, _ int) uint64 { return uint64(w.g.idx % w.g.l.dev.cfg.SMs) },
+	"nsmid":   func(w *warp, _ int) uint64 { return uint64(w.g.l.dev.cfg.SMs) },
+	"gridid":  func(*warp, int) uint64 { return 1 },
+
+	"current_graph_exec": func(*warp, int) uint64 { return 0 }, // of a launch that is in no graph
+
 	"lanemask_eq": func(_ *warp, l int) uint64 { return 1 << l },
 	"lanemask_lt": func(_ *warp, l int) uint64 { return 1<<l - 1 },
 	"lanemask_le": func(_ *warp, l int) uint64 { return 2<<l - 1 },
@@ -184,6 +221,30 @@ var specials = map[string]func(w *warp, lane int) uint64{
 	"nclusterid.x":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.X / w.g.l.Cluster.X) },
 	"nclusterid.y":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y / w.g.l.Cluster.Y) },
 	"nclusterid.z":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z / w.g.l.Cluster.Z) },
+}
+
+// specialVector is mov.v4.u32 of a special register of three dimensions; the fourth element
+// is 0.
+func (d *decoder) specialVector(dst []ptx.Operand, name string) {
+	if len(dst) != 4 || d.in.Type().Bits() != 32 || specials[name+".x"] == nil {
+		d.unsupported()
+	}
+	var get [3]func(w *warp, lane int) uint64
+	var to [4]int32
+	for i, e := range dst {
+		to[i] = d.dst32(e)
+		if i < 3 {
+			get[i] = specials[name+"."+"xyz"[i:i+1]]
+		}
+	}
+	d.o.fn = func(w *warp, _ *op, m uint32) {
+		eachLane(m, func(i int) {
+			for k, f := range get {
+				w.r[to[k]][i] = uint32(f(w, i))
+			}
+			w.r[to[3]][i] = 0
+		})
+	}
 }
 
 func (d *decoder) special(dst ptx.Operand, name string) {

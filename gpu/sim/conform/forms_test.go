@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
 
@@ -65,8 +66,18 @@ func formLines(t *testing.T) (fs []formLine) {
 	return fs
 }
 
+// load is what the simulator says of a form.
+func load(f formLine) error {
+	arch := f.arch
+	if arch == "sm_90" {
+		arch = "sm_90a"
+	}
+	_, err := sim.New(sim.Config{Arch: arch}).Load("form.ptx", []byte(f.source()))
+	return err
+}
+
 // needed is how many of the forms must load.
-const needed = 412
+const needed = 434
 
 // The simulator loads most forms that programs may hold. What it does not know is refused
 // with the place, never a panic.
@@ -78,11 +89,7 @@ func TestForms(t *testing.T) {
 		if all[f.group]++; all[f.group] == 1 {
 			groups = append(groups, f.group)
 		}
-		arch := f.arch
-		if arch == "sm_90" {
-			arch = "sm_90a"
-		}
-		_, err := sim.New(sim.Config{Arch: arch}).Load("form.ptx", []byte(f.source()))
+		err := load(f)
 		if err == nil {
 			loads[f.group]++
 			total++
@@ -114,6 +121,36 @@ func TestFormsAssemble(t *testing.T) {
 		}
 		if out, err := exec.CommandContext(t.Context(), ptxas, "-arch="+f.arch, "-o", os.DevNull, file).CombinedOutput(); err != nil {
 			t.Errorf("forms.txt:%d: %s: %s", f.line, f.form, strings.TrimSpace(string(out)))
+		}
+	}
+}
+
+// Every form of the list that loads is in the file of some case, by its full name.
+func TestFormsHaveCases(t *testing.T) {
+	held := map[string]bool{"trap": true} // it ends a launch: TestChecks has it
+	for _, c := range Cases() {
+		src, err := c.Source()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := ptx.Parse(c.Name, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range m.Entries[0].Code {
+			held[in.Name] = true
+		}
+	}
+	for _, f := range formLines(t) {
+		m, err := ptx.Parse("form.ptx", []byte(f.source()))
+		if err != nil || load(f) != nil {
+			continue
+		}
+		for _, in := range m.Entries[0].Code {
+			if !held[in.Name] {
+				held[in.Name] = true
+				t.Errorf("forms.txt:%d: %s has no case", f.line, in.Name)
+			}
 		}
 	}
 }

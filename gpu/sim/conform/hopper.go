@@ -18,7 +18,7 @@ func hopperCases() []*Case {
 	hs = append(hs, bulkForms()...)
 	hs = append(hs, clusterForms()...)
 	hs = append(hs, wgmmaForms()...)
-	hs = append(append(hs, foreignForms()...), callForms()...)
+	hs = append(append(append(hs, foreignForms()...), callForms()...), asyncForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		h.arch = "sm_90a"

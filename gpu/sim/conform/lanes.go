@@ -60,7 +60,7 @@ func laneCases() []*Case {
 	for _, c := range []struct {
 		cmp string
 		t   ptx.Type
-	}{{"lt", ptx.F32}, {"neu", ptx.F32}, {"num", ptx.F32}, {"ge", ptx.F16}, {"equ", ptx.F16}} {
+	}{{"lt", ptx.F32}, {"ne", ptx.F32}, {"neu", ptx.F32}, {"num", ptx.F32}, {"ge", ptx.F16}, {"equ", ptx.F16}} {
 		f := form{name: "setp." + c.cmp + ".ftz." + c.t.String(), dst: ptx.U32, src: []ptx.Type{c.t, c.t}}
 		f.eval = func(a []uint64) uint64 {
 			return uint64(one(compare(c.cmp, flushedNumber(c.t, a[0]), flushedNumber(c.t, a[1]))))
@@ -143,6 +143,10 @@ func setForms() (fs []form) {
 		}
 		add("ltu", ".ftz", d, ptx.F32)
 	}
+	add("eq", "", ptx.U32, ptx.S32)
+	add("gt", "", ptx.F32, ptx.F32)
+	add("ge", ".ftz", ptx.F32, ptx.F32)
+	add("ne", "", ptx.U32, ptx.F64)
 	add("leu", "", ptx.F16x2, ptx.F16x2)
 	add("ne", "", ptx.BF16x2, ptx.BF16x2)
 	add("gt", "", ptx.U32, ptx.BF16x2)

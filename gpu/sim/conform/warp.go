@@ -133,6 +133,7 @@ func warpCases() []*Case {
 	hs = append(hs, matrixForms()...)
 	hs = append(hs, mmaForms()...)
 	hs = append(append(hs, productForms()...), wmmaForms()...)
+	hs = append(hs, hintForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		cs = append(cs, h.build())

@@ -265,6 +265,8 @@ func wgmmaForms() []hand {
 				addTypes(ints, n, k128, k128, true, false)
 				addTypes(floats, n, k128, k128, true, i == 1)
 				floats.d, ints.sat = ptx.F16, true
+				addTypes(floats, 8, k128, k128, false, false)
+				addTypes(ints, 8, k128, k128, false, false)
 				addTypes(floats, n, k128, k128, false, false)
 				addTypes(ints, n, k128, k128, false, false)
 			}
