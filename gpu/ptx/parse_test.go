@@ -260,6 +260,15 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(top + ".entry k(.param .u64 a) { .reg .b32 %r<3>; L: add.s32 %r1, %r2, -1; @%p bra L; { .reg .pred p; } ret; }"))
 	f.Add([]byte(top + ".global .v2 .f32 x[][2] = {{{1.5, 0f3F800000}}}; .global .u8 y[2] = {0xff00(x)}; .const .u64 z[2] = {generic(x)+4, y};"))
+	for _, body := range []string{
+		"mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 {%r0, %r1}, {%r0}, {%r1}, {%r0, %r1};",
+		"wmma.load.a.sync.aligned.row.m16n16k16.shared.f16 {%r0, %r1}, [%r0], 24; wmma.mma.xor.popc.sync.aligned.row.col.m8n8k128.s32.b1.b1.s32 {%r0}, {%r0}, {%r0}, {%r0};",
+		"cvt.pack.sat.s8.s32.b32 %r0, %r1, %r0, %r1; cvt.rn.satfinite.relu.e4m3x2.f32 %r0, %r1, %r1; lop3.or.b32 %r0|%p0, %r0, %r1, %r0, 0x96, !%p0;",
+		"mov.v4.u32 {%r0, %r1, _, _}, %tid; bmsk.clamp.b32 %r0, %r1, 3; st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%r0], {%r0, %r1}, [%r1];",
+		"red.global.v4.f32.L2::cache_hint.add [%r0], {%r0, %r1}, %r1; fence.acquire.sync_restrict::shared::cluster.cluster; pmevent.mask 3;",
+	} {
+		f.Add([]byte(top + ".entry k() { .reg .pred %p<2>; .reg .b32 %r<2>; " + body + " ret; }"))
+	}
 	f.Add([]byte(top + ".func (.param .b32 r) f() { ret; } .entry odd() { frob \"}\"; } .entry k() { ret; }"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		some, errSome := ParseSome("f.ptx", src)

@@ -716,33 +716,14 @@ func relu16(a uint16) uint16 {
 	return a
 }
 
-// odd makes q, a rounded result, the odd neighbour on the side of the true one: sign says
-// whether that is greater.
-func odd(q float64, sign int) float64 {
-	if sign == 0 || math.Float64bits(q)&1 == 1 || math.IsInf(q, 0) {
-		return q
-	}
-	return math.Nextafter(q, math.Inf(sign))
-}
-
-// divTo is a/b in fp32, rounded in a direction.
+// divTo and sqrtTo are a/b and the root of a in fp32, rounded in a direction. A result that
+// is not exact never lies so near to a value of fp32 that fp64 would take it for that.
 func divTo(a, b float32, d direction) uint32 {
-	x, y := float64(a), float64(b)
-	q := x / y
-	if q != q || math.IsInf(q, 0) || math.IsInf(y, 0) || q == 0 {
-		return b32(float32(q))
-	}
-	rest := math.FMA(-q, y, x)
-	return roundTo(odd(q, sgn(rest)*sgn(y)), d)
+	return roundTo(float64(a)/float64(b), d)
 }
 
 func sqrtTo(a float32, d direction) uint32 {
-	x := float64(a)
-	q := math.Sqrt(x)
-	if q != q || math.IsInf(q, 0) || q == 0 {
-		return b32(float32(q))
-	}
-	return roundTo(odd(q, sgn(math.FMA(-q, q, x))), d)
+	return roundTo(math.Sqrt(float64(a)), d)
 }
 
 func sgn(v float64) int {
