@@ -386,6 +386,7 @@ func (d *decoder) comparison(t ptx.Type, drop ...string) comparison {
 		elem = ptx.F16
 	case ptx.BF16x2:
 		elem = ptx.BF16
+	default:
 	}
 	if ftz && elem != ptx.F32 && elem != ptx.F16 {
 		d.unsupported()
@@ -526,6 +527,7 @@ func (d *decoder) set() {
 		if ts[0] != ts[1] {
 			d.unsupported()
 		}
+	default: // of 32 bits: takes any
 	}
 	if yes == 0 || c.high != nil && ts[0] == ptx.F32 {
 		d.unsupported()
@@ -683,11 +685,13 @@ func (d *decoder) lop3() {
 	if combine != "" && combine != "or" && combine != "and" || d.in.Type() != ptx.B32 {
 		d.unsupported()
 	}
+	n := 5
+	if combine != "" {
+		n++
+	}
+	d.args(n, n)
 	dst, p, q, not := d.in.Args[0], int32(-1), int32(0), false
-	if combine == "" {
-		d.args(5, 5)
-	} else {
-		d.args(6, 6)
+	if combine != "" {
 		pair, ok := dst.(*ptx.Pair)
 		if !ok {
 			d.unsupported()

@@ -333,9 +333,9 @@ func narrow(t ptx.Type, v uint32) float64 {
 
 // mma.sync.aligned.m16n8kK.row.col.f32.T.T.f32 d, a, b, c with T f16, bf16
 // (K 8 or 16) or tf32 (K 4 or 8). Sums in fp64, rounds once.
-func (d *decoder) mmaFloats(typ ptx.Type, K int) {
+func (d *decoder) mmaFloats(typ ptx.Type, k int) {
 	size := elementBytes(typ)
-	regsA := K * size / 8 // registers: 16*K elements over 32 lanes
+	regsA := k * size / 8 // registers: 16*k elements over 32 lanes
 	if regsA < 2 || regsA > 4 {
 		d.unsupported()
 	}
@@ -363,10 +363,10 @@ func (d *decoder) mmaFloats(typ ptx.Type, K int) {
 	d.o.sync = aligned
 	d.o.fn = func(w *warp, _ *op, _ uint32) {
 		t := &w.g.tile
-		if K*size < 32 {
+		if k*size < 32 {
 			t.b = [tileColumns][16]float64{}
 		}
-		t.fragmentA(w, A[:regsA], K, typ)
+		t.fragmentA(w, A[:regsA], k, typ)
 		for q := range regsA / 2 {
 			widen(t.b[:8], 16/size*q, w.r[B[q]][:], typ)
 		}

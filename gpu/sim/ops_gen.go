@@ -6594,7 +6594,7 @@ func op_slct_b16_s32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6602,7 +6602,7 @@ func op_slct_b16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6610,7 +6610,7 @@ func op_slct_ftz_b16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6618,7 +6618,7 @@ func op_slct_u16_s32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6626,7 +6626,7 @@ func op_slct_u16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6634,7 +6634,7 @@ func op_slct_ftz_u16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6642,7 +6642,7 @@ func op_slct_s16_s32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6650,7 +6650,7 @@ func op_slct_s16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 
@@ -6658,7 +6658,7 @@ func op_slct_ftz_s16_f32(w *warp, o *op, m uint32) {
 	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
-		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
 	}
 }
 

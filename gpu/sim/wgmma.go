@@ -189,7 +189,8 @@ func (d *decoder) mmaAsync() {
 	if !ok || len(in.Mods) != mods || !slices.Contains(sums, x.acc) || k*x.typ.Bits() != 256 {
 		d.unsupported()
 	}
-	_, regsA := in.Args[min(1, len(in.Args)-1)].(*ptx.Vec)
+	d.args(want-1, want)
+	_, regsA := in.Args[1].(*ptx.Vec)
 	if want == 8 && regsA {
 		want--
 	}

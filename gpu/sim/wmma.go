@@ -85,7 +85,7 @@ func (d *decoder) wmmaMove(store bool) {
 	}
 	m, n, k, ok := shape(size)
 	ok = ok && slices.ContainsFunc(of, func(a ptx.Type) bool { return slices.Contains(strings.Fields(wmmaShapes[a]), size) })
-	if !ok || layout != "row" && layout != "col" || !strings.Contains("abcd", which) || store != (which == "d") {
+	if !ok || layout != "row" && layout != "col" || !slices.Contains([]string{"a", "b", "c", "d"}, which) || store != (which == "d") {
 		d.unsupported()
 	}
 	byRow := layout == "row"

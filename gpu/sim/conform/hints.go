@@ -68,7 +68,7 @@ func hintForms() []hand {
 	for k, s := range stores {
 		fmt.Fprintf(&store, "%s [%%me+%d], %%r0;\n", s, 128*(k+1))
 	}
-	covers := func(s string) (names []string) { return strings.Fields(s) }
+	covers := strings.Fields
 	hs := []hand{
 		{
 			name: "ld.hints", isa: "8.2", in: [][]byte{in, wide}, decl: ".const .align 4 .f32 table[4] = {1.0, 2.0, -3.5, 0.25};", local: ".local .align 4 .b8 spot[4];",
@@ -315,6 +315,7 @@ func atomicForms2() []hand {
 		case ptx.F64:
 			reg, result, noftz = "%q1", "%q5", ""
 			out, want = le.AppendUint64(nil, math.Float64bits(0.5)), le.AppendUint64(nil, math.Float64bits(496.5))
+		default: // pairs of fp16
 		}
 		if strings.HasPrefix(t.String(), "bf") {
 			arch = "sm_90a"

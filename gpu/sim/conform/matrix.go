@@ -77,6 +77,7 @@ func number64(t ptx.Type, v int) uint64 {
 		return format{8, 4, -6, 0x7f}.encode(finite(float64(v)), nearestEven)
 	case ptx.E5M2:
 		return format{8, 3, -14, 0x7f}.encode(finite(float64(v)), nearestEven)
+	default:
 	}
 	if f, ok := formats[t]; ok {
 		return f.encode(finite(float64(v)), nearestEven)
@@ -182,8 +183,12 @@ func productForms() []hand {
 		m, k int
 		t    [2]ptx.Type
 	}{
-		{8, 16, [2]ptx.Type{ptx.S8, ptx.U8}}, {16, 16, [2]ptx.Type{ptx.S8, ptx.U8}}, {16, 32, [2]ptx.Type{ptx.S8, ptx.U8}},
-		{8, 32, [2]ptx.Type{ptx.S4, ptx.U4}}, {16, 32, [2]ptx.Type{ptx.S4, ptx.U4}}, {16, 64, [2]ptx.Type{ptx.S4, ptx.U4}},
+		{8, 16, [2]ptx.Type{ptx.S8, ptx.U8}},
+		{16, 16, [2]ptx.Type{ptx.S8, ptx.U8}},
+		{16, 32, [2]ptx.Type{ptx.S8, ptx.U8}},
+		{8, 32, [2]ptx.Type{ptx.S4, ptx.U4}},
+		{16, 32, [2]ptx.Type{ptx.S4, ptx.U4}},
+		{16, 64, [2]ptx.Type{ptx.S4, ptx.U4}},
 	} {
 		for i := range 4 {
 			a, b := s.t[i/2], s.t[i%2]

@@ -694,14 +694,14 @@ func formOf(name string) (form, error) {
 		srcs(t)
 		f.dst = ptx.U32
 		f.eval = func(a []uint64) uint64 {
-			switch {
-			case op == "popc":
+			switch op {
+			case "popc":
 				n := uint64(0)
 				for i := range t.Bits() {
 					n += a[0] >> i & 1
 				}
 				return n
-			case op == "bfind":
+			case "bfind":
 				v := signed(t, a[0])
 				if v.Sign() < 0 { // the highest zero
 					v.Not(v)

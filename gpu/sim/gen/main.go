@@ -202,9 +202,10 @@ func integers() {
 		}
 	}
 	for _, t := range []string{"b16", "u16", "s16", "b32", "u32", "s32", "f32"} {
-		add("slct."+t+".s32", "rrrr", "pick(int32(C) >= 0, A, B)")
-		add("slct."+t+".f32", "rrrr", "pick(f32(C) >= 0, A, B)")
-		add("slct.ftz."+t+".f32", "rrrr", "pick(f32(flush(C)) >= 0, A, B)")
+		short := map[bool]string{true: "&0xffff"}[strings.HasSuffix(t, "16")] // a literal may be wider
+		add("slct."+t+".s32", "rrrr", "pick(int32(C) >= 0, A, B)"+short)
+		add("slct."+t+".f32", "rrrr", "pick(f32(C) >= 0, A, B)"+short)
+		add("slct.ftz."+t+".f32", "rrrr", "pick(f32(flush(C)) >= 0, A, B)"+short)
 	}
 	for _, t := range []string{"b64", "u64", "s64", "f64"} {
 		add("slct."+t+".s32", "qqqr", "pick(int32(C) >= 0, A, B)")
