@@ -160,6 +160,11 @@ func TestChecks(t *testing.T) {
 			good: "mov.b64 %q1, b;\ncvta.param.u64 %q1, %q1;\nld.u64 %q2, [%q1];",
 		},
 		{
+			name: "what was discarded is read", kind: Uninitialised, says: "A+124",
+			bad:  "setp.eq.u32 %p0, %t, 0;\n@%p0 discard.global.L2 [%a], 128;\n@%p0 ld.global.u32 %r1, [%a+124];",
+			good: "setp.eq.u32 %p0, %t, 0;\n@%p0 discard.global.L2 [%a], 128;\n@%p0 st.global.u32 [%a+124], 5;\n@%p0 ld.global.u32 %r1, [%a+124];",
+		},
+		{
 			name: "wmma with an address for each lane", kind: Misuse, says: "lanes 0 and 1 have different addresses",
 			bad:  mine + "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%q1];",
 			good: "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%a];",

@@ -600,7 +600,9 @@ func (d *decoder) instr() {
 		} else {
 			d.atomic()
 		}
-	case "prefetch", "prefetchu", "discard", "applypriority", "pmevent":
+	case "discard":
+		d.discard()
+	case "prefetch", "prefetchu", "applypriority", "pmevent":
 		d.nothing()
 	case "createpolicy":
 		if d.args(1, 4) {

@@ -169,6 +169,36 @@ func (d *decoder) loadStore() {
 	}
 }
 
+// discard.global.L2 [a], 128: what stood there is lost, and counts as never written.
+func (d *decoder) discard() {
+	if d.form("global") != "L2" {
+		d.unsupported()
+	}
+	d.args(2, 2)
+	const size = 128
+	if d.imm(1) != size {
+		d.fail("discards %d bytes: want %d", d.imm(1), size)
+	}
+	d.k.globalAtomics = true // one cluster after the other: what is initialised changes for all
+	x := &access{space: d.space()}
+	d.address(d.in.Args[0], x)
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		eachLane(m, func(i int) {
+			addr := w.address(o, x, i)
+			a, off := w.global(o, addr, size, size, i, true)
+			if w.vc == nil {
+				return
+			}
+			w.noteGlobal(o, a, addr, off, size, i, true, false, w.how(o, i, true))
+			if a.init == nil {
+				a.init = make([]byte, len(a.data))
+				fill(a.init, 1)
+			}
+			clear(a.init[off : off+size])
+		})
+	}
+}
+
 // ofCall reports whether an address is that of a parameter of a call or a function, which
 // stands in local memory.
 func (d *decoder) ofCall(a ptx.Operand) bool {
