@@ -91,13 +91,13 @@ func TestSomeKernels(t *testing.T) {
 .func (.param .b32 r) f(.param .b32 x) { .reg .b32 %r; ret; } // "}"
 .visible .entry odd(.param .u64 out) { frob.b32 "}" { ; } /* } */ }
 .visible .entry later(.param .texref t) { ret; }
-.visible .entry form(.param .u64 out) { .reg .b32 %r<3>; add.sat.s32 %r1, %r2, 3; ret; }
+.visible .entry form(.param .u64 out) { .reg .b32 %r<3>; brkpt; ret; }
 .visible .entry good(.param .u64 out) { .reg .b64 %o; ld.param.u64 %o, [out]; st.global.u32 [%o], 7; ret; }`
 	if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := ptxsim(t, "list", file)
-	for _, want := range []string{"good: 3 instructions", "odd: cannot run: line 5: unknown opcode frob", "later: cannot run: line 6: ", "form: cannot run: line 7: add.sat.s32"} {
+	for _, want := range []string{"good: 3 instructions", "odd: cannot run: line 5: unknown opcode frob", "later: cannot run: line 6: ", "form: cannot run: line 7: brkpt"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in %s%s", code, want, out, errs)
 		}
@@ -105,7 +105,7 @@ func TestSomeKernels(t *testing.T) {
 	if code, _, errs := ptxsim(t, "run", file, "good", "zeros:u32:1"); code != 0 {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, errs := ptxsim(t, "run", file, "form", "zeros:u32:1"); code != exitUsage || !strings.Contains(errs, "in form: add.sat.s32: this form") || strings.Count(errs, "\n") != 1 {
+	if code, _, errs := ptxsim(t, "run", file, "form", "zeros:u32:1"); code != exitUsage || !strings.Contains(errs, "in form: brkpt: this form") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 	if err := os.WriteFile(file, []byte(src[:len(src)-40]), 0o600); err != nil { // no end of the last

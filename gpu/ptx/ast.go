@@ -105,11 +105,25 @@ const (
 	F32
 	F64
 	B128
+
+	// Of instructions alone: no variable or register has these.
+	E4M3
+	E5M2
+	E4M3x2
+	E5M2x2
+	S4
+	U4
+	B1
+	U16x2
+	S16x2
+	S2
+	U2
 )
 
 var typeNames = [...]string{
 	"", "pred", "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64",
 	"f16", "f16x2", "bf16", "bf16x2", "tf32", "f32", "f64", "b128",
+	"e4m3", "e5m2", "e4m3x2", "e5m2x2", "s4", "u4", "b1", "u16x2", "s16x2", "s2", "u2",
 }
 
 var typeByName = func() map[string]Type {
@@ -129,14 +143,17 @@ func TypeNamed(name string) Type { return typeByName[name] }
 
 // Bits is the width of a value, 1 for predicates.
 func (t Type) Bits() int {
-	return [...]int{0, 1, 8, 16, 32, 64, 8, 16, 32, 64, 8, 16, 32, 64, 16, 32, 16, 32, 32, 32, 64, 128}[t]
+	return [...]int{0, 1, 8, 16, 32, 64, 8, 16, 32, 64, 8, 16, 32, 64, 16, 32, 16, 32, 32, 32, 64, 128, 8, 8, 16, 16, 4, 4, 1, 32, 32, 2, 2}[t]
 }
 
 // Float reports whether values of the type are floating point.
-func (t Type) Float() bool { return t >= F16 && t <= F64 }
+func (t Type) Float() bool { return t >= F16 && t <= F64 || t >= E4M3 && t <= E5M2x2 }
 
 // Signed reports whether the type is a signed integer.
-func (t Type) Signed() bool { return t >= S8 && t <= S64 }
+func (t Type) Signed() bool { return t >= S8 && t <= S64 || t == S4 || t == S2 }
+
+// declared reports whether variables and registers may have the type.
+func (t Type) declared() bool { return t > NoType && t < E4M3 }
 
 // Var is a variable of some state space, or a kernel parameter.
 type Var struct {
@@ -149,6 +166,18 @@ type Var struct {
 	Offset int    // Param: where it begins among the parameters
 	Extern bool   // dynamic shared memory
 	Init   []byte // Global, Const: initial value, shorter than Size when the rest is zero
+	Refs   []Ref  // addresses that the initial value holds, in place of zeros in Init
+
+	extents []int // elements along each dimension, those of a vector last; 0: as many as the initial value has
+}
+
+// Ref is the generic address of a variable within an initial value: the low Bytes
+// bytes, at byte At, of (address of Var + Offset) >> Shift.
+type Ref struct {
+	At, Bytes int
+	Var       *Var
+	Offset    int64
+	Shift     int
 }
 
 // Reg is a virtual register.

@@ -28,30 +28,33 @@ var opcodes = func() map[string]map[string]bool {
 		"ex2": "T ftz approx", "lg2": "T ftz approx", "sin": "T ftz approx", "cos": "T ftz approx", "tanh": "T approx",
 		"and": "T", "or": "T", "xor": "T", "shl": "T", "shr": "T", "shf": "T l r clamp wrap", "lop3": "T or and",
 		"bfe": "T", "bfi": "T", "bfind": "T shiftamt", "brev": "T", "clz": "T", "popc": "T", "prmt": "T f4e b4e rc8 ecl ecr rc16",
-		"fns": "T", "dp4a": "T", "dp2a": "T lo hi", "copysign": "T", "testp": "T finite infinite number notanumber normal subnormal",
+		"fns": "T", "szext": "T clamp wrap", "bmsk": "T clamp wrap", "dp4a": "T", "dp2a": "T lo hi", "copysign": "T", "testp": "T finite infinite number notanumber normal subnormal",
 		"set": "T ftz and or xor" + cmp, "setp": "T ftz and or xor" + cmp, "selp": "T", "slct": "T ftz",
-		"mov": "T", "cvt": "T ftz sat relu satfinite" + round, "cvta": "T to" + spaces, "isspacep": spaces,
+		"mov": "T v2 v4", "cvt": "T ftz sat relu satfinite pack" + round, "cvta": "T to" + spaces, "isspacep": spaces,
 		"ld":  "T v2 v4 v8 unified" + spaces + cache + order + scopes,
 		"ldu": "T v2 v4 global", "st": "T v2 v4 v8" + spaces + cache + order + scopes + " async mbarrier::complete_tx::bytes",
 		"prefetch": "L1 L2 tensormap" + spaces + cache, "prefetchu": "L1",
-		"createpolicy": "T fractional range cvt L2" + cache, "applypriority": "global" + cache, "discard": "global L2 L1",
+		"createpolicy": "T fractional range cvt L2 global" + cache, "applypriority": "global" + cache, "discard": "global L2 L1",
 		"atom": "T v2 v4 v8 noftz add and or xor cas exch min max inc dec" + spaces + order + scopes + " L2::cache_hint",
-		"red":  "T v2 v4 v8 noftz add and or xor min max inc dec async mbarrier::complete_tx::bytes" + spaces + order + scopes,
+		"red":  "T v2 v4 v8 noftz add and or xor min max inc dec async mbarrier::complete_tx::bytes L2::cache_hint" + spaces + order + scopes,
 		"bar":  "sync arrive red warp cta aligned popc and or T", "barrier": "sync arrive red wait cluster cta aligned popc and or release acquire relaxed T",
-		"membar": "gl cta sys proxy alias", "fence": "sc acq_rel acquire release sync_restrict::shared::cta::cluster mbarrier_init" +
+		"membar": "gl cta sys proxy alias", "fence": "sc acq_rel acquire release sync_restrict::shared::cta sync_restrict::shared::cluster mbarrier_init" +
 			" proxy alias async tensormap::generic unidirectional" + spaces + scopes + " async::generic",
 		"vote": "sync ballot all any uni T", "match": "sync any all T", "activemask": "T", "redux": "sync T add min max and or xor abs NaN",
 		"shfl": "sync up down bfly idx T", "elect": "sync", "nanosleep": "T",
 		"call": "uni", "bra": "uni", "brx": "idx uni", "ret": "uni", "exit": "", "trap": "", "brkpt": "", "pmevent": "mask",
 		"ldmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces, "stmatrix": "sync aligned m8n8 x1 x2 x4 trans T" + spaces,
 		"movmatrix": "sync aligned m8n8 trans T",
-		"mma":       "sync aligned row col m8n8k4 m16n8k4 m16n8k8 m16n8k16 m16n8k32 satfinite T",
-		"cp": "async ca cg shared shared::cta shared::cluster global commit_group wait_group wait_all bulk tensor reduce prefetch" +
+		"mma": "sync aligned row col m8n8k4 m8n8k16 m8n8k32 m8n8k128 m16n8k4 m16n8k8 m16n8k16 m16n8k32 m16n8k64 m16n8k128 m16n8k256" +
+			" satfinite xor and popc rn rz rm rp T",
+		"wmma": "load store mma a b c d sync aligned row col m16n16k16 m32n8k16 m8n32k16 m16n16k8 m8n8k4 m8n8k32 m8n8k128 satfinite" +
+			" xor and popc rn rz rm rp T" + spaces,
+		"cp": "async ca cg shared shared::cta shared::cluster global commit_group wait_group wait_all bulk tensor reduce prefetch noftz" +
 			" L2 mbarrier arrive noinc T add min max inc dec and or xor" + tensor + cache,
 		"cvt.pack": "", "mapa": "T" + spaces, "getctarank": "T" + spaces,
 		"mbarrier": "init inval expect_tx complete_tx arrive arrive_drop test_wait try_wait pending_count noComplete parity T" +
 			spaces + order + scopes,
-		"wgmma": "fence commit_group wait_group mma_async sync aligned satfinite T", "setmaxnreg": "inc dec sync aligned T",
+		"wgmma": "fence commit_group wait_group mma_async sync aligned satfinite and popc T", "setmaxnreg": "inc dec sync aligned T",
 		"griddepcontrol": "launch_dependents wait", "tensormap": "replace tile T",
 	}
 	m := map[string]map[string]bool{}
@@ -77,7 +80,7 @@ func wgmmaShape(mod string) bool {
 }
 
 // ParseWGMMAShape reads m64nNkK: N is a multiple of 8 from 8 to 256, K is 8,
-// 16 or 32.
+// 16, 32 or 256.
 func ParseWGMMAShape(mod string) (n, k int, ok bool) {
 	rest, found := strings.CutPrefix(mod, "m64n")
 	if !found {
@@ -89,7 +92,7 @@ func ParseWGMMAShape(mod string) (n, k int, ok bool) {
 	}
 	n, okN := decimal(a)
 	k, okK := decimal(b)
-	return n, k, okN && okK && n >= 8 && n <= 256 && n%8 == 0 && (k == 8 || k == 16 || k == 32)
+	return n, k, okN && okK && n >= 8 && n <= 256 && n%8 == 0 && (k == 8 || k == 16 || k == 32 || k == 256)
 }
 
 // decimal reads a short unsigned decimal number.

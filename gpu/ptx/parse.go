@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -49,6 +50,8 @@ type parser struct {
 	fix   []labelUse
 	some  bool   // kernels may be left out
 	last  *Label // the label that was met last
+	inits int    // bytes of initial values
+	dense int    // bytes of the one that is read, if no list in it is short
 }
 
 // labelUse is a branch to a label that may come later.
@@ -468,12 +471,16 @@ func (p *parser) variable(t token, extern bool) error {
 		if v.Space != Global && v.Space != Const {
 			return p.errorf(v.Pos, "%s variables cannot be initialised", v.Space)
 		}
-		if err := p.initializer(v, 0); err != nil {
+		p.dense = 0
+		if err := p.initializer(v, 0, v.extents); err != nil {
 			return err
 		}
-		if len(v.Init) > v.Size {
-			return p.errorf(v.Pos, "%s holds %d bytes, its initial value %d", v.Name, v.Size, len(v.Init))
+		if v.Size == 0 { // of an extent that was left out
+			v.Size = len(v.Init)
 		}
+	}
+	if v.Size == 0 && !v.Extern {
+		return p.errorf(v.Pos, "%s has neither an extent nor an initial value", v.Name)
 	}
 	scope := p.block
 	if scope == nil {
@@ -494,6 +501,7 @@ func (p *parser) variable(t token, extern bool) error {
 // declared reads one declaration up to its name and extents.
 func (p *parser) declared(t token, extern bool) (*Var, error) {
 	v := &Var{Space: spaceByName[t.text], Extern: extern}
+	vector := 1
 	for p.tok.kind == dotWord {
 		d := p.tok
 		if err := p.advance(); err != nil {
@@ -513,11 +521,15 @@ func (p *parser) declared(t token, extern bool) (*Var, error) {
 			if v.Space != Param {
 				return nil, p.errorf(d.pos, "unexpected %s", d.text)
 			}
-		case ".v2", ".v4", ".attribute":
-			return nil, p.errorf(d.pos, "%s variables are not supported", d.text)
+		case ".v2", ".v4":
+			vector = int(d.text[2] - '0')
+		case ".attribute":
+			if err := p.attribute(); err != nil {
+				return nil, err
+			}
 		default:
 			ty := typeByName[d.text[1:]]
-			if ty == NoType || ty == Pred {
+			if !ty.declared() || ty == Pred {
 				return nil, p.errorf(d.pos, "%s is not a type of a variable", d.text)
 			}
 			v.Type = ty
@@ -531,7 +543,10 @@ func (p *parser) declared(t token, extern bool) (*Var, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Name, v.Size = n, v.Type.Bits()/8
+	if vector*v.Type.Bits() > 128 {
+		return nil, p.errorf(v.Pos, "%s is a vector of more than 128 bits", n)
+	}
+	v.Name, v.Size = n, vector*v.Type.Bits()/8
 	v.Align = max(v.Align, v.Size)
 	for {
 		open, err := p.take("[")
@@ -539,10 +554,10 @@ func (p *parser) declared(t token, extern bool) (*Var, error) {
 			return nil, err
 		}
 		if !open {
-			return v, nil
+			break
 		}
-		if p.is("]") && v.Extern {
-			v.Size = 0
+		if p.is("]") && len(v.extents) == 0 && v.Space != Param {
+			v.extents = append(v.extents, 0)
 		} else {
 			n, err := p.int()
 			if err != nil {
@@ -552,50 +567,170 @@ func (p *parser) declared(t token, extern bool) (*Var, error) {
 				return nil, p.errorf(v.Pos, "%s: impossible extent %d", v.Name, n)
 			}
 			v.Size *= n
+			v.extents = append(v.extents, n)
 		}
 		if err := p.expect("]"); err != nil {
 			return nil, err
 		}
 	}
+	if len(v.extents) > 0 && v.extents[0] == 0 {
+		v.Size = 0
+	}
+	if vector > 1 {
+		v.extents = append(v.extents, vector)
+	}
+	return v, nil
 }
 
-func (p *parser) initializer(v *Var, depth int) error {
-	if depth > maxDepth {
-		return p.errorf(p.tok.pos, "braces nested too deep")
+// attribute reads ( .managed ), which changes nothing here.
+func (p *parser) attribute() error {
+	if err := p.expect("("); err != nil {
+		return err
 	}
-	open, err := p.take("{")
+	if t := p.tok; t.kind != dotWord || t.text != ".managed" {
+		return p.errorf(t.pos, "attribute %v is not supported", t)
+	}
+	if err := p.advance(); err != nil {
+		return err
+	}
+	return p.expect(")")
+}
+
+// initializer reads the initial value of a variable, or of a part of it that begins at
+// byte at and has these extents: braces around the elements of each dimension. What the
+// last list leaves out is zero.
+func (p *parser) initializer(v *Var, at int, extents []int) error {
+	if len(extents) == 0 {
+		return p.initialValue(v, at)
+	}
+	if err := p.expect("{"); err != nil {
+		return err
+	}
+	size := v.Type.Bits() / 8
+	for _, n := range extents[1:] {
+		size *= n
+	}
+	for i := 0; !p.is("}"); i++ {
+		if n := extents[0]; n > 0 && i == n {
+			return p.errorf(p.tok.pos, "%s: more initial values than elements", v.Name)
+		}
+		if err := p.initializer(v, at+i*size, extents[1:]); err != nil {
+			return err
+		}
+		if extents[0] == 0 { // grows by whole elements
+			if err := p.extend(v, at+(i+1)*size); err != nil {
+				return err
+			}
+		}
+		if more, err := p.take(","); err != nil {
+			return err
+		} else if !more {
+			break
+		}
+	}
+	return p.expect("}")
+}
+
+// extend makes an initial value n bytes long.
+func (p *parser) extend(v *Var, n int) error {
+	more := n - len(v.Init)
+	if more <= 0 {
+		return nil
+	}
+	if p.inits += more; p.inits > maxBytes {
+		return p.errorf(v.Pos, "initial values of more than %d bytes", maxBytes)
+	}
+	v.Init = append(v.Init, make([]byte, more)...)
+	return nil
+}
+
+// initialValue reads one element: a number, an address such as x+4 or generic(x)+4, or a
+// byte of one, 0xff00(x).
+func (p *parser) initialValue(v *Var, at int) error {
+	size := v.Type.Bits() / 8
+	if err := p.extend(v, at+size); err != nil {
+		return err
+	}
+	t := p.tok
+	if at != p.dense {
+		return p.errorf(t.pos, "%s: a list in front of this value is short: the PTX ISA fills it with zeros, NVIDIA's assembler does not", v.Name)
+	}
+	p.dense += size
+	if t.kind == word {
+		if v.Type != U32 && v.Type != U64 {
+			return p.errorf(t.pos, "an address cannot be the initial value of a .%v variable", v.Type)
+		}
+		return p.initialAddress(v, Ref{At: at, Bytes: size})
+	}
+	imm, err := p.number()
 	if err != nil {
 		return err
 	}
-	if !open {
-		imm, err := p.number()
-		if err != nil {
+	if p.is("(") {
+		shift := bits.TrailingZeros64(imm.Bits)
+		if imm.Type != S64 || v.Type < U8 || v.Type > U64 || shift%8 != 0 || imm.Bits>>(shift&63) != 0xff {
+			return p.errorf(t.pos, "%v of an address: want a mask of one byte, as 0xff00, for an unsigned variable", imm)
+		}
+		if err := p.advance(); err != nil {
 			return err
 		}
-		bits := imm.Bits
-		if imm.Type == F64 && v.Type == F32 {
-			bits = uint64(math.Float32bits(float32(math.Float64frombits(bits))))
+		if err := p.initialAddress(v, Ref{At: at, Bytes: 1, Shift: shift}); err != nil {
+			return err
 		}
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], bits)
-		v.Init = append(v.Init, b[:min(v.Type.Bits()/8, 8)]...)
-		if len(v.Init) > v.Size {
-			return p.errorf(v.Pos, "%s: more initial values than elements", v.Name)
-		}
-		return nil
+		return p.expect(")")
 	}
-	for {
-		if err := p.initializer(v, depth+1); err != nil {
+	value := imm.Bits
+	float := v.Type.Float()
+	switch {
+	case float == (imm.Type == S64) && (float || v.Type < B8 || v.Type > B64), v.Type == F16, v.Type == BF16, v.Type == TF32,
+		imm.Type != S64 && size < 4, size > 8, v.Type == F16x2, v.Type == BF16x2:
+		return p.errorf(t.pos, "%v cannot be the initial value of a .%v variable", imm, v.Type)
+	case imm.Type == F64 && size == 4:
+		value = uint64(math.Float32bits(float32(math.Float64frombits(value))))
+	case imm.Type == F32 && size == 8:
+		value = math.Float64bits(float64(math.Float32frombits(uint32(value))))
+	}
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], value)
+	copy(v.Init[at:at+size], b[:])
+	return nil
+}
+
+// initialAddress reads an address within an initial value.
+func (p *parser) initialAddress(v *Var, r Ref) error {
+	t := p.tok
+	n, err := p.name()
+	if err != nil {
+		return err
+	}
+	if n == "generic" && p.is("(") {
+		if err := p.advance(); err != nil {
 			return err
 		}
-		more, err := p.take(",")
-		if err != nil {
+		t = p.tok
+		if n, err = p.name(); err != nil {
 			return err
 		}
-		if !more {
-			return p.expect("}")
+		if err := p.expect(")"); err != nil {
+			return err
 		}
 	}
+	if r.Var = p.variableNamed(n); r.Var == nil {
+		r.Var = p.top.Vars[n]
+	}
+	switch {
+	case p.mod.Func(n) != nil:
+		return p.errorf(t.pos, "the address of function %s: calls through addresses are not supported", n)
+	case r.Var == nil:
+		return p.errorf(t.pos, "%s is no variable declared before", n)
+	case r.Var.Space != Global && r.Var.Space != Const:
+		return p.errorf(t.pos, "the address of %s, in .%v: only addresses of .global and .const variables are known before a launch", n, r.Var.Space)
+	}
+	if r.Offset, err = p.plus(); err != nil {
+		return err
+	}
+	v.Refs = append(v.Refs, r)
+	return nil
 }
 
 // kernel reads an entry, or a function, from its name or what it returns on.
@@ -908,7 +1043,7 @@ func (p *parser) registers() error {
 	if t.kind == dotWord {
 		ty = typeByName[t.text[1:]]
 	}
-	if ty == NoType {
+	if !ty.declared() {
 		return p.errorf(t.pos, "expected a type behind .reg, found %v", t)
 	}
 	if err := p.advance(); err != nil {
@@ -1126,7 +1261,9 @@ var specials = func() map[string]bool {
 	} {
 		m[n] = true
 	}
+	m["current_graph_exec"] = true
 	for _, n := range []string{"tid", "ntid", "ctaid", "nctaid", "clusterid", "nclusterid", "cluster_ctaid", "cluster_nctaid"} {
+		m[n] = true // all of it, as a vector
 		for _, d := range []string{"x", "y", "z"} {
 			m[n+"."+d] = true
 		}

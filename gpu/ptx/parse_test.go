@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 .pragma "nounroll";
 	.file 1 "k.cu", 1700000000, 1234
 .extern .shared .align 1024 .b8 raw[];
-.const .align 4 .f32 table[2][2] = {{0f3F800000, 15e-1}, {-2}};
+.const .align 4 .f32 table[2][2] = {{0f3F800000, 15e-1}, {-2.0}};
 .global .align 8 .u64 counter;
 	/* a comment
 	   over two lines */
@@ -92,7 +92,7 @@ func TestParse(t *testing.T) {
 	if len(k.Regs) != 14 {
 		t.Errorf("%d registers", len(k.Regs))
 	}
-	if v := m.Globals[1]; v.Size != 16 || len(v.Init) != 12 || v.Init[3] != 0x3f || v.Init[6] != 0xc0 || v.Init[8] != 0xfe {
+	if v := m.Globals[1]; v.Size != 16 || len(v.Init) != 12 || v.Init[3] != 0x3f || v.Init[6] != 0xc0 || v.Init[11] != 0xc0 {
 		t.Errorf("table: %+v", v)
 	}
 	want := []string{
@@ -171,6 +171,29 @@ func TestParseRefuses(t *testing.T) {
 		{top + ".entry k(.param .b8 a[40000]) { ret; }", "parameters take 40000 bytes"},
 		{top + ".global .align 3 .u32 x;", ".align 3 is not a power of two"},
 		{top + ".global .u32 x[2] = {1, 2, 3};", "more initial values than elements"},
+		{top + ".global .u32 x[2][2] = {{1, 2}, {1, 2, 3}};", "t.ptx:4:40: x: more initial values than elements"},
+		{top + ".global .u32 x[2][2] = {{1}, {2}};", "t.ptx:4:31: x: a list in front of this value is short"},
+		{top + ".global .u32 x[2][2] = {1, 2};", `expected "{"`},
+		{top + ".global .u32 x[2] = 1;", `expected "{"`},
+		{top + ".global .u32 x = {1};", "expected a number"},
+		{top + ".global .u32 x[];", "x has neither an extent nor an initial value"},
+		{top + ".global .u32 x[2][] = {{1}};", "expected a number"},
+		{top + ".global .u32 x[][100000000] = {{1}, {1}, {1}, {1}};", "impossible extent"},
+		{top + strings.Repeat(".global .u8 x[][200000000] = {{1}};", 2), "initial values of more than"},
+		{top + ".global .u32 x = 1.5;", "cannot be the initial value of a .u32 variable"},
+		{top + ".global .f32 x = 1;", "1 cannot be the initial value of a .f32 variable"},
+		{top + ".global .f16 x = 0x3c00;", "cannot be the initial value of a .f16 variable"},
+		{top + ".global .b16 x = 1.5;", "cannot be the initial value of a .b16 variable"},
+		{top + ".global .u64 x = y; .global .u8 y;", "y is no variable declared before"},
+		{top + ".global .u64 x = x;", "x is no variable declared before"},
+		{top + ".shared .u8 y; .global .u64 x = y;", "the address of y, in .shared"},
+		{top + ".func f() { ret; } .global .u64 x = f;", "the address of function f"},
+		{top + ".global .u8 y; .global .s64 x = y;", "an address cannot be the initial value of a .s64 variable"},
+		{top + ".global .u8 y; .global .u8 x = y;", "an address cannot be the initial value of a .u8 variable"},
+		{top + ".global .u8 y; .global .u8 x = 0xfff(y);", "want a mask of one byte"},
+		{top + ".global .u8 y; .global .s32 x = 0xff(y);", "want a mask of one byte"},
+		{top + ".global .v4 .f64 x;", "x is a vector of more than 128 bits"},
+		{top + ".global .attribute(.unified(1, 2)) .u32 x;", "is not supported"},
 		{top + ".extern .global .u32 x;", "only shared memory and functions can be extern"},
 	} {
 		_, err := Parse("t.ptx", []byte(c.src))
@@ -236,6 +259,16 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte(top + ".entry k(.param .u64 a) { .reg .b32 %r<3>; L: add.s32 %r1, %r2, -1; @%p bra L; { .reg .pred p; } ret; }"))
+	f.Add([]byte(top + ".global .v2 .f32 x[][2] = {{{1.5, 0f3F800000}}}; .global .u8 y[2] = {0xff00(x)}; .const .u64 z[2] = {generic(x)+4, y};"))
+	for _, body := range []string{
+		"mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 {%r0, %r1}, {%r0}, {%r1}, {%r0, %r1};",
+		"wmma.load.a.sync.aligned.row.m16n16k16.shared.f16 {%r0, %r1}, [%r0], 24; wmma.mma.xor.popc.sync.aligned.row.col.m8n8k128.s32.b1.b1.s32 {%r0}, {%r0}, {%r0}, {%r0};",
+		"cvt.pack.sat.s8.s32.b32 %r0, %r1, %r0, %r1; cvt.rn.satfinite.relu.e4m3x2.f32 %r0, %r1, %r1; lop3.or.b32 %r0|%p0, %r0, %r1, %r0, 0x96, !%p0;",
+		"mov.v4.u32 {%r0, %r1, _, _}, %tid; bmsk.clamp.b32 %r0, %r1, 3; st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%r0], {%r0, %r1}, [%r1];",
+		"red.global.v4.f32.L2::cache_hint.add [%r0], {%r0, %r1}, %r1; fence.acquire.sync_restrict::shared::cluster.cluster; pmevent.mask 3;",
+	} {
+		f.Add([]byte(top + ".entry k() { .reg .pred %p<2>; .reg .b32 %r<2>; " + body + " ret; }"))
+	}
 	f.Add([]byte(top + ".func (.param .b32 r) f() { ret; } .entry odd() { frob \"}\"; } .entry k() { ret; }"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		some, errSome := ParseSome("f.ptx", src)

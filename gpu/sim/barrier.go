@@ -2,6 +2,8 @@ package sim
 
 import (
 	"math/bits"
+	"slices"
+	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
@@ -322,7 +324,8 @@ func (d *decoder) fence() {
 	form := d.form()
 	switch form {
 	case "gl", "sys", "sc.gpu", "sc.sys", "acq_rel.gpu", "acq_rel.sys", "acq_rel.cluster", "sc.cluster",
-		"acquire.gpu", "release.gpu", "acquire.sys", "release.sys", "acquire.cluster", "release.cluster":
+		"acquire.gpu", "release.gpu", "acquire.sys", "release.sys", "acquire.cluster", "release.cluster",
+		"acquire.sync_restrict::shared::cluster.cluster", "release.sync_restrict::shared::cta.cluster":
 		d.k.fences = true
 		d.o.fn = func(w *warp, _ *op, _ uint32) { w.fence() }
 	case "cta", "sc.cta", "acq_rel.cta", "acquire.cta", "release.cta":
@@ -333,10 +336,16 @@ func (d *decoder) fence() {
 		"proxy.async::generic.acquire.sync_restrict::shared::cluster.cluster",
 		"proxy.async::generic.release.sync_restrict::shared::cta.cluster":
 		d.o.fn = func(w *warp, _ *op, _ uint32) { w.proxyFence() }
-	case "proxy.alias", "proxy.tensormap::generic.release.gpu", "proxy.tensormap::generic.acquire.gpu",
-		"proxy.tensormap::generic.release.sys", "proxy.tensormap::generic.acquire.sys":
+	case "proxy.alias":
 		d.nothing()
 	default:
+		if scope, ok := strings.CutPrefix(form, "proxy.tensormap::generic."); ok {
+			_, scope, _ = strings.Cut(scope, ".")
+			if slices.Contains([]string{"cta", "cluster", "gpu", "sys"}, scope) { // nothing writes maps behind the back of a launch
+				d.nothing()
+				return
+			}
+		}
 		d.unsupported()
 	}
 }

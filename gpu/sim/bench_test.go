@@ -5,15 +5,9 @@ import (
 	"testing"
 )
 
-// The simulator's speed on one core, all checks on (make bench-sim). Medians and
-// ranges of five on one Zen 4 core of a shared machine, Go 1.26, November 2026:
-//
-//	saxpy, 1 M elements         327 M lane-instructions/s (314-339); 765 without checks
-//	avgpool, half2              567 M (559-574)
-//	sum of squares, 1 M         226 M (200-236)
-//	sgemm 128x128x256           121 M (117-125), 0.20 GFLOP/s
-//	conv3x3 mma.sync, 32x32     1.64 GFLOP/s (1.61-1.65)
-//	conv3x3 wgmma + TMA, 16x32  1.84 GFLOP/s (1.80-1.87)
+// The simulator's speed on one core (make bench-sim), in lane-instructions and in floating-point
+// operations of the kernel. Compare only what ran side by side: the figures are those of the
+// machine and the hour.
 func BenchmarkSimulator(b *testing.B) {
 	for _, s := range []struct {
 		sample

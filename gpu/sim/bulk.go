@@ -427,6 +427,84 @@ func (b *bulkCopy) startLoad(w *warp, o *op, lane int, c *cta, off uint32, total
 	}})
 }
 
+// async: st.async and red.async, whose value arrives in another block's shared memory
+// some time later and counts as bytes of an mbarrier there.
+func (d *decoder) async() {
+	in := d.in
+	t := in.Type()
+	d.k.asyncProxy, d.k.barriers, d.k.clusters = true, true, true
+	n := 1
+	switch {
+	case in.Has("v2"):
+		n = 2
+	case in.Has("v4"):
+		n = 4
+	}
+	size := t.Bits() / 8
+	name := d.form("async", "weak", "relaxed", "cluster", "shared::cluster", "mbarrier::complete_tx::bytes", "v2", "v4", t.String())
+	f := reduction(name, t)
+	if !in.Has("mbarrier::complete_tx::bytes") || size != 4 && size != 8 || n*size > 16 || in.Op == "st" && name != "" ||
+		in.Op == "red" && (f == nil || n > 1 || t.Float() || name == "exch") {
+		d.unsupported()
+	}
+	d.args(3, 3)
+	smem, smem64, smemOff := d.memOperand(in.Args[0])
+	bar, bar64, barOff := d.memOperand(in.Args[2])
+	elems := vec(in.Args[1])
+	if len(elems) != n {
+		d.fail("%d registers for %d values", len(elems), n)
+	}
+	var src []int32
+	for _, e := range elems {
+		if size == 8 {
+			src = append(src, d.src64(e))
+		} else {
+			src = append(src, d.src32(e))
+		}
+	}
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		eachLane(m, func(lane int) {
+			c, off := w.shared(o, sharedAddr(w.lane64(smem, smem64, smemOff, lane)), lane)
+			w.bounds(o, c, off, n*size, lane)
+			b := w.barrierAt(o, w.lane64(bar, bar64, barOff, lane), lane)
+			if b.c != c {
+				w.trap(Misuse, o, lane, "the mbarrier must be in the block that is written")
+			}
+			values := make([]uint64, n)
+			for k, r := range src {
+				if size == 8 {
+					values[k] = w.q[r][lane]
+				} else {
+					values[k] = uint64(w.r[r][lane])
+				}
+			}
+			b.clock++
+			clock := b.clock
+			if w.vc != nil {
+				h := how{tag: makeTag(b.agent, lane, int(o.pc), clock, 0), lane: lane}
+				if f != nil {
+					h.tag |= atomicBit
+					w.noteShared(o, c, off, n*size, lane, false, h)
+				}
+				w.noteShared(o, c, off, n*size, lane, true, h)
+			}
+			w.g.start(&transfer{run: func() {
+				for k, v := range values {
+					at := c.smem[off+uint32(k*size):]
+					if f != nil {
+						v = f(getElem(at, size), v)
+					}
+					putElem(at, size, v)
+				}
+				if b.vc != nil {
+					b.vc[b.agent] = max(b.vc[b.agent], clock)
+				}
+				b.completeTx(n * size)
+			}})
+		})
+	}
+}
+
 // toShared copies a piece in, 16-byte chunk by chunk where they are swizzled.
 func (p *piece) toShared(smem []byte, s tensormap.Swizzle) {
 	if s == tensormap.SwizzleNone {

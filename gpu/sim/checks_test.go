@@ -41,6 +41,7 @@ func runTiny(t *testing.T, cfg Config, arch, body string, grid, block int) error
 func TestChecks(t *testing.T) {
 	mine := "mad.wide.u32 %q1, %t, 4, %a;\n"
 	buf := ".shared .align 8 .b8 buf[256];\nmov.u32 %r9, buf;\nmad.lo.u32 %r1, %t, 4, %r9;\n"
+	big := ".shared .align 32 .b8 big[512];\nmov.u32 %r9, big;\nmad.lo.u32 %r1, %t, 4, %r9;\n"
 	other := "xor.b32 %r2, %t, 1;\nmad.lo.u32 %r2, %r2, 4, %r9;\n"
 	for _, c := range []struct {
 		name, arch  string
@@ -157,6 +158,26 @@ func TestChecks(t *testing.T) {
 			name: "parameter by an address that is not generic", kind: OutOfBounds, says: "which no memory holds", arch: "sm_90a",
 			bad:  "mov.b64 %q1, b;\nld.u64 %q2, [%q1];",
 			good: "mov.b64 %q1, b;\ncvta.param.u64 %q1, %q1;\nld.u64 %q2, [%q1];",
+		},
+		{
+			name: "what was discarded is read", kind: Uninitialised, says: "A+124",
+			bad:  "setp.eq.u32 %p0, %t, 0;\n@%p0 discard.global.L2 [%a], 128;\n@%p0 ld.global.u32 %r1, [%a+124];",
+			good: "setp.eq.u32 %p0, %t, 0;\n@%p0 discard.global.L2 [%a], 128;\n@%p0 st.global.u32 [%a+124], 5;\n@%p0 ld.global.u32 %r1, [%a+124];",
+		},
+		{
+			name: "wmma with an address for each lane", kind: Misuse, says: "lanes 0 and 1 have different addresses",
+			bad:  mine + "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%q1];",
+			good: "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%a];",
+		},
+		{
+			name: "wmma with rows out of line", kind: Misaligned, says: "18 bytes apart, want multiples of 16",
+			bad:  "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%a], 9;",
+			good: "wmma.load.c.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4}, [%a], 24;",
+		},
+		{
+			name: "wmma that stores where other lanes have", kind: Race, says: "big+",
+			bad:  big + "st.shared.u32 [%r1], %t;\nwmma.store.d.sync.aligned.row.m16n16k16.shared.f16 [%r9], {%r2, %r3, %r4, %r5};",
+			good: big + "st.shared.u32 [%r1], %t;\nbar.warp.sync 0xffffffff;\nwmma.store.d.sync.aligned.row.m16n16k16.shared.f16 [%r9], {%r2, %r3, %r4, %r5};",
 		},
 		{
 			name: "wgmma with part of a warpgroup", kind: Misuse, says: "four whole warps", arch: "sm_90a",
@@ -336,11 +357,11 @@ func TestLaunchRefuses(t *testing.T) {
 // What the simulator cannot do is refused when a module is loaded.
 func TestLoadRefuses(t *testing.T) {
 	for _, c := range []struct{ arch, src, want string }{
-		{"sm_90a", string(tiny("sm_80", "add.sat.s32 %r1, %r2, 3;")), "in t: add.sat.s32: this form of the instruction is not supported"},
+		{"sm_90a", string(tiny("sm_80", "brkpt;")), "in t: brkpt: this form of the instruction is not supported"},
 		{"sm_90a", string(tiny("sm_80", "add.s32 %q1, %r2, 3;")), "result %q1 has 64 bits, 32 are wanted"},
 		{"sm_90a", string(tiny("sm_80", "add.s32 %r1, %r2;")), "not supported"},
 		{"sm_90a", string(tiny("sm_80", "ld.global.v4.u32 {%r1, %r2}, [%a];")), "2 registers for 4 values"},
-		{"sm_90a", string(tiny("sm_80", "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%r1, %r2}, {%r1, %r2, %r3, %r4}, {%r1, %r2}, {%r1, %r2};")), "not supported"},
+		{"sm_90a", string(tiny("sm_80", "mma.sync.aligned.m16n8k32.row.col.f16.f16.f16.f16 {%r1, %r2}, {%r1, %r2, %r3, %r4}, {%r1, %r2}, {%r1, %r2};")), "not supported"},
 		{"sm_90a", string(tiny("sm_90a", "setmaxnreg.inc.sync.aligned.u32 100;")), "multiple of 8"},
 		{"sm_90a", string(tiny("sm_90a", "tensormap.replace.tile.b32 [%a], %r1;")), "not supported"},
 		{"sm_80", string(tiny("sm_90a", "")), "compiled for sm_90a, the device is sm_80"},

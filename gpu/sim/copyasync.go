@@ -60,8 +60,15 @@ func (d *decoder) cpAsync() {
 	d.o.b, src.base64 = d.base(from)
 	src.bytes, dst.bytes = size, size
 	d.o.c = d.k32(uint32(size))
+	ignore, not := int32(-1), false
 	if len(in.Args) == 4 {
-		d.o.c = d.src32(in.Args[3])
+		if r, ok := in.Args[3].(*ptx.Reg); ok && r.Type == ptx.Pred {
+			ignore, not = d.predicate(r)
+			d.k.n32++
+			d.o.c = int32(d.k.n32 - 1)
+		} else {
+			d.o.c = d.src32(in.Args[3])
+		}
 	}
 	if !src.base64 {
 		d.fail("the source needs a 64-bit address")
@@ -70,6 +77,14 @@ func (d *decoder) cpAsync() {
 	d.o.imm = to.Offset
 	fromOff := uint64(from.Offset)
 	d.o.fn = func(w *warp, o *op, m uint32) {
+		if ignore >= 0 { // zeros where it holds
+			eachLane(m, func(i int) {
+				w.r[o.c][i] = uint32(size)
+				if w.p[ignore]>>i&1 == 1 != not {
+					w.r[o.c][i] = 0
+				}
+			})
+		}
 		w.copyClock++
 		h := how{tag: makeTag(w.copyAgent, 0, int(o.pc), w.copyClock, 0)}
 		var t *transfer

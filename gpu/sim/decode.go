@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -146,6 +147,9 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 				panic(r) //nolint:forbidigo // a mistake of the decoder itself
 			}
 			err = pe
+		}
+		if pe := new(ptx.Error); errors.As(err, &pe) && pe.Entry != e.Name { // it is the kernel that cannot run
+			err = &ptx.Error{File: pe.File, Entry: e.Name, Pos: pe.Pos, Msg: fmt.Sprintf("calls %s, which cannot run: %s", pe.Entry, pe.Msg)}
 		}
 	}()
 	k := &Kernel{Name: e.Name, mod: mod, entry: e, const32: map[uint32]int32{}, const64: map[uint64]int32{}}
@@ -558,6 +562,10 @@ func (d *decoder) instr() {
 		d.selp()
 	case "and", "or", "xor", "not":
 		d.predicateLogic()
+	case "set":
+		d.set()
+	case "testp":
+		d.testp()
 	case "lop3":
 		d.lop3()
 	case "bfi":
@@ -581,13 +589,23 @@ func (d *decoder) instr() {
 		d.o.kind = opBlock
 		d.o.fn = func(w *warp, _ *op, _ uint32) { w.yield = sleeps }
 	case "ld", "ldu", "st":
-		d.loadStore()
+		if in.Has("async") {
+			d.async()
+		} else {
+			d.loadStore()
+		}
 	case "atom", "red":
-		d.atomic()
-	case "prefetch", "prefetchu", "discard", "applypriority":
+		if in.Has("async") {
+			d.async()
+		} else {
+			d.atomic()
+		}
+	case "discard":
+		d.discard()
+	case "prefetch", "prefetchu", "applypriority", "pmevent":
 		d.nothing()
 	case "createpolicy":
-		if d.args(1, 3) {
+		if d.args(1, 4) {
 			d.o.d = d.dst64(in.Args[0])
 			d.o.fn = func(*warp, *op, uint32) {}
 		}
@@ -621,6 +639,8 @@ func (d *decoder) instr() {
 		d.movmatrix()
 	case "mma":
 		d.mma()
+	case "wmma":
+		d.wmma()
 	case "wgmma":
 		d.wgmma()
 	case "mbarrier":
@@ -661,14 +681,15 @@ func (d *decoder) lanewise(l laneOp) bool {
 			return false
 		}
 	}
-	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S8 && r.Type.Bits() != 16 {
-		return false // the table extends the sign to 16 bits
+	into := ptx.NoType // of a conversion
+	if d.in.Op == "cvt" && !d.in.Has("pack") {
+		into = d.in.Types()[0]
 	}
 	d.o.fn = l.fn
 	if row := vectors[d.in.Name]; row != nil {
 		d.o.fn = l.vector(row)
 	}
-	if r, ok := args[0].(*ptx.Reg); ok && d.in.Op == "cvt" && d.in.Types()[0] == ptx.S16 && r.Type.Bits() == 32 {
+	if r, ok := args[0].(*ptx.Reg); ok && (into == ptx.S8 || into == ptx.S16) && r.Type.Bits() == 32 {
 		d.o.fn = func(w *warp, o *op, m uint32) { // the table fills 16 bits, the sign the rest
 			l.fn(w, o, m)
 			D := &w.r[o.d]
@@ -678,7 +699,7 @@ func (d *decoder) lanewise(l laneOp) bool {
 			}
 		}
 	}
-	short := d.in.Type().Bits() == 16
+	short := d.in.Type().Bits() == 16 && d.in.Op != "cvt"
 	at := [4]*int32{&d.o.d, &d.o.a, &d.o.b, &d.o.c}
 	for i, a := range args {
 		switch {
@@ -686,7 +707,7 @@ func (d *decoder) lanewise(l laneOp) bool {
 			*at[i] = d.dst32(a)
 		case i == 0:
 			*at[i] = d.dst64(a)
-		case l.files[i] == 'r' && short && d.in.Op != "cvt":
+		case l.files[i] == 'r' && short && (i < 3 || !d.in.Has("wide")) && (i < 2 || d.in.Op[:2] != "sh"):
 			*at[i] = d.src16(a)
 		case l.files[i] == 'r':
 			*at[i] = d.src32(a)
@@ -721,7 +742,7 @@ func (d *decoder) registerUse(from int) {
 		}
 		for n, a := range o.in.Args {
 			list := &o.uses
-			if n == 0 && o.in.Op != "st" && o.in.Op != "red" && o.in.Op != "stmatrix" && o.in.Op != "cp" && o.in.Op != "bar" {
+			if _, address := a.(*ptx.Mem); n == 0 && !address && o.in.Op != "bar" {
 				list = &o.defs
 			}
 			d.collect(a, list)

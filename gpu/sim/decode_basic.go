@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"math"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -19,8 +21,15 @@ func (d *decoder) mov() {
 	dst, src := d.in.Args[0], d.in.Args[1]
 	t := d.in.Type()
 	if s, ok := src.(ptx.Special); ok {
-		d.special(dst, s.Name)
+		if d.in.Has("v4") {
+			d.specialVector(vec(dst), s.Name)
+		} else {
+			d.special(dst, s.Name)
+		}
 		return
+	}
+	if d.in.Has("v2") || d.in.Has("v4") {
+		d.unsupported()
 	}
 	if v, ok := src.(*ptx.Vec); ok {
 		d.pack(dst, v.Elems, t)
@@ -84,6 +93,22 @@ func (d *decoder) pack(dst ptx.Operand, elems []ptx.Operand, t ptx.Type) {
 					uint64(w.r[s[2]][i]&0xffff)<<32 | uint64(w.r[s[3]][i]&0xffff)<<48
 			}
 		}
+	case len(elems) > 1 && t.Bits() == 8*len(elems): // bytes
+		var s [4]int32
+		for i, e := range elems {
+			s[i] = d.src32(e)
+		}
+		d.o.d = d.dst32(dst)
+		n := len(elems)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			eachLane(m, func(i int) {
+				var v uint32
+				for k, r := range s[:n] {
+					v |= w.r[r][i] & 0xff << (8 * k)
+				}
+				w.r[o.d][i] = v
+			})
+		}
 	default:
 		d.unsupported()
 	}
@@ -126,6 +151,17 @@ func (d *decoder) unpack(elems []ptx.Operand, src ptx.Operand, t ptx.Type) {
 				}
 			}
 		}
+	case len(elems) > 1 && t.Bits() == 8*len(elems):
+		d.o.a = d.src32(src)
+		n := len(elems)
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			A := w.r[o.a]
+			eachLane(m, func(i int) {
+				for k, r := range e[:n] {
+					w.r[r][i] = A[i] >> (8 * k) & 0xff
+				}
+			})
+		}
 	default:
 		d.unsupported()
 	}
@@ -146,12 +182,15 @@ var specials = map[string]func(w *warp, lane int) uint64{
 	"nctaid.y": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y) },
 	"nctaid.z": func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z) },
 
-	"laneid":      func(_ *warp, l int) uint64 { return uint64(l) },
-	"warpid":      func(w *warp, _ int) uint64 { return uint64(w.id) },
-	"nwarpid":     func(w *warp, _ int) uint64 { return uint64(len(w.c.warps)) },
-	"smid":        func(w *warp, _ int) uint64 { return uint64(w.g.idx % w.g.l.dev.cfg.SMs) },
-	"nsmid":       func(w *warp, _ int) uint64 { return uint64(w.g.l.dev.cfg.SMs) },
-	"gridid":      func(*warp, int) uint64 { return 1 },
+	"laneid":  func(_ *warp, l int) uint64 { return uint64(l) },
+	"warpid":  func(w *warp, _ int) uint64 { return uint64(w.id) },
+	"nwarpid": func(w *warp, _ int) uint64 { return uint64(len(w.c.warps)) },
+	"smid":    func(w *warp, _ int) uint64 { return uint64(w.g.idx % w.g.l.dev.cfg.SMs) },
+	"nsmid":   func(w *warp, _ int) uint64 { return uint64(w.g.l.dev.cfg.SMs) },
+	"gridid":  func(*warp, int) uint64 { return 1 },
+
+	"current_graph_exec": func(*warp, int) uint64 { return 0 }, // of a launch that is in no graph
+
 	"lanemask_eq": func(_ *warp, l int) uint64 { return 1 << l },
 	"lanemask_lt": func(_ *warp, l int) uint64 { return 1<<l - 1 },
 	"lanemask_le": func(_ *warp, l int) uint64 { return 2<<l - 1 },
@@ -182,6 +221,30 @@ var specials = map[string]func(w *warp, lane int) uint64{
 	"nclusterid.x":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.X / w.g.l.Cluster.X) },
 	"nclusterid.y":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Y / w.g.l.Cluster.Y) },
 	"nclusterid.z":        func(w *warp, _ int) uint64 { return uint64(w.g.l.Grid.Z / w.g.l.Cluster.Z) },
+}
+
+// specialVector is mov.v4.u32 of a special register of three dimensions; the fourth element
+// is 0.
+func (d *decoder) specialVector(dst []ptx.Operand, name string) {
+	if len(dst) != 4 || d.in.Type().Bits() != 32 || specials[name+".x"] == nil {
+		d.unsupported()
+	}
+	var get [3]func(w *warp, lane int) uint64
+	var to [4]int32
+	for i, e := range dst {
+		to[i] = d.dst32(e)
+		if i < 3 {
+			get[i] = specials[name+"."+"xyz"[i:i+1]]
+		}
+	}
+	d.o.fn = func(w *warp, _ *op, m uint32) {
+		eachLane(m, func(i int) {
+			for k, f := range get {
+				w.r[to[k]][i] = uint32(f(w, i))
+			}
+			w.r[to[3]][i] = 0
+		})
+	}
 }
 
 func (d *decoder) special(dst ptx.Operand, name string) {
@@ -291,92 +354,239 @@ func (d *decoder) isspacep() {
 	}
 }
 
-// setp.CMP[.BOOL].type p[|q], a, b[, [!]c]
-func (d *decoder) setp() {
-	if !d.args(3, 4) {
-		return
-	}
-	t := d.in.Type()
-	cmp, boolOp := "", ""
+// comparison is what setp and set compare: lanes of the low or only elements, and of the
+// upper ones of pairs.
+type comparison struct {
+	low, high func(w *warp) uint32
+	bool      string // how the result is combined with a predicate, or ""
+}
+
+// comparison decodes CMP[.BOOL][.ftz], operands a and b of a type, which are the second and
+// the third of the instruction.
+func (d *decoder) comparison(t ptx.Type, drop ...string) comparison {
+	c, cmp := comparison{}, ""
 	for _, m := range d.in.Mods {
-		switch m {
-		case "and", "or", "xor":
-			boolOp = m
-		case t.String():
+		switch {
+		case m == "and" || m == "or" || m == "xor":
+			c.bool = m
+		case m == "ftz" || m == t.String() || slices.Contains(drop, m):
+		case cmp != "":
+			d.unsupported()
 		default:
-			if cmp != "" {
-				d.unsupported()
-				return
-			}
 			cmp = m
 		}
 	}
-	if (boolOp != "") != (len(d.in.Args) == 4) {
+	d.args(3, 4)
+	if (c.bool != "") != (len(d.in.Args) == 4) {
 		d.unsupported()
-		return
 	}
-	var p int32
-	q := int32(-1)
+	ftz, elem := d.in.Has("ftz"), t
+	switch t {
+	case ptx.F16x2:
+		elem = ptx.F16
+	case ptx.BF16x2:
+		elem = ptx.BF16
+	default:
+	}
+	if ftz && elem != ptx.F32 && elem != ptx.F16 {
+		d.unsupported()
+	}
+	name := cmp + "." + elem.String()
+	if f := compare64[name]; f != nil {
+		a, b := d.src64(d.in.Args[1]), d.src64(d.in.Args[2])
+		c.low = func(w *warp) uint32 { return f(&w.q[a], &w.q[b]) }
+		return c
+	}
+	f := compare32[name]
+	if v := vectorComparisons[name]; v != nil {
+		f = v
+	}
+	if f == nil {
+		d.unsupported()
+	}
+	src := d.src32
+	if t.Bits() == 16 {
+		src = d.src16
+	}
+	a, b := src(d.in.Args[1]), src(d.in.Args[2])
+	d.o.a, d.o.b = a, b
+	of := func(shift int) func(w *warp) uint32 {
+		return func(w *warp) uint32 {
+			x, y := w.r[a], w.r[b]
+			for _, v := range []*[32]uint32{&x, &y} {
+				for i := range v {
+					v[i] >>= shift
+					switch {
+					case ftz && elem == ptx.F32:
+						v[i] = flush(v[i])
+					case ftz:
+						v[i] = uint32(flush16(uint16(v[i])))
+					}
+				}
+			}
+			return f(&x, &y)
+		}
+	}
+	switch {
+	case elem != t:
+		c.low, c.high = of(0), of(16)
+	case ftz:
+		c.low = of(0)
+	default:
+		c.low = func(w *warp) uint32 { return f(&w.r[a], &w.r[b]) }
+	}
+	return c
+}
+
+// combined is a comparison's function of its result and a predicate.
+func (d *decoder) combined(c comparison) func(w *warp, r uint32) uint32 {
+	if c.bool == "" {
+		return func(_ *warp, r uint32) uint32 { return r }
+	}
+	p, not := d.predicate(d.in.Args[3])
+	return func(w *warp, r uint32) uint32 {
+		v := w.p[p]
+		if not {
+			v = ^v
+		}
+		switch c.bool {
+		case "and":
+			return r & v
+		case "or":
+			return r | v
+		default:
+			return r ^ v
+		}
+	}
+}
+
+// setp.CMP[.BOOL][.ftz].type p[|q], a, b[, [!]c]: q is the opposite of p, or of pairs the
+// comparison of the upper halves.
+func (d *decoder) setp() {
+	t := d.in.Type()
+	c := d.comparison(t)
+	combine := d.combined(c)
+	p, q := int32(0), int32(-1)
 	if pair, ok := d.in.Args[0].(*ptx.Pair); ok {
 		p, q = d.dstPred(pair.A), d.dstPred(pair.B)
 	} else {
 		p = d.dstPred(d.in.Args[0])
 	}
-	name := cmp + "." + t.String()
-	c32, c64 := compare32[name], compare64[name]
-	if v := vectorComparisons[name]; v != nil {
-		c32 = v
-	}
-	switch {
-	case c64 != nil:
-		d.o.a, d.o.b = d.src64(d.in.Args[1]), d.src64(d.in.Args[2])
-	case c32 != nil && t.Bits() == 16:
-		d.o.a, d.o.b = d.src16(d.in.Args[1]), d.src16(d.in.Args[2])
-	case c32 != nil:
-		d.o.a, d.o.b = d.src32(d.in.Args[1]), d.src32(d.in.Args[2])
-	default:
-		d.unsupported()
-		return
-	}
 	d.o.d = p
-	if boolOp == "" && q < 0 {
-		if c64 != nil {
-			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | c64(&w.q[o.a], &w.q[o.b])&m }
-		} else {
-			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | c32(&w.r[o.a], &w.r[o.b])&m }
+	if c.bool == "" && q < 0 {
+		if cmp := compare32[d.form()]; cmp != nil { // the usual one
+			if v := vectorComparisons[d.form()]; v != nil {
+				cmp = v
+			}
+			d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | cmp(&w.r[o.a], &w.r[o.b])&m }
+			return
 		}
+		d.o.fn = func(w *warp, o *op, m uint32) { w.p[o.d] = w.p[o.d]&^m | c.low(w)&m }
 		return
-	}
-	combine := func(r, c uint32) uint32 { return r }
-	var c int32
-	var not bool
-	switch boolOp {
-	case "and":
-		combine = func(r, c uint32) uint32 { return r & c }
-	case "or":
-		combine = func(r, c uint32) uint32 { return r | c }
-	case "xor":
-		combine = func(r, c uint32) uint32 { return r ^ c }
-	}
-	if boolOp != "" {
-		c, not = d.predicate(d.in.Args[3])
 	}
 	d.o.fn = func(w *warp, o *op, m uint32) {
-		var r, cv uint32
-		if c64 != nil {
-			r = c64(&w.q[o.a], &w.q[o.b])
-		} else {
-			r = c32(&w.r[o.a], &w.r[o.b])
+		r := c.low(w)
+		other := ^r
+		if c.high != nil && q >= 0 {
+			other = c.high(w)
 		}
-		if boolOp != "" {
-			if cv = w.p[c]; not {
-				cv = ^cv
-			}
-		}
-		w.p[o.d] = w.p[o.d]&^m | combine(r, cv)&m
+		r, other = combine(w, r), combine(w, other)
+		w.p[p] = w.p[p]&^m | r&m
 		if q >= 0 {
-			w.p[q] = w.p[q]&^m | combine(^r, cv)&m
+			w.p[q] = w.p[q]&^m | other&m
 		}
+	}
+}
+
+// set.CMP[.BOOL][.ftz].dtype.type d, a, b[, [!]c]: ones, or 1.0, where it holds.
+func (d *decoder) set() {
+	ts := d.in.Types()
+	if len(ts) != 2 {
+		d.unsupported()
+	}
+	yes := map[ptx.Type]uint32{
+		ptx.U32: full, ptx.S32: full, ptx.F32: 0x3f800000, ptx.U16: 0xffff, ptx.S16: 0xffff, ptx.F16: 0x3c00, ptx.BF16: 0x3f80,
+		ptx.F16x2: 0x3c00, ptx.BF16x2: 0x3f80,
+	}[ts[0]]
+	var drop []string
+	if ts[0] != ts[1] {
+		drop = append(drop, ts[0].String())
+	}
+	c := d.comparison(ts[1], drop...)
+	combine := d.combined(c)
+	if c.high != nil && yes == full {
+		yes = 0xffff // of each half
+	}
+	half := ts[1] == ptx.F16 || ts[1] == ptx.BF16
+	switch ts[0] {
+	case ptx.U16, ptx.S16, ptx.F16, ptx.BF16:
+		if !half || ts[0].Float() && ts[0] != ts[1] {
+			d.unsupported()
+		}
+	case ptx.F16x2, ptx.BF16x2:
+		if ts[0] != ts[1] {
+			d.unsupported()
+		}
+	default: // of 32 bits: takes any
+	}
+	if yes == 0 || c.high != nil && ts[0] == ptx.F32 {
+		d.unsupported()
+	}
+	d.o.d = d.dst32(d.in.Args[0])
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		low, high := combine(w, c.low(w)), uint32(0)
+		if c.high != nil {
+			high = combine(w, c.high(w))
+		}
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m) & 31
+			w.r[o.d][i] = -(low>>i&1)&yes | (-(high>>i&1)&yes)<<16
+		}
+	}
+}
+
+// testp.KIND.type p, a
+func (d *decoder) testp() {
+	d.args(2, 2)
+	t := d.in.Type()
+	if t != ptx.F32 && t != ptx.F64 {
+		d.unsupported()
+	}
+	var test func(v float64, subnormal bool) bool
+	switch d.form(t.String()) {
+	case "finite":
+		test = func(v float64, _ bool) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+	case "infinite":
+		test = func(v float64, _ bool) bool { return math.IsInf(v, 0) }
+	case "number":
+		test = func(v float64, _ bool) bool { return !math.IsNaN(v) }
+	case "notanumber":
+		test = func(v float64, _ bool) bool { return math.IsNaN(v) }
+	case "normal": // zeros too
+		test = func(v float64, subnormal bool) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) && !subnormal }
+	case "subnormal":
+		test = func(_ float64, subnormal bool) bool { return subnormal }
+	default:
+		d.unsupported()
+	}
+	d.o.d = d.dstPred(d.in.Args[0])
+	if t == ptx.F64 {
+		d.o.a = d.src64(d.in.Args[1])
+	} else {
+		d.o.a = d.src32(d.in.Args[1])
+	}
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		var r uint32
+		for i := range 32 {
+			v, least := 0.0, 0x1p-126
+			if t == ptx.F64 {
+				v, least = f64(w.q[o.a][i]), 0x1p-1022
+			} else {
+				v = float64(f32(w.r[o.a][i]))
+			}
+			r |= one(test(v, v != 0 && math.Abs(v) < least)) << i
+		}
+		w.p[o.d] = w.p[o.d]&^m | r&m
 	}
 }
 
@@ -469,35 +679,69 @@ func (d *decoder) predicateLogic() {
 	}
 }
 
+// lop3.b32 d, a, b, c, table and lop3.{or,and}.b32 d|p, a, b, c, table, q
 func (d *decoder) lop3() {
-	if d.form() != "b32" {
+	combine := d.form("b32")
+	if combine != "" && combine != "or" && combine != "and" || d.in.Type() != ptx.B32 {
 		d.unsupported()
-		return
 	}
-	if !d.args(5, 5) {
-		return
+	n := 5
+	if combine != "" {
+		n++
 	}
-	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(d.in.Args[0]), d.src32(d.in.Args[1]), d.src32(d.in.Args[2]), d.src32(d.in.Args[3])
+	d.args(n, n)
+	dst, p, q, not := d.in.Args[0], int32(-1), int32(0), false
+	if combine != "" {
+		pair, ok := dst.(*ptx.Pair)
+		if !ok {
+			d.unsupported()
+		}
+		dst, p = pair.A, d.dstPred(pair.B)
+		q, not = d.predicate(d.in.Args[5])
+	}
+	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(dst), d.src32(d.in.Args[1]), d.src32(d.in.Args[2]), d.src32(d.in.Args[3])
 	d.o.imm = d.imm(4)
 	d.o.fn = func(w *warp, o *op, m uint32) {
-		for ; m != 0; m &= m - 1 {
-			i := bits.TrailingZeros32(m) & 31
+		var some uint32
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k) & 31
 			w.r[o.d][i] = lop3(w.r[o.a][i], w.r[o.b][i], w.r[o.c][i], uint32(o.imm))
+			some |= one(w.r[o.d][i] != 0) << i
 		}
+		if p < 0 {
+			return
+		}
+		v := w.p[q]
+		if not {
+			v = ^v
+		}
+		if combine == "or" {
+			some |= v
+		} else {
+			some &= v
+		}
+		w.p[p] = w.p[p]&^m | some&m
 	}
 }
 
+// bfi.{b32,b64} d, a, b, place, bits
 func (d *decoder) bfi() {
-	if d.form() != "b32" {
+	form := d.form()
+	if form != "b32" && form != "b64" {
 		d.unsupported()
-		return
 	}
-	if !d.args(5, 5) {
-		return
-	}
+	d.args(5, 5)
 	a := d.in.Args
-	d.o.d, d.o.a, d.o.b, d.o.c = d.dst32(a[0]), d.src32(a[1]), d.src32(a[2]), d.src32(a[3])
+	d.o.c = d.src32(a[3])
 	n := d.src32(a[4])
+	if form == "b64" {
+		d.o.d, d.o.a, d.o.b = d.dst64(a[0]), d.src64(a[1]), d.src64(a[2])
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			eachLane(m, func(i int) { w.q[o.d][i] = bfi64(w.q[o.a][i], w.q[o.b][i], w.r[o.c][i], w.r[n][i]) })
+		}
+		return
+	}
+	d.o.d, d.o.a, d.o.b = d.dst32(a[0]), d.src32(a[1]), d.src32(a[2])
 	d.o.fn = func(w *warp, o *op, m uint32) {
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m) & 31

@@ -305,6 +305,15 @@ func (d *Device) load(file string, src []byte, parse func(string, []byte) (*ptx.
 		a.init, a.konst = nil, v.Space == ptx.Const // static storage starts as zero
 		mod.globals[v] = Ptr(a.base)
 	}
+	for v := range mod.globals {
+		for _, r := range v.Refs {
+			var b [8]byte
+			binary.LittleEndian.PutUint64(b[:], (uint64(mod.globals[r.Var])+uint64(r.Offset))>>r.Shift)
+			if err := d.Write(mod.globals[v]+Ptr(r.At), b[:r.Bytes]); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for _, e := range m.Entries {
 		k, err := decodeEntry(mod, e)
 		var refused *ptx.Error

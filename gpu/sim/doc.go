@@ -62,7 +62,8 @@
 //
 // Every .rn operation rounds once, as IEEE 754 says; tests compare them bit
 // for bit. Tensor cores sum exactly enough to count as one rounding (fp64),
-// where a GPU truncates: compare those with a tolerance. The .approx functions
+// where a GPU truncates, of fp8 after 14 bits or so: compare those with a tolerance.
+// Products of integers are exact, those of fp64 one fma after the other along k. The .approx functions
 // are the true value rounded, a GPU's are an ulp or two away; of sin and cos, the
 // value at the angle that NVIDIA's assembler makes.
 //
@@ -70,9 +71,10 @@
 // sm_90. An NVIDIA H200 (driver 580.159.04, CUDA 13.0) was recorded on 2026-11-26. Of
 // the 892 cases that gpu/sim/conform then had it gave 867 the bits of the simulator, 4 in another
 // order of lanes, and 10, all .approx, within the bounds of the PTX ISA. Others are
-// newer than the recording: tensor stores that end behind their tensor, the NaN fill
-// of bf16 and fp32, and an mbarrier of another block without a scope. No case yet
-// takes im2col beyond stride 1, which rests on documents alone.
+// newer than the recording and rest on documents, and on what NVIDIA's assembler makes of
+// constants (integers, conversions, comparisons): most forms of integers, halves and
+// conversions, matrices of integers, fp8, fp64 and with fp16 sums, wmma, im2col beyond
+// stride 1, the NaN fill of bf16 and fp32.
 //
 // # Speed
 //
@@ -82,8 +84,11 @@
 //
 // # What it does not do
 //
-// Time, caches, textures, calls through registers, local memory of functions that call
-// themselves, integer and fp16-accumulating mma, wmma, sparse mma, fp8, tcgen05.
+// Time, caches, textures, video instructions, calls through registers, alloca, local memory
+// of functions that call themselves, 128-bit registers, sparse mma, mma.m8n8k4 of fp16,
+// tensormap.replace, im2col stores, boxes narrower than their swizzle, tcgen05. A kernel that
+// holds one of these is refused with the line; gpu/sim/conform/testdata/forms.txt lists what
+// loads.
 //
 // Imports gpu/ptx and gpu/tensormap.
 package sim

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 
 	"github.com/stylize-gpu/stylize/gpu/half"
@@ -292,6 +293,24 @@ func tf32rn(b uint32) uint32 {
 	return (b + 0xfff + b>>13&1) &^ 0x1fff
 }
 
+// e5m2 is the upper byte of an fp16.
+func e5m2(b uint8) float32 { return h2f(uint16(b) << 8) }
+
+// e4m3 has no infinities: of the greatest exponent only 0x7f is a NaN.
+func e4m3(b uint8) float32 {
+	exp, frac := int(b>>3&15), int(b&7)
+	var v float64
+	switch {
+	case b&0x7f == 0x7f:
+		return f32(nan32)
+	case exp == 0:
+		v = math.Ldexp(float64(frac), -9)
+	default:
+		v = math.Ldexp(float64(8+frac), exp-10)
+	}
+	return float32(math.Copysign(v, float64(1-2*int(b>>7))))
+}
+
 // fmaH and fmaBF are one rounding of a*b+c in their format.
 func fmaH(a, b, c uint16) uint16 {
 	return round16(float64(h2f(a))*float64(h2f(b)), float64(h2f(c)), f2h)
@@ -327,12 +346,6 @@ func one(b bool) uint32 {
 	}
 	return 0
 }
-
-// one16 is 1.0 in fp16, or 0.
-func one16(b bool) uint32 { return one(b) * 0x3c00 }
-
-// ones16 is sixteen bits of b.
-func ones16(b bool) uint32 { return one(b) * 0xffff }
 
 // relu keeps a NaN, as cvt.relu does.
 func relu(b uint32) float32 { return f32(maxNaN32(f32(b), 0)) }
@@ -525,4 +538,462 @@ func mulHiSigned(a, b uint64) uint64 {
 		hi -= a
 	}
 	return hi
+}
+
+// pick is a or b.
+func pick[T uint32 | uint64](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
+}
+
+func satS32(v int64) uint32 { return uint32(min(max(v, math.MinInt32), math.MaxInt32)) }
+
+// mul24S and mul24U multiply the low 24 bits.
+func mul24S(a, b uint32) int64  { return int64(int32(a<<8)>>8) * int64(int32(b<<8)>>8) }
+func mul24U(a, b uint32) uint64 { return uint64(a&0xffffff) * uint64(b&0xffffff) }
+
+// dp4a is c plus the products of four bytes; dp2a of two halves of a and two bytes of b.
+func dp4a(a, b, c uint32, signedA, signedB bool) uint32 {
+	for i := range 4 {
+		c += part(a, 8, i, signedA) * part(b, 8, i, signedB)
+	}
+	return c
+}
+
+func dp2a(a, b, c uint32, signedA, signedB bool) uint32 {
+	for i := range 2 {
+		c += part(a, 16, i, signedA) * part(b, 8, i, signedB)
+	}
+	return c
+}
+
+// part is element i of n bits, extended to 32.
+func part(v uint32, n, i int, signed bool) uint32 {
+	v <<= 32 - n - n*i
+	if signed {
+		return uint32(int32(v) >> (32 - n))
+	}
+	return v >> (32 - n)
+}
+
+func bfeU64(a uint64, pos, n uint32) uint64 {
+	pos, n = pos&0xff, n&0xff
+	if n > 63 {
+		return shr64(a, pos)
+	}
+	return shr64(a, pos) & (1<<n - 1)
+}
+
+func bfeS64(a uint64, pos, n uint32) uint64 {
+	pos, n = pos&0xff, n&0xff
+	if n == 0 {
+		return 0
+	}
+	v := int64(a) >> min(pos, 63)
+	if pos+n >= 64 {
+		return uint64(v)
+	}
+	return uint64(v << (64 - n) >> (64 - n))
+}
+
+// bfi64 inserts n bits of a into b at pos.
+func bfi64(a, b uint64, pos, n uint32) uint64 {
+	pos, n = pos&0xff, n&0xff
+	if pos > 63 || n == 0 {
+		return b
+	}
+	mask := ^uint64(0)
+	if n < 64 {
+		mask = 1<<n - 1
+	}
+	mask <<= pos
+	return b&^mask | a<<pos&mask
+}
+
+// bfind is the place of the highest bit of v, which stands at the top of 64 bits, or
+// ^0; bfindShift how far it is from the top.
+func bfind(v uint64, width int) uint32 {
+	if v == 0 {
+		return full
+	}
+	return uint32(width - 1 - bits.LeadingZeros64(v))
+}
+
+func bfindShift(v uint64) uint32 {
+	if v == 0 {
+		return full
+	}
+	return uint32(bits.LeadingZeros64(v))
+}
+
+// szext keeps the low n bits, and extends them by their sign.
+func szext(a, n uint32, wide, signed bool) uint32 {
+	n &= 31
+	switch {
+	case wide:
+		return a
+	case n == 0:
+		return 0
+	case signed:
+		return uint32(int32(a<<(32-n)) >> (32 - n))
+	}
+	return a & (1<<n - 1)
+}
+
+// bmsk is n ones from a place on.
+func bmsk(pos, n uint32, clamp bool) uint32 {
+	if clamp {
+		if pos > 31 {
+			return 0
+		}
+		n = min(n, 32)
+	} else {
+		pos, n = pos&31, n&31
+	}
+	return uint32((uint64(1)<<n - 1) << pos)
+}
+
+// The selectors of prmt's modes.
+var (
+	f4e  = [4]uint32{0x3210, 0x4321, 0x5432, 0x6543}
+	b4e  = [4]uint32{0x5670, 0x6701, 0x7012, 0x0123}
+	rc8  = [4]uint32{0x0000, 0x1111, 0x2222, 0x3333}
+	ecl  = [4]uint32{0x3210, 0x3211, 0x3222, 0x3333}
+	ecr  = [4]uint32{0x0000, 0x1110, 0x2210, 0x3210}
+	rc16 = [4]uint32{0x1010, 0x3232, 0x1010, 0x3232}
+)
+
+// withSign gives a result its sign, unless it is a NaN.
+func withSign(v, sign uint32) uint32 {
+	if v&0x7fffffff > 0x7f800000 {
+		return v
+	}
+	return v | sign&(1<<31)
+}
+
+func withSign16(v, sign uint16) uint16 {
+	if v == nan16 {
+		return v
+	}
+	return v | sign&(1<<15)
+}
+
+// flush16 makes a subnormal of fp16 a zero of its sign, flushBF one of bf16.
+func flush16(a uint16) uint16 {
+	if a&0x7c00 == 0 {
+		return a & 0x8000
+	}
+	return a
+}
+
+func flushBF(a uint16) uint16 {
+	if a&0x7f80 == 0 {
+		return a & 0x8000
+	}
+	return a
+}
+
+// sat16 clamps to [0, 1] in fp16; a NaN is 0. relu16 makes negative values 0.
+func sat16(a uint16) uint16 {
+	switch {
+	case a > 0x7c00:
+		return 0
+	case a > 0x3c00:
+		return 0x3c00
+	}
+	return a
+}
+
+func relu16(a uint16) uint16 {
+	if a > 0x8000 && a&0x7fff == nan16 {
+		return nan16
+	}
+	if a >= 0x8000 {
+		return 0
+	}
+	return a
+}
+
+// divTo and sqrtTo are a/b and the root of a in fp32, rounded in a direction. A result that
+// is not exact never lies so near to a value of fp32 that fp64 would take it for that.
+func divTo(a, b float32, d direction) uint32 {
+	return roundTo(float64(a)/float64(b), d)
+}
+
+func sqrtTo(a float32, d direction) uint32 {
+	return roundTo(math.Sqrt(float64(a)), d)
+}
+
+func sgn(v float64) int {
+	switch {
+	case v > 0:
+		return 1
+	case v < 0:
+		return -1
+	}
+	return 0
+}
+
+// Directed roundings of fp64: the nearest value, moved when the exact result, of any
+// precision, lies on the other side.
+
+func add64(a, b uint64, d direction) uint64 {
+	return sum64(nan2(f64(a)+f64(b), b, a), a, b, d)
+}
+
+func sub64(a, b uint64, d direction) uint64 {
+	return sum64(nan2(f64(a)-f64(b), b, a), a, b^1<<63, d)
+}
+
+func sum64(r, a, b uint64, d direction) uint64 {
+	x, y := f64(a), f64(b)
+	if unbounded(x, y) {
+		return r
+	}
+	if f64(r) == 0 {
+		return zeroTo(r, d, math.Signbit(x) || math.Signbit(y))
+	}
+	return to64(r, d, new(big.Float).SetPrec(4400).Add(big.NewFloat(x), big.NewFloat(y)))
+}
+
+func mul64(a, b uint64, d direction) uint64 {
+	r := nan2(f64(a)*f64(b), b, a)
+	if unbounded(f64(a), f64(b)) {
+		return r
+	}
+	return to64(r, d, new(big.Float).SetPrec(4400).Mul(big.NewFloat(f64(a)), big.NewFloat(f64(b))))
+}
+
+func fma64(a, b, c uint64, d direction) uint64 {
+	x, y, z := f64(a), f64(b), f64(c)
+	r := nan3(math.FMA(x, y, z), b, c, a)
+	if unbounded(x, y) || unbounded(z, z) {
+		return r
+	}
+	v := new(big.Float).SetPrec(4400).Mul(big.NewFloat(x), big.NewFloat(y))
+	if v.Add(v, big.NewFloat(z)); v.Sign() == 0 {
+		return zeroTo(r, d, math.Signbit(x) != math.Signbit(y) || math.Signbit(z))
+	}
+	return to64(r, d, v)
+}
+
+func div64(a, b uint64, d direction) uint64 {
+	x, y := f64(a), f64(b)
+	r := nan2(x/y, a, b)
+	if unbounded(x, y) || x == 0 || y == 0 {
+		return r
+	}
+	return to64(r, d, new(big.Float).SetPrec(4400).Quo(big.NewFloat(x), big.NewFloat(y)))
+}
+
+func rcp64(a uint64, d direction) uint64 {
+	x := f64(a)
+	r := nan2(1/x, a, a)
+	if unbounded(x, x) || x == 0 {
+		return r
+	}
+	return to64(r, d, new(big.Float).SetPrec(4400).Quo(big.NewFloat(1), big.NewFloat(x)))
+}
+
+func sqrt64(a uint64, d direction) uint64 {
+	x := f64(a)
+	r := nan2(math.Sqrt(x), a, a)
+	if unbounded(x, x) || x <= 0 {
+		return r
+	}
+	return to64(r, d, new(big.Float).SetPrec(300).Sqrt(big.NewFloat(x)))
+}
+
+func unbounded(x, y float64) bool {
+	return x != x || y != y || math.IsInf(x, 0) || math.IsInf(y, 0)
+}
+
+// zeroTo is an exact sum of zero: negative where it is rounded down and a part is.
+func zeroTo(r uint64, d direction, negative bool) uint64 {
+	if d == down && negative {
+		return 1 << 63
+	}
+	return r
+}
+
+// to64 moves r, the nearest value to v, in a direction.
+func to64(r uint64, d direction, v *big.Float) uint64 {
+	f := f64(r)
+	c := 0 // the exact value is greater
+	if math.IsInf(f, 0) {
+		c = -sgn(f)
+	} else {
+		c = v.Cmp(big.NewFloat(f))
+	}
+	switch {
+	case c < 0 && (d == down || d == towardZero && v.Sign() > 0):
+		f = math.Nextafter(f, math.Inf(-1))
+	case c > 0 && (d == up || d == towardZero && v.Sign() < 0):
+		f = math.Nextafter(f, math.Inf(1))
+	}
+	return math.Float64bits(f)
+}
+
+// rcpApprox64 and rsqrtApprox64 work on the upper halves of fp64 alone.
+func rcpApprox64(a uint64) uint64 {
+	return upper64(a, func(x float64) float64 { return 1 / x })
+}
+
+func rsqrtApprox64(a uint64) uint64 {
+	return upper64(a, func(x float64) float64 { return 1 / math.Sqrt(x) })
+}
+
+func upper64(a uint64, f func(float64) float64) uint64 {
+	flush := func(v uint64) uint64 {
+		if v&(0x7ff<<52) == 0 {
+			return v & (1 << 63)
+		}
+		return v
+	}
+	a = flush(a) &^ (1<<32 - 1)
+	r := nan2(f(f64(a)), a, a)
+	if !isNaN64(r) && r<<1 < 0x7ff<<53 {
+		r += 1 << 31 // to the nearest
+	}
+	return flush(r &^ (1<<32 - 1))
+}
+
+// clampS and clampU keep a number in a range.
+func clampS(v, lo int64, hi uint64) uint64 {
+	switch {
+	case v < lo:
+		return uint64(lo)
+	case v > 0 && uint64(v) > hi:
+		return hi
+	}
+	return uint64(v)
+}
+
+func clampU(v, hi uint64) uint64 { return min(v, hi) }
+
+// oddU and oddS are a whole number in fp64, rounded to odd.
+func oddU(v uint64) float64 {
+	n := bits.Len64(v) - 53
+	if n <= 0 {
+		return float64(v)
+	}
+	m := v >> n
+	if v&(1<<n-1) != 0 {
+		m |= 1
+	}
+	return math.Ldexp(float64(m), n)
+}
+
+func oddS(v int64) float64 {
+	if v < 0 {
+		return -oddU(uint64(-v))
+	}
+	return oddU(uint64(v))
+}
+
+// int64To is a whole number of 64 bits in fp64, rounded in a direction.
+func int64To(signed bool, a uint64, d direction) uint64 {
+	f, v := float64(a), new(big.Float).SetPrec(64).SetUint64(a)
+	if signed {
+		f = float64(int64(a))
+		v.SetInt64(int64(a))
+	}
+	return to64(math.Float64bits(f), d, v)
+}
+
+// toWhole converts a whole number to an integer of so many bits, with saturation.
+func toWhole(f float64, n int, signed bool, nan uint64) uint64 {
+	if f != f {
+		return nan
+	}
+	if signed {
+		top := math.Ldexp(1, n-1)
+		switch {
+		case f >= top:
+			return 1<<(n-1) - 1
+		case f <= -top:
+			return -(1 << (n - 1))
+		}
+		return uint64(int64(f))
+	}
+	switch {
+	case f >= math.Ldexp(1, n):
+		return ^uint64(0) >> (64 - n)
+	case f <= 0:
+		return 0
+	}
+	return uint64(f)
+}
+
+// short rounds v, exact or rounded to odd, to 16 bits.
+func short(v float64, to func(float32) uint16) uint16 { return round16(v, math.Copysign(0, v), to) }
+
+// halfTo rounds v, exact or rounded to odd, to fp16 in a direction.
+func halfTo(v float64, d direction) uint16 {
+	h := short(v, f2h)
+	w := float64(h2f(h))
+	toward := func(away bool) { // from zero, or to it
+		switch {
+		case away && h&0x7fff == 0:
+			h = h&0x8000 | 1
+		case away:
+			h++
+		default:
+			h--
+		}
+	}
+	switch {
+	case v != v:
+	case w > v && (d == down || d == towardZero && v > 0):
+		if w == 0 { // from -0 or 0 to the smallest negative
+			return 0x8001
+		}
+		toward(w < 0)
+	case w < v && (d == up || d == towardZero && v < 0):
+		if w == 0 {
+			return 1
+		}
+		toward(w > 0)
+	}
+	return h
+}
+
+// f64to32To is f64to32 in a direction.
+func f64to32To(a uint64, d direction) uint32 {
+	if isNaN64(a) {
+		return f64to32(a)
+	}
+	return roundTo(f64(a), d)
+}
+
+// tf32rz cuts to tf32.
+func tf32rz(b uint32) uint32 {
+	if b&0x7fffffff > 0x7f800000 {
+		return nan32 &^ 0x1fff
+	}
+	return b &^ 0x1fff
+}
+
+// toE4M3 and toE5M2 round to fp8, to nearest even; what is too large becomes the largest
+// finite value.
+func toE4M3(f float32) uint8 { return toFP8(f, 3, -6, 0x7e) }
+func toE5M2(f float32) uint8 { return toFP8(f, 2, -14, 0x7b) }
+
+func toFP8(f float32, fraction, emin int, largest uint8) uint8 {
+	sign := uint8(math.Float32bits(f) >> 24 & 0x80)
+	v := math.Abs(float64(f))
+	switch {
+	case f != f:
+		return 0x7f
+	case v == 0:
+		return sign
+	case math.IsInf(v, 0):
+		return sign | largest
+	}
+	e := max(math.Ilogb(v), emin)
+	m := math.RoundToEven(math.Ldexp(v, fraction-e)) // with the hidden bit
+	b := int(m) + (e-emin)<<fraction                 // a carry goes on into the exponent
+	return sign | uint8(min(b, int(largest)))
 }

@@ -24,7 +24,10 @@ type mbarrier struct {
 	clock    uint32
 }
 
-const maxArrivals = 1<<20 - 1
+const (
+	arrivalBits = 20
+	maxArrivals = 1<<arrivalBits - 1
+)
 
 func (b *mbarrier) describe(c *cta) string {
 	return fmt.Sprintf("block %v mbarrier %s: phase %d, %d of %d arrivals and %d bytes missing",
@@ -113,9 +116,9 @@ func (d *decoder) mbarrier() {
 				delete(b.c.mbars, b.addr)
 			})
 		}
-	case "arrive", "arrive.noComplete", "arrive_drop":
+	case "arrive", "arrive.noComplete", "arrive_drop", "arrive_drop.noComplete":
 		d.barrierArrive(false)
-	case "arrive.expect_tx":
+	case "arrive.expect_tx", "arrive_drop.expect_tx":
 		d.barrierArrive(true)
 	case "expect_tx", "complete_tx":
 		if !d.args(2, 2) {
@@ -138,7 +141,11 @@ func (d *decoder) mbarrier() {
 	case "test_wait", "try_wait", "test_wait.parity", "try_wait.parity":
 		d.barrierTest(in.Has("parity"), in.Has("relaxed"))
 	case "pending_count":
-		d.unsupported() // an opaque state has no count here
+		d.args(2, 2)
+		d.o.d, d.o.a = d.dst32(in.Args[0]), d.src64(in.Args[1])
+		d.o.fn = func(w *warp, o *op, m uint32) {
+			eachLane(m, func(i int) { w.r[o.d][i] = uint32(w.q[o.a][i] & maxArrivals) })
+		}
 	default:
 		d.unsupported()
 	}
@@ -219,7 +226,7 @@ func (d *decoder) barrierArrive(expect bool) {
 				}
 			}
 			if state >= 0 {
-				w.q[state][i] = uint64(b.phase)
+				w.q[state][i] = uint64(b.phase)<<arrivalBits | uint64(b.pending)
 			}
 			n := int(w.r[o.b][i])
 			if expect {
@@ -260,7 +267,7 @@ func (d *decoder) barrierTest(parity, relaxed bool) {
 			if parity {
 				ok = b.phase&1 != int(w.r[o.b][i]&1)
 			} else {
-				ok = uint64(b.phase) != w.q[o.b][i]
+				ok = uint64(b.phase) != w.q[o.b][i]>>arrivalBits
 			}
 			if ok {
 				r |= 1 << i

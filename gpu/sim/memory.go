@@ -169,6 +169,36 @@ func (d *decoder) loadStore() {
 	}
 }
 
+// discard.global.L2 [a], 128: what stood there is lost, and counts as never written.
+func (d *decoder) discard() {
+	if d.form("global") != "L2" {
+		d.unsupported()
+	}
+	d.args(2, 2)
+	const size = 128
+	if d.imm(1) != size {
+		d.fail("discards %d bytes: want %d", d.imm(1), size)
+	}
+	d.k.globalAtomics = true // one cluster after the other: what is initialised changes for all
+	x := &access{space: d.space()}
+	d.address(d.in.Args[0], x)
+	d.o.fn = func(w *warp, o *op, m uint32) {
+		eachLane(m, func(i int) {
+			addr := w.address(o, x, i)
+			a, off := w.global(o, addr, size, size, i, true)
+			if w.vc == nil {
+				return
+			}
+			w.noteGlobal(o, a, addr, off, size, i, true, false, w.how(o, i, true))
+			if a.init == nil {
+				a.init = make([]byte, len(a.data))
+				fill(a.init, 1)
+			}
+			clear(a.init[off : off+size])
+		})
+	}
+}
+
 // ofCall reports whether an address is that of a parameter of a call or a function, which
 // stands in local memory.
 func (d *decoder) ofCall(a ptx.Operand) bool {
@@ -1005,10 +1035,22 @@ func reduction(name string, t ptx.Type) func(old, v uint64) uint64 {
 		return func(a, b uint64) uint64 { return b64(f64(a) + f64(b)) }
 	case t == ptx.F16 && name == "add":
 		return func(a, b uint64) uint64 { return uint64(f2h(h2f(uint16(a)) + h2f(uint16(b)))) }
-	case t == ptx.F16x2 && name == "add":
+	case t == ptx.BF16 && name == "add":
+		return func(a, b uint64) uint64 { return uint64(f2bf(bf2f(uint16(a)) + bf2f(uint16(b)))) }
+	case t == ptx.F16 && (name == "min" || name == "max"):
 		return func(a, b uint64) uint64 {
-			return uint64(f2h(h2f(uint16(a>>16))+h2f(uint16(b>>16))))<<16 | uint64(f2h(h2f(uint16(a))+h2f(uint16(b))))
+			return uint64(f2h(f32(least32(name)(h2f(uint16(a)), h2f(uint16(b))))))
 		}
+	case t == ptx.BF16 && (name == "min" || name == "max"):
+		return func(a, b uint64) uint64 {
+			return uint64(f2bf(f32(least32(name)(bf2f(uint16(a)), bf2f(uint16(b))))))
+		}
+	case t == ptx.F16x2 || t == ptx.BF16x2:
+		f := reduction(name, map[ptx.Type]ptx.Type{ptx.F16x2: ptx.F16, ptx.BF16x2: ptx.BF16}[t])
+		if f == nil {
+			return nil
+		}
+		return func(a, b uint64) uint64 { return f(a>>16, b>>16)<<16 | f(a&0xffff, b&0xffff) }
 	case t.Float():
 		return nil
 	case name == "add":
@@ -1039,28 +1081,59 @@ func reduction(name string, t ptx.Type) func(old, v uint64) uint64 {
 	return nil
 }
 
-// atomic: atom[.sem][.scope][.space].op.type d, [a], b[, c] and red without d.
+// least32 is min or max of fp32.
+func least32(name string) func(a, b float32) uint32 {
+	if name == "min" {
+		return min32
+	}
+	return max32
+}
+
+// atomic: atom[.sem][.scope][.space][.vec].op.type d, [a], b[, c] and red without d. Of
+// vectors each element is an atomic of its own.
 func (d *decoder) atomic() {
 	in := d.in
 	t := in.Type()
-	x := &access{space: d.space(), elem: t.Bits() / 8, bytes: t.Bits() / 8, n: 1, store: true, strong: true}
+	n := 1
+	for _, v := range []struct {
+		mod string
+		n   int
+	}{{"v2", 2}, {"v4", 4}, {"v8", 8}} {
+		if in.Has(v.mod) {
+			n = v.n
+		}
+	}
+	x := &access{space: d.space(), elem: t.Bits() / 8, bytes: n * t.Bits() / 8, n: n, store: true, strong: true}
 	x.acq = in.Has("acquire") || in.Has("acq_rel")
 	x.rel = in.Has("release") || in.Has("acq_rel")
 	name := d.form("relaxed", "acquire", "release", "acq_rel", "cta", "cluster", "gpu", "sys", "noftz",
-		"global", "shared", "shared::cta", "shared::cluster", t.String())
+		"global", "shared", "shared::cta", "shared::cluster", "v2", "v4", "v8", "L2::cache_hint", t.String())
+	if in.Has("L2::cache_hint") {
+		d.dropHint()
+		in = d.in
+	}
 	args := in.Args
-	dst := int32(-1)
 	wide := t.Bits() == 64
+	registers := func(a ptx.Operand, get32, get64 func(ptx.Operand) int32) (rs []int32) {
+		elems := vec(a)
+		if len(elems) != n {
+			d.fail("%d registers for %d values", len(elems), n)
+		}
+		for _, e := range elems {
+			if wide {
+				rs = append(rs, get64(e))
+			} else {
+				rs = append(rs, get32(e))
+			}
+		}
+		return rs
+	}
+	var dst []int32
 	if in.Op == "atom" {
 		if len(args) < 3 {
 			d.fail("takes at least 3 operands, got %d", len(args))
-			return
 		}
-		if wide {
-			dst = d.dst64(args[0])
-		} else {
-			dst = d.dst32(args[0])
-		}
+		dst = registers(args[0], d.dst32, d.dst64)
 		args = args[1:]
 	}
 	want := 2
@@ -1068,18 +1141,14 @@ func (d *decoder) atomic() {
 		want = 3
 	}
 	f := reduction(name, t)
-	if len(args) != want || f == nil && name != "cas" || x.elem < 2 || x.space == ptx.Local || x.space == ptx.Param {
+	if len(args) != want || f == nil && name != "cas" || x.elem < 2 || x.elem == 2 && !t.Float() && name != "cas" || x.space == ptx.Local || x.space == ptx.Param ||
+		n > 1 && (!t.Float() || wide || x.bytes > 16 || x.space != ptx.Global && x.space != ptx.NoSpace) {
 		d.unsupported()
-		return
-	}
-	src := d.src32
-	if wide {
-		src = d.src64
 	}
 	d.address(args[0], x)
-	d.o.b = src(args[1])
+	src := registers(args[1], d.src32, d.src64)
 	if want == 3 {
-		d.o.c = src(args[2])
+		d.o.c = registers(args[2], d.src32, d.src64)[0]
 	}
 	d.o.ext = x
 	if x.space == ptx.Global || x.space == ptx.NoSpace {
@@ -1100,33 +1169,28 @@ func (d *decoder) atomic() {
 			addr := w.address(o, x, i)
 			b := w.touchAtomic(o, x, addr, i)
 			w.releaseAt(o, addr, x.rel) // itself too
-			var old uint64
-			switch x.elem {
-			case 2:
-				old = uint64(le.Uint16(b))
-			case 4:
-				old = uint64(le.Uint32(b))
-			default:
-				old = le.Uint64(b)
-			}
-			v := get(w, o.b, i)
-			if f == nil { // cas
-				if old == v {
-					v = get(w, o.c, i)
+			for k, r := range src {
+				at := b[k*x.elem:]
+				old := getElem(at, x.elem)
+				v := get(w, r, i)
+				if f == nil { // cas
+					if old == v {
+						v = get(w, o.c, i)
+					} else {
+						v = old
+					}
 				} else {
-					v = old
+					v = f(old, v)
 				}
-			} else {
-				v = f(old, v)
-			}
-			putElem(b, x.elem, v)
-			if dst >= 0 && wide {
-				w.q[dst][i] = old
-			} else if dst >= 0 {
-				w.r[dst][i] = uint32(old)
+				putElem(at, x.elem, v)
+				if dst != nil && wide {
+					w.q[dst[k]][i] = old
+				} else if dst != nil {
+					w.r[dst[k]][i] = uint32(old)
+				}
+				h.add(old)
 			}
 			w.acquireAt(o, addr, x.acq)
-			h.add(old)
 		}
 		w.found(uint64(h))
 	}

@@ -9,398 +9,1021 @@ import (
 
 // laneOps are the instructions that work lane by lane, by name.
 var laneOps = map[string]laneOp{
-	"add.s32":                {"rrr", op_add_s32},
-	"add.u32":                {"rrr", op_add_u32},
-	"add.s64":                {"qqq", op_add_s64},
-	"add.u64":                {"qqq", op_add_u64},
-	"add.s16":                {"rrr", op_add_s16},
-	"add.u16":                {"rrr", op_add_u16},
-	"add.f32":                {"rrr", op_add_f32},
-	"add.rn.f32":             {"rrr", op_add_rn_f32},
-	"add.f64":                {"qqq", op_add_f64},
-	"add.rn.f64":             {"qqq", op_add_rn_f64},
-	"add.f16":                {"rrr", op_add_f16},
-	"add.rn.f16":             {"rrr", op_add_rn_f16},
-	"add.bf16":               {"rrr", op_add_bf16},
-	"add.rn.bf16":            {"rrr", op_add_rn_bf16},
-	"add.f16x2":              {"rrr", op_add_f16x2},
-	"add.rn.f16x2":           {"rrr", op_add_rn_f16x2},
-	"add.bf16x2":             {"rrr", op_add_bf16x2},
-	"add.rn.bf16x2":          {"rrr", op_add_rn_bf16x2},
-	"sub.s32":                {"rrr", op_sub_s32},
-	"sub.u32":                {"rrr", op_sub_u32},
-	"sub.s64":                {"qqq", op_sub_s64},
-	"sub.u64":                {"qqq", op_sub_u64},
-	"sub.s16":                {"rrr", op_sub_s16},
-	"sub.u16":                {"rrr", op_sub_u16},
-	"sub.f32":                {"rrr", op_sub_f32},
-	"sub.rn.f32":             {"rrr", op_sub_rn_f32},
-	"sub.f64":                {"qqq", op_sub_f64},
-	"sub.rn.f64":             {"qqq", op_sub_rn_f64},
-	"sub.f16":                {"rrr", op_sub_f16},
-	"sub.rn.f16":             {"rrr", op_sub_rn_f16},
-	"sub.bf16":               {"rrr", op_sub_bf16},
-	"sub.rn.bf16":            {"rrr", op_sub_rn_bf16},
-	"sub.f16x2":              {"rrr", op_sub_f16x2},
-	"sub.rn.f16x2":           {"rrr", op_sub_rn_f16x2},
-	"sub.bf16x2":             {"rrr", op_sub_bf16x2},
-	"sub.rn.bf16x2":          {"rrr", op_sub_rn_bf16x2},
-	"mul.f32":                {"rrr", op_mul_f32},
-	"mul.rn.f32":             {"rrr", op_mul_rn_f32},
-	"mul.f64":                {"qqq", op_mul_f64},
-	"mul.rn.f64":             {"qqq", op_mul_rn_f64},
-	"mul.f16":                {"rrr", op_mul_f16},
-	"mul.rn.f16":             {"rrr", op_mul_rn_f16},
-	"mul.bf16":               {"rrr", op_mul_bf16},
-	"mul.rn.bf16":            {"rrr", op_mul_rn_bf16},
-	"mul.f16x2":              {"rrr", op_mul_f16x2},
-	"mul.rn.f16x2":           {"rrr", op_mul_rn_f16x2},
-	"mul.bf16x2":             {"rrr", op_mul_bf16x2},
-	"mul.rn.bf16x2":          {"rrr", op_mul_rn_bf16x2},
-	"add.rz.f32":             {"rrr", op_add_rz_f32},
-	"sub.rz.f32":             {"rrr", op_sub_rz_f32},
-	"mul.rz.f32":             {"rrr", op_mul_rz_f32},
-	"fma.rz.f32":             {"rrrr", op_fma_rz_f32},
-	"add.rm.f32":             {"rrr", op_add_rm_f32},
-	"sub.rm.f32":             {"rrr", op_sub_rm_f32},
-	"mul.rm.f32":             {"rrr", op_mul_rm_f32},
-	"fma.rm.f32":             {"rrrr", op_fma_rm_f32},
-	"add.rp.f32":             {"rrr", op_add_rp_f32},
-	"sub.rp.f32":             {"rrr", op_sub_rp_f32},
-	"mul.rp.f32":             {"rrr", op_mul_rp_f32},
-	"fma.rp.f32":             {"rrrr", op_fma_rp_f32},
-	"mul.lo.s32":             {"rrr", op_mul_lo_s32},
-	"mul.lo.u32":             {"rrr", op_mul_lo_u32},
-	"mul.lo.s64":             {"qqq", op_mul_lo_s64},
-	"mul.lo.u64":             {"qqq", op_mul_lo_u64},
-	"mul.lo.s16":             {"rrr", op_mul_lo_s16},
-	"mul.lo.u16":             {"rrr", op_mul_lo_u16},
-	"mul.hi.s32":             {"rrr", op_mul_hi_s32},
-	"mul.hi.u32":             {"rrr", op_mul_hi_u32},
-	"mul.hi.u64":             {"qqq", op_mul_hi_u64},
-	"mul.hi.s64":             {"qqq", op_mul_hi_s64},
-	"mul.wide.s32":           {"qrr", op_mul_wide_s32},
-	"mul.wide.u32":           {"qrr", op_mul_wide_u32},
-	"mul.wide.s16":           {"rrr", op_mul_wide_s16},
-	"mul.wide.u16":           {"rrr", op_mul_wide_u16},
-	"mad.lo.s32":             {"rrrr", op_mad_lo_s32},
-	"mad.lo.u32":             {"rrrr", op_mad_lo_u32},
-	"mad.lo.s64":             {"qqqq", op_mad_lo_s64},
-	"mad.lo.u64":             {"qqqq", op_mad_lo_u64},
-	"mad.lo.s16":             {"rrrr", op_mad_lo_s16},
-	"mad.lo.u16":             {"rrrr", op_mad_lo_u16},
-	"mad.hi.s32":             {"rrrr", op_mad_hi_s32},
-	"mad.hi.u32":             {"rrrr", op_mad_hi_u32},
-	"mad.wide.s32":           {"qrrq", op_mad_wide_s32},
-	"mad.wide.u32":           {"qrrq", op_mad_wide_u32},
-	"fma.rn.f32":             {"rrrr", op_fma_rn_f32},
-	"fma.rn.f64":             {"qqqq", op_fma_rn_f64},
-	"fma.rn.f16":             {"rrrr", op_fma_rn_f16},
-	"fma.rn.bf16":            {"rrrr", op_fma_rn_bf16},
-	"fma.rn.f16x2":           {"rrrr", op_fma_rn_f16x2},
-	"fma.rn.bf16x2":          {"rrrr", op_fma_rn_bf16x2},
-	"div.rn.f32":             {"rrr", op_div_rn_f32},
-	"div.full.f32":           {"rrr", op_div_full_f32},
-	"div.approx.f32":         {"rrr", op_div_approx_f32},
-	"div.rn.f64":             {"qqq", op_div_rn_f64},
-	"div.u32":                {"rrr", op_div_u32},
-	"div.s32":                {"rrr", op_div_s32},
-	"rem.u32":                {"rrr", op_rem_u32},
-	"rem.s32":                {"rrr", op_rem_s32},
-	"div.u16":                {"rrr", op_div_u16},
-	"rem.u16":                {"rrr", op_rem_u16},
-	"div.u64":                {"qqq", op_div_u64},
-	"div.s64":                {"qqq", op_div_s64},
-	"rem.u64":                {"qqq", op_rem_u64},
-	"rem.s64":                {"qqq", op_rem_s64},
-	"min.s32":                {"rrr", op_min_s32},
-	"min.u32":                {"rrr", op_min_u32},
-	"min.s16":                {"rrr", op_min_s16},
-	"min.u16":                {"rrr", op_min_u16},
-	"min.s64":                {"qqq", op_min_s64},
-	"min.u64":                {"qqq", op_min_u64},
-	"min.f32":                {"rrr", op_min_f32},
-	"min.f64":                {"qqq", op_min_f64},
-	"min.NaN.f32":            {"rrr", op_min_NaN_f32},
-	"min.f16":                {"rrr", op_min_f16},
-	"min.bf16":               {"rrr", op_min_bf16},
-	"min.f16x2":              {"rrr", op_min_f16x2},
-	"min.bf16x2":             {"rrr", op_min_bf16x2},
-	"max.s32":                {"rrr", op_max_s32},
-	"max.u32":                {"rrr", op_max_u32},
-	"max.s16":                {"rrr", op_max_s16},
-	"max.u16":                {"rrr", op_max_u16},
-	"max.s64":                {"qqq", op_max_s64},
-	"max.u64":                {"qqq", op_max_u64},
-	"max.f32":                {"rrr", op_max_f32},
-	"max.f64":                {"qqq", op_max_f64},
-	"max.NaN.f32":            {"rrr", op_max_NaN_f32},
-	"max.f16":                {"rrr", op_max_f16},
-	"max.bf16":               {"rrr", op_max_bf16},
-	"max.f16x2":              {"rrr", op_max_f16x2},
-	"max.bf16x2":             {"rrr", op_max_bf16x2},
-	"sqrt.rn.f32":            {"rr", op_sqrt_rn_f32},
-	"sqrt.approx.f32":        {"rr", op_sqrt_approx_f32},
-	"sqrt.rn.f64":            {"qq", op_sqrt_rn_f64},
-	"rcp.rn.f32":             {"rr", op_rcp_rn_f32},
-	"rcp.rn.f64":             {"qq", op_rcp_rn_f64},
-	"rcp.approx.f32":         {"rr", op_rcp_approx_f32},
-	"rsqrt.approx.f32":       {"rr", op_rsqrt_approx_f32},
-	"ex2.approx.f32":         {"rr", op_ex2_approx_f32},
-	"lg2.approx.f32":         {"rr", op_lg2_approx_f32},
-	"sin.approx.f32":         {"rr", op_sin_approx_f32},
-	"cos.approx.f32":         {"rr", op_cos_approx_f32},
-	"tanh.approx.f32":        {"rr", op_tanh_approx_f32},
-	"neg.s32":                {"rr", op_neg_s32},
-	"neg.s64":                {"qq", op_neg_s64},
-	"neg.s16":                {"rr", op_neg_s16},
-	"abs.s32":                {"rr", op_abs_s32},
-	"abs.s64":                {"qq", op_abs_s64},
-	"neg.f32":                {"rr", op_neg_f32},
-	"neg.f64":                {"qq", op_neg_f64},
-	"neg.f16":                {"rr", op_neg_f16},
-	"neg.f16x2":              {"rr", op_neg_f16x2},
-	"neg.bf16":               {"rr", op_neg_bf16},
-	"neg.bf16x2":             {"rr", op_neg_bf16x2},
-	"abs.f32":                {"rr", op_abs_f32},
-	"abs.f64":                {"qq", op_abs_f64},
-	"abs.f16":                {"rr", op_abs_f16},
-	"abs.f16x2":              {"rr", op_abs_f16x2},
-	"abs.bf16":               {"rr", op_abs_bf16},
-	"abs.bf16x2":             {"rr", op_abs_bf16x2},
-	"copysign.f32":           {"rrr", op_copysign_f32},
-	"copysign.f64":           {"qqq", op_copysign_f64},
-	"set.gt.f16x2.f16x2":     {"rrr", op_set_gt_f16x2_f16x2},
-	"set.gt.u32.f16x2":       {"rrr", op_set_gt_u32_f16x2},
-	"set.ge.f16x2.f16x2":     {"rrr", op_set_ge_f16x2_f16x2},
-	"set.ge.u32.f16x2":       {"rrr", op_set_ge_u32_f16x2},
-	"set.lt.f16x2.f16x2":     {"rrr", op_set_lt_f16x2_f16x2},
-	"set.lt.u32.f16x2":       {"rrr", op_set_lt_u32_f16x2},
-	"set.le.f16x2.f16x2":     {"rrr", op_set_le_f16x2_f16x2},
-	"set.le.u32.f16x2":       {"rrr", op_set_le_u32_f16x2},
-	"set.eq.f16x2.f16x2":     {"rrr", op_set_eq_f16x2_f16x2},
-	"set.eq.u32.f16x2":       {"rrr", op_set_eq_u32_f16x2},
-	"and.b16":                {"rrr", op_and_b16},
-	"and.b32":                {"rrr", op_and_b32},
-	"and.b64":                {"qqq", op_and_b64},
-	"or.b16":                 {"rrr", op_or_b16},
-	"or.b32":                 {"rrr", op_or_b32},
-	"or.b64":                 {"qqq", op_or_b64},
-	"xor.b16":                {"rrr", op_xor_b16},
-	"xor.b32":                {"rrr", op_xor_b32},
-	"xor.b64":                {"qqq", op_xor_b64},
-	"not.b16":                {"rr", op_not_b16},
-	"not.b32":                {"rr", op_not_b32},
-	"not.b64":                {"qq", op_not_b64},
-	"cnot.b32":               {"rr", op_cnot_b32},
-	"shl.b16":                {"rrr", op_shl_b16},
-	"shl.b32":                {"rrr", op_shl_b32},
-	"shl.b64":                {"qqr", op_shl_b64},
-	"shr.u16":                {"rrr", op_shr_u16},
-	"shr.b16":                {"rrr", op_shr_b16},
-	"shr.u32":                {"rrr", op_shr_u32},
-	"shr.b32":                {"rrr", op_shr_b32},
-	"shr.s16":                {"rrr", op_shr_s16},
-	"shr.s32":                {"rrr", op_shr_s32},
-	"shr.u64":                {"qqr", op_shr_u64},
-	"shr.b64":                {"qqr", op_shr_b64},
-	"shr.s64":                {"qqr", op_shr_s64},
-	"shf.l.wrap.b32":         {"rrrr", op_shf_l_wrap_b32},
-	"shf.r.wrap.b32":         {"rrrr", op_shf_r_wrap_b32},
-	"shf.l.clamp.b32":        {"rrrr", op_shf_l_clamp_b32},
-	"shf.r.clamp.b32":        {"rrrr", op_shf_r_clamp_b32},
-	"bfe.u32":                {"rrrr", op_bfe_u32},
-	"bfe.s32":                {"rrrr", op_bfe_s32},
-	"brev.b32":               {"rr", op_brev_b32},
-	"popc.b32":               {"rr", op_popc_b32},
-	"popc.b64":               {"rq", op_popc_b64},
-	"clz.b32":                {"rr", op_clz_b32},
-	"clz.b64":                {"rq", op_clz_b64},
-	"bfind.u32":              {"rr", op_bfind_u32},
-	"prmt.b32":               {"rrrr", op_prmt_b32},
-	"sad.u32":                {"rrrr", op_sad_u32},
-	"mov.b16":                {"rr", op_mov_b16},
-	"mov.u16":                {"rr", op_mov_u16},
-	"mov.s16":                {"rr", op_mov_s16},
-	"mov.b32":                {"rr", op_mov_b32},
-	"mov.u32":                {"rr", op_mov_u32},
-	"mov.s32":                {"rr", op_mov_s32},
-	"mov.f32":                {"rr", op_mov_f32},
-	"mov.b64":                {"qq", op_mov_b64},
-	"mov.u64":                {"qq", op_mov_u64},
-	"mov.s64":                {"qq", op_mov_s64},
-	"mov.f64":                {"qq", op_mov_f64},
-	"cvta.to.global.u64":     {"qq", op_cvta_to_global_u64},
-	"cvt.u8.u8":              {"rr", op_cvt_u8_u8},
-	"cvt.s8.u8":              {"rr", op_cvt_s8_u8},
-	"cvt.u16.u8":             {"rr", op_cvt_u16_u8},
-	"cvt.s16.u8":             {"rr", op_cvt_s16_u8},
-	"cvt.u32.u8":             {"rr", op_cvt_u32_u8},
-	"cvt.s32.u8":             {"rr", op_cvt_s32_u8},
-	"cvt.u64.u8":             {"qr", op_cvt_u64_u8},
-	"cvt.s64.u8":             {"qr", op_cvt_s64_u8},
-	"cvt.rn.f32.u8":          {"rr", op_cvt_rn_f32_u8},
-	"cvt.rn.f64.u8":          {"qr", op_cvt_rn_f64_u8},
-	"cvt.rn.f16.u8":          {"rr", op_cvt_rn_f16_u8},
-	"cvt.u8.s8":              {"rr", op_cvt_u8_s8},
-	"cvt.s8.s8":              {"rr", op_cvt_s8_s8},
-	"cvt.u16.s8":             {"rr", op_cvt_u16_s8},
-	"cvt.s16.s8":             {"rr", op_cvt_s16_s8},
-	"cvt.u32.s8":             {"rr", op_cvt_u32_s8},
-	"cvt.s32.s8":             {"rr", op_cvt_s32_s8},
-	"cvt.u64.s8":             {"qr", op_cvt_u64_s8},
-	"cvt.s64.s8":             {"qr", op_cvt_s64_s8},
-	"cvt.rn.f32.s8":          {"rr", op_cvt_rn_f32_s8},
-	"cvt.rn.f64.s8":          {"qr", op_cvt_rn_f64_s8},
-	"cvt.rn.f16.s8":          {"rr", op_cvt_rn_f16_s8},
-	"cvt.u8.u16":             {"rr", op_cvt_u8_u16},
-	"cvt.s8.u16":             {"rr", op_cvt_s8_u16},
-	"cvt.u16.u16":            {"rr", op_cvt_u16_u16},
-	"cvt.s16.u16":            {"rr", op_cvt_s16_u16},
-	"cvt.u32.u16":            {"rr", op_cvt_u32_u16},
-	"cvt.s32.u16":            {"rr", op_cvt_s32_u16},
-	"cvt.u64.u16":            {"qr", op_cvt_u64_u16},
-	"cvt.s64.u16":            {"qr", op_cvt_s64_u16},
-	"cvt.rn.f32.u16":         {"rr", op_cvt_rn_f32_u16},
-	"cvt.rn.f64.u16":         {"qr", op_cvt_rn_f64_u16},
-	"cvt.rn.f16.u16":         {"rr", op_cvt_rn_f16_u16},
-	"cvt.u8.s16":             {"rr", op_cvt_u8_s16},
-	"cvt.s8.s16":             {"rr", op_cvt_s8_s16},
-	"cvt.u16.s16":            {"rr", op_cvt_u16_s16},
-	"cvt.s16.s16":            {"rr", op_cvt_s16_s16},
-	"cvt.u32.s16":            {"rr", op_cvt_u32_s16},
-	"cvt.s32.s16":            {"rr", op_cvt_s32_s16},
-	"cvt.u64.s16":            {"qr", op_cvt_u64_s16},
-	"cvt.s64.s16":            {"qr", op_cvt_s64_s16},
-	"cvt.rn.f32.s16":         {"rr", op_cvt_rn_f32_s16},
-	"cvt.rn.f64.s16":         {"qr", op_cvt_rn_f64_s16},
-	"cvt.rn.f16.s16":         {"rr", op_cvt_rn_f16_s16},
-	"cvt.u8.u32":             {"rr", op_cvt_u8_u32},
-	"cvt.s8.u32":             {"rr", op_cvt_s8_u32},
-	"cvt.u16.u32":            {"rr", op_cvt_u16_u32},
-	"cvt.s16.u32":            {"rr", op_cvt_s16_u32},
-	"cvt.u32.u32":            {"rr", op_cvt_u32_u32},
-	"cvt.s32.u32":            {"rr", op_cvt_s32_u32},
-	"cvt.u64.u32":            {"qr", op_cvt_u64_u32},
-	"cvt.s64.u32":            {"qr", op_cvt_s64_u32},
-	"cvt.rn.f32.u32":         {"rr", op_cvt_rn_f32_u32},
-	"cvt.rn.f64.u32":         {"qr", op_cvt_rn_f64_u32},
-	"cvt.rn.f16.u32":         {"rr", op_cvt_rn_f16_u32},
-	"cvt.u8.s32":             {"rr", op_cvt_u8_s32},
-	"cvt.s8.s32":             {"rr", op_cvt_s8_s32},
-	"cvt.u16.s32":            {"rr", op_cvt_u16_s32},
-	"cvt.s16.s32":            {"rr", op_cvt_s16_s32},
-	"cvt.u32.s32":            {"rr", op_cvt_u32_s32},
-	"cvt.s32.s32":            {"rr", op_cvt_s32_s32},
-	"cvt.u64.s32":            {"qr", op_cvt_u64_s32},
-	"cvt.s64.s32":            {"qr", op_cvt_s64_s32},
-	"cvt.rn.f32.s32":         {"rr", op_cvt_rn_f32_s32},
-	"cvt.rn.f64.s32":         {"qr", op_cvt_rn_f64_s32},
-	"cvt.rn.f16.s32":         {"rr", op_cvt_rn_f16_s32},
-	"cvt.u8.u64":             {"rq", op_cvt_u8_u64},
-	"cvt.s8.u64":             {"rq", op_cvt_s8_u64},
-	"cvt.u16.u64":            {"rq", op_cvt_u16_u64},
-	"cvt.s16.u64":            {"rq", op_cvt_s16_u64},
-	"cvt.u32.u64":            {"rq", op_cvt_u32_u64},
-	"cvt.s32.u64":            {"rq", op_cvt_s32_u64},
-	"cvt.u64.u64":            {"qq", op_cvt_u64_u64},
-	"cvt.s64.u64":            {"qq", op_cvt_s64_u64},
-	"cvt.rn.f32.u64":         {"rq", op_cvt_rn_f32_u64},
-	"cvt.rn.f64.u64":         {"qq", op_cvt_rn_f64_u64},
-	"cvt.rn.f16.u64":         {"rq", op_cvt_rn_f16_u64},
-	"cvt.u8.s64":             {"rq", op_cvt_u8_s64},
-	"cvt.s8.s64":             {"rq", op_cvt_s8_s64},
-	"cvt.u16.s64":            {"rq", op_cvt_u16_s64},
-	"cvt.s16.s64":            {"rq", op_cvt_s16_s64},
-	"cvt.u32.s64":            {"rq", op_cvt_u32_s64},
-	"cvt.s32.s64":            {"rq", op_cvt_s32_s64},
-	"cvt.u64.s64":            {"qq", op_cvt_u64_s64},
-	"cvt.s64.s64":            {"qq", op_cvt_s64_s64},
-	"cvt.rn.f32.s64":         {"rq", op_cvt_rn_f32_s64},
-	"cvt.rn.f64.s64":         {"qq", op_cvt_rn_f64_s64},
-	"cvt.rn.f16.s64":         {"rq", op_cvt_rn_f16_s64},
-	"cvt.rni.s32.f32":        {"rr", op_cvt_rni_s32_f32},
-	"cvt.rni.u32.f32":        {"rr", op_cvt_rni_u32_f32},
-	"cvt.rni.f32.f32":        {"rr", op_cvt_rni_f32_f32},
-	"cvt.rni.f64.f64":        {"qq", op_cvt_rni_f64_f64},
-	"cvt.rni.s32.f64":        {"rq", op_cvt_rni_s32_f64},
-	"cvt.rni.u32.f64":        {"rq", op_cvt_rni_u32_f64},
-	"cvt.rni.s32.f16":        {"rr", op_cvt_rni_s32_f16},
-	"cvt.rzi.s32.f32":        {"rr", op_cvt_rzi_s32_f32},
-	"cvt.rzi.u32.f32":        {"rr", op_cvt_rzi_u32_f32},
-	"cvt.rzi.f32.f32":        {"rr", op_cvt_rzi_f32_f32},
-	"cvt.rzi.f64.f64":        {"qq", op_cvt_rzi_f64_f64},
-	"cvt.rzi.s32.f64":        {"rq", op_cvt_rzi_s32_f64},
-	"cvt.rzi.u32.f64":        {"rq", op_cvt_rzi_u32_f64},
-	"cvt.rzi.s32.f16":        {"rr", op_cvt_rzi_s32_f16},
-	"cvt.rmi.s32.f32":        {"rr", op_cvt_rmi_s32_f32},
-	"cvt.rmi.u32.f32":        {"rr", op_cvt_rmi_u32_f32},
-	"cvt.rmi.f32.f32":        {"rr", op_cvt_rmi_f32_f32},
-	"cvt.rmi.f64.f64":        {"qq", op_cvt_rmi_f64_f64},
-	"cvt.rmi.s32.f64":        {"rq", op_cvt_rmi_s32_f64},
-	"cvt.rmi.u32.f64":        {"rq", op_cvt_rmi_u32_f64},
-	"cvt.rmi.s32.f16":        {"rr", op_cvt_rmi_s32_f16},
-	"cvt.rpi.s32.f32":        {"rr", op_cvt_rpi_s32_f32},
-	"cvt.rpi.u32.f32":        {"rr", op_cvt_rpi_u32_f32},
-	"cvt.rpi.f32.f32":        {"rr", op_cvt_rpi_f32_f32},
-	"cvt.rpi.f64.f64":        {"qq", op_cvt_rpi_f64_f64},
-	"cvt.rpi.s32.f64":        {"rq", op_cvt_rpi_s32_f64},
-	"cvt.rpi.u32.f64":        {"rq", op_cvt_rpi_u32_f64},
-	"cvt.rpi.s32.f16":        {"rr", op_cvt_rpi_s32_f16},
-	"cvt.f32.f16":            {"rr", op_cvt_f32_f16},
-	"cvt.f32.bf16":           {"rr", op_cvt_f32_bf16},
-	"cvt.rn.f16.f32":         {"rr", op_cvt_rn_f16_f32},
-	"cvt.rz.f16.f32":         {"rr", op_cvt_rz_f16_f32},
-	"cvt.rn.bf16.f32":        {"rr", op_cvt_rn_bf16_f32},
-	"cvt.rz.bf16.f32":        {"rr", op_cvt_rz_bf16_f32},
-	"cvt.rn.f16x2.f32":       {"rrr", op_cvt_rn_f16x2_f32},
-	"cvt.rz.f16x2.f32":       {"rrr", op_cvt_rz_f16x2_f32},
-	"cvt.rn.bf16x2.f32":      {"rrr", op_cvt_rn_bf16x2_f32},
-	"cvt.rz.bf16x2.f32":      {"rrr", op_cvt_rz_bf16x2_f32},
-	"cvt.rn.relu.f16x2.f32":  {"rrr", op_cvt_rn_relu_f16x2_f32},
-	"cvt.rn.relu.bf16x2.f32": {"rrr", op_cvt_rn_relu_bf16x2_f32},
-	"cvt.rna.tf32.f32":       {"rr", op_cvt_rna_tf32_f32},
-	"cvt.rn.tf32.f32":        {"rr", op_cvt_rn_tf32_f32},
-	"cvt.f64.f32":            {"qr", op_cvt_f64_f32},
-	"cvt.rn.f32.f64":         {"rq", op_cvt_rn_f32_f64},
-	"cvt.sat.f32.f32":        {"rr", op_cvt_sat_f32_f32},
-	"add.ftz.f32":            {"rrr", op_add_ftz_f32},
-	"add.rn.ftz.f32":         {"rrr", op_add_rn_ftz_f32},
-	"sub.ftz.f32":            {"rrr", op_sub_ftz_f32},
-	"sub.rn.ftz.f32":         {"rrr", op_sub_rn_ftz_f32},
-	"mul.ftz.f32":            {"rrr", op_mul_ftz_f32},
-	"mul.rn.ftz.f32":         {"rrr", op_mul_rn_ftz_f32},
-	"add.rz.ftz.f32":         {"rrr", op_add_rz_ftz_f32},
-	"sub.rz.ftz.f32":         {"rrr", op_sub_rz_ftz_f32},
-	"mul.rz.ftz.f32":         {"rrr", op_mul_rz_ftz_f32},
-	"fma.rz.ftz.f32":         {"rrrr", op_fma_rz_ftz_f32},
-	"add.rm.ftz.f32":         {"rrr", op_add_rm_ftz_f32},
-	"sub.rm.ftz.f32":         {"rrr", op_sub_rm_ftz_f32},
-	"mul.rm.ftz.f32":         {"rrr", op_mul_rm_ftz_f32},
-	"fma.rm.ftz.f32":         {"rrrr", op_fma_rm_ftz_f32},
-	"add.rp.ftz.f32":         {"rrr", op_add_rp_ftz_f32},
-	"sub.rp.ftz.f32":         {"rrr", op_sub_rp_ftz_f32},
-	"mul.rp.ftz.f32":         {"rrr", op_mul_rp_ftz_f32},
-	"fma.rp.ftz.f32":         {"rrrr", op_fma_rp_ftz_f32},
-	"fma.rn.ftz.f32":         {"rrrr", op_fma_rn_ftz_f32},
-	"div.rn.ftz.f32":         {"rrr", op_div_rn_ftz_f32},
-	"div.full.ftz.f32":       {"rrr", op_div_full_ftz_f32},
-	"div.approx.ftz.f32":     {"rrr", op_div_approx_ftz_f32},
-	"min.ftz.f32":            {"rrr", op_min_ftz_f32},
-	"min.ftz.NaN.f32":        {"rrr", op_min_ftz_NaN_f32},
-	"max.ftz.f32":            {"rrr", op_max_ftz_f32},
-	"max.ftz.NaN.f32":        {"rrr", op_max_ftz_NaN_f32},
-	"sqrt.rn.ftz.f32":        {"rr", op_sqrt_rn_ftz_f32},
-	"sqrt.approx.ftz.f32":    {"rr", op_sqrt_approx_ftz_f32},
-	"rcp.rn.ftz.f32":         {"rr", op_rcp_rn_ftz_f32},
-	"rcp.approx.ftz.f32":     {"rr", op_rcp_approx_ftz_f32},
-	"rsqrt.approx.ftz.f32":   {"rr", op_rsqrt_approx_ftz_f32},
-	"ex2.approx.ftz.f32":     {"rr", op_ex2_approx_ftz_f32},
-	"lg2.approx.ftz.f32":     {"rr", op_lg2_approx_ftz_f32},
-	"sin.approx.ftz.f32":     {"rr", op_sin_approx_ftz_f32},
-	"cos.approx.ftz.f32":     {"rr", op_cos_approx_ftz_f32},
-	"neg.ftz.f32":            {"rr", op_neg_ftz_f32},
-	"abs.ftz.f32":            {"rr", op_abs_ftz_f32},
+	"add.s32":                            {"rrr", op_add_s32},
+	"add.u32":                            {"rrr", op_add_u32},
+	"add.s64":                            {"qqq", op_add_s64},
+	"add.u64":                            {"qqq", op_add_u64},
+	"add.s16":                            {"rrr", op_add_s16},
+	"add.u16":                            {"rrr", op_add_u16},
+	"add.f32":                            {"rrr", op_add_f32},
+	"add.rn.f32":                         {"rrr", op_add_rn_f32},
+	"add.f64":                            {"qqq", op_add_f64},
+	"add.rn.f64":                         {"qqq", op_add_rn_f64},
+	"add.f16":                            {"rrr", op_add_f16},
+	"add.rn.f16":                         {"rrr", op_add_rn_f16},
+	"add.bf16":                           {"rrr", op_add_bf16},
+	"add.rn.bf16":                        {"rrr", op_add_rn_bf16},
+	"add.f16x2":                          {"rrr", op_add_f16x2},
+	"add.rn.f16x2":                       {"rrr", op_add_rn_f16x2},
+	"add.bf16x2":                         {"rrr", op_add_bf16x2},
+	"add.rn.bf16x2":                      {"rrr", op_add_rn_bf16x2},
+	"sub.s32":                            {"rrr", op_sub_s32},
+	"sub.u32":                            {"rrr", op_sub_u32},
+	"sub.s64":                            {"qqq", op_sub_s64},
+	"sub.u64":                            {"qqq", op_sub_u64},
+	"sub.s16":                            {"rrr", op_sub_s16},
+	"sub.u16":                            {"rrr", op_sub_u16},
+	"sub.f32":                            {"rrr", op_sub_f32},
+	"sub.rn.f32":                         {"rrr", op_sub_rn_f32},
+	"sub.f64":                            {"qqq", op_sub_f64},
+	"sub.rn.f64":                         {"qqq", op_sub_rn_f64},
+	"sub.f16":                            {"rrr", op_sub_f16},
+	"sub.rn.f16":                         {"rrr", op_sub_rn_f16},
+	"sub.bf16":                           {"rrr", op_sub_bf16},
+	"sub.rn.bf16":                        {"rrr", op_sub_rn_bf16},
+	"sub.f16x2":                          {"rrr", op_sub_f16x2},
+	"sub.rn.f16x2":                       {"rrr", op_sub_rn_f16x2},
+	"sub.bf16x2":                         {"rrr", op_sub_bf16x2},
+	"sub.rn.bf16x2":                      {"rrr", op_sub_rn_bf16x2},
+	"mul.f32":                            {"rrr", op_mul_f32},
+	"mul.rn.f32":                         {"rrr", op_mul_rn_f32},
+	"mul.f64":                            {"qqq", op_mul_f64},
+	"mul.rn.f64":                         {"qqq", op_mul_rn_f64},
+	"mul.f16":                            {"rrr", op_mul_f16},
+	"mul.rn.f16":                         {"rrr", op_mul_rn_f16},
+	"mul.bf16":                           {"rrr", op_mul_bf16},
+	"mul.rn.bf16":                        {"rrr", op_mul_rn_bf16},
+	"mul.f16x2":                          {"rrr", op_mul_f16x2},
+	"mul.rn.f16x2":                       {"rrr", op_mul_rn_f16x2},
+	"mul.bf16x2":                         {"rrr", op_mul_bf16x2},
+	"mul.rn.bf16x2":                      {"rrr", op_mul_rn_bf16x2},
+	"add.rz.f32":                         {"rrr", op_add_rz_f32},
+	"sub.rz.f32":                         {"rrr", op_sub_rz_f32},
+	"mul.rz.f32":                         {"rrr", op_mul_rz_f32},
+	"fma.rz.f32":                         {"rrrr", op_fma_rz_f32},
+	"add.rm.f32":                         {"rrr", op_add_rm_f32},
+	"sub.rm.f32":                         {"rrr", op_sub_rm_f32},
+	"mul.rm.f32":                         {"rrr", op_mul_rm_f32},
+	"fma.rm.f32":                         {"rrrr", op_fma_rm_f32},
+	"add.rp.f32":                         {"rrr", op_add_rp_f32},
+	"sub.rp.f32":                         {"rrr", op_sub_rp_f32},
+	"mul.rp.f32":                         {"rrr", op_mul_rp_f32},
+	"fma.rp.f32":                         {"rrrr", op_fma_rp_f32},
+	"mul.lo.s32":                         {"rrr", op_mul_lo_s32},
+	"mul.lo.u32":                         {"rrr", op_mul_lo_u32},
+	"mul.lo.s64":                         {"qqq", op_mul_lo_s64},
+	"mul.lo.u64":                         {"qqq", op_mul_lo_u64},
+	"mul.lo.s16":                         {"rrr", op_mul_lo_s16},
+	"mul.lo.u16":                         {"rrr", op_mul_lo_u16},
+	"mul.hi.s32":                         {"rrr", op_mul_hi_s32},
+	"mul.hi.u32":                         {"rrr", op_mul_hi_u32},
+	"mul.hi.u64":                         {"qqq", op_mul_hi_u64},
+	"mul.hi.s64":                         {"qqq", op_mul_hi_s64},
+	"mul.wide.s32":                       {"qrr", op_mul_wide_s32},
+	"mul.wide.u32":                       {"qrr", op_mul_wide_u32},
+	"mul.wide.s16":                       {"rrr", op_mul_wide_s16},
+	"mul.wide.u16":                       {"rrr", op_mul_wide_u16},
+	"mad.lo.s32":                         {"rrrr", op_mad_lo_s32},
+	"mad.lo.u32":                         {"rrrr", op_mad_lo_u32},
+	"mad.lo.s64":                         {"qqqq", op_mad_lo_s64},
+	"mad.lo.u64":                         {"qqqq", op_mad_lo_u64},
+	"mad.lo.s16":                         {"rrrr", op_mad_lo_s16},
+	"mad.lo.u16":                         {"rrrr", op_mad_lo_u16},
+	"mad.hi.s32":                         {"rrrr", op_mad_hi_s32},
+	"mad.hi.u32":                         {"rrrr", op_mad_hi_u32},
+	"mad.wide.s32":                       {"qrrq", op_mad_wide_s32},
+	"mad.wide.u32":                       {"qrrq", op_mad_wide_u32},
+	"fma.rn.f32":                         {"rrrr", op_fma_rn_f32},
+	"fma.rn.f64":                         {"qqqq", op_fma_rn_f64},
+	"fma.rn.f16":                         {"rrrr", op_fma_rn_f16},
+	"fma.rn.bf16":                        {"rrrr", op_fma_rn_bf16},
+	"fma.rn.f16x2":                       {"rrrr", op_fma_rn_f16x2},
+	"fma.rn.bf16x2":                      {"rrrr", op_fma_rn_bf16x2},
+	"div.rn.f32":                         {"rrr", op_div_rn_f32},
+	"div.full.f32":                       {"rrr", op_div_full_f32},
+	"div.approx.f32":                     {"rrr", op_div_approx_f32},
+	"div.rn.f64":                         {"qqq", op_div_rn_f64},
+	"div.u32":                            {"rrr", op_div_u32},
+	"div.s32":                            {"rrr", op_div_s32},
+	"rem.u32":                            {"rrr", op_rem_u32},
+	"rem.s32":                            {"rrr", op_rem_s32},
+	"div.u16":                            {"rrr", op_div_u16},
+	"rem.u16":                            {"rrr", op_rem_u16},
+	"div.u64":                            {"qqq", op_div_u64},
+	"div.s64":                            {"qqq", op_div_s64},
+	"rem.u64":                            {"qqq", op_rem_u64},
+	"rem.s64":                            {"qqq", op_rem_s64},
+	"min.s32":                            {"rrr", op_min_s32},
+	"min.u32":                            {"rrr", op_min_u32},
+	"min.s16":                            {"rrr", op_min_s16},
+	"min.u16":                            {"rrr", op_min_u16},
+	"min.s64":                            {"qqq", op_min_s64},
+	"min.u64":                            {"qqq", op_min_u64},
+	"min.f32":                            {"rrr", op_min_f32},
+	"min.f64":                            {"qqq", op_min_f64},
+	"min.NaN.f32":                        {"rrr", op_min_NaN_f32},
+	"min.f16":                            {"rrr", op_min_f16},
+	"min.bf16":                           {"rrr", op_min_bf16},
+	"min.f16x2":                          {"rrr", op_min_f16x2},
+	"min.bf16x2":                         {"rrr", op_min_bf16x2},
+	"max.s32":                            {"rrr", op_max_s32},
+	"max.u32":                            {"rrr", op_max_u32},
+	"max.s16":                            {"rrr", op_max_s16},
+	"max.u16":                            {"rrr", op_max_u16},
+	"max.s64":                            {"qqq", op_max_s64},
+	"max.u64":                            {"qqq", op_max_u64},
+	"max.f32":                            {"rrr", op_max_f32},
+	"max.f64":                            {"qqq", op_max_f64},
+	"max.NaN.f32":                        {"rrr", op_max_NaN_f32},
+	"max.f16":                            {"rrr", op_max_f16},
+	"max.bf16":                           {"rrr", op_max_bf16},
+	"max.f16x2":                          {"rrr", op_max_f16x2},
+	"max.bf16x2":                         {"rrr", op_max_bf16x2},
+	"sqrt.rn.f32":                        {"rr", op_sqrt_rn_f32},
+	"sqrt.approx.f32":                    {"rr", op_sqrt_approx_f32},
+	"sqrt.rn.f64":                        {"qq", op_sqrt_rn_f64},
+	"rcp.rn.f32":                         {"rr", op_rcp_rn_f32},
+	"rcp.rn.f64":                         {"qq", op_rcp_rn_f64},
+	"rcp.approx.f32":                     {"rr", op_rcp_approx_f32},
+	"rsqrt.approx.f32":                   {"rr", op_rsqrt_approx_f32},
+	"ex2.approx.f32":                     {"rr", op_ex2_approx_f32},
+	"lg2.approx.f32":                     {"rr", op_lg2_approx_f32},
+	"sin.approx.f32":                     {"rr", op_sin_approx_f32},
+	"cos.approx.f32":                     {"rr", op_cos_approx_f32},
+	"tanh.approx.f32":                    {"rr", op_tanh_approx_f32},
+	"neg.s32":                            {"rr", op_neg_s32},
+	"neg.s64":                            {"qq", op_neg_s64},
+	"neg.s16":                            {"rr", op_neg_s16},
+	"abs.s32":                            {"rr", op_abs_s32},
+	"abs.s64":                            {"qq", op_abs_s64},
+	"neg.f32":                            {"rr", op_neg_f32},
+	"neg.f64":                            {"qq", op_neg_f64},
+	"neg.f16":                            {"rr", op_neg_f16},
+	"neg.f16x2":                          {"rr", op_neg_f16x2},
+	"neg.bf16":                           {"rr", op_neg_bf16},
+	"neg.bf16x2":                         {"rr", op_neg_bf16x2},
+	"abs.f32":                            {"rr", op_abs_f32},
+	"abs.f64":                            {"qq", op_abs_f64},
+	"abs.f16":                            {"rr", op_abs_f16},
+	"abs.f16x2":                          {"rr", op_abs_f16x2},
+	"abs.bf16":                           {"rr", op_abs_bf16},
+	"abs.bf16x2":                         {"rr", op_abs_bf16x2},
+	"copysign.f32":                       {"rrr", op_copysign_f32},
+	"copysign.f64":                       {"qqq", op_copysign_f64},
+	"and.b16":                            {"rrr", op_and_b16},
+	"and.b32":                            {"rrr", op_and_b32},
+	"and.b64":                            {"qqq", op_and_b64},
+	"or.b16":                             {"rrr", op_or_b16},
+	"or.b32":                             {"rrr", op_or_b32},
+	"or.b64":                             {"qqq", op_or_b64},
+	"xor.b16":                            {"rrr", op_xor_b16},
+	"xor.b32":                            {"rrr", op_xor_b32},
+	"xor.b64":                            {"qqq", op_xor_b64},
+	"not.b16":                            {"rr", op_not_b16},
+	"not.b32":                            {"rr", op_not_b32},
+	"not.b64":                            {"qq", op_not_b64},
+	"cnot.b32":                           {"rr", op_cnot_b32},
+	"shl.b16":                            {"rrr", op_shl_b16},
+	"shl.b32":                            {"rrr", op_shl_b32},
+	"shl.b64":                            {"qqr", op_shl_b64},
+	"shr.u16":                            {"rrr", op_shr_u16},
+	"shr.b16":                            {"rrr", op_shr_b16},
+	"shr.u32":                            {"rrr", op_shr_u32},
+	"shr.b32":                            {"rrr", op_shr_b32},
+	"shr.s16":                            {"rrr", op_shr_s16},
+	"shr.s32":                            {"rrr", op_shr_s32},
+	"shr.u64":                            {"qqr", op_shr_u64},
+	"shr.b64":                            {"qqr", op_shr_b64},
+	"shr.s64":                            {"qqr", op_shr_s64},
+	"shf.l.wrap.b32":                     {"rrrr", op_shf_l_wrap_b32},
+	"shf.r.wrap.b32":                     {"rrrr", op_shf_r_wrap_b32},
+	"shf.l.clamp.b32":                    {"rrrr", op_shf_l_clamp_b32},
+	"shf.r.clamp.b32":                    {"rrrr", op_shf_r_clamp_b32},
+	"bfe.u32":                            {"rrrr", op_bfe_u32},
+	"bfe.s32":                            {"rrrr", op_bfe_s32},
+	"brev.b32":                           {"rr", op_brev_b32},
+	"popc.b32":                           {"rr", op_popc_b32},
+	"popc.b64":                           {"rq", op_popc_b64},
+	"clz.b32":                            {"rr", op_clz_b32},
+	"clz.b64":                            {"rq", op_clz_b64},
+	"bfind.u32":                          {"rr", op_bfind_u32},
+	"cnot.b16":                           {"rr", op_cnot_b16},
+	"cnot.b64":                           {"qq", op_cnot_b64},
+	"bfe.u64":                            {"qqrr", op_bfe_u64},
+	"bfe.s64":                            {"qqrr", op_bfe_s64},
+	"brev.b64":                           {"qq", op_brev_b64},
+	"bfind.shiftamt.u32":                 {"rr", op_bfind_shiftamt_u32},
+	"bfind.s32":                          {"rr", op_bfind_s32},
+	"bfind.shiftamt.s32":                 {"rr", op_bfind_shiftamt_s32},
+	"bfind.u64":                          {"rq", op_bfind_u64},
+	"bfind.shiftamt.u64":                 {"rq", op_bfind_shiftamt_u64},
+	"bfind.s64":                          {"rq", op_bfind_s64},
+	"bfind.shiftamt.s64":                 {"rq", op_bfind_shiftamt_s64},
+	"szext.wrap.s32":                     {"rrr", op_szext_wrap_s32},
+	"szext.wrap.u32":                     {"rrr", op_szext_wrap_u32},
+	"bmsk.wrap.b32":                      {"rrr", op_bmsk_wrap_b32},
+	"szext.clamp.s32":                    {"rrr", op_szext_clamp_s32},
+	"szext.clamp.u32":                    {"rrr", op_szext_clamp_u32},
+	"bmsk.clamp.b32":                     {"rrr", op_bmsk_clamp_b32},
+	"prmt.b32.f4e":                       {"rrrr", op_prmt_b32_f4e},
+	"prmt.b32.b4e":                       {"rrrr", op_prmt_b32_b4e},
+	"prmt.b32.rc8":                       {"rrrr", op_prmt_b32_rc8},
+	"prmt.b32.ecl":                       {"rrrr", op_prmt_b32_ecl},
+	"prmt.b32.ecr":                       {"rrrr", op_prmt_b32_ecr},
+	"prmt.b32.rc16":                      {"rrrr", op_prmt_b32_rc16},
+	"prmt.b32":                           {"rrrr", op_prmt_b32},
+	"sad.u32":                            {"rrrr", op_sad_u32},
+	"mov.b16":                            {"rr", op_mov_b16},
+	"mov.u16":                            {"rr", op_mov_u16},
+	"mov.s16":                            {"rr", op_mov_s16},
+	"mov.b32":                            {"rr", op_mov_b32},
+	"mov.u32":                            {"rr", op_mov_u32},
+	"mov.s32":                            {"rr", op_mov_s32},
+	"mov.f32":                            {"rr", op_mov_f32},
+	"mov.b64":                            {"qq", op_mov_b64},
+	"mov.u64":                            {"qq", op_mov_u64},
+	"mov.s64":                            {"qq", op_mov_s64},
+	"mov.f64":                            {"qq", op_mov_f64},
+	"cvta.to.global.u64":                 {"qq", op_cvta_to_global_u64},
+	"cvt.u8.u8":                          {"rr", op_cvt_u8_u8},
+	"cvt.s8.u8":                          {"rr", op_cvt_s8_u8},
+	"cvt.u16.u8":                         {"rr", op_cvt_u16_u8},
+	"cvt.s16.u8":                         {"rr", op_cvt_s16_u8},
+	"cvt.u32.u8":                         {"rr", op_cvt_u32_u8},
+	"cvt.s32.u8":                         {"rr", op_cvt_s32_u8},
+	"cvt.u64.u8":                         {"qr", op_cvt_u64_u8},
+	"cvt.s64.u8":                         {"qr", op_cvt_s64_u8},
+	"cvt.rn.f32.u8":                      {"rr", op_cvt_rn_f32_u8},
+	"cvt.rn.f64.u8":                      {"qr", op_cvt_rn_f64_u8},
+	"cvt.rn.f16.u8":                      {"rr", op_cvt_rn_f16_u8},
+	"cvt.u8.s8":                          {"rr", op_cvt_u8_s8},
+	"cvt.s8.s8":                          {"rr", op_cvt_s8_s8},
+	"cvt.u16.s8":                         {"rr", op_cvt_u16_s8},
+	"cvt.s16.s8":                         {"rr", op_cvt_s16_s8},
+	"cvt.u32.s8":                         {"rr", op_cvt_u32_s8},
+	"cvt.s32.s8":                         {"rr", op_cvt_s32_s8},
+	"cvt.u64.s8":                         {"qr", op_cvt_u64_s8},
+	"cvt.s64.s8":                         {"qr", op_cvt_s64_s8},
+	"cvt.rn.f32.s8":                      {"rr", op_cvt_rn_f32_s8},
+	"cvt.rn.f64.s8":                      {"qr", op_cvt_rn_f64_s8},
+	"cvt.rn.f16.s8":                      {"rr", op_cvt_rn_f16_s8},
+	"cvt.u8.u16":                         {"rr", op_cvt_u8_u16},
+	"cvt.s8.u16":                         {"rr", op_cvt_s8_u16},
+	"cvt.u16.u16":                        {"rr", op_cvt_u16_u16},
+	"cvt.s16.u16":                        {"rr", op_cvt_s16_u16},
+	"cvt.u32.u16":                        {"rr", op_cvt_u32_u16},
+	"cvt.s32.u16":                        {"rr", op_cvt_s32_u16},
+	"cvt.u64.u16":                        {"qr", op_cvt_u64_u16},
+	"cvt.s64.u16":                        {"qr", op_cvt_s64_u16},
+	"cvt.rn.f32.u16":                     {"rr", op_cvt_rn_f32_u16},
+	"cvt.rn.f64.u16":                     {"qr", op_cvt_rn_f64_u16},
+	"cvt.rn.f16.u16":                     {"rr", op_cvt_rn_f16_u16},
+	"cvt.u8.s16":                         {"rr", op_cvt_u8_s16},
+	"cvt.s8.s16":                         {"rr", op_cvt_s8_s16},
+	"cvt.u16.s16":                        {"rr", op_cvt_u16_s16},
+	"cvt.s16.s16":                        {"rr", op_cvt_s16_s16},
+	"cvt.u32.s16":                        {"rr", op_cvt_u32_s16},
+	"cvt.s32.s16":                        {"rr", op_cvt_s32_s16},
+	"cvt.u64.s16":                        {"qr", op_cvt_u64_s16},
+	"cvt.s64.s16":                        {"qr", op_cvt_s64_s16},
+	"cvt.rn.f32.s16":                     {"rr", op_cvt_rn_f32_s16},
+	"cvt.rn.f64.s16":                     {"qr", op_cvt_rn_f64_s16},
+	"cvt.rn.f16.s16":                     {"rr", op_cvt_rn_f16_s16},
+	"cvt.u8.u32":                         {"rr", op_cvt_u8_u32},
+	"cvt.s8.u32":                         {"rr", op_cvt_s8_u32},
+	"cvt.u16.u32":                        {"rr", op_cvt_u16_u32},
+	"cvt.s16.u32":                        {"rr", op_cvt_s16_u32},
+	"cvt.u32.u32":                        {"rr", op_cvt_u32_u32},
+	"cvt.s32.u32":                        {"rr", op_cvt_s32_u32},
+	"cvt.u64.u32":                        {"qr", op_cvt_u64_u32},
+	"cvt.s64.u32":                        {"qr", op_cvt_s64_u32},
+	"cvt.rn.f32.u32":                     {"rr", op_cvt_rn_f32_u32},
+	"cvt.rn.f64.u32":                     {"qr", op_cvt_rn_f64_u32},
+	"cvt.rn.f16.u32":                     {"rr", op_cvt_rn_f16_u32},
+	"cvt.u8.s32":                         {"rr", op_cvt_u8_s32},
+	"cvt.s8.s32":                         {"rr", op_cvt_s8_s32},
+	"cvt.u16.s32":                        {"rr", op_cvt_u16_s32},
+	"cvt.s16.s32":                        {"rr", op_cvt_s16_s32},
+	"cvt.u32.s32":                        {"rr", op_cvt_u32_s32},
+	"cvt.s32.s32":                        {"rr", op_cvt_s32_s32},
+	"cvt.u64.s32":                        {"qr", op_cvt_u64_s32},
+	"cvt.s64.s32":                        {"qr", op_cvt_s64_s32},
+	"cvt.rn.f32.s32":                     {"rr", op_cvt_rn_f32_s32},
+	"cvt.rn.f64.s32":                     {"qr", op_cvt_rn_f64_s32},
+	"cvt.rn.f16.s32":                     {"rr", op_cvt_rn_f16_s32},
+	"cvt.u8.u64":                         {"rq", op_cvt_u8_u64},
+	"cvt.s8.u64":                         {"rq", op_cvt_s8_u64},
+	"cvt.u16.u64":                        {"rq", op_cvt_u16_u64},
+	"cvt.s16.u64":                        {"rq", op_cvt_s16_u64},
+	"cvt.u32.u64":                        {"rq", op_cvt_u32_u64},
+	"cvt.s32.u64":                        {"rq", op_cvt_s32_u64},
+	"cvt.u64.u64":                        {"qq", op_cvt_u64_u64},
+	"cvt.s64.u64":                        {"qq", op_cvt_s64_u64},
+	"cvt.rn.f32.u64":                     {"rq", op_cvt_rn_f32_u64},
+	"cvt.rn.f64.u64":                     {"qq", op_cvt_rn_f64_u64},
+	"cvt.rn.f16.u64":                     {"rq", op_cvt_rn_f16_u64},
+	"cvt.u8.s64":                         {"rq", op_cvt_u8_s64},
+	"cvt.s8.s64":                         {"rq", op_cvt_s8_s64},
+	"cvt.u16.s64":                        {"rq", op_cvt_u16_s64},
+	"cvt.s16.s64":                        {"rq", op_cvt_s16_s64},
+	"cvt.u32.s64":                        {"rq", op_cvt_u32_s64},
+	"cvt.s32.s64":                        {"rq", op_cvt_s32_s64},
+	"cvt.u64.s64":                        {"qq", op_cvt_u64_s64},
+	"cvt.s64.s64":                        {"qq", op_cvt_s64_s64},
+	"cvt.rn.f32.s64":                     {"rq", op_cvt_rn_f32_s64},
+	"cvt.rn.f64.s64":                     {"qq", op_cvt_rn_f64_s64},
+	"cvt.rn.f16.s64":                     {"rq", op_cvt_rn_f16_s64},
+	"cvt.rni.s32.f32":                    {"rr", op_cvt_rni_s32_f32},
+	"cvt.rni.u32.f32":                    {"rr", op_cvt_rni_u32_f32},
+	"cvt.rni.f32.f32":                    {"rr", op_cvt_rni_f32_f32},
+	"cvt.rni.f64.f64":                    {"qq", op_cvt_rni_f64_f64},
+	"cvt.rni.s32.f64":                    {"rq", op_cvt_rni_s32_f64},
+	"cvt.rni.u32.f64":                    {"rq", op_cvt_rni_u32_f64},
+	"cvt.rni.s32.f16":                    {"rr", op_cvt_rni_s32_f16},
+	"cvt.rzi.s32.f32":                    {"rr", op_cvt_rzi_s32_f32},
+	"cvt.rzi.u32.f32":                    {"rr", op_cvt_rzi_u32_f32},
+	"cvt.rzi.f32.f32":                    {"rr", op_cvt_rzi_f32_f32},
+	"cvt.rzi.f64.f64":                    {"qq", op_cvt_rzi_f64_f64},
+	"cvt.rzi.s32.f64":                    {"rq", op_cvt_rzi_s32_f64},
+	"cvt.rzi.u32.f64":                    {"rq", op_cvt_rzi_u32_f64},
+	"cvt.rzi.s32.f16":                    {"rr", op_cvt_rzi_s32_f16},
+	"cvt.rmi.s32.f32":                    {"rr", op_cvt_rmi_s32_f32},
+	"cvt.rmi.u32.f32":                    {"rr", op_cvt_rmi_u32_f32},
+	"cvt.rmi.f32.f32":                    {"rr", op_cvt_rmi_f32_f32},
+	"cvt.rmi.f64.f64":                    {"qq", op_cvt_rmi_f64_f64},
+	"cvt.rmi.s32.f64":                    {"rq", op_cvt_rmi_s32_f64},
+	"cvt.rmi.u32.f64":                    {"rq", op_cvt_rmi_u32_f64},
+	"cvt.rmi.s32.f16":                    {"rr", op_cvt_rmi_s32_f16},
+	"cvt.rpi.s32.f32":                    {"rr", op_cvt_rpi_s32_f32},
+	"cvt.rpi.u32.f32":                    {"rr", op_cvt_rpi_u32_f32},
+	"cvt.rpi.f32.f32":                    {"rr", op_cvt_rpi_f32_f32},
+	"cvt.rpi.f64.f64":                    {"qq", op_cvt_rpi_f64_f64},
+	"cvt.rpi.s32.f64":                    {"rq", op_cvt_rpi_s32_f64},
+	"cvt.rpi.u32.f64":                    {"rq", op_cvt_rpi_u32_f64},
+	"cvt.rpi.s32.f16":                    {"rr", op_cvt_rpi_s32_f16},
+	"cvt.f32.f16":                        {"rr", op_cvt_f32_f16},
+	"cvt.f32.bf16":                       {"rr", op_cvt_f32_bf16},
+	"cvt.rn.f16.f32":                     {"rr", op_cvt_rn_f16_f32},
+	"cvt.rz.f16.f32":                     {"rr", op_cvt_rz_f16_f32},
+	"cvt.rn.bf16.f32":                    {"rr", op_cvt_rn_bf16_f32},
+	"cvt.rz.bf16.f32":                    {"rr", op_cvt_rz_bf16_f32},
+	"cvt.rn.f16x2.f32":                   {"rrr", op_cvt_rn_f16x2_f32},
+	"cvt.rz.f16x2.f32":                   {"rrr", op_cvt_rz_f16x2_f32},
+	"cvt.rn.bf16x2.f32":                  {"rrr", op_cvt_rn_bf16x2_f32},
+	"cvt.rz.bf16x2.f32":                  {"rrr", op_cvt_rz_bf16x2_f32},
+	"cvt.rn.relu.f16x2.f32":              {"rrr", op_cvt_rn_relu_f16x2_f32},
+	"cvt.rn.relu.bf16x2.f32":             {"rrr", op_cvt_rn_relu_bf16x2_f32},
+	"cvt.rna.tf32.f32":                   {"rr", op_cvt_rna_tf32_f32},
+	"cvt.rn.tf32.f32":                    {"rr", op_cvt_rn_tf32_f32},
+	"cvt.f64.f32":                        {"qr", op_cvt_f64_f32},
+	"cvt.rn.f32.f64":                     {"rq", op_cvt_rn_f32_f64},
+	"cvt.sat.f32.f32":                    {"rr", op_cvt_sat_f32_f32},
+	"add.sat.s32":                        {"rrr", op_add_sat_s32},
+	"sub.sat.s32":                        {"rrr", op_sub_sat_s32},
+	"mul.hi.s16":                         {"rrr", op_mul_hi_s16},
+	"mul.hi.u16":                         {"rrr", op_mul_hi_u16},
+	"mad.hi.s16":                         {"rrrr", op_mad_hi_s16},
+	"mad.hi.u16":                         {"rrrr", op_mad_hi_u16},
+	"mad.hi.s64":                         {"qqqq", op_mad_hi_s64},
+	"mad.hi.u64":                         {"qqqq", op_mad_hi_u64},
+	"mad.hi.sat.s32":                     {"rrrr", op_mad_hi_sat_s32},
+	"mad.wide.s16":                       {"rrrr", op_mad_wide_s16},
+	"mad.wide.u16":                       {"rrrr", op_mad_wide_u16},
+	"mul24.lo.s32":                       {"rrr", op_mul24_lo_s32},
+	"mul24.hi.s32":                       {"rrr", op_mul24_hi_s32},
+	"mad24.lo.s32":                       {"rrrr", op_mad24_lo_s32},
+	"mad24.hi.s32":                       {"rrrr", op_mad24_hi_s32},
+	"mul24.lo.u32":                       {"rrr", op_mul24_lo_u32},
+	"mul24.hi.u32":                       {"rrr", op_mul24_hi_u32},
+	"mad24.lo.u32":                       {"rrrr", op_mad24_lo_u32},
+	"mad24.hi.u32":                       {"rrrr", op_mad24_hi_u32},
+	"mad24.hi.sat.s32":                   {"rrrr", op_mad24_hi_sat_s32},
+	"sad.s32":                            {"rrrr", op_sad_s32},
+	"sad.u16":                            {"rrrr", op_sad_u16},
+	"sad.s16":                            {"rrrr", op_sad_s16},
+	"sad.u64":                            {"qqqq", op_sad_u64},
+	"sad.s64":                            {"qqqq", op_sad_s64},
+	"div.s16":                            {"rrr", op_div_s16},
+	"rem.s16":                            {"rrr", op_rem_s16},
+	"abs.s16":                            {"rr", op_abs_s16},
+	"add.u16x2":                          {"rrr", op_add_u16x2},
+	"add.s16x2":                          {"rrr", op_add_s16x2},
+	"min.u16x2":                          {"rrr", op_min_u16x2},
+	"min.s16x2":                          {"rrr", op_min_s16x2},
+	"min.relu.s16x2":                     {"rrr", op_min_relu_s16x2},
+	"min.relu.s32":                       {"rrr", op_min_relu_s32},
+	"max.u16x2":                          {"rrr", op_max_u16x2},
+	"max.s16x2":                          {"rrr", op_max_s16x2},
+	"max.relu.s16x2":                     {"rrr", op_max_relu_s16x2},
+	"max.relu.s32":                       {"rrr", op_max_relu_s32},
+	"dp4a.s32.s32":                       {"rrrr", op_dp4a_s32_s32},
+	"dp2a.lo.s32.s32":                    {"rrrr", op_dp2a_lo_s32_s32},
+	"dp2a.hi.s32.s32":                    {"rrrr", op_dp2a_hi_s32_s32},
+	"dp4a.s32.u32":                       {"rrrr", op_dp4a_s32_u32},
+	"dp2a.lo.s32.u32":                    {"rrrr", op_dp2a_lo_s32_u32},
+	"dp2a.hi.s32.u32":                    {"rrrr", op_dp2a_hi_s32_u32},
+	"dp4a.u32.s32":                       {"rrrr", op_dp4a_u32_s32},
+	"dp2a.lo.u32.s32":                    {"rrrr", op_dp2a_lo_u32_s32},
+	"dp2a.hi.u32.s32":                    {"rrrr", op_dp2a_hi_u32_s32},
+	"dp4a.u32.u32":                       {"rrrr", op_dp4a_u32_u32},
+	"dp2a.lo.u32.u32":                    {"rrrr", op_dp2a_lo_u32_u32},
+	"dp2a.hi.u32.u32":                    {"rrrr", op_dp2a_hi_u32_u32},
+	"slct.b16.s32":                       {"rrrr", op_slct_b16_s32},
+	"slct.b16.f32":                       {"rrrr", op_slct_b16_f32},
+	"slct.ftz.b16.f32":                   {"rrrr", op_slct_ftz_b16_f32},
+	"slct.u16.s32":                       {"rrrr", op_slct_u16_s32},
+	"slct.u16.f32":                       {"rrrr", op_slct_u16_f32},
+	"slct.ftz.u16.f32":                   {"rrrr", op_slct_ftz_u16_f32},
+	"slct.s16.s32":                       {"rrrr", op_slct_s16_s32},
+	"slct.s16.f32":                       {"rrrr", op_slct_s16_f32},
+	"slct.ftz.s16.f32":                   {"rrrr", op_slct_ftz_s16_f32},
+	"slct.b32.s32":                       {"rrrr", op_slct_b32_s32},
+	"slct.b32.f32":                       {"rrrr", op_slct_b32_f32},
+	"slct.ftz.b32.f32":                   {"rrrr", op_slct_ftz_b32_f32},
+	"slct.u32.s32":                       {"rrrr", op_slct_u32_s32},
+	"slct.u32.f32":                       {"rrrr", op_slct_u32_f32},
+	"slct.ftz.u32.f32":                   {"rrrr", op_slct_ftz_u32_f32},
+	"slct.s32.s32":                       {"rrrr", op_slct_s32_s32},
+	"slct.s32.f32":                       {"rrrr", op_slct_s32_f32},
+	"slct.ftz.s32.f32":                   {"rrrr", op_slct_ftz_s32_f32},
+	"slct.f32.s32":                       {"rrrr", op_slct_f32_s32},
+	"slct.f32.f32":                       {"rrrr", op_slct_f32_f32},
+	"slct.ftz.f32.f32":                   {"rrrr", op_slct_ftz_f32_f32},
+	"slct.b64.s32":                       {"qqqr", op_slct_b64_s32},
+	"slct.b64.f32":                       {"qqqr", op_slct_b64_f32},
+	"slct.ftz.b64.f32":                   {"qqqr", op_slct_ftz_b64_f32},
+	"slct.u64.s32":                       {"qqqr", op_slct_u64_s32},
+	"slct.u64.f32":                       {"qqqr", op_slct_u64_f32},
+	"slct.ftz.u64.f32":                   {"qqqr", op_slct_ftz_u64_f32},
+	"slct.s64.s32":                       {"qqqr", op_slct_s64_s32},
+	"slct.s64.f32":                       {"qqqr", op_slct_s64_f32},
+	"slct.ftz.s64.f32":                   {"qqqr", op_slct_ftz_s64_f32},
+	"slct.f64.s32":                       {"qqqr", op_slct_f64_s32},
+	"slct.f64.f32":                       {"qqqr", op_slct_f64_f32},
+	"slct.ftz.f64.f32":                   {"qqqr", op_slct_ftz_f64_f32},
+	"div.rz.f32":                         {"rrr", op_div_rz_f32},
+	"rcp.rz.f32":                         {"rr", op_rcp_rz_f32},
+	"sqrt.rz.f32":                        {"rr", op_sqrt_rz_f32},
+	"add.rz.f64":                         {"qqq", op_add_rz_f64},
+	"sub.rz.f64":                         {"qqq", op_sub_rz_f64},
+	"mul.rz.f64":                         {"qqq", op_mul_rz_f64},
+	"div.rz.f64":                         {"qqq", op_div_rz_f64},
+	"fma.rz.f64":                         {"qqqq", op_fma_rz_f64},
+	"rcp.rz.f64":                         {"qq", op_rcp_rz_f64},
+	"sqrt.rz.f64":                        {"qq", op_sqrt_rz_f64},
+	"div.rm.f32":                         {"rrr", op_div_rm_f32},
+	"rcp.rm.f32":                         {"rr", op_rcp_rm_f32},
+	"sqrt.rm.f32":                        {"rr", op_sqrt_rm_f32},
+	"add.rm.f64":                         {"qqq", op_add_rm_f64},
+	"sub.rm.f64":                         {"qqq", op_sub_rm_f64},
+	"mul.rm.f64":                         {"qqq", op_mul_rm_f64},
+	"div.rm.f64":                         {"qqq", op_div_rm_f64},
+	"fma.rm.f64":                         {"qqqq", op_fma_rm_f64},
+	"rcp.rm.f64":                         {"qq", op_rcp_rm_f64},
+	"sqrt.rm.f64":                        {"qq", op_sqrt_rm_f64},
+	"div.rp.f32":                         {"rrr", op_div_rp_f32},
+	"rcp.rp.f32":                         {"rr", op_rcp_rp_f32},
+	"sqrt.rp.f32":                        {"rr", op_sqrt_rp_f32},
+	"add.rp.f64":                         {"qqq", op_add_rp_f64},
+	"sub.rp.f64":                         {"qqq", op_sub_rp_f64},
+	"mul.rp.f64":                         {"qqq", op_mul_rp_f64},
+	"div.rp.f64":                         {"qqq", op_div_rp_f64},
+	"fma.rp.f64":                         {"qqqq", op_fma_rp_f64},
+	"rcp.rp.f64":                         {"qq", op_rcp_rp_f64},
+	"sqrt.rp.f64":                        {"qq", op_sqrt_rp_f64},
+	"rcp.approx.ftz.f64":                 {"qq", op_rcp_approx_ftz_f64},
+	"rsqrt.approx.ftz.f64":               {"qq", op_rsqrt_approx_ftz_f64},
+	"rsqrt.approx.f64":                   {"qq", op_rsqrt_approx_f64},
+	"min.xorsign.abs.f32":                {"rrr", op_min_xorsign_abs_f32},
+	"min.NaN.xorsign.abs.f32":            {"rrr", op_min_NaN_xorsign_abs_f32},
+	"max.xorsign.abs.f32":                {"rrr", op_max_xorsign_abs_f32},
+	"max.NaN.xorsign.abs.f32":            {"rrr", op_max_NaN_xorsign_abs_f32},
+	"add.ftz.f16":                        {"rrr", op_add_ftz_f16},
+	"add.ftz.f16x2":                      {"rrr", op_add_ftz_f16x2},
+	"add.sat.f16":                        {"rrr", op_add_sat_f16},
+	"add.sat.f16x2":                      {"rrr", op_add_sat_f16x2},
+	"add.ftz.sat.f16":                    {"rrr", op_add_ftz_sat_f16},
+	"add.ftz.sat.f16x2":                  {"rrr", op_add_ftz_sat_f16x2},
+	"add.rn.ftz.f16":                     {"rrr", op_add_rn_ftz_f16},
+	"add.rn.ftz.f16x2":                   {"rrr", op_add_rn_ftz_f16x2},
+	"add.rn.sat.f16":                     {"rrr", op_add_rn_sat_f16},
+	"add.rn.sat.f16x2":                   {"rrr", op_add_rn_sat_f16x2},
+	"add.rn.ftz.sat.f16":                 {"rrr", op_add_rn_ftz_sat_f16},
+	"add.rn.ftz.sat.f16x2":               {"rrr", op_add_rn_ftz_sat_f16x2},
+	"sub.ftz.f16":                        {"rrr", op_sub_ftz_f16},
+	"sub.ftz.f16x2":                      {"rrr", op_sub_ftz_f16x2},
+	"sub.sat.f16":                        {"rrr", op_sub_sat_f16},
+	"sub.sat.f16x2":                      {"rrr", op_sub_sat_f16x2},
+	"sub.ftz.sat.f16":                    {"rrr", op_sub_ftz_sat_f16},
+	"sub.ftz.sat.f16x2":                  {"rrr", op_sub_ftz_sat_f16x2},
+	"sub.rn.ftz.f16":                     {"rrr", op_sub_rn_ftz_f16},
+	"sub.rn.ftz.f16x2":                   {"rrr", op_sub_rn_ftz_f16x2},
+	"sub.rn.sat.f16":                     {"rrr", op_sub_rn_sat_f16},
+	"sub.rn.sat.f16x2":                   {"rrr", op_sub_rn_sat_f16x2},
+	"sub.rn.ftz.sat.f16":                 {"rrr", op_sub_rn_ftz_sat_f16},
+	"sub.rn.ftz.sat.f16x2":               {"rrr", op_sub_rn_ftz_sat_f16x2},
+	"mul.ftz.f16":                        {"rrr", op_mul_ftz_f16},
+	"mul.ftz.f16x2":                      {"rrr", op_mul_ftz_f16x2},
+	"mul.sat.f16":                        {"rrr", op_mul_sat_f16},
+	"mul.sat.f16x2":                      {"rrr", op_mul_sat_f16x2},
+	"mul.ftz.sat.f16":                    {"rrr", op_mul_ftz_sat_f16},
+	"mul.ftz.sat.f16x2":                  {"rrr", op_mul_ftz_sat_f16x2},
+	"mul.rn.ftz.f16":                     {"rrr", op_mul_rn_ftz_f16},
+	"mul.rn.ftz.f16x2":                   {"rrr", op_mul_rn_ftz_f16x2},
+	"mul.rn.sat.f16":                     {"rrr", op_mul_rn_sat_f16},
+	"mul.rn.sat.f16x2":                   {"rrr", op_mul_rn_sat_f16x2},
+	"mul.rn.ftz.sat.f16":                 {"rrr", op_mul_rn_ftz_sat_f16},
+	"mul.rn.ftz.sat.f16x2":               {"rrr", op_mul_rn_ftz_sat_f16x2},
+	"fma.rn.ftz.f16":                     {"rrrr", op_fma_rn_ftz_f16},
+	"fma.rn.ftz.f16x2":                   {"rrrr", op_fma_rn_ftz_f16x2},
+	"fma.rn.sat.f16":                     {"rrrr", op_fma_rn_sat_f16},
+	"fma.rn.sat.f16x2":                   {"rrrr", op_fma_rn_sat_f16x2},
+	"fma.rn.ftz.sat.f16":                 {"rrrr", op_fma_rn_ftz_sat_f16},
+	"fma.rn.ftz.sat.f16x2":               {"rrrr", op_fma_rn_ftz_sat_f16x2},
+	"fma.rn.relu.f16":                    {"rrrr", op_fma_rn_relu_f16},
+	"fma.rn.relu.f16x2":                  {"rrrr", op_fma_rn_relu_f16x2},
+	"fma.rn.ftz.relu.f16":                {"rrrr", op_fma_rn_ftz_relu_f16},
+	"fma.rn.ftz.relu.f16x2":              {"rrrr", op_fma_rn_ftz_relu_f16x2},
+	"fma.rn.relu.bf16":                   {"rrrr", op_fma_rn_relu_bf16},
+	"fma.rn.relu.bf16x2":                 {"rrrr", op_fma_rn_relu_bf16x2},
+	"min.xorsign.abs.f16":                {"rrr", op_min_xorsign_abs_f16},
+	"min.xorsign.abs.f16x2":              {"rrr", op_min_xorsign_abs_f16x2},
+	"min.ftz.f16":                        {"rrr", op_min_ftz_f16},
+	"min.ftz.f16x2":                      {"rrr", op_min_ftz_f16x2},
+	"min.ftz.xorsign.abs.f16":            {"rrr", op_min_ftz_xorsign_abs_f16},
+	"min.ftz.xorsign.abs.f16x2":          {"rrr", op_min_ftz_xorsign_abs_f16x2},
+	"min.NaN.f16":                        {"rrr", op_min_NaN_f16},
+	"min.NaN.f16x2":                      {"rrr", op_min_NaN_f16x2},
+	"min.NaN.xorsign.abs.f16":            {"rrr", op_min_NaN_xorsign_abs_f16},
+	"min.NaN.xorsign.abs.f16x2":          {"rrr", op_min_NaN_xorsign_abs_f16x2},
+	"min.ftz.NaN.f16":                    {"rrr", op_min_ftz_NaN_f16},
+	"min.ftz.NaN.f16x2":                  {"rrr", op_min_ftz_NaN_f16x2},
+	"min.ftz.NaN.xorsign.abs.f16":        {"rrr", op_min_ftz_NaN_xorsign_abs_f16},
+	"min.ftz.NaN.xorsign.abs.f16x2":      {"rrr", op_min_ftz_NaN_xorsign_abs_f16x2},
+	"min.xorsign.abs.bf16":               {"rrr", op_min_xorsign_abs_bf16},
+	"min.xorsign.abs.bf16x2":             {"rrr", op_min_xorsign_abs_bf16x2},
+	"min.NaN.bf16":                       {"rrr", op_min_NaN_bf16},
+	"min.NaN.bf16x2":                     {"rrr", op_min_NaN_bf16x2},
+	"min.NaN.xorsign.abs.bf16":           {"rrr", op_min_NaN_xorsign_abs_bf16},
+	"min.NaN.xorsign.abs.bf16x2":         {"rrr", op_min_NaN_xorsign_abs_bf16x2},
+	"max.xorsign.abs.f16":                {"rrr", op_max_xorsign_abs_f16},
+	"max.xorsign.abs.f16x2":              {"rrr", op_max_xorsign_abs_f16x2},
+	"max.ftz.f16":                        {"rrr", op_max_ftz_f16},
+	"max.ftz.f16x2":                      {"rrr", op_max_ftz_f16x2},
+	"max.ftz.xorsign.abs.f16":            {"rrr", op_max_ftz_xorsign_abs_f16},
+	"max.ftz.xorsign.abs.f16x2":          {"rrr", op_max_ftz_xorsign_abs_f16x2},
+	"max.NaN.f16":                        {"rrr", op_max_NaN_f16},
+	"max.NaN.f16x2":                      {"rrr", op_max_NaN_f16x2},
+	"max.NaN.xorsign.abs.f16":            {"rrr", op_max_NaN_xorsign_abs_f16},
+	"max.NaN.xorsign.abs.f16x2":          {"rrr", op_max_NaN_xorsign_abs_f16x2},
+	"max.ftz.NaN.f16":                    {"rrr", op_max_ftz_NaN_f16},
+	"max.ftz.NaN.f16x2":                  {"rrr", op_max_ftz_NaN_f16x2},
+	"max.ftz.NaN.xorsign.abs.f16":        {"rrr", op_max_ftz_NaN_xorsign_abs_f16},
+	"max.ftz.NaN.xorsign.abs.f16x2":      {"rrr", op_max_ftz_NaN_xorsign_abs_f16x2},
+	"max.xorsign.abs.bf16":               {"rrr", op_max_xorsign_abs_bf16},
+	"max.xorsign.abs.bf16x2":             {"rrr", op_max_xorsign_abs_bf16x2},
+	"max.NaN.bf16":                       {"rrr", op_max_NaN_bf16},
+	"max.NaN.bf16x2":                     {"rrr", op_max_NaN_bf16x2},
+	"max.NaN.xorsign.abs.bf16":           {"rrr", op_max_NaN_xorsign_abs_bf16},
+	"max.NaN.xorsign.abs.bf16x2":         {"rrr", op_max_NaN_xorsign_abs_bf16x2},
+	"neg.ftz.f16":                        {"rr", op_neg_ftz_f16},
+	"neg.ftz.f16x2":                      {"rr", op_neg_ftz_f16x2},
+	"abs.ftz.f16":                        {"rr", op_abs_ftz_f16},
+	"abs.ftz.f16x2":                      {"rr", op_abs_ftz_f16x2},
+	"tanh.approx.f16":                    {"rr", op_tanh_approx_f16},
+	"tanh.approx.f16x2":                  {"rr", op_tanh_approx_f16x2},
+	"tanh.approx.bf16":                   {"rr", op_tanh_approx_bf16},
+	"tanh.approx.bf16x2":                 {"rr", op_tanh_approx_bf16x2},
+	"ex2.approx.f16":                     {"rr", op_ex2_approx_f16},
+	"ex2.approx.f16x2":                   {"rr", op_ex2_approx_f16x2},
+	"ex2.approx.ftz.bf16":                {"rr", op_ex2_approx_ftz_bf16},
+	"ex2.approx.ftz.bf16x2":              {"rr", op_ex2_approx_ftz_bf16x2},
+	"cvt.sat.s8.u8":                      {"rr", op_cvt_sat_s8_u8},
+	"cvt.rz.f32.u8":                      {"rr", op_cvt_rz_f32_u8},
+	"cvt.rz.f16.u8":                      {"rr", op_cvt_rz_f16_u8},
+	"cvt.rz.f64.u8":                      {"qr", op_cvt_rz_f64_u8},
+	"cvt.rm.f32.u8":                      {"rr", op_cvt_rm_f32_u8},
+	"cvt.rm.f16.u8":                      {"rr", op_cvt_rm_f16_u8},
+	"cvt.rm.f64.u8":                      {"qr", op_cvt_rm_f64_u8},
+	"cvt.rp.f32.u8":                      {"rr", op_cvt_rp_f32_u8},
+	"cvt.rp.f16.u8":                      {"rr", op_cvt_rp_f16_u8},
+	"cvt.rp.f64.u8":                      {"qr", op_cvt_rp_f64_u8},
+	"cvt.sat.u8.s8":                      {"rr", op_cvt_sat_u8_s8},
+	"cvt.sat.u16.s8":                     {"rr", op_cvt_sat_u16_s8},
+	"cvt.sat.u32.s8":                     {"rr", op_cvt_sat_u32_s8},
+	"cvt.sat.u64.s8":                     {"qr", op_cvt_sat_u64_s8},
+	"cvt.rz.f32.s8":                      {"rr", op_cvt_rz_f32_s8},
+	"cvt.rz.f16.s8":                      {"rr", op_cvt_rz_f16_s8},
+	"cvt.rz.f64.s8":                      {"qr", op_cvt_rz_f64_s8},
+	"cvt.rm.f32.s8":                      {"rr", op_cvt_rm_f32_s8},
+	"cvt.rm.f16.s8":                      {"rr", op_cvt_rm_f16_s8},
+	"cvt.rm.f64.s8":                      {"qr", op_cvt_rm_f64_s8},
+	"cvt.rp.f32.s8":                      {"rr", op_cvt_rp_f32_s8},
+	"cvt.rp.f16.s8":                      {"rr", op_cvt_rp_f16_s8},
+	"cvt.rp.f64.s8":                      {"qr", op_cvt_rp_f64_s8},
+	"cvt.sat.u8.u16":                     {"rr", op_cvt_sat_u8_u16},
+	"cvt.sat.s8.u16":                     {"rr", op_cvt_sat_s8_u16},
+	"cvt.sat.s16.u16":                    {"rr", op_cvt_sat_s16_u16},
+	"cvt.rz.f32.u16":                     {"rr", op_cvt_rz_f32_u16},
+	"cvt.rz.f16.u16":                     {"rr", op_cvt_rz_f16_u16},
+	"cvt.rz.f64.u16":                     {"qr", op_cvt_rz_f64_u16},
+	"cvt.rm.f32.u16":                     {"rr", op_cvt_rm_f32_u16},
+	"cvt.rm.f16.u16":                     {"rr", op_cvt_rm_f16_u16},
+	"cvt.rm.f64.u16":                     {"qr", op_cvt_rm_f64_u16},
+	"cvt.rp.f32.u16":                     {"rr", op_cvt_rp_f32_u16},
+	"cvt.rp.f16.u16":                     {"rr", op_cvt_rp_f16_u16},
+	"cvt.rp.f64.u16":                     {"qr", op_cvt_rp_f64_u16},
+	"cvt.rn.bf16.u16":                    {"rr", op_cvt_rn_bf16_u16},
+	"cvt.sat.u8.s16":                     {"rr", op_cvt_sat_u8_s16},
+	"cvt.sat.s8.s16":                     {"rr", op_cvt_sat_s8_s16},
+	"cvt.sat.u16.s16":                    {"rr", op_cvt_sat_u16_s16},
+	"cvt.sat.u32.s16":                    {"rr", op_cvt_sat_u32_s16},
+	"cvt.sat.u64.s16":                    {"qr", op_cvt_sat_u64_s16},
+	"cvt.rz.f32.s16":                     {"rr", op_cvt_rz_f32_s16},
+	"cvt.rz.f16.s16":                     {"rr", op_cvt_rz_f16_s16},
+	"cvt.rz.f64.s16":                     {"qr", op_cvt_rz_f64_s16},
+	"cvt.rm.f32.s16":                     {"rr", op_cvt_rm_f32_s16},
+	"cvt.rm.f16.s16":                     {"rr", op_cvt_rm_f16_s16},
+	"cvt.rm.f64.s16":                     {"qr", op_cvt_rm_f64_s16},
+	"cvt.rp.f32.s16":                     {"rr", op_cvt_rp_f32_s16},
+	"cvt.rp.f16.s16":                     {"rr", op_cvt_rp_f16_s16},
+	"cvt.rp.f64.s16":                     {"qr", op_cvt_rp_f64_s16},
+	"cvt.rn.bf16.s16":                    {"rr", op_cvt_rn_bf16_s16},
+	"cvt.sat.u8.u32":                     {"rr", op_cvt_sat_u8_u32},
+	"cvt.sat.s8.u32":                     {"rr", op_cvt_sat_s8_u32},
+	"cvt.sat.u16.u32":                    {"rr", op_cvt_sat_u16_u32},
+	"cvt.sat.s16.u32":                    {"rr", op_cvt_sat_s16_u32},
+	"cvt.sat.s32.u32":                    {"rr", op_cvt_sat_s32_u32},
+	"cvt.rz.f32.u32":                     {"rr", op_cvt_rz_f32_u32},
+	"cvt.rz.f16.u32":                     {"rr", op_cvt_rz_f16_u32},
+	"cvt.rz.f64.u32":                     {"qr", op_cvt_rz_f64_u32},
+	"cvt.rm.f32.u32":                     {"rr", op_cvt_rm_f32_u32},
+	"cvt.rm.f16.u32":                     {"rr", op_cvt_rm_f16_u32},
+	"cvt.rm.f64.u32":                     {"qr", op_cvt_rm_f64_u32},
+	"cvt.rp.f32.u32":                     {"rr", op_cvt_rp_f32_u32},
+	"cvt.rp.f16.u32":                     {"rr", op_cvt_rp_f16_u32},
+	"cvt.rp.f64.u32":                     {"qr", op_cvt_rp_f64_u32},
+	"cvt.rn.bf16.u32":                    {"rr", op_cvt_rn_bf16_u32},
+	"cvt.sat.u8.s32":                     {"rr", op_cvt_sat_u8_s32},
+	"cvt.sat.s8.s32":                     {"rr", op_cvt_sat_s8_s32},
+	"cvt.sat.u16.s32":                    {"rr", op_cvt_sat_u16_s32},
+	"cvt.sat.s16.s32":                    {"rr", op_cvt_sat_s16_s32},
+	"cvt.sat.u32.s32":                    {"rr", op_cvt_sat_u32_s32},
+	"cvt.sat.u64.s32":                    {"qr", op_cvt_sat_u64_s32},
+	"cvt.rz.f32.s32":                     {"rr", op_cvt_rz_f32_s32},
+	"cvt.rz.f16.s32":                     {"rr", op_cvt_rz_f16_s32},
+	"cvt.rz.f64.s32":                     {"qr", op_cvt_rz_f64_s32},
+	"cvt.rm.f32.s32":                     {"rr", op_cvt_rm_f32_s32},
+	"cvt.rm.f16.s32":                     {"rr", op_cvt_rm_f16_s32},
+	"cvt.rm.f64.s32":                     {"qr", op_cvt_rm_f64_s32},
+	"cvt.rp.f32.s32":                     {"rr", op_cvt_rp_f32_s32},
+	"cvt.rp.f16.s32":                     {"rr", op_cvt_rp_f16_s32},
+	"cvt.rp.f64.s32":                     {"qr", op_cvt_rp_f64_s32},
+	"cvt.rn.bf16.s32":                    {"rr", op_cvt_rn_bf16_s32},
+	"cvt.sat.u8.u64":                     {"rq", op_cvt_sat_u8_u64},
+	"cvt.sat.s8.u64":                     {"rq", op_cvt_sat_s8_u64},
+	"cvt.sat.u16.u64":                    {"rq", op_cvt_sat_u16_u64},
+	"cvt.sat.s16.u64":                    {"rq", op_cvt_sat_s16_u64},
+	"cvt.sat.u32.u64":                    {"rq", op_cvt_sat_u32_u64},
+	"cvt.sat.s32.u64":                    {"rq", op_cvt_sat_s32_u64},
+	"cvt.sat.s64.u64":                    {"qq", op_cvt_sat_s64_u64},
+	"cvt.rz.f32.u64":                     {"rq", op_cvt_rz_f32_u64},
+	"cvt.rz.f16.u64":                     {"rq", op_cvt_rz_f16_u64},
+	"cvt.rz.f64.u64":                     {"qq", op_cvt_rz_f64_u64},
+	"cvt.rm.f32.u64":                     {"rq", op_cvt_rm_f32_u64},
+	"cvt.rm.f16.u64":                     {"rq", op_cvt_rm_f16_u64},
+	"cvt.rm.f64.u64":                     {"qq", op_cvt_rm_f64_u64},
+	"cvt.rp.f32.u64":                     {"rq", op_cvt_rp_f32_u64},
+	"cvt.rp.f16.u64":                     {"rq", op_cvt_rp_f16_u64},
+	"cvt.rp.f64.u64":                     {"qq", op_cvt_rp_f64_u64},
+	"cvt.rn.bf16.u64":                    {"rq", op_cvt_rn_bf16_u64},
+	"cvt.sat.u8.s64":                     {"rq", op_cvt_sat_u8_s64},
+	"cvt.sat.s8.s64":                     {"rq", op_cvt_sat_s8_s64},
+	"cvt.sat.u16.s64":                    {"rq", op_cvt_sat_u16_s64},
+	"cvt.sat.s16.s64":                    {"rq", op_cvt_sat_s16_s64},
+	"cvt.sat.u32.s64":                    {"rq", op_cvt_sat_u32_s64},
+	"cvt.sat.s32.s64":                    {"rq", op_cvt_sat_s32_s64},
+	"cvt.sat.u64.s64":                    {"qq", op_cvt_sat_u64_s64},
+	"cvt.rz.f32.s64":                     {"rq", op_cvt_rz_f32_s64},
+	"cvt.rz.f16.s64":                     {"rq", op_cvt_rz_f16_s64},
+	"cvt.rz.f64.s64":                     {"qq", op_cvt_rz_f64_s64},
+	"cvt.rm.f32.s64":                     {"rq", op_cvt_rm_f32_s64},
+	"cvt.rm.f16.s64":                     {"rq", op_cvt_rm_f16_s64},
+	"cvt.rm.f64.s64":                     {"qq", op_cvt_rm_f64_s64},
+	"cvt.rp.f32.s64":                     {"rq", op_cvt_rp_f32_s64},
+	"cvt.rp.f16.s64":                     {"rq", op_cvt_rp_f16_s64},
+	"cvt.rp.f64.s64":                     {"qq", op_cvt_rp_f64_s64},
+	"cvt.rn.bf16.s64":                    {"rq", op_cvt_rn_bf16_s64},
+	"cvt.rni.u8.f16":                     {"rr", op_cvt_rni_u8_f16},
+	"cvt.rni.s8.f16":                     {"rr", op_cvt_rni_s8_f16},
+	"cvt.rni.u16.f16":                    {"rr", op_cvt_rni_u16_f16},
+	"cvt.rni.s16.f16":                    {"rr", op_cvt_rni_s16_f16},
+	"cvt.rni.u32.f16":                    {"rr", op_cvt_rni_u32_f16},
+	"cvt.rni.u64.f16":                    {"qr", op_cvt_rni_u64_f16},
+	"cvt.rni.s64.f16":                    {"qr", op_cvt_rni_s64_f16},
+	"cvt.rni.u16.bf16":                   {"rr", op_cvt_rni_u16_bf16},
+	"cvt.rni.s16.bf16":                   {"rr", op_cvt_rni_s16_bf16},
+	"cvt.rni.u32.bf16":                   {"rr", op_cvt_rni_u32_bf16},
+	"cvt.rni.s32.bf16":                   {"rr", op_cvt_rni_s32_bf16},
+	"cvt.rni.u64.bf16":                   {"qr", op_cvt_rni_u64_bf16},
+	"cvt.rni.s64.bf16":                   {"qr", op_cvt_rni_s64_bf16},
+	"cvt.rni.ftz.u8.f32":                 {"rr", op_cvt_rni_ftz_u8_f32},
+	"cvt.rni.u8.f32":                     {"rr", op_cvt_rni_u8_f32},
+	"cvt.rni.ftz.s8.f32":                 {"rr", op_cvt_rni_ftz_s8_f32},
+	"cvt.rni.s8.f32":                     {"rr", op_cvt_rni_s8_f32},
+	"cvt.rni.ftz.u16.f32":                {"rr", op_cvt_rni_ftz_u16_f32},
+	"cvt.rni.u16.f32":                    {"rr", op_cvt_rni_u16_f32},
+	"cvt.rni.ftz.s16.f32":                {"rr", op_cvt_rni_ftz_s16_f32},
+	"cvt.rni.s16.f32":                    {"rr", op_cvt_rni_s16_f32},
+	"cvt.rni.ftz.u32.f32":                {"rr", op_cvt_rni_ftz_u32_f32},
+	"cvt.rni.ftz.s32.f32":                {"rr", op_cvt_rni_ftz_s32_f32},
+	"cvt.rni.ftz.u64.f32":                {"qr", op_cvt_rni_ftz_u64_f32},
+	"cvt.rni.u64.f32":                    {"qr", op_cvt_rni_u64_f32},
+	"cvt.rni.ftz.s64.f32":                {"qr", op_cvt_rni_ftz_s64_f32},
+	"cvt.rni.s64.f32":                    {"qr", op_cvt_rni_s64_f32},
+	"cvt.rni.u8.f64":                     {"rq", op_cvt_rni_u8_f64},
+	"cvt.rni.s8.f64":                     {"rq", op_cvt_rni_s8_f64},
+	"cvt.rni.u16.f64":                    {"rq", op_cvt_rni_u16_f64},
+	"cvt.rni.s16.f64":                    {"rq", op_cvt_rni_s16_f64},
+	"cvt.rni.u64.f64":                    {"qq", op_cvt_rni_u64_f64},
+	"cvt.rni.s64.f64":                    {"qq", op_cvt_rni_s64_f64},
+	"cvt.rni.f16.f16":                    {"rr", op_cvt_rni_f16_f16},
+	"cvt.rni.sat.f32.f32":                {"rr", op_cvt_rni_sat_f32_f32},
+	"cvt.rni.ftz.f32.f32":                {"rr", op_cvt_rni_ftz_f32_f32},
+	"cvt.rni.ftz.sat.f32.f32":            {"rr", op_cvt_rni_ftz_sat_f32_f32},
+	"cvt.rzi.u8.f16":                     {"rr", op_cvt_rzi_u8_f16},
+	"cvt.rzi.s8.f16":                     {"rr", op_cvt_rzi_s8_f16},
+	"cvt.rzi.u16.f16":                    {"rr", op_cvt_rzi_u16_f16},
+	"cvt.rzi.s16.f16":                    {"rr", op_cvt_rzi_s16_f16},
+	"cvt.rzi.u32.f16":                    {"rr", op_cvt_rzi_u32_f16},
+	"cvt.rzi.u64.f16":                    {"qr", op_cvt_rzi_u64_f16},
+	"cvt.rzi.s64.f16":                    {"qr", op_cvt_rzi_s64_f16},
+	"cvt.rzi.u16.bf16":                   {"rr", op_cvt_rzi_u16_bf16},
+	"cvt.rzi.s16.bf16":                   {"rr", op_cvt_rzi_s16_bf16},
+	"cvt.rzi.u32.bf16":                   {"rr", op_cvt_rzi_u32_bf16},
+	"cvt.rzi.s32.bf16":                   {"rr", op_cvt_rzi_s32_bf16},
+	"cvt.rzi.u64.bf16":                   {"qr", op_cvt_rzi_u64_bf16},
+	"cvt.rzi.s64.bf16":                   {"qr", op_cvt_rzi_s64_bf16},
+	"cvt.rzi.ftz.u8.f32":                 {"rr", op_cvt_rzi_ftz_u8_f32},
+	"cvt.rzi.u8.f32":                     {"rr", op_cvt_rzi_u8_f32},
+	"cvt.rzi.ftz.s8.f32":                 {"rr", op_cvt_rzi_ftz_s8_f32},
+	"cvt.rzi.s8.f32":                     {"rr", op_cvt_rzi_s8_f32},
+	"cvt.rzi.ftz.u16.f32":                {"rr", op_cvt_rzi_ftz_u16_f32},
+	"cvt.rzi.u16.f32":                    {"rr", op_cvt_rzi_u16_f32},
+	"cvt.rzi.ftz.s16.f32":                {"rr", op_cvt_rzi_ftz_s16_f32},
+	"cvt.rzi.s16.f32":                    {"rr", op_cvt_rzi_s16_f32},
+	"cvt.rzi.ftz.u32.f32":                {"rr", op_cvt_rzi_ftz_u32_f32},
+	"cvt.rzi.ftz.s32.f32":                {"rr", op_cvt_rzi_ftz_s32_f32},
+	"cvt.rzi.ftz.u64.f32":                {"qr", op_cvt_rzi_ftz_u64_f32},
+	"cvt.rzi.u64.f32":                    {"qr", op_cvt_rzi_u64_f32},
+	"cvt.rzi.ftz.s64.f32":                {"qr", op_cvt_rzi_ftz_s64_f32},
+	"cvt.rzi.s64.f32":                    {"qr", op_cvt_rzi_s64_f32},
+	"cvt.rzi.u8.f64":                     {"rq", op_cvt_rzi_u8_f64},
+	"cvt.rzi.s8.f64":                     {"rq", op_cvt_rzi_s8_f64},
+	"cvt.rzi.u16.f64":                    {"rq", op_cvt_rzi_u16_f64},
+	"cvt.rzi.s16.f64":                    {"rq", op_cvt_rzi_s16_f64},
+	"cvt.rzi.u64.f64":                    {"qq", op_cvt_rzi_u64_f64},
+	"cvt.rzi.s64.f64":                    {"qq", op_cvt_rzi_s64_f64},
+	"cvt.rzi.f16.f16":                    {"rr", op_cvt_rzi_f16_f16},
+	"cvt.rzi.sat.f32.f32":                {"rr", op_cvt_rzi_sat_f32_f32},
+	"cvt.rzi.ftz.f32.f32":                {"rr", op_cvt_rzi_ftz_f32_f32},
+	"cvt.rzi.ftz.sat.f32.f32":            {"rr", op_cvt_rzi_ftz_sat_f32_f32},
+	"cvt.rmi.u8.f16":                     {"rr", op_cvt_rmi_u8_f16},
+	"cvt.rmi.s8.f16":                     {"rr", op_cvt_rmi_s8_f16},
+	"cvt.rmi.u16.f16":                    {"rr", op_cvt_rmi_u16_f16},
+	"cvt.rmi.s16.f16":                    {"rr", op_cvt_rmi_s16_f16},
+	"cvt.rmi.u32.f16":                    {"rr", op_cvt_rmi_u32_f16},
+	"cvt.rmi.u64.f16":                    {"qr", op_cvt_rmi_u64_f16},
+	"cvt.rmi.s64.f16":                    {"qr", op_cvt_rmi_s64_f16},
+	"cvt.rmi.u16.bf16":                   {"rr", op_cvt_rmi_u16_bf16},
+	"cvt.rmi.s16.bf16":                   {"rr", op_cvt_rmi_s16_bf16},
+	"cvt.rmi.u32.bf16":                   {"rr", op_cvt_rmi_u32_bf16},
+	"cvt.rmi.s32.bf16":                   {"rr", op_cvt_rmi_s32_bf16},
+	"cvt.rmi.u64.bf16":                   {"qr", op_cvt_rmi_u64_bf16},
+	"cvt.rmi.s64.bf16":                   {"qr", op_cvt_rmi_s64_bf16},
+	"cvt.rmi.ftz.u8.f32":                 {"rr", op_cvt_rmi_ftz_u8_f32},
+	"cvt.rmi.u8.f32":                     {"rr", op_cvt_rmi_u8_f32},
+	"cvt.rmi.ftz.s8.f32":                 {"rr", op_cvt_rmi_ftz_s8_f32},
+	"cvt.rmi.s8.f32":                     {"rr", op_cvt_rmi_s8_f32},
+	"cvt.rmi.ftz.u16.f32":                {"rr", op_cvt_rmi_ftz_u16_f32},
+	"cvt.rmi.u16.f32":                    {"rr", op_cvt_rmi_u16_f32},
+	"cvt.rmi.ftz.s16.f32":                {"rr", op_cvt_rmi_ftz_s16_f32},
+	"cvt.rmi.s16.f32":                    {"rr", op_cvt_rmi_s16_f32},
+	"cvt.rmi.ftz.u32.f32":                {"rr", op_cvt_rmi_ftz_u32_f32},
+	"cvt.rmi.ftz.s32.f32":                {"rr", op_cvt_rmi_ftz_s32_f32},
+	"cvt.rmi.ftz.u64.f32":                {"qr", op_cvt_rmi_ftz_u64_f32},
+	"cvt.rmi.u64.f32":                    {"qr", op_cvt_rmi_u64_f32},
+	"cvt.rmi.ftz.s64.f32":                {"qr", op_cvt_rmi_ftz_s64_f32},
+	"cvt.rmi.s64.f32":                    {"qr", op_cvt_rmi_s64_f32},
+	"cvt.rmi.u8.f64":                     {"rq", op_cvt_rmi_u8_f64},
+	"cvt.rmi.s8.f64":                     {"rq", op_cvt_rmi_s8_f64},
+	"cvt.rmi.u16.f64":                    {"rq", op_cvt_rmi_u16_f64},
+	"cvt.rmi.s16.f64":                    {"rq", op_cvt_rmi_s16_f64},
+	"cvt.rmi.u64.f64":                    {"qq", op_cvt_rmi_u64_f64},
+	"cvt.rmi.s64.f64":                    {"qq", op_cvt_rmi_s64_f64},
+	"cvt.rmi.f16.f16":                    {"rr", op_cvt_rmi_f16_f16},
+	"cvt.rmi.sat.f32.f32":                {"rr", op_cvt_rmi_sat_f32_f32},
+	"cvt.rmi.ftz.f32.f32":                {"rr", op_cvt_rmi_ftz_f32_f32},
+	"cvt.rmi.ftz.sat.f32.f32":            {"rr", op_cvt_rmi_ftz_sat_f32_f32},
+	"cvt.rpi.u8.f16":                     {"rr", op_cvt_rpi_u8_f16},
+	"cvt.rpi.s8.f16":                     {"rr", op_cvt_rpi_s8_f16},
+	"cvt.rpi.u16.f16":                    {"rr", op_cvt_rpi_u16_f16},
+	"cvt.rpi.s16.f16":                    {"rr", op_cvt_rpi_s16_f16},
+	"cvt.rpi.u32.f16":                    {"rr", op_cvt_rpi_u32_f16},
+	"cvt.rpi.u64.f16":                    {"qr", op_cvt_rpi_u64_f16},
+	"cvt.rpi.s64.f16":                    {"qr", op_cvt_rpi_s64_f16},
+	"cvt.rpi.u16.bf16":                   {"rr", op_cvt_rpi_u16_bf16},
+	"cvt.rpi.s16.bf16":                   {"rr", op_cvt_rpi_s16_bf16},
+	"cvt.rpi.u32.bf16":                   {"rr", op_cvt_rpi_u32_bf16},
+	"cvt.rpi.s32.bf16":                   {"rr", op_cvt_rpi_s32_bf16},
+	"cvt.rpi.u64.bf16":                   {"qr", op_cvt_rpi_u64_bf16},
+	"cvt.rpi.s64.bf16":                   {"qr", op_cvt_rpi_s64_bf16},
+	"cvt.rpi.ftz.u8.f32":                 {"rr", op_cvt_rpi_ftz_u8_f32},
+	"cvt.rpi.u8.f32":                     {"rr", op_cvt_rpi_u8_f32},
+	"cvt.rpi.ftz.s8.f32":                 {"rr", op_cvt_rpi_ftz_s8_f32},
+	"cvt.rpi.s8.f32":                     {"rr", op_cvt_rpi_s8_f32},
+	"cvt.rpi.ftz.u16.f32":                {"rr", op_cvt_rpi_ftz_u16_f32},
+	"cvt.rpi.u16.f32":                    {"rr", op_cvt_rpi_u16_f32},
+	"cvt.rpi.ftz.s16.f32":                {"rr", op_cvt_rpi_ftz_s16_f32},
+	"cvt.rpi.s16.f32":                    {"rr", op_cvt_rpi_s16_f32},
+	"cvt.rpi.ftz.u32.f32":                {"rr", op_cvt_rpi_ftz_u32_f32},
+	"cvt.rpi.ftz.s32.f32":                {"rr", op_cvt_rpi_ftz_s32_f32},
+	"cvt.rpi.ftz.u64.f32":                {"qr", op_cvt_rpi_ftz_u64_f32},
+	"cvt.rpi.u64.f32":                    {"qr", op_cvt_rpi_u64_f32},
+	"cvt.rpi.ftz.s64.f32":                {"qr", op_cvt_rpi_ftz_s64_f32},
+	"cvt.rpi.s64.f32":                    {"qr", op_cvt_rpi_s64_f32},
+	"cvt.rpi.u8.f64":                     {"rq", op_cvt_rpi_u8_f64},
+	"cvt.rpi.s8.f64":                     {"rq", op_cvt_rpi_s8_f64},
+	"cvt.rpi.u16.f64":                    {"rq", op_cvt_rpi_u16_f64},
+	"cvt.rpi.s16.f64":                    {"rq", op_cvt_rpi_s16_f64},
+	"cvt.rpi.u64.f64":                    {"qq", op_cvt_rpi_u64_f64},
+	"cvt.rpi.s64.f64":                    {"qq", op_cvt_rpi_s64_f64},
+	"cvt.rpi.f16.f16":                    {"rr", op_cvt_rpi_f16_f16},
+	"cvt.rpi.sat.f32.f32":                {"rr", op_cvt_rpi_sat_f32_f32},
+	"cvt.rpi.ftz.f32.f32":                {"rr", op_cvt_rpi_ftz_f32_f32},
+	"cvt.rpi.ftz.sat.f32.f32":            {"rr", op_cvt_rpi_ftz_sat_f32_f32},
+	"cvt.ftz.f32.f32":                    {"rr", op_cvt_ftz_f32_f32},
+	"cvt.ftz.sat.f32.f32":                {"rr", op_cvt_ftz_sat_f32_f32},
+	"cvt.sat.f32.f16":                    {"rr", op_cvt_sat_f32_f16},
+	"cvt.ftz.f64.f32":                    {"qr", op_cvt_ftz_f64_f32},
+	"cvt.f64.f16":                        {"qr", op_cvt_f64_f16},
+	"cvt.rn.ftz.f32.f64":                 {"rq", op_cvt_rn_ftz_f32_f64},
+	"cvt.rn.f16.f64":                     {"rq", op_cvt_rn_f16_f64},
+	"cvt.rn.sat.f32.f64":                 {"rq", op_cvt_rn_sat_f32_f64},
+	"cvt.rz.f32.f64":                     {"rq", op_cvt_rz_f32_f64},
+	"cvt.rz.ftz.f32.f64":                 {"rq", op_cvt_rz_ftz_f32_f64},
+	"cvt.rz.f16.f64":                     {"rq", op_cvt_rz_f16_f64},
+	"cvt.rm.f32.f64":                     {"rq", op_cvt_rm_f32_f64},
+	"cvt.rm.ftz.f32.f64":                 {"rq", op_cvt_rm_ftz_f32_f64},
+	"cvt.rm.f16.f64":                     {"rq", op_cvt_rm_f16_f64},
+	"cvt.rm.f16.f32":                     {"rr", op_cvt_rm_f16_f32},
+	"cvt.rp.f32.f64":                     {"rq", op_cvt_rp_f32_f64},
+	"cvt.rp.ftz.f32.f64":                 {"rq", op_cvt_rp_ftz_f32_f64},
+	"cvt.rp.f16.f64":                     {"rq", op_cvt_rp_f16_f64},
+	"cvt.rp.f16.f32":                     {"rr", op_cvt_rp_f16_f32},
+	"cvt.rn.sat.f16.f32":                 {"rr", op_cvt_rn_sat_f16_f32},
+	"cvt.rn.ftz.f16.f32":                 {"rr", op_cvt_rn_ftz_f16_f32},
+	"cvt.rn.ftz.sat.f16.f32":             {"rr", op_cvt_rn_ftz_sat_f16_f32},
+	"cvt.rn.relu.f16.f32":                {"rr", op_cvt_rn_relu_f16_f32},
+	"cvt.rn.relu.bf16.f32":               {"rr", op_cvt_rn_relu_bf16_f32},
+	"cvt.rz.sat.f16.f32":                 {"rr", op_cvt_rz_sat_f16_f32},
+	"cvt.rz.ftz.f16.f32":                 {"rr", op_cvt_rz_ftz_f16_f32},
+	"cvt.rz.ftz.sat.f16.f32":             {"rr", op_cvt_rz_ftz_sat_f16_f32},
+	"cvt.rz.relu.f16.f32":                {"rr", op_cvt_rz_relu_f16_f32},
+	"cvt.rz.relu.bf16.f32":               {"rr", op_cvt_rz_relu_bf16_f32},
+	"cvt.rz.relu.f16x2.f32":              {"rrr", op_cvt_rz_relu_f16x2_f32},
+	"cvt.rz.relu.bf16x2.f32":             {"rrr", op_cvt_rz_relu_bf16x2_f32},
+	"cvt.rz.tf32.f32":                    {"rr", op_cvt_rz_tf32_f32},
+	"cvt.rn.relu.tf32.f32":               {"rr", op_cvt_rn_relu_tf32_f32},
+	"cvt.rz.relu.tf32.f32":               {"rr", op_cvt_rz_relu_tf32_f32},
+	"cvt.rn.satfinite.e4m3x2.f32":        {"rrr", op_cvt_rn_satfinite_e4m3x2_f32},
+	"cvt.rn.satfinite.e4m3x2.f16x2":      {"rr", op_cvt_rn_satfinite_e4m3x2_f16x2},
+	"cvt.rn.f16x2.e4m3x2":                {"rr", op_cvt_rn_f16x2_e4m3x2},
+	"cvt.rn.satfinite.relu.e4m3x2.f32":   {"rrr", op_cvt_rn_satfinite_relu_e4m3x2_f32},
+	"cvt.rn.satfinite.relu.e4m3x2.f16x2": {"rr", op_cvt_rn_satfinite_relu_e4m3x2_f16x2},
+	"cvt.rn.relu.f16x2.e4m3x2":           {"rr", op_cvt_rn_relu_f16x2_e4m3x2},
+	"cvt.rn.satfinite.e5m2x2.f32":        {"rrr", op_cvt_rn_satfinite_e5m2x2_f32},
+	"cvt.rn.satfinite.e5m2x2.f16x2":      {"rr", op_cvt_rn_satfinite_e5m2x2_f16x2},
+	"cvt.rn.f16x2.e5m2x2":                {"rr", op_cvt_rn_f16x2_e5m2x2},
+	"cvt.rn.satfinite.relu.e5m2x2.f32":   {"rrr", op_cvt_rn_satfinite_relu_e5m2x2_f32},
+	"cvt.rn.satfinite.relu.e5m2x2.f16x2": {"rr", op_cvt_rn_satfinite_relu_e5m2x2_f16x2},
+	"cvt.rn.relu.f16x2.e5m2x2":           {"rr", op_cvt_rn_relu_f16x2_e5m2x2},
+	"cvt.pack.sat.u16.s32":               {"rrr", op_cvt_pack_sat_u16_s32},
+	"cvt.pack.sat.s16.s32":               {"rrr", op_cvt_pack_sat_s16_s32},
+	"cvt.pack.sat.u8.s32.b32":            {"rrrr", op_cvt_pack_sat_u8_s32_b32},
+	"cvt.pack.sat.s8.s32.b32":            {"rrrr", op_cvt_pack_sat_s8_s32_b32},
+	"cvt.pack.sat.u4.s32.b32":            {"rrrr", op_cvt_pack_sat_u4_s32_b32},
+	"cvt.pack.sat.s4.s32.b32":            {"rrrr", op_cvt_pack_sat_s4_s32_b32},
+	"cvt.pack.sat.u2.s32.b32":            {"rrrr", op_cvt_pack_sat_u2_s32_b32},
+	"cvt.pack.sat.s2.s32.b32":            {"rrrr", op_cvt_pack_sat_s2_s32_b32},
+	"add.ftz.f32":                        {"rrr", op_add_ftz_f32},
+	"add.rn.ftz.f32":                     {"rrr", op_add_rn_ftz_f32},
+	"sub.ftz.f32":                        {"rrr", op_sub_ftz_f32},
+	"sub.rn.ftz.f32":                     {"rrr", op_sub_rn_ftz_f32},
+	"mul.ftz.f32":                        {"rrr", op_mul_ftz_f32},
+	"mul.rn.ftz.f32":                     {"rrr", op_mul_rn_ftz_f32},
+	"add.rz.ftz.f32":                     {"rrr", op_add_rz_ftz_f32},
+	"sub.rz.ftz.f32":                     {"rrr", op_sub_rz_ftz_f32},
+	"mul.rz.ftz.f32":                     {"rrr", op_mul_rz_ftz_f32},
+	"fma.rz.ftz.f32":                     {"rrrr", op_fma_rz_ftz_f32},
+	"add.rm.ftz.f32":                     {"rrr", op_add_rm_ftz_f32},
+	"sub.rm.ftz.f32":                     {"rrr", op_sub_rm_ftz_f32},
+	"mul.rm.ftz.f32":                     {"rrr", op_mul_rm_ftz_f32},
+	"fma.rm.ftz.f32":                     {"rrrr", op_fma_rm_ftz_f32},
+	"add.rp.ftz.f32":                     {"rrr", op_add_rp_ftz_f32},
+	"sub.rp.ftz.f32":                     {"rrr", op_sub_rp_ftz_f32},
+	"mul.rp.ftz.f32":                     {"rrr", op_mul_rp_ftz_f32},
+	"fma.rp.ftz.f32":                     {"rrrr", op_fma_rp_ftz_f32},
+	"fma.rn.ftz.f32":                     {"rrrr", op_fma_rn_ftz_f32},
+	"div.rn.ftz.f32":                     {"rrr", op_div_rn_ftz_f32},
+	"div.full.ftz.f32":                   {"rrr", op_div_full_ftz_f32},
+	"div.approx.ftz.f32":                 {"rrr", op_div_approx_ftz_f32},
+	"min.ftz.f32":                        {"rrr", op_min_ftz_f32},
+	"min.ftz.NaN.f32":                    {"rrr", op_min_ftz_NaN_f32},
+	"max.ftz.f32":                        {"rrr", op_max_ftz_f32},
+	"max.ftz.NaN.f32":                    {"rrr", op_max_ftz_NaN_f32},
+	"sqrt.rn.ftz.f32":                    {"rr", op_sqrt_rn_ftz_f32},
+	"sqrt.approx.ftz.f32":                {"rr", op_sqrt_approx_ftz_f32},
+	"rcp.rn.ftz.f32":                     {"rr", op_rcp_rn_ftz_f32},
+	"rcp.approx.ftz.f32":                 {"rr", op_rcp_approx_ftz_f32},
+	"rsqrt.approx.ftz.f32":               {"rr", op_rsqrt_approx_ftz_f32},
+	"ex2.approx.ftz.f32":                 {"rr", op_ex2_approx_ftz_f32},
+	"lg2.approx.ftz.f32":                 {"rr", op_lg2_approx_ftz_f32},
+	"sin.approx.ftz.f32":                 {"rr", op_sin_approx_ftz_f32},
+	"cos.approx.ftz.f32":                 {"rr", op_cos_approx_ftz_f32},
+	"neg.ftz.f32":                        {"rr", op_neg_ftz_f32},
+	"abs.ftz.f32":                        {"rr", op_abs_ftz_f32},
+	"div.rz.ftz.f32":                     {"rrr", op_div_rz_ftz_f32},
+	"rcp.rz.ftz.f32":                     {"rr", op_rcp_rz_ftz_f32},
+	"sqrt.rz.ftz.f32":                    {"rr", op_sqrt_rz_ftz_f32},
+	"div.rm.ftz.f32":                     {"rrr", op_div_rm_ftz_f32},
+	"rcp.rm.ftz.f32":                     {"rr", op_rcp_rm_ftz_f32},
+	"sqrt.rm.ftz.f32":                    {"rr", op_sqrt_rm_ftz_f32},
+	"div.rp.ftz.f32":                     {"rrr", op_div_rp_ftz_f32},
+	"rcp.rp.ftz.f32":                     {"rr", op_rcp_rp_ftz_f32},
+	"sqrt.rp.ftz.f32":                    {"rr", op_sqrt_rp_ftz_f32},
+	"min.ftz.xorsign.abs.f32":            {"rrr", op_min_ftz_xorsign_abs_f32},
+	"min.ftz.NaN.xorsign.abs.f32":        {"rrr", op_min_ftz_NaN_xorsign_abs_f32},
+	"max.ftz.xorsign.abs.f32":            {"rrr", op_max_ftz_xorsign_abs_f32},
+	"max.ftz.NaN.xorsign.abs.f32":        {"rrr", op_max_ftz_NaN_xorsign_abs_f32},
+	"add.sat.f32":                        {"rrr", op_add_sat_f32},
+	"add.rn.sat.f32":                     {"rrr", op_add_rn_sat_f32},
+	"sub.sat.f32":                        {"rrr", op_sub_sat_f32},
+	"sub.rn.sat.f32":                     {"rrr", op_sub_rn_sat_f32},
+	"mul.sat.f32":                        {"rrr", op_mul_sat_f32},
+	"mul.rn.sat.f32":                     {"rrr", op_mul_rn_sat_f32},
+	"add.rz.sat.f32":                     {"rrr", op_add_rz_sat_f32},
+	"sub.rz.sat.f32":                     {"rrr", op_sub_rz_sat_f32},
+	"mul.rz.sat.f32":                     {"rrr", op_mul_rz_sat_f32},
+	"fma.rz.sat.f32":                     {"rrrr", op_fma_rz_sat_f32},
+	"add.rm.sat.f32":                     {"rrr", op_add_rm_sat_f32},
+	"sub.rm.sat.f32":                     {"rrr", op_sub_rm_sat_f32},
+	"mul.rm.sat.f32":                     {"rrr", op_mul_rm_sat_f32},
+	"fma.rm.sat.f32":                     {"rrrr", op_fma_rm_sat_f32},
+	"add.rp.sat.f32":                     {"rrr", op_add_rp_sat_f32},
+	"sub.rp.sat.f32":                     {"rrr", op_sub_rp_sat_f32},
+	"mul.rp.sat.f32":                     {"rrr", op_mul_rp_sat_f32},
+	"fma.rp.sat.f32":                     {"rrrr", op_fma_rp_sat_f32},
+	"fma.rn.sat.f32":                     {"rrrr", op_fma_rn_sat_f32},
+	"add.ftz.sat.f32":                    {"rrr", op_add_ftz_sat_f32},
+	"add.rn.ftz.sat.f32":                 {"rrr", op_add_rn_ftz_sat_f32},
+	"sub.ftz.sat.f32":                    {"rrr", op_sub_ftz_sat_f32},
+	"sub.rn.ftz.sat.f32":                 {"rrr", op_sub_rn_ftz_sat_f32},
+	"mul.ftz.sat.f32":                    {"rrr", op_mul_ftz_sat_f32},
+	"mul.rn.ftz.sat.f32":                 {"rrr", op_mul_rn_ftz_sat_f32},
+	"add.rz.ftz.sat.f32":                 {"rrr", op_add_rz_ftz_sat_f32},
+	"sub.rz.ftz.sat.f32":                 {"rrr", op_sub_rz_ftz_sat_f32},
+	"mul.rz.ftz.sat.f32":                 {"rrr", op_mul_rz_ftz_sat_f32},
+	"fma.rz.ftz.sat.f32":                 {"rrrr", op_fma_rz_ftz_sat_f32},
+	"add.rm.ftz.sat.f32":                 {"rrr", op_add_rm_ftz_sat_f32},
+	"sub.rm.ftz.sat.f32":                 {"rrr", op_sub_rm_ftz_sat_f32},
+	"mul.rm.ftz.sat.f32":                 {"rrr", op_mul_rm_ftz_sat_f32},
+	"fma.rm.ftz.sat.f32":                 {"rrrr", op_fma_rm_ftz_sat_f32},
+	"add.rp.ftz.sat.f32":                 {"rrr", op_add_rp_ftz_sat_f32},
+	"sub.rp.ftz.sat.f32":                 {"rrr", op_sub_rp_ftz_sat_f32},
+	"mul.rp.ftz.sat.f32":                 {"rrr", op_mul_rp_ftz_sat_f32},
+	"fma.rp.ftz.sat.f32":                 {"rrrr", op_fma_rp_ftz_sat_f32},
+	"fma.rn.ftz.sat.f32":                 {"rrrr", op_fma_rn_ftz_sat_f32},
+	"mad.rz.f32":                         {"rrrr", op_mad_rz_f32},
+	"mad.rm.f32":                         {"rrrr", op_mad_rm_f32},
+	"mad.rp.f32":                         {"rrrr", op_mad_rp_f32},
+	"mad.rn.f32":                         {"rrrr", op_mad_rn_f32},
+	"mad.rn.f64":                         {"qqqq", op_mad_rn_f64},
+	"mad.rz.f64":                         {"qqqq", op_mad_rz_f64},
+	"mad.rm.f64":                         {"qqqq", op_mad_rm_f64},
+	"mad.rp.f64":                         {"qqqq", op_mad_rp_f64},
+	"mad.rz.ftz.f32":                     {"rrrr", op_mad_rz_ftz_f32},
+	"mad.rm.ftz.f32":                     {"rrrr", op_mad_rm_ftz_f32},
+	"mad.rp.ftz.f32":                     {"rrrr", op_mad_rp_ftz_f32},
+	"mad.rn.ftz.f32":                     {"rrrr", op_mad_rn_ftz_f32},
+	"mad.rz.sat.f32":                     {"rrrr", op_mad_rz_sat_f32},
+	"mad.rm.sat.f32":                     {"rrrr", op_mad_rm_sat_f32},
+	"mad.rp.sat.f32":                     {"rrrr", op_mad_rp_sat_f32},
+	"mad.rn.sat.f32":                     {"rrrr", op_mad_rn_sat_f32},
+	"mad.rz.ftz.sat.f32":                 {"rrrr", op_mad_rz_ftz_sat_f32},
+	"mad.rm.ftz.sat.f32":                 {"rrrr", op_mad_rm_ftz_sat_f32},
+	"mad.rp.ftz.sat.f32":                 {"rrrr", op_mad_rp_ftz_sat_f32},
+	"mad.rn.ftz.sat.f32":                 {"rrrr", op_mad_rn_ftz_sat_f32},
 }
 
 func op_add_s32(w *warp, o *op, m uint32) {
@@ -2655,146 +3278,6 @@ func op_copysign_f64(w *warp, o *op, m uint32) {
 	}
 }
 
-func op_set_gt_f16x2_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = one16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = one16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
-	}
-}
-
-func op_set_gt_u32_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = ones16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = ones16(h2f(uint16(A[i]>>16)) > h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) > h2f(uint16(B[i])))
-	}
-}
-
-func op_set_ge_f16x2_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = one16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = one16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
-	}
-}
-
-func op_set_ge_u32_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = ones16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = ones16(h2f(uint16(A[i]>>16)) >= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) >= h2f(uint16(B[i])))
-	}
-}
-
-func op_set_lt_f16x2_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = one16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = one16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
-	}
-}
-
-func op_set_lt_u32_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = ones16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = ones16(h2f(uint16(A[i]>>16)) < h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) < h2f(uint16(B[i])))
-	}
-}
-
-func op_set_le_f16x2_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = one16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = one16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
-	}
-}
-
-func op_set_le_u32_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = ones16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = ones16(h2f(uint16(A[i]>>16)) <= h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) <= h2f(uint16(B[i])))
-	}
-}
-
-func op_set_eq_f16x2_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = one16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = one16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | one16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
-	}
-}
-
-func op_set_eq_u32_f16x2(w *warp, o *op, m uint32) {
-	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
-	if m == full {
-		for i := range D {
-			D[i] = ones16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
-		}
-		return
-	}
-	for ; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros32(m) & 31
-		D[i] = ones16(h2f(uint16(A[i]>>16)) == h2f(uint16(B[i]>>16)))<<16 | ones16(h2f(uint16(A[i])) == h2f(uint16(B[i])))
-	}
-}
-
 func op_and_b16(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -3310,6 +3793,342 @@ func op_bfind_u32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = uint32(31 - bits.LeadingZeros32(A[i]))
+	}
+}
+
+func op_cnot_b16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = one(A[i] == 0)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = one(A[i] == 0)
+	}
+}
+
+func op_cnot_b64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = uint64(one(A[i] == 0))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint64(one(A[i] == 0))
+	}
+}
+
+func op_bfe_u64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = bfeU64(A[i], B[i], C[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfeU64(A[i], B[i], C[i])
+	}
+}
+
+func op_bfe_s64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = bfeS64(A[i], B[i], C[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfeS64(A[i], B[i], C[i])
+	}
+}
+
+func op_brev_b64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bits.Reverse64(A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bits.Reverse64(A[i])
+	}
+}
+
+func op_bfind_shiftamt_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfindShift(uint64(A[i]) << 32)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfindShift(uint64(A[i]) << 32)
+	}
+}
+
+func op_bfind_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfind(uint64(A[i]^uint32(int32(A[i])>>31))<<32, 32)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfind(uint64(A[i]^uint32(int32(A[i])>>31))<<32, 32)
+	}
+}
+
+func op_bfind_shiftamt_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfindShift(uint64(A[i]^uint32(int32(A[i])>>31)) << 32)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfindShift(uint64(A[i]^uint32(int32(A[i])>>31)) << 32)
+	}
+}
+
+func op_bfind_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfind(A[i], 64)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfind(A[i], 64)
+	}
+}
+
+func op_bfind_shiftamt_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfindShift(A[i])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfindShift(A[i])
+	}
+}
+
+func op_bfind_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfind(A[i]^uint64(int64(A[i])>>63), 64)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfind(A[i]^uint64(int64(A[i])>>63), 64)
+	}
+}
+
+func op_bfind_shiftamt_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = bfindShift(A[i] ^ uint64(int64(A[i])>>63))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bfindShift(A[i] ^ uint64(int64(A[i])>>63))
+	}
+}
+
+func op_szext_wrap_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = szext(A[i], B[i], false, true)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = szext(A[i], B[i], false, true)
+	}
+}
+
+func op_szext_wrap_u32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = szext(A[i], B[i], false, false)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = szext(A[i], B[i], false, false)
+	}
+}
+
+func op_bmsk_wrap_b32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = bmsk(A[i], B[i], false)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bmsk(A[i], B[i], false)
+	}
+}
+
+func op_szext_clamp_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = szext(A[i], B[i], B[i] > 31, true)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = szext(A[i], B[i], B[i] > 31, true)
+	}
+}
+
+func op_szext_clamp_u32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = szext(A[i], B[i], B[i] > 31, false)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = szext(A[i], B[i], B[i] > 31, false)
+	}
+}
+
+func op_bmsk_clamp_b32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = bmsk(A[i], B[i], true)
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = bmsk(A[i], B[i], true)
+	}
+}
+
+func op_prmt_b32_f4e(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], f4e[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], f4e[C[i]&3])
+	}
+}
+
+func op_prmt_b32_b4e(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], b4e[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], b4e[C[i]&3])
+	}
+}
+
+func op_prmt_b32_rc8(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], rc8[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], rc8[C[i]&3])
+	}
+}
+
+func op_prmt_b32_ecl(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], ecl[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], ecl[C[i]&3])
+	}
+}
+
+func op_prmt_b32_ecr(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], ecr[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], ecr[C[i]&3])
+	}
+}
+
+func op_prmt_b32_rc16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		for i := range D {
+			D[i] = prmt(A[i], B[i], rc16[C[i]&3])
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = prmt(A[i], B[i], rc16[C[i]&3])
 	}
 }
 
@@ -5371,6 +6190,4310 @@ func op_cvt_sat_f32_f32(w *warp, o *op, m uint32) {
 	}
 }
 
+func op_add_sat_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = satS32(int64(int32(A[i])) + int64(int32(B[i])))
+	}
+}
+
+func op_sub_sat_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = satS32(int64(int32(A[i])) - int64(int32(B[i])))
+	}
+}
+
+func op_mul_hi_s16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int32(int16(A[i])) * int32(int16(B[i])) >> 16))
+	}
+}
+
+func op_mul_hi_u16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(A[i])) * uint32(uint16(B[i])) >> 16
+	}
+}
+
+func op_mad_hi_s16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int32(int16(A[i]))*int32(int16(B[i]))>>16 + int32(C[i])))
+	}
+}
+
+func op_mad_hi_u16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = (uint32(uint16(A[i]))*uint32(uint16(B[i]))>>16 + C[i]) & 0xffff
+	}
+}
+
+func op_mad_hi_s64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mulHiSigned(A[i], B[i]) + C[i]
+	}
+}
+
+func op_mad_hi_u64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mulHi(A[i], B[i]) + C[i]
+	}
+}
+
+func op_mad_hi_sat_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = satS32(int64(int32(A[i]))*int64(int32(B[i]))>>32 + int64(int32(C[i])))
+	}
+}
+
+func op_mad_wide_s16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(int32(int16(A[i]))*int32(int16(B[i]))) + C[i]
+	}
+}
+
+func op_mad_wide_u16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(A[i]))*uint32(uint16(B[i])) + C[i]
+	}
+}
+
+func op_mul24_lo_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24S(A[i], B[i]))
+	}
+}
+
+func op_mul24_hi_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24S(A[i], B[i]) >> 16)
+	}
+}
+
+func op_mad24_lo_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24S(A[i], B[i])) + C[i]
+	}
+}
+
+func op_mad24_hi_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24S(A[i], B[i])>>16) + C[i]
+	}
+}
+
+func op_mul24_lo_u32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24U(A[i], B[i]))
+	}
+}
+
+func op_mul24_hi_u32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24U(A[i], B[i]) >> 16)
+	}
+}
+
+func op_mad24_lo_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24U(A[i], B[i])) + C[i]
+	}
+}
+
+func op_mad24_hi_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(mul24U(A[i], B[i])>>16) + C[i]
+	}
+}
+
+func op_mad24_hi_sat_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = satS32(mul24S(A[i], B[i])>>16 + int64(int32(C[i])))
+	}
+}
+
+func op_sad_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i] + uint32(max(int32(A[i]), int32(B[i]))) - uint32(min(int32(A[i]), int32(B[i])))
+	}
+}
+
+func op_sad_u16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = (C[i] + max(A[i], B[i]) - min(A[i], B[i])) & 0xffff
+	}
+}
+
+func op_sad_s16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = (C[i] + uint32(max(int16(A[i]), int16(B[i]))) - uint32(min(int16(A[i]), int16(B[i])))) & 0xffff
+	}
+}
+
+func op_sad_u64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i] + max(A[i], B[i]) - min(A[i], B[i])
+	}
+}
+
+func op_sad_s64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i] + uint64(max(int64(A[i]), int64(B[i]))) - uint64(min(int64(A[i]), int64(B[i])))
+	}
+}
+
+func op_div_s16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(sdiv(int32(int16(A[i])), int32(int16(B[i])))))
+	}
+}
+
+func op_rem_s16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(rem(int32(int16(A[i])), int32(int16(B[i])))))
+	}
+}
+
+func op_abs_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(max(int16(A[i]), -int16(A[i]))))
+	}
+}
+
+func op_add_u16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = (A[i]+B[i])&0xffff | (A[i]>>16+B[i]>>16)<<16
+	}
+}
+
+func op_add_s16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = (A[i]+B[i])&0xffff | (A[i]>>16+B[i]>>16)<<16
+	}
+}
+
+func op_min_u16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = min(A[i]&0xffff, B[i]&0xffff) | min(A[i]>>16, B[i]>>16)<<16
+	}
+}
+
+func op_min_s16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(min(int16(A[i]), int16(B[i])))) | uint32(uint16(min(int16(A[i]>>16), int16(B[i]>>16))))<<16
+	}
+}
+
+func op_min_relu_s16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(max(min(int16(A[i]), int16(B[i])), 0)) | uint32(max(min(int16(A[i]>>16), int16(B[i]>>16)), 0))<<16
+	}
+}
+
+func op_min_relu_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(max(min(int32(A[i]), int32(B[i])), 0))
+	}
+}
+
+func op_max_u16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = max(A[i]&0xffff, B[i]&0xffff) | max(A[i]>>16, B[i]>>16)<<16
+	}
+}
+
+func op_max_s16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(max(int16(A[i]), int16(B[i])))) | uint32(uint16(max(int16(A[i]>>16), int16(B[i]>>16))))<<16
+	}
+}
+
+func op_max_relu_s16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(max(max(int16(A[i]), int16(B[i])), 0)) | uint32(max(max(int16(A[i]>>16), int16(B[i]>>16)), 0))<<16
+	}
+}
+
+func op_max_relu_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(max(max(int32(A[i]), int32(B[i])), 0))
+	}
+}
+
+func op_dp4a_s32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp4a(A[i], B[i], C[i], true, true)
+	}
+}
+
+func op_dp2a_lo_s32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i], C[i], true, true)
+	}
+}
+
+func op_dp2a_hi_s32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i]>>16, C[i], true, true)
+	}
+}
+
+func op_dp4a_s32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp4a(A[i], B[i], C[i], true, false)
+	}
+}
+
+func op_dp2a_lo_s32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i], C[i], true, false)
+	}
+}
+
+func op_dp2a_hi_s32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i]>>16, C[i], true, false)
+	}
+}
+
+func op_dp4a_u32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp4a(A[i], B[i], C[i], false, true)
+	}
+}
+
+func op_dp2a_lo_u32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i], C[i], false, true)
+	}
+}
+
+func op_dp2a_hi_u32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i]>>16, C[i], false, true)
+	}
+}
+
+func op_dp4a_u32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp4a(A[i], B[i], C[i], false, false)
+	}
+}
+
+func op_dp2a_lo_u32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i], C[i], false, false)
+	}
+}
+
+func op_dp2a_hi_u32_u32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = dp2a(A[i], B[i]>>16, C[i], false, false)
+	}
+}
+
+func op_slct_b16_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_b16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_ftz_b16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_u16_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_u16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_ftz_u16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_s16_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_s16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_ftz_s16_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i]) & 0xffff
+	}
+}
+
+func op_slct_b32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_b32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_b32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_u32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_u32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_u32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_s32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_s32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_s32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_f32_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_f32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_b64_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_b64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_b64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_u64_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_u64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_u64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_s64_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_s64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_s64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_f64_s32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(int32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_f64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(C[i]) >= 0, A[i], B[i])
+	}
+}
+
+func op_slct_ftz_f64_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = pick(f32(flush(C[i])) >= 0, A[i], B[i])
+	}
+}
+
+func op_div_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(f32(A[i]), f32(B[i]), towardZero)
+	}
+}
+
+func op_rcp_rz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(1, f32(A[i]), towardZero)
+	}
+}
+
+func op_sqrt_rz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrtTo(f32(A[i]), towardZero)
+	}
+}
+
+func op_add_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = add64(A[i], B[i], towardZero)
+	}
+}
+
+func op_sub_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sub64(A[i], B[i], towardZero)
+	}
+}
+
+func op_mul_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mul64(A[i], B[i], towardZero)
+	}
+}
+
+func op_div_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = div64(A[i], B[i], towardZero)
+	}
+}
+
+func op_fma_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], towardZero)
+	}
+}
+
+func op_rcp_rz_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = rcp64(A[i], towardZero)
+	}
+}
+
+func op_sqrt_rz_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrt64(A[i], towardZero)
+	}
+}
+
+func op_div_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(f32(A[i]), f32(B[i]), down)
+	}
+}
+
+func op_rcp_rm_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(1, f32(A[i]), down)
+	}
+}
+
+func op_sqrt_rm_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrtTo(f32(A[i]), down)
+	}
+}
+
+func op_add_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = add64(A[i], B[i], down)
+	}
+}
+
+func op_sub_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sub64(A[i], B[i], down)
+	}
+}
+
+func op_mul_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mul64(A[i], B[i], down)
+	}
+}
+
+func op_div_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = div64(A[i], B[i], down)
+	}
+}
+
+func op_fma_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], down)
+	}
+}
+
+func op_rcp_rm_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = rcp64(A[i], down)
+	}
+}
+
+func op_sqrt_rm_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrt64(A[i], down)
+	}
+}
+
+func op_div_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(f32(A[i]), f32(B[i]), up)
+	}
+}
+
+func op_rcp_rp_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = divTo(1, f32(A[i]), up)
+	}
+}
+
+func op_sqrt_rp_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrtTo(f32(A[i]), up)
+	}
+}
+
+func op_add_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = add64(A[i], B[i], up)
+	}
+}
+
+func op_sub_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sub64(A[i], B[i], up)
+	}
+}
+
+func op_mul_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = mul64(A[i], B[i], up)
+	}
+}
+
+func op_div_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B := &w.q[o.d], &w.q[o.a], &w.q[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = div64(A[i], B[i], up)
+	}
+}
+
+func op_fma_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], up)
+	}
+}
+
+func op_rcp_rp_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = rcp64(A[i], up)
+	}
+}
+
+func op_sqrt_rp_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = sqrt64(A[i], up)
+	}
+}
+
+func op_rcp_approx_ftz_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = rcpApprox64(A[i])
+	}
+}
+
+func op_rsqrt_approx_ftz_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = rsqrtApprox64(A[i])
+	}
+}
+
+func op_rsqrt_approx_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan2(1/math.Sqrt(f64(A[i])), A[i], A[i])
+	}
+}
+
+func op_min_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = withSign(min32(f32(A[i]&^(1<<31)), f32(B[i]&^(1<<31))), A[i]^B[i])
+	}
+}
+
+func op_min_NaN_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = withSign(minNaN32(f32(A[i]&^(1<<31)), f32(B[i]&^(1<<31))), A[i]^B[i])
+	}
+}
+
+func op_max_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = withSign(max32(f32(A[i]&^(1<<31)), f32(B[i]&^(1<<31))), A[i]^B[i])
+	}
+}
+
+func op_max_NaN_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = withSign(maxNaN32(f32(A[i]&^(1<<31)), f32(B[i]&^(1<<31))), A[i]^B[i])
+	}
+}
+
+func op_add_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) + h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_add_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))+h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))+h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_add_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) + h2f(uint16(B[i])))))
+	}
+}
+
+func op_add_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))+h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))+h2f(uint16(B[i])))))
+	}
+}
+
+func op_add_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) + h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_add_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))+h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))+h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_add_rn_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) + h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_add_rn_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))+h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))+h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_add_rn_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) + h2f(uint16(B[i])))))
+	}
+}
+
+func op_add_rn_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))+h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))+h2f(uint16(B[i])))))
+	}
+}
+
+func op_add_rn_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) + h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_add_rn_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))+h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))+h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_sub_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) - h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_sub_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))-h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))-h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_sub_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) - h2f(uint16(B[i])))))
+	}
+}
+
+func op_sub_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))-h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))-h2f(uint16(B[i])))))
+	}
+}
+
+func op_sub_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) - h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_sub_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))-h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))-h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_sub_rn_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) - h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_sub_rn_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))-h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))-h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_sub_rn_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) - h2f(uint16(B[i])))))
+	}
+}
+
+func op_sub_rn_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))-h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))-h2f(uint16(B[i])))))
+	}
+}
+
+func op_sub_rn_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) - h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_sub_rn_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))-h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))-h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_mul_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) * h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_mul_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))*h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))*h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_mul_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) * h2f(uint16(B[i])))))
+	}
+}
+
+func op_mul_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))*h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))*h2f(uint16(B[i])))))
+	}
+}
+
+func op_mul_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) * h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_mul_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))*h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))*h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_mul_rn_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]))) * h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_mul_rn_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))*h2f(flush16(uint16(B[i]>>16))))))<<16 | uint32(flush16(f2h(h2f(flush16(uint16(A[i])))*h2f(flush16(uint16(B[i]))))))
+	}
+}
+
+func op_mul_rn_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i])) * h2f(uint16(B[i])))))
+	}
+}
+
+func op_mul_rn_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(h2f(uint16(A[i]>>16))*h2f(uint16(B[i]>>16)))))<<16 | uint32(sat16(f2h(h2f(uint16(A[i]))*h2f(uint16(B[i])))))
+	}
+}
+
+func op_mul_rn_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]))) * h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_mul_rn_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i]>>16)))*h2f(flush16(uint16(B[i]>>16)))))))<<16 | uint32(sat16(flush16(f2h(h2f(flush16(uint16(A[i])))*h2f(flush16(uint16(B[i])))))))
+	}
+}
+
+func op_fma_rn_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i])))))
+	}
+}
+
+func op_fma_rn_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(fmaH(flush16(uint16(A[i]>>16)), flush16(uint16(B[i]>>16)), flush16(uint16(C[i]>>16)))))<<16 | uint32(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i])))))
+	}
+}
+
+func op_fma_rn_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(fmaH(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_fma_rn_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(fmaH(uint16(A[i]>>16), uint16(B[i]>>16), uint16(C[i]>>16))))<<16 | uint32(sat16(fmaH(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_fma_rn_ftz_sat_f16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i]))))))
+	}
+}
+
+func op_fma_rn_ftz_sat_f16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(flush16(fmaH(flush16(uint16(A[i]>>16)), flush16(uint16(B[i]>>16)), flush16(uint16(C[i]>>16))))))<<16 | uint32(sat16(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i]))))))
+	}
+}
+
+func op_fma_rn_relu_f16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(fmaH(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_fma_rn_relu_f16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(fmaH(uint16(A[i]>>16), uint16(B[i]>>16), uint16(C[i]>>16))))<<16 | uint32(relu16(fmaH(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_fma_rn_ftz_relu_f16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i]))))))
+	}
+}
+
+func op_fma_rn_ftz_relu_f16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(flush16(fmaH(flush16(uint16(A[i]>>16)), flush16(uint16(B[i]>>16)), flush16(uint16(C[i]>>16))))))<<16 | uint32(relu16(flush16(fmaH(flush16(uint16(A[i])), flush16(uint16(B[i])), flush16(uint16(C[i]))))))
+	}
+}
+
+func op_fma_rn_relu_bf16(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(fmaBF(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_fma_rn_relu_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(fmaBF(uint16(A[i]>>16), uint16(B[i]>>16), uint16(C[i]>>16))))<<16 | uint32(relu16(fmaBF(uint16(A[i]), uint16(B[i]), uint16(C[i]))))
+	}
+}
+
+func op_min_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(min32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(min32(h2f(uint16(A[i]>>16)&0x7fff), h2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2h(f32(min32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(min32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_min_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(min32(h2f(flush16(uint16(A[i]>>16))), h2f(flush16(uint16(B[i]>>16))))))))<<16 | uint32(flush16(f2h(f32(min32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_min_ftz_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(min32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_min_ftz_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(min32(h2f(flush16(uint16(A[i]>>16))&0x7fff), h2f(flush16(uint16(B[i]>>16))&0x7fff)))), flush16(uint16(A[i]>>16))^flush16(uint16(B[i]>>16)))))<<16 | uint32(flush16(withSign16(f2h(f32(min32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_min_NaN_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(f32(minNaN32(h2f(uint16(A[i])), h2f(uint16(B[i]))))))
+	}
+}
+
+func op_min_NaN_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(f32(minNaN32(h2f(uint16(A[i]>>16)), h2f(uint16(B[i]>>16))))))<<16 | uint32(f2h(f32(minNaN32(h2f(uint16(A[i])), h2f(uint16(B[i]))))))
+	}
+}
+
+func op_min_NaN_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(minNaN32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_NaN_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(minNaN32(h2f(uint16(A[i]>>16)&0x7fff), h2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2h(f32(minNaN32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_ftz_NaN_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_min_ftz_NaN_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]>>16))), h2f(flush16(uint16(B[i]>>16))))))))<<16 | uint32(flush16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_min_ftz_NaN_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_min_ftz_NaN_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]>>16))&0x7fff), h2f(flush16(uint16(B[i]>>16))&0x7fff)))), flush16(uint16(A[i]>>16))^flush16(uint16(B[i]>>16)))))<<16 | uint32(flush16(withSign16(f2h(f32(minNaN32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_min_xorsign_abs_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(min32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_xorsign_abs_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(min32(bf2f(uint16(A[i]>>16)&0x7fff), bf2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2bf(f32(min32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_NaN_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(f32(minNaN32(bf2f(uint16(A[i])), bf2f(uint16(B[i]))))))
+	}
+}
+
+func op_min_NaN_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(f32(minNaN32(bf2f(uint16(A[i]>>16)), bf2f(uint16(B[i]>>16))))))<<16 | uint32(f2bf(f32(minNaN32(bf2f(uint16(A[i])), bf2f(uint16(B[i]))))))
+	}
+}
+
+func op_min_NaN_xorsign_abs_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(minNaN32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_min_NaN_xorsign_abs_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(minNaN32(bf2f(uint16(A[i]>>16)&0x7fff), bf2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2bf(f32(minNaN32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(max32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(max32(h2f(uint16(A[i]>>16)&0x7fff), h2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2h(f32(max32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_ftz_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(max32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_max_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(max32(h2f(flush16(uint16(A[i]>>16))), h2f(flush16(uint16(B[i]>>16))))))))<<16 | uint32(flush16(f2h(f32(max32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_max_ftz_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(max32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_max_ftz_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(max32(h2f(flush16(uint16(A[i]>>16))&0x7fff), h2f(flush16(uint16(B[i]>>16))&0x7fff)))), flush16(uint16(A[i]>>16))^flush16(uint16(B[i]>>16)))))<<16 | uint32(flush16(withSign16(f2h(f32(max32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_max_NaN_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(f32(maxNaN32(h2f(uint16(A[i])), h2f(uint16(B[i]))))))
+	}
+}
+
+func op_max_NaN_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(f32(maxNaN32(h2f(uint16(A[i]>>16)), h2f(uint16(B[i]>>16))))))<<16 | uint32(f2h(f32(maxNaN32(h2f(uint16(A[i])), h2f(uint16(B[i]))))))
+	}
+}
+
+func op_max_NaN_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(maxNaN32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_NaN_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2h(f32(maxNaN32(h2f(uint16(A[i]>>16)&0x7fff), h2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2h(f32(maxNaN32(h2f(uint16(A[i])&0x7fff), h2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_ftz_NaN_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_max_ftz_NaN_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]>>16))), h2f(flush16(uint16(B[i]>>16))))))))<<16 | uint32(flush16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]))), h2f(flush16(uint16(B[i]))))))))
+	}
+}
+
+func op_max_ftz_NaN_xorsign_abs_f16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_max_ftz_NaN_xorsign_abs_f16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(withSign16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]>>16))&0x7fff), h2f(flush16(uint16(B[i]>>16))&0x7fff)))), flush16(uint16(A[i]>>16))^flush16(uint16(B[i]>>16)))))<<16 | uint32(flush16(withSign16(f2h(f32(maxNaN32(h2f(flush16(uint16(A[i]))&0x7fff), h2f(flush16(uint16(B[i]))&0x7fff)))), flush16(uint16(A[i]))^flush16(uint16(B[i])))))
+	}
+}
+
+func op_max_xorsign_abs_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(max32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_xorsign_abs_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(max32(bf2f(uint16(A[i]>>16)&0x7fff), bf2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2bf(f32(max32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_NaN_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(f32(maxNaN32(bf2f(uint16(A[i])), bf2f(uint16(B[i]))))))
+	}
+}
+
+func op_max_NaN_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(f32(maxNaN32(bf2f(uint16(A[i]>>16)), bf2f(uint16(B[i]>>16))))))<<16 | uint32(f2bf(f32(maxNaN32(bf2f(uint16(A[i])), bf2f(uint16(B[i]))))))
+	}
+}
+
+func op_max_NaN_xorsign_abs_bf16(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(maxNaN32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_max_NaN_xorsign_abs_bf16x2(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(withSign16(f2bf(f32(maxNaN32(bf2f(uint16(A[i]>>16)&0x7fff), bf2f(uint16(B[i]>>16)&0x7fff)))), uint16(A[i]>>16)^uint16(B[i]>>16)))<<16 | uint32(withSign16(f2bf(f32(maxNaN32(bf2f(uint16(A[i])&0x7fff), bf2f(uint16(B[i])&0x7fff)))), uint16(A[i])^uint16(B[i])))
+	}
+}
+
+func op_neg_ftz_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]))), uint32(flush16(uint16(A[i])))^0x8000, 0x7c00))))
+	}
+}
+
+func op_neg_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]>>16))), uint32(flush16(uint16(A[i]>>16)))^0x8000, 0x7c00))))<<16 | uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]))), uint32(flush16(uint16(A[i])))^0x8000, 0x7c00))))
+	}
+}
+
+func op_abs_ftz_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]))), uint32(flush16(uint16(A[i])))&^0x8000, 0x7c00))))
+	}
+}
+
+func op_abs_ftz_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]>>16))), uint32(flush16(uint16(A[i]>>16)))&^0x8000, 0x7c00))))<<16 | uint32(flush16(uint16(nanOr16(uint32(flush16(uint16(A[i]))), uint32(flush16(uint16(A[i])))&^0x8000, 0x7c00))))
+	}
+}
+
+func op_tanh_approx_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(tanh32(h2f(uint16(A[i])))))
+	}
+}
+
+func op_tanh_approx_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(tanh32(h2f(uint16(A[i]>>16)))))<<16 | uint32(f2h(tanh32(h2f(uint16(A[i])))))
+	}
+}
+
+func op_tanh_approx_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(tanh32(bf2f(uint16(A[i])))))
+	}
+}
+
+func op_tanh_approx_bf16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(tanh32(bf2f(uint16(A[i]>>16)))))<<16 | uint32(f2bf(tanh32(bf2f(uint16(A[i])))))
+	}
+}
+
+func op_ex2_approx_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(ex2(h2f(uint16(A[i])))))
+	}
+}
+
+func op_ex2_approx_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(ex2(h2f(uint16(A[i]>>16)))))<<16 | uint32(f2h(ex2(h2f(uint16(A[i])))))
+	}
+}
+
+func op_ex2_approx_ftz_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flushBF(f2bf(ex2(bf2f(flushBF(uint16(A[i])))))))
+	}
+}
+
+func op_ex2_approx_ftz_bf16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(flushBF(f2bf(ex2(bf2f(flushBF(uint16(A[i]>>16)))))))<<16 | uint32(flushBF(f2bf(ex2(bf2f(flushBF(uint16(A[i])))))))
+	}
+}
+
+func op_cvt_sat_s8_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampU(uint64(uint8(A[i])), 1<<7-1))))
+	}
+}
+
+func op_cvt_rz_f32_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint8(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint8(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_u8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint8(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint8(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint8(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_u8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint8(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint8(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_u8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint8(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_u8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint8(A[i]))))
+	}
+}
+
+func op_cvt_sat_u8_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampS(int64(int8(A[i])), 0, 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_u16_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int8(A[i])), 0, 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_u32_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int8(A[i])), 0, 1<<32-1))
+	}
+}
+
+func op_cvt_sat_u64_s8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = clampS(int64(int8(A[i])), 0, 1<<64-1)
+	}
+}
+
+func op_cvt_rz_f32_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int8(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int8(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_s8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int8(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int8(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int8(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_s8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int8(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int8(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_s8(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int8(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_s8(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int8(A[i]))))
+	}
+}
+
+func op_cvt_sat_u8_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampU(uint64(uint16(A[i])), 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampU(uint64(uint16(A[i])), 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_s16_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampU(uint64(uint16(A[i])), 1<<15-1)))
+	}
+}
+
+func op_cvt_rz_f32_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint16(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint16(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_u16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint16(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint16(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_u16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint16(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint16(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_u16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rn_bf16_u16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddU(uint64(uint16(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_sat_u8_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampS(int64(int16(A[i])), 0, 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampS(int64(int16(A[i])), -1<<7, 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_u16_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int16(A[i])), 0, 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_u32_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int16(A[i])), 0, 1<<32-1))
+	}
+}
+
+func op_cvt_sat_u64_s16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = clampS(int64(int16(A[i])), 0, 1<<64-1)
+	}
+}
+
+func op_cvt_rz_f32_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int16(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int16(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_s16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int16(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int16(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int16(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_s16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int16(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int16(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int16(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_s16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int16(A[i]))))
+	}
+}
+
+func op_cvt_rn_bf16_s16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddS(int64(int16(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_sat_u8_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampU(uint64(uint32(A[i])), 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampU(uint64(uint32(A[i])), 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_u16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampU(uint64(uint32(A[i])), 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_s16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampU(uint64(uint32(A[i])), 1<<15-1)))
+	}
+}
+
+func op_cvt_sat_s32_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampU(uint64(uint32(A[i])), 1<<31-1))
+	}
+}
+
+func op_cvt_rz_f32_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint32(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint32(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_u32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint32(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint32(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint32(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_u32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint32(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint32(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint32(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_u32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(uint64(uint32(A[i]))))
+	}
+}
+
+func op_cvt_rn_bf16_u32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddU(uint64(uint32(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_sat_u8_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampS(int64(int32(A[i])), 0, 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampS(int64(int32(A[i])), -1<<7, 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_u16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int32(A[i])), 0, 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_s16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int32(A[i])), -1<<15, 1<<15-1)))
+	}
+}
+
+func op_cvt_sat_u32_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int32(A[i])), 0, 1<<32-1))
+	}
+}
+
+func op_cvt_sat_u64_s32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = clampS(int64(int32(A[i])), 0, 1<<64-1)
+	}
+}
+
+func op_cvt_rz_f32_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int32(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int32(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_s32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int32(A[i]))))
+	}
+}
+
+func op_cvt_rm_f32_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int32(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int32(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_s32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int32(A[i]))))
+	}
+}
+
+func op_cvt_rp_f32_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int32(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int32(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_s32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b64(float64(int64(int32(A[i]))))
+	}
+}
+
+func op_cvt_rn_bf16_s32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddS(int64(int32(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_sat_u8_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampU(uint64(uint64(A[i])), 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampU(uint64(uint64(A[i])), 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_u16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampU(uint64(uint64(A[i])), 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_s16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampU(uint64(uint64(A[i])), 1<<15-1)))
+	}
+}
+
+func op_cvt_sat_u32_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampU(uint64(uint64(A[i])), 1<<32-1))
+	}
+}
+
+func op_cvt_sat_s32_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampU(uint64(uint64(A[i])), 1<<31-1))
+	}
+}
+
+func op_cvt_sat_s64_u64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = clampU(uint64(uint64(A[i])), 1<<63-1)
+	}
+}
+
+func op_cvt_rz_f32_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint64(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint64(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_u64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(false, A[i], towardZero)
+	}
+}
+
+func op_cvt_rm_f32_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint64(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint64(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_u64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(false, A[i], down)
+	}
+}
+
+func op_cvt_rp_f32_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddU(uint64(uint64(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddU(uint64(uint64(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_u64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(false, A[i], up)
+	}
+}
+
+func op_cvt_rn_bf16_u64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddU(uint64(uint64(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_sat_u8_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(clampS(int64(int64(A[i])), 0, 1<<8-1)))
+	}
+}
+
+func op_cvt_sat_s8_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(clampS(int64(int64(A[i])), -1<<7, 1<<7-1))))
+	}
+}
+
+func op_cvt_sat_u16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int64(A[i])), 0, 1<<16-1)))
+	}
+}
+
+func op_cvt_sat_s16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(clampS(int64(int64(A[i])), -1<<15, 1<<15-1)))
+	}
+}
+
+func op_cvt_sat_u32_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int64(A[i])), 0, 1<<32-1))
+	}
+}
+
+func op_cvt_sat_s32_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int64(A[i])), -1<<31, 1<<31-1))
+	}
+}
+
+func op_cvt_sat_u64_s64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = clampS(int64(int64(A[i])), 0, 1<<64-1)
+	}
+}
+
+func op_cvt_rz_f32_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int64(A[i]))), towardZero)
+	}
+}
+
+func op_cvt_rz_f16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int64(A[i]))), towardZero))
+	}
+}
+
+func op_cvt_rz_f64_s64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(true, A[i], towardZero)
+	}
+}
+
+func op_cvt_rm_f32_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int64(A[i]))), down)
+	}
+}
+
+func op_cvt_rm_f16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int64(A[i]))), down))
+	}
+}
+
+func op_cvt_rm_f64_s64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(true, A[i], down)
+	}
+}
+
+func op_cvt_rp_f32_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = roundTo(oddS(int64(int64(A[i]))), up)
+	}
+}
+
+func op_cvt_rp_f16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(oddS(int64(int64(A[i]))), up))
+	}
+}
+
+func op_cvt_rp_f64_s64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = int64To(true, A[i], up)
+	}
+}
+
+func op_cvt_rn_bf16_s64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(oddS(int64(int64(A[i]))), f2bf))
+	}
+}
+
+func op_cvt_rni_u8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rni_s8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rni_u16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rni_s16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rni_u32_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rni_u64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rni_s64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(h2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rni_u16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rni_s16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rni_u32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rni_s32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rni_u64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rni_s64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(bf2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rni_ftz_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rni_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.RoundToEven(float64(f32(A[i]))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rni_ftz_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rni_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.RoundToEven(float64(f32(A[i]))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rni_ftz_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rni_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(f32(A[i]))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rni_ftz_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rni_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(float64(f32(A[i]))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rni_ftz_u32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rni_ftz_s32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rni_ftz_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rni_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(f32(A[i]))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rni_ftz_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(f32(flush(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rni_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(float64(f32(A[i]))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rni_u8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.RoundToEven(f64(A[i])), 8, false, 1<<7)))
+	}
+}
+
+func op_cvt_rni_s8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.RoundToEven(f64(A[i])), 8, true, 1<<7))))
+	}
+}
+
+func op_cvt_rni_u16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(f64(A[i])), 16, false, 1<<15)))
+	}
+}
+
+func op_cvt_rni_s16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.RoundToEven(f64(A[i])), 16, true, 1<<15)))
+	}
+}
+
+func op_cvt_rni_u64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(f64(A[i])), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rni_s64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.RoundToEven(f64(A[i])), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rni_f16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(float32(math.RoundToEven(float64(h2f(uint16(A[i])))))))
+	}
+}
+
+func op_cvt_rni_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.RoundToEven(float64(f32(A[i]))))))))
+	}
+}
+
+func op_cvt_rni_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(float32(math.RoundToEven(float64(f32(flush(A[i]))))))
+	}
+}
+
+func op_cvt_rni_ftz_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.RoundToEven(float64(f32(flush(A[i])))))))))
+	}
+}
+
+func op_cvt_rzi_u8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rzi_s8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rzi_u16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rzi_s16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rzi_u32_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rzi_u64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rzi_s64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(h2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rzi_u16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rzi_s16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rzi_u32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rzi_s32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rzi_u64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rzi_s64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(bf2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rzi_ftz_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Trunc(float64(f32(flush(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rzi_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Trunc(float64(f32(A[i]))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rzi_ftz_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Trunc(float64(f32(flush(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rzi_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Trunc(float64(f32(A[i]))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rzi_ftz_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(f32(flush(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rzi_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(f32(A[i]))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rzi_ftz_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(f32(flush(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rzi_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(float64(f32(A[i]))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rzi_ftz_u32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Trunc(float64(f32(flush(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rzi_ftz_s32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Trunc(float64(f32(flush(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rzi_ftz_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(f32(flush(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rzi_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(f32(A[i]))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rzi_ftz_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(f32(flush(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rzi_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(float64(f32(A[i]))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rzi_u8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Trunc(f64(A[i])), 8, false, 1<<7)))
+	}
+}
+
+func op_cvt_rzi_s8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Trunc(f64(A[i])), 8, true, 1<<7))))
+	}
+}
+
+func op_cvt_rzi_u16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(f64(A[i])), 16, false, 1<<15)))
+	}
+}
+
+func op_cvt_rzi_s16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Trunc(f64(A[i])), 16, true, 1<<15)))
+	}
+}
+
+func op_cvt_rzi_u64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(f64(A[i])), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rzi_s64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Trunc(f64(A[i])), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rzi_f16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(float32(math.Trunc(float64(h2f(uint16(A[i])))))))
+	}
+}
+
+func op_cvt_rzi_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Trunc(float64(f32(A[i]))))))))
+	}
+}
+
+func op_cvt_rzi_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(float32(math.Trunc(float64(f32(flush(A[i]))))))
+	}
+}
+
+func op_cvt_rzi_ftz_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Trunc(float64(f32(flush(A[i])))))))))
+	}
+}
+
+func op_cvt_rmi_u8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Floor(float64(h2f(uint16(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rmi_s8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Floor(float64(h2f(uint16(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rmi_u16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(h2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rmi_s16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(h2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rmi_u32_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Floor(float64(h2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rmi_u64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(h2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rmi_s64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(h2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rmi_u16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rmi_s16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rmi_u32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rmi_s32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rmi_u64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rmi_s64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(bf2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rmi_ftz_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Floor(float64(f32(flush(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rmi_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Floor(float64(f32(A[i]))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rmi_ftz_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Floor(float64(f32(flush(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rmi_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Floor(float64(f32(A[i]))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rmi_ftz_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(f32(flush(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rmi_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(f32(A[i]))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rmi_ftz_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(f32(flush(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rmi_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(float64(f32(A[i]))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rmi_ftz_u32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Floor(float64(f32(flush(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rmi_ftz_s32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Floor(float64(f32(flush(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rmi_ftz_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(f32(flush(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rmi_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(f32(A[i]))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rmi_ftz_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(f32(flush(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rmi_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(float64(f32(A[i]))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rmi_u8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Floor(f64(A[i])), 8, false, 1<<7)))
+	}
+}
+
+func op_cvt_rmi_s8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Floor(f64(A[i])), 8, true, 1<<7))))
+	}
+}
+
+func op_cvt_rmi_u16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(f64(A[i])), 16, false, 1<<15)))
+	}
+}
+
+func op_cvt_rmi_s16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Floor(f64(A[i])), 16, true, 1<<15)))
+	}
+}
+
+func op_cvt_rmi_u64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(f64(A[i])), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rmi_s64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Floor(f64(A[i])), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rmi_f16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(float32(math.Floor(float64(h2f(uint16(A[i])))))))
+	}
+}
+
+func op_cvt_rmi_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Floor(float64(f32(A[i]))))))))
+	}
+}
+
+func op_cvt_rmi_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(float32(math.Floor(float64(f32(flush(A[i]))))))
+	}
+}
+
+func op_cvt_rmi_ftz_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Floor(float64(f32(flush(A[i])))))))))
+	}
+}
+
+func op_cvt_rpi_u8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rpi_s8_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rpi_u16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rpi_s16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rpi_u32_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rpi_u64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rpi_s64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(h2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rpi_u16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rpi_s16_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rpi_u32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rpi_s32_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rpi_u64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rpi_s64_bf16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(bf2f(uint16(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rpi_ftz_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Ceil(float64(f32(flush(A[i])))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rpi_u8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Ceil(float64(f32(A[i]))), 8, false, 0)))
+	}
+}
+
+func op_cvt_rpi_ftz_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Ceil(float64(f32(flush(A[i])))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rpi_s8_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Ceil(float64(f32(A[i]))), 8, true, 0))))
+	}
+}
+
+func op_cvt_rpi_ftz_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(f32(flush(A[i])))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rpi_u16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(f32(A[i]))), 16, false, 0)))
+	}
+}
+
+func op_cvt_rpi_ftz_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(f32(flush(A[i])))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rpi_s16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(float64(f32(A[i]))), 16, true, 0)))
+	}
+}
+
+func op_cvt_rpi_ftz_u32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Ceil(float64(f32(flush(A[i])))), 32, false, 0))
+	}
+}
+
+func op_cvt_rpi_ftz_s32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toWhole(math.Ceil(float64(f32(flush(A[i])))), 32, true, 0))
+	}
+}
+
+func op_cvt_rpi_ftz_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(f32(flush(A[i])))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rpi_u64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(f32(A[i]))), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rpi_ftz_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(f32(flush(A[i])))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rpi_s64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(float64(f32(A[i]))), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rpi_u8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint8(toWhole(math.Ceil(f64(A[i])), 8, false, 1<<7)))
+	}
+}
+
+func op_cvt_rpi_s8_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(int8(toWhole(math.Ceil(f64(A[i])), 8, true, 1<<7))))
+	}
+}
+
+func op_cvt_rpi_u16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(f64(A[i])), 16, false, 1<<15)))
+	}
+}
+
+func op_cvt_rpi_s16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(uint16(toWhole(math.Ceil(f64(A[i])), 16, true, 1<<15)))
+	}
+}
+
+func op_cvt_rpi_u64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(f64(A[i])), 64, false, 1<<63)
+	}
+}
+
+func op_cvt_rpi_s64_f64(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = toWhole(math.Ceil(f64(A[i])), 64, true, 1<<63)
+	}
+}
+
+func op_cvt_rpi_f16_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(float32(math.Ceil(float64(h2f(uint16(A[i])))))))
+	}
+}
+
+func op_cvt_rpi_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Ceil(float64(f32(A[i]))))))))
+	}
+}
+
+func op_cvt_rpi_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(float32(math.Ceil(float64(f32(flush(A[i]))))))
+	}
+}
+
+func op_cvt_rpi_ftz_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(float32(math.Ceil(float64(f32(flush(A[i])))))))))
+	}
+}
+
+func op_cvt_ftz_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(f32(flush(A[i])))
+	}
+}
+
+func op_cvt_ftz_sat_f32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(A[i]))))
+	}
+}
+
+func op_cvt_sat_f32_f16(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(h2f(uint16(A[i]))))
+	}
+}
+
+func op_cvt_ftz_f64_f32(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = f32to64(flush(A[i]))
+	}
+}
+
+func op_cvt_f64_f16(w *warp, o *op, m uint32) {
+	D, A := &w.q[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = f32to64(b32(h2f(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rn_ftz_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(f64to32(A[i]))
+	}
+}
+
+func op_cvt_rn_f16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(short(f64(A[i]), f2h))
+	}
+}
+
+func op_cvt_rn_sat_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(f64to32(A[i]))))
+	}
+}
+
+func op_cvt_rz_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = f64to32To(A[i], towardZero)
+	}
+}
+
+func op_cvt_rz_ftz_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(f64to32To(A[i], towardZero))
+	}
+}
+
+func op_cvt_rz_f16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(f64(A[i]), towardZero))
+	}
+}
+
+func op_cvt_rm_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = f64to32To(A[i], down)
+	}
+}
+
+func op_cvt_rm_ftz_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(f64to32To(A[i], down))
+	}
+}
+
+func op_cvt_rm_f16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(f64(A[i]), down))
+	}
+}
+
+func op_cvt_rm_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(float64(f32(A[i])), down))
+	}
+}
+
+func op_cvt_rp_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = f64to32To(A[i], up)
+	}
+}
+
+func op_cvt_rp_ftz_f32_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(f64to32To(A[i], up))
+	}
+}
+
+func op_cvt_rp_f16_f64(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.q[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(f64(A[i]), up))
+	}
+}
+
+func op_cvt_rp_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(halfTo(float64(f32(A[i])), up))
+	}
+}
+
+func op_cvt_rn_sat_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(f32(A[i]))))
+	}
+}
+
+func op_cvt_rn_ftz_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(f32(flush(A[i]))))
+	}
+}
+
+func op_cvt_rn_ftz_sat_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2h(f32(flush(A[i])))))
+	}
+}
+
+func op_cvt_rn_relu_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(relu(A[i])))
+	}
+}
+
+func op_cvt_rn_relu_bf16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bf(relu(A[i])))
+	}
+}
+
+func op_cvt_rz_sat_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2hz(f32(A[i]))))
+	}
+}
+
+func op_cvt_rz_ftz_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2hz(f32(flush(A[i]))))
+	}
+}
+
+func op_cvt_rz_ftz_sat_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(sat16(f2hz(f32(flush(A[i])))))
+	}
+}
+
+func op_cvt_rz_relu_f16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2hz(relu(A[i])))
+	}
+}
+
+func op_cvt_rz_relu_bf16_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bfz(relu(A[i])))
+	}
+}
+
+func op_cvt_rz_relu_f16x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2hz(relu(A[i])))<<16 | uint32(f2hz(relu(B[i])))
+	}
+}
+
+func op_cvt_rz_relu_bf16x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2bfz(relu(A[i])))<<16 | uint32(f2bfz(relu(B[i])))
+	}
+}
+
+func op_cvt_rz_tf32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = tf32rz(A[i])
+	}
+}
+
+func op_cvt_rn_relu_tf32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = tf32rn(math.Float32bits(relu(A[i])))
+	}
+}
+
+func op_cvt_rz_relu_tf32_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = tf32rz(math.Float32bits(relu(A[i])))
+	}
+}
+
+func op_cvt_rn_satfinite_e4m3x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE4M3(f32(A[i])))<<8 | uint32(toE4M3(f32(B[i])))
+	}
+}
+
+func op_cvt_rn_satfinite_e4m3x2_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE4M3(h2f(uint16(A[i]>>16))))<<8 | uint32(toE4M3(h2f(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rn_f16x2_e4m3x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(e4m3(uint8(A[i]>>8))))<<16 | uint32(f2h(e4m3(uint8(A[i]))))
+	}
+}
+
+func op_cvt_rn_satfinite_relu_e4m3x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE4M3(relu(A[i])))<<8 | uint32(toE4M3(relu(B[i])))
+	}
+}
+
+func op_cvt_rn_satfinite_relu_e4m3x2_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE4M3(relu(b32(h2f(uint16(A[i]>>16))))))<<8 | uint32(toE4M3(relu(b32(h2f(uint16(A[i]))))))
+	}
+}
+
+func op_cvt_rn_relu_f16x2_e4m3x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(f2h(e4m3(uint8(A[i]>>8)))))<<16 | uint32(relu16(f2h(e4m3(uint8(A[i])))))
+	}
+}
+
+func op_cvt_rn_satfinite_e5m2x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE5M2(f32(A[i])))<<8 | uint32(toE5M2(f32(B[i])))
+	}
+}
+
+func op_cvt_rn_satfinite_e5m2x2_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE5M2(h2f(uint16(A[i]>>16))))<<8 | uint32(toE5M2(h2f(uint16(A[i]))))
+	}
+}
+
+func op_cvt_rn_f16x2_e5m2x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(f2h(e5m2(uint8(A[i]>>8))))<<16 | uint32(f2h(e5m2(uint8(A[i]))))
+	}
+}
+
+func op_cvt_rn_satfinite_relu_e5m2x2_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE5M2(relu(A[i])))<<8 | uint32(toE5M2(relu(B[i])))
+	}
+}
+
+func op_cvt_rn_satfinite_relu_e5m2x2_f16x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(toE5M2(relu(b32(h2f(uint16(A[i]>>16))))))<<8 | uint32(toE5M2(relu(b32(h2f(uint16(A[i]))))))
+	}
+}
+
+func op_cvt_rn_relu_f16x2_e5m2x2(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(relu16(f2h(e5m2(uint8(A[i]>>8)))))<<16 | uint32(relu16(f2h(e5m2(uint8(A[i])))))
+	}
+}
+
+func op_cvt_pack_sat_u16_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int32(A[i])), 0, 1<<16-1))&(1<<16-1)<<16 | uint32(clampS(int64(int32(B[i])), 0, 1<<16-1))&(1<<16-1)
+	}
+}
+
+func op_cvt_pack_sat_s16_s32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = uint32(clampS(int64(int32(A[i])), -1<<15, 1<<15-1))&(1<<16-1)<<16 | uint32(clampS(int64(int32(B[i])), -1<<15, 1<<15-1))&(1<<16-1)
+	}
+}
+
+func op_cvt_pack_sat_u8_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<16 | (uint32(clampS(int64(int32(A[i])), 0, 1<<8-1))&(1<<8-1))<<8 | uint32(clampS(int64(int32(B[i])), 0, 1<<8-1))&(1<<8-1)
+	}
+}
+
+func op_cvt_pack_sat_s8_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<16 | (uint32(clampS(int64(int32(A[i])), -1<<7, 1<<7-1))&(1<<8-1))<<8 | uint32(clampS(int64(int32(B[i])), -1<<7, 1<<7-1))&(1<<8-1)
+	}
+}
+
+func op_cvt_pack_sat_u4_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<8 | (uint32(clampS(int64(int32(A[i])), 0, 1<<4-1))&(1<<4-1))<<4 | uint32(clampS(int64(int32(B[i])), 0, 1<<4-1))&(1<<4-1)
+	}
+}
+
+func op_cvt_pack_sat_s4_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<8 | (uint32(clampS(int64(int32(A[i])), -1<<3, 1<<3-1))&(1<<4-1))<<4 | uint32(clampS(int64(int32(B[i])), -1<<3, 1<<3-1))&(1<<4-1)
+	}
+}
+
+func op_cvt_pack_sat_u2_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<4 | (uint32(clampS(int64(int32(A[i])), 0, 1<<2-1))&(1<<2-1))<<2 | uint32(clampS(int64(int32(B[i])), 0, 1<<2-1))&(1<<2-1)
+	}
+}
+
+func op_cvt_pack_sat_s2_s32_b32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = C[i]<<4 | (uint32(clampS(int64(int32(A[i])), -1<<1, 1<<1-1))&(1<<2-1))<<2 | uint32(clampS(int64(int32(B[i])), -1<<1, 1<<1-1))&(1<<2-1)
+	}
+}
+
 func op_add_ftz_f32(w *warp, o *op, m uint32) {
 	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
 	if m == full {
@@ -5886,6 +11009,656 @@ func op_abs_ftz_f32(w *warp, o *op, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		D[i] = flush(nanOr32(flush(A[i]), flush(A[i])&^(1<<31)))
+	}
+}
+
+func op_div_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), towardZero))
+	}
+}
+
+func op_rcp_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(1, f32(flush(A[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(1, f32(flush(A[i])), towardZero))
+	}
+}
+
+func op_sqrt_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(sqrtTo(f32(flush(A[i])), towardZero))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(sqrtTo(f32(flush(A[i])), towardZero))
+	}
+}
+
+func op_div_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), down))
+	}
+}
+
+func op_rcp_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(1, f32(flush(A[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(1, f32(flush(A[i])), down))
+	}
+}
+
+func op_sqrt_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(sqrtTo(f32(flush(A[i])), down))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(sqrtTo(f32(flush(A[i])), down))
+	}
+}
+
+func op_div_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(f32(flush(A[i])), f32(flush(B[i])), up))
+	}
+}
+
+func op_rcp_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(divTo(1, f32(flush(A[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(divTo(1, f32(flush(A[i])), up))
+	}
+}
+
+func op_sqrt_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A := &w.r[o.d], &w.r[o.a]
+	if m == full {
+		for i := range D {
+			D[i] = flush(sqrtTo(f32(flush(A[i])), up))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(sqrtTo(f32(flush(A[i])), up))
+	}
+}
+
+func op_min_ftz_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(withSign(min32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(withSign(min32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+	}
+}
+
+func op_min_ftz_NaN_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(withSign(minNaN32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(withSign(minNaN32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+	}
+}
+
+func op_max_ftz_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(withSign(max32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(withSign(max32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+	}
+}
+
+func op_max_ftz_NaN_xorsign_abs_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	if m == full {
+		for i := range D {
+			D[i] = flush(withSign(maxNaN32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(withSign(maxNaN32(f32(flush(A[i])&^(1<<31)), f32(flush(B[i])&^(1<<31))), flush(A[i])^flush(B[i])))
+	}
+}
+
+func op_add_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) + f32(B[i])))))
+	}
+}
+
+func op_add_rn_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) + f32(B[i])))))
+	}
+}
+
+func op_sub_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) - f32(B[i])))))
+	}
+}
+
+func op_sub_rn_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) - f32(B[i])))))
+	}
+}
+
+func op_mul_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) * f32(B[i])))))
+	}
+}
+
+func op_mul_rn_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(f32(A[i]) * f32(B[i])))))
+	}
+}
+
+func op_add_rz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), f32(B[i]), towardZero))))
+	}
+}
+
+func op_sub_rz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), -f32(B[i]), towardZero))))
+	}
+}
+
+func op_mul_rz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(roundTo(float64(f32(A[i]))*float64(f32(B[i])), towardZero))))
+	}
+}
+
+func op_fma_rz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), towardZero))))
+	}
+}
+
+func op_add_rm_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), f32(B[i]), down))))
+	}
+}
+
+func op_sub_rm_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), -f32(B[i]), down))))
+	}
+}
+
+func op_mul_rm_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(roundTo(float64(f32(A[i]))*float64(f32(B[i])), down))))
+	}
+}
+
+func op_fma_rm_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), down))))
+	}
+}
+
+func op_add_rp_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), f32(B[i]), up))))
+	}
+}
+
+func op_sub_rp_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(addTo(f32(A[i]), -f32(B[i]), up))))
+	}
+}
+
+func op_mul_rp_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(roundTo(float64(f32(A[i]))*float64(f32(B[i])), up))))
+	}
+}
+
+func op_fma_rp_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), up))))
+	}
+}
+
+func op_fma_rn_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(fma32(f32(A[i]), f32(B[i]), f32(C[i]))))))
+	}
+}
+
+func op_add_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) + f32(flush(B[i])))))))
+	}
+}
+
+func op_add_rn_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) + f32(flush(B[i])))))))
+	}
+}
+
+func op_sub_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) - f32(flush(B[i])))))))
+	}
+}
+
+func op_sub_rn_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) - f32(flush(B[i])))))))
+	}
+}
+
+func op_mul_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) * f32(flush(B[i])))))))
+	}
+}
+
+func op_mul_rn_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(f32(flush(A[i])) * f32(flush(B[i])))))))
+	}
+}
+
+func op_add_rz_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), f32(flush(B[i])), towardZero)))))
+	}
+}
+
+func op_sub_rz_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), towardZero)))))
+	}
+}
+
+func op_mul_rz_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), towardZero)))))
+	}
+}
+
+func op_fma_rz_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), towardZero)))))
+	}
+}
+
+func op_add_rm_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), f32(flush(B[i])), down)))))
+	}
+}
+
+func op_sub_rm_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), down)))))
+	}
+}
+
+func op_mul_rm_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), down)))))
+	}
+}
+
+func op_fma_rm_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), down)))))
+	}
+}
+
+func op_add_rp_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), f32(flush(B[i])), up)))))
+	}
+}
+
+func op_sub_rp_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(addTo(f32(flush(A[i])), -f32(flush(B[i])), up)))))
+	}
+}
+
+func op_mul_rp_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B := &w.r[o.d], &w.r[o.a], &w.r[o.b]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(roundTo(float64(f32(flush(A[i])))*float64(f32(flush(B[i]))), up)))))
+	}
+}
+
+func op_fma_rp_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), up)))))
+	}
+}
+
+func op_fma_rn_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(fma32(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i]))))))))
+	}
+}
+
+func op_mad_rz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), towardZero)
+	}
+}
+
+func op_mad_rm_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), down)
+	}
+}
+
+func op_mad_rp_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), up)
+	}
+}
+
+func op_mad_rn_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	if m == full {
+		fmaRow(D, A, B, C)
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(fma32(f32(A[i]), f32(B[i]), f32(C[i])))
+	}
+}
+
+func op_mad_rn_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = nan3(math.FMA(f64(A[i]), f64(B[i]), f64(C[i])), B[i], C[i], A[i])
+	}
+}
+
+func op_mad_rz_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], towardZero)
+	}
+}
+
+func op_mad_rm_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], down)
+	}
+}
+
+func op_mad_rp_f64(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.q[o.d], &w.q[o.a], &w.q[o.b], &w.q[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = fma64(A[i], B[i], C[i], up)
+	}
+}
+
+func op_mad_rz_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), towardZero))
+	}
+}
+
+func op_mad_rm_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), down))
+	}
+}
+
+func op_mad_rp_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), up))
+	}
+}
+
+func op_mad_rn_ftz_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = flush(b32(fma32(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])))))
+	}
+}
+
+func op_mad_rz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), towardZero))))
+	}
+}
+
+func op_mad_rm_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), down))))
+	}
+}
+
+func op_mad_rp_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(fmaTo(f32(A[i]), f32(B[i]), f32(C[i]), up))))
+	}
+}
+
+func op_mad_rn_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(b32(fma32(f32(A[i]), f32(B[i]), f32(C[i]))))))
+	}
+}
+
+func op_mad_rz_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), towardZero)))))
+	}
+}
+
+func op_mad_rm_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), down)))))
+	}
+}
+
+func op_mad_rp_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(fmaTo(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i])), up)))))
+	}
+}
+
+func op_mad_rn_ftz_sat_f32(w *warp, o *op, m uint32) {
+	D, A, B, C := &w.r[o.d], &w.r[o.a], &w.r[o.b], &w.r[o.c]
+	for ; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros32(m) & 31
+		D[i] = b32(sat(f32(flush(b32(fma32(f32(flush(A[i])), f32(flush(B[i])), f32(flush(C[i]))))))))
 	}
 }
 

@@ -147,6 +147,19 @@ func TestTensorMapRules(t *testing.T) {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
+	for _, change := range []func(m *tensormap.Tiled){ // what is legal, though it looks odd
+		func(m *tensormap.Tiled) { m.Dims[2], m.Strides[1], m.Box[2] = 1, 0, 1 }, // of a dimension of 1 no stride is used
+		func(m *tensormap.Tiled) { m.Dims[1], m.Strides[0] = 1, 0 },
+		func(m *tensormap.Tiled) { m.Strides[0], m.Strides[1] = 272, 272*16+32 }, // room between rows and planes
+		func(m *tensormap.Tiled) { m.ElementStrides = []uint32{0, 8, 1} },        // without interleave the first is ignored
+		func(m *tensormap.Tiled) { m.Dims[0], m.Box[0] = 8, 64 },                 // wider than the tensor
+	} {
+		m := good()
+		change(&m)
+		if _, err := EncodeTiled(m); err != nil {
+			t.Error(err)
+		}
+	}
 	im := func() tensormap.Im2col {
 		return tensormap.Im2col{
 			Type: ptx.F16, Base: globalBase, Dims: []uint64{64, 14, 14, 2}, Strides: []uint64{128, 1792, 25088},
@@ -162,11 +175,11 @@ func TestTensorMapRules(t *testing.T) {
 	}{
 		{"rank 2", func(m *tensormap.Im2col) { m.Dims = m.Dims[:2] }},
 		{"1 and 2 corner offsets for rank 4", func(m *tensormap.Im2col) { m.Lower = m.Lower[:1] }},
-		{"corner offset -129", func(m *tensormap.Im2col) { m.Lower[0] = -129 }},
-		{"corner offset 128", func(m *tensormap.Im2col) { m.Upper[1] = 128 }},
-		{"bounding box is empty", func(m *tensormap.Im2col) { m.Upper[1] = -15 }},
-		{"257 channels", func(m *tensormap.Im2col) { m.ChannelsPerPixel = 257 }},
-		{"1025 pixels", func(m *tensormap.Im2col) { m.PixelsPerColumn = 1025 }},
+		{"pixelBoxLowerCorner[0] is -129", func(m *tensormap.Im2col) { m.Lower[0] = -129 }},
+		{"pixelBoxUpperCorner[1] is 128", func(m *tensormap.Im2col) { m.Upper[1] = 128 }},
+		{"bounding box is empty along dimension 2", func(m *tensormap.Im2col) { m.Upper[1] = -15 }},
+		{"channelsPerPixel is 257", func(m *tensormap.Im2col) { m.ChannelsPerPixel = 257 }},
+		{"pixelsPerColumn is 1025", func(m *tensormap.Im2col) { m.PixelsPerColumn = 1025 }},
 		{"more than its swizzle", func(m *tensormap.Im2col) { m.ChannelsPerPixel = 128 }},
 		{"globalStrides[2] is 8", func(m *tensormap.Im2col) { m.Strides[2] = 8 }},
 	} {

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 )
 
@@ -153,84 +151,6 @@ func (d *decoder) movmatrix() {
 		for i := range 32 {
 			r, c := i>>2, i&3*2
 			w.r[o.d][i] = at(c, r) | at(c+1, r)<<16
-		}
-	}
-}
-
-// elementBytes is the size of an element of mma and wgmma, 0 for types that
-// they do not take here.
-func elementBytes(t ptx.Type) int {
-	switch t {
-	case ptx.F16, ptx.BF16:
-		return 2
-	case ptx.TF32:
-		return 4
-	default:
-		return 0
-	}
-}
-
-// mma.sync.aligned.m16n8kK.row.col.f32.T.T.f32 d, a, b, c with T f16, bf16
-// (K 8 or 16) or tf32 (K 4 or 8). Sums in fp64, rounds once.
-func (d *decoder) mma() {
-	ts := d.in.Types()
-	if len(ts) != 4 || ts[0] != ptx.F32 || ts[3] != ptx.F32 || ts[1] != ts[2] || !d.in.Has("row") || !d.in.Has("col") {
-		d.unsupported()
-		return
-	}
-	typ := ts[1]
-	size := elementBytes(typ)
-	K := map[string]int{"m16n8k4": 4, "m16n8k8": 8, "m16n8k16": 16}[d.in.Mods[2]]
-	regsA := K * size / 8 // registers: 16*K elements over 32 lanes
-	if size == 0 || K == 0 || regsA < 2 || regsA > 4 {
-		d.unsupported()
-		return
-	}
-	if !d.args(4, 4) {
-		return
-	}
-	var D, A, B, C [4]int32
-	for _, v := range []struct {
-		to  *[4]int32
-		arg int
-		n   int
-		get func(ptx.Operand) int32
-	}{{&D, 0, 4, d.dst32}, {&A, 1, regsA, d.src32}, {&B, 2, regsA / 2, d.src32}, {&C, 3, 4, d.src32}} {
-		elems := vec(d.in.Args[v.arg])
-		if len(elems) != v.n {
-			d.fail("operand %d has %d registers, want %d", v.arg+1, len(elems), v.n)
-			return
-		}
-		for i, e := range elems {
-			v.to[i] = v.get(e)
-		}
-	}
-	overlaps := false
-	for q, r := range D {
-		overlaps = overlaps || slices.Contains(C[q+1:], r)
-	}
-	d.o.sync = aligned
-	d.o.fn = func(w *warp, _ *op, _ uint32) {
-		t := &w.g.tile
-		if K*size < 32 {
-			t.b = [tileColumns][16]float64{}
-		}
-		t.fragmentA(w, A[:regsA], K, typ)
-		for q := range regsA / 2 {
-			widen(t.b[:8], 16/size*q, w.r[B[q]][:], typ)
-		}
-		products(t.d[:8], &t.a, t.b[:8])
-		out := [4]*[32]uint32{&w.r[D[0]], &w.r[D[1]], &w.r[D[2]], &w.r[D[3]]}
-		if overlaps { // a result that is a later one's C
-			out = [4]*[32]uint32{&t.out[0], &t.out[1], &t.out[2], &t.out[3]}
-		}
-		for q, c := range C {
-			sum(out[q], &w.r[c], (*[8][16]float64)(t.d[:8]), q&1, 8*(q>>1))
-		}
-		if overlaps {
-			for q, r := range D {
-				w.r[r] = t.out[q]
-			}
 		}
 	}
 }

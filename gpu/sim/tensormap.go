@@ -76,18 +76,21 @@ func EncodeIm2col(t tensormap.Im2col) (TensorMap, error) {
 	}
 	limit := int32([...]int{1 << 15, 1 << 7, 1 << 4}[rank-3])
 	for i := range t.Lower {
-		for _, v := range []int32{t.Lower[i], t.Upper[i]} {
+		for k, v := range []int32{t.Lower[i], t.Upper[i]} {
 			if v < -limit || v >= limit {
-				return TensorMap{}, fmt.Errorf("im2col map: corner offset %d, want %d to %d at rank %d", v, -limit, limit-1, rank)
+				return TensorMap{}, fmt.Errorf("im2col map: pixelBox%sCorner[%d] is %d, want %d to %d at rank %d", [...]string{"Lower", "Upper"}[k], i, v, -limit, limit-1, rank)
 			}
 		}
 		m.lower[i], m.upper[i] = int(t.Lower[i]), int(t.Upper[i])
 		if m.lower[i] > m.dims[i+1]-1+m.upper[i] {
-			return TensorMap{}, errors.New("im2col map: the bounding box is empty")
+			return TensorMap{}, fmt.Errorf("im2col map: the bounding box is empty along dimension %d: pixels %d to %d", i+1, m.lower[i], m.dims[i+1]-1+m.upper[i])
 		}
 	}
-	if m.channels < 1 || m.channels > 256 || m.pixels < 1 || m.pixels > 1024 {
-		return TensorMap{}, fmt.Errorf("im2col map: %d channels a pixel (1 to 256), %d pixels a column (1 to 1024)", m.channels, m.pixels)
+	if m.channels < 1 || m.channels > 256 {
+		return TensorMap{}, fmt.Errorf("im2col map: channelsPerPixel is %d, want 1 to 256", m.channels)
+	}
+	if m.pixels < 1 || m.pixels > 1024 {
+		return TensorMap{}, fmt.Errorf("im2col map: pixelsPerColumn is %d, want 1 to 1024", m.pixels)
 	}
 	if err := m.inner(m.channels); err != nil {
 		return TensorMap{}, err

@@ -1,6 +1,10 @@
 package sim
 
 import (
+	"math"
+	"math/bits"
+	"slices"
+
 	"github.com/stylize-gpu/stylize/gpu/ptx"
 	"github.com/stylize-gpu/stylize/gpu/tensormap"
 )
@@ -133,7 +137,9 @@ func (s *mmaState) forceUpTo(clock uint32) {
 // wgmmaOp is a decoded wgmma.mma_async.
 type wgmmaOp struct {
 	n, k           int
-	typ            ptx.Type
+	typ, typB      ptx.Type // of A and B
+	acc            ptx.Type // of D
+	satfinite      bool
 	d              []int32
 	a              []int32 // registers of A, or nil
 	descA, descB   int32
@@ -143,38 +149,59 @@ type wgmmaOp struct {
 	transA, transB bool // MN-major
 }
 
-// wgmma.mma_async.sync.aligned.m64nNkK.f32.T.T d, a, b-desc, scale-d, imm-scale-a,
-// imm-scale-b[, trans-a][, trans-b]
+// wgmma.mma_async.sync.aligned.m64nNkK.TD.TA.TB d, a, b-desc, scale-d, with floats
+// imm-scale-a, imm-scale-b, with 16 bits [trans-a, ]trans-b
 func (d *decoder) mmaAsync() {
 	in := d.in
 	d.k.asyncProxy = true
 	ts := in.Types()
-	if len(in.Mods) != 7 || in.Mods[0] != "mma_async" || len(ts) != 3 || ts[0] != ptx.F32 || ts[1] != ts[2] {
+	if len(ts) != 3 || in.Mods[0] != "mma_async" || in.Mods[1] != "sync" || in.Mods[2] != "aligned" {
 		d.unsupported()
-		return
 	}
 	n, k, ok := ptx.ParseWGMMAShape(in.Mods[3])
-	size := elementBytes(ts[1])
-	if !ok || k*size != 32 {
-		d.unsupported()
-		return
-	}
-	x := &wgmmaOp{n: n, k: k, typ: ts[1]}
-	want := 6
-	_, regsA := in.Args[min(1, len(in.Args)-1)].(*ptx.Vec)
-	if size == 2 {
-		want += 2
-		if regsA {
-			want--
+	x := &wgmmaOp{n: n, k: k, acc: ts[0], typ: ts[1], typB: ts[2], satfinite: in.Has("satfinite")}
+	mods, want, sums := 7, 6, []ptx.Type{ptx.F32}
+	switch x.typ {
+	case ptx.F16:
+		want, sums = 8, []ptx.Type{ptx.F16, ptx.F32}
+		ok = ok && x.typB == x.typ
+	case ptx.BF16:
+		want = 8
+		ok = ok && x.typB == x.typ
+	case ptx.TF32:
+		ok = ok && x.typB == x.typ
+	case ptx.E4M3, ptx.E5M2:
+		sums = []ptx.Type{ptx.F16, ptx.F32}
+		ok = ok && (x.typB == ptx.E4M3 || x.typB == ptx.E5M2)
+	case ptx.S8, ptx.U8:
+		want, sums = 4, []ptx.Type{ptx.S32}
+		ok = ok && (x.typB == ptx.S8 || x.typB == ptx.U8) && (n < 32 || n%16 == 0)
+		if x.satfinite {
+			mods++
 		}
+	case ptx.B1:
+		want, sums = 4, []ptx.Type{ptx.S32}
+		ok = ok && x.typB == ptx.B1 && (n < 32 || n%16 == 0) && in.Has("and") && in.Has("popc")
+		mods += 2
+	default:
+		ok = false
 	}
-	if !d.args(want, want) {
-		return
+	if !ok || len(in.Mods) != mods || !slices.Contains(sums, x.acc) || k*x.typ.Bits() != 256 {
+		d.unsupported()
+	}
+	d.args(want-1, want)
+	_, regsA := in.Args[1].(*ptx.Vec)
+	if want == 8 && regsA {
+		want--
+	}
+	d.args(want, want)
+	perD := 1 // elements of a register of D
+	if x.acc == ptx.F16 {
+		perD = 2
 	}
 	dv := vec(in.Args[0])
-	if len(dv) != n/2 {
-		d.fail("%d result registers, want %d", len(dv), n/2)
-		return
+	if len(dv) != n/2/perD {
+		d.fail("%d result registers, want %d", len(dv), n/2/perD)
 	}
 	for _, e := range dv {
 		x.d = append(x.d, d.dst32(e))
@@ -193,8 +220,10 @@ func (d *decoder) mmaAsync() {
 	}
 	x.descB = d.src64(in.Args[2])
 	x.scaleD, x.notD = d.predicate(in.Args[3])
-	x.negA, x.negB = d.imm(4) == -1, d.imm(5) == -1
-	if size == 2 {
+	if want > 4 {
+		x.negA, x.negB = d.imm(4) == -1, d.imm(5) == -1
+	}
+	if want > 6 {
 		i := 6
 		if !regsA {
 			x.transA = d.imm(i) == 1
@@ -373,6 +402,10 @@ func (x *wgmmaOp) registers(w *warp, o *op) {
 
 func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
 	t := &w.g.tile
+	if x.typ.Bits() < 16 {
+		x.computeBytes(w, o, da, db, row0, scale)
+		return
+	}
 	if x.a == nil {
 		x.operand(w, o, da, row0, 16, x.transA, t.rows[:])
 		t.transpose()
@@ -387,13 +420,126 @@ func (x *wgmmaOp) compute(w *warp, o *op, da, db descriptor, row0 int, scale boo
 		x.operand(w, o, db, from, n, x.transB, t.b[:n])
 		products(t.d[:n], &t.a, t.b[:n])
 		for j := 0; j < n; j += 8 {
-			for q, r := range x.d[(from+j)/2:][:4] {
-				c := &t.zero // products are never -0
-				if scale {
-					c = &w.r[r]
+			x.add(w, from+j, (*[8][16]float64)(t.d[j:j+8]), scale)
+		}
+	}
+}
+
+// add adds products of eight columns to D, or sets D to them.
+func (x *wgmmaOp) add(w *warp, column int, d *[8][16]float64, scale bool) {
+	if x.acc == ptx.F16 { // columns 2t and 2t+1 of row g, then of row g+8
+		for q, r := range x.d[column/4:][:2] {
+			R := &w.r[r]
+			for i, c := range R {
+				if !scale {
+					c = 0
 				}
-				sum(&w.r[r], c, (*[8][16]float64)(t.d[j:j+8]), q&1, 8*(q>>1))
+				row := 8*q + i>>2
+				R[i] = uint32(round16(d[i&3*2][row], float64(h2f(uint16(c))), f2h)) |
+					uint32(round16(d[i&3*2+1][row], float64(h2f(uint16(c>>16))), f2h))<<16
 			}
+		}
+		return
+	}
+	for q, r := range x.d[column/2:][:4] {
+		c := &w.g.tile.zero // products are never -0
+		if scale {
+			c = &w.r[r]
+		}
+		if x.acc == ptx.F32 {
+			sum(&w.r[r], c, d, q&1, 8*(q>>1))
+			continue
+		}
+		R := &w.r[r]
+		for i := range R {
+			s := int64(int32(c[i])) + int64(d[i&3*2+q&1][8*(q>>1)+i>>2])
+			if x.satfinite {
+				s = min(max(s, math.MinInt32), math.MaxInt32)
+			}
+			R[i] = uint32(s)
+		}
+	}
+}
+
+// computeBytes is compute for elements of a byte, 32 along k: half of them at a time.
+// Whole numbers are exact in fp64. Of bits the elements are counted word by word.
+func (x *wgmmaOp) computeBytes(w *warp, o *op, da, db descriptor, row0 int, scale bool) {
+	t := &w.g.tile
+	var bytes [16][32]byte // of A
+	if x.a == nil {
+		at := x.chunks(&da, row0, 16, false, t.at[:])
+		w.inside(o, at)
+		for i, a := range at {
+			copy(bytes[i%16][i/16*16:], w.c.smem[a:a+16])
+		}
+	} else {
+		for q, r := range x.a {
+			for i, v := range w.r[r] {
+				le.PutUint32(bytes[i>>2+q&1*8][i&3*4+q>>1*16:], v)
+			}
+		}
+	}
+	var a [2][16][16]float64
+	for h := range a {
+		for row := range bytes {
+			for k, v := range bytes[row][16*h:][:16] {
+				a[h][k][row] = x.byteOf(x.typ, v)
+				if x.negA != x.negB {
+					a[h][k][row] *= -1
+				}
+			}
+		}
+	}
+	var other [tileColumns][16]float64
+	for from := 0; from < x.n; from += tileColumns {
+		n := min(tileColumns, x.n-from)
+		at := x.chunks(&db, from, n, false, t.at[:])
+		w.inside(o, at)
+		if x.typ == ptx.B1 {
+			x.countBits(&bytes, w.c.smem, at, t.d[:n])
+		} else {
+			for h, d := range [][][16]float64{t.d[:n], other[:n]} {
+				for i, b := range at[h*n:][:n] {
+					for k, v := range w.c.smem[b : b+16] {
+						t.b[i][k] = x.byteOf(x.typB, v)
+					}
+				}
+				products(d, &a[h], t.b[:n])
+			}
+			for i := range n {
+				for row := range t.d[i] {
+					t.d[i][row] += other[i][row]
+				}
+			}
+		}
+		for j := 0; j < n; j += 8 {
+			x.add(w, from+j, (*[8][16]float64)(t.d[j:j+8]), scale)
+		}
+	}
+}
+
+// byteOf is the value of an element.
+func (x *wgmmaOp) byteOf(t ptx.Type, v byte) float64 {
+	switch t {
+	case ptx.U8:
+		return float64(v)
+	case ptx.S8:
+		return float64(int8(v))
+	default:
+		return narrow(t, uint32(v))
+	}
+}
+
+// countBits counts the bits that rows of A and columns of B share.
+func (x *wgmmaOp) countBits(a *[16][32]byte, smem []byte, at []uint32, d [][16]float64) {
+	n := len(d)
+	for i := range d {
+		for row := range a {
+			count := 0
+			for k := 0; k < 32; k += 8 {
+				count += bits.OnesCount64(le.Uint64(a[row][k:]) & le.Uint64(smem[at[k/16*n+i]+uint32(k%16):]))
+			}
+			d[i][row] = float64(count)
 		}
 	}
 }

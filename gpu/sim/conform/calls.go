@@ -1,8 +1,10 @@
 package conform
 
 import (
+	"math"
 	"math/big"
 	"math/bits"
+	"slices"
 )
 
 // callForms are what nvcc makes of wide integers, of functions that it does not inline and
@@ -220,6 +222,80 @@ func callForms() []hand {
 				shl.b64 %q1, %q1, 40;
 				match.any.sync.b64 %r3, %q1, 0xffffffff;
 				st.global.u32 [%me+256], %r3;`,
+		},
+		{ // lists that end early, floats of either width, vectors, addresses and bytes of them
+			name: "foreign.initial-values", covers: []string{"ld.u32", "ld.global.u8", "ld.const.v2.f32", "ld.global.f64"},
+			decl: `.global .align 4 .b8 text[8] = {104, 105, 0x21, -1};
+.const .align 8 .f32 floats[][2] = {{0f3F800000, 1.5}, {-2.0, 0d4010000000000000}, {1e3}};
+.global .align 8 .f64 doubles[2] = {0f3F800000, 0d3FF8000000000000};
+.global .align 4 .u32 table[2][3] = {{1, 2, (1<<4)|3}, {-1, 0x1ffffffff}};
+.global .align 16 .v4 .u32 quad = {5, 6, 7, 8};
+.global .attribute(.managed) .align 4 .b32 bits[2] = {1.5, 7};
+.global .align 8 .u64 places[4] = {text, generic(table)+4, floats+8, generic(quad)};
+.const .align 8 .u64 place[1] = {doubles};
+.global .align 8 .u8 bytes[8] = {0xff(table), 0xff00(table), 0xff0000(table), 0xff000000(table), 0xff00000000(table), 0xff0000000000(table), 0xff000000000000(table), 0xff00000000000000(table)};`,
+			block: 1,
+			want: slices.Concat([]byte{104, 105, 33, 255, 0, 0, 0, 0}, u32s(6, func(i int) uint32 {
+				return math.Float32bits([]float32{1, 1.5, -2, 4, 1000, 0}[i])
+			}), le.AppendUint64(le.AppendUint64(nil, math.Float64bits(1)), math.Float64bits(1.5)),
+				u32s(6, func(i int) uint32 { return []uint32{1, 2, 19, ^uint32(0), ^uint32(0), 0}[i] }),
+				u32s(4, func(i int) uint32 { return uint32(5 + i) }), u32s(2, func(i int) uint32 { return []uint32{0x3fc00000, 7}[i] }),
+				u32s(6, func(i int) uint32 {
+					return []uint32{0xff216968, 2, 0xc0000000, 5, 0, ^uint32(0)}[i]
+				}),
+				le.AppendUint64(nil, math.Float64bits(1.5))),
+			body: `ld.global.u64 %q1, [text];
+				st.global.u64 [%out], %q1;
+				ld.const.v2.f32 {%r0, %r1}, [floats];
+				st.global.v2.u32 [%out+8], {%r0, %r1};
+				ld.const.v2.f32 {%r0, %r1}, [floats+8];
+				st.global.v2.u32 [%out+16], {%r0, %r1};
+				ld.const.v2.f32 {%r0, %r1}, [floats+16];
+				st.global.v2.u32 [%out+24], {%r0, %r1};
+				ld.global.f64 %q1, [doubles];
+				st.global.u64 [%out+32], %q1;
+				ld.global.f64 %q1, [doubles+8];
+				st.global.u64 [%out+40], %q1;
+				mov.u64 %q2, table;
+				mov.u64 %q3, %out;
+				mov.u32 %r3, 0;
+				COPY:
+				ld.global.u32 %r0, [%q2];
+				st.global.u32 [%q3+48], %r0;
+				add.u64 %q2, %q2, 4;
+				add.u64 %q3, %q3, 4;
+				add.u32 %r3, %r3, 1;
+				setp.lt.u32 %p0, %r3, 6;
+				@%p0 bra COPY;
+				ld.global.v4.u32 {%r0, %r1, %r2, %r3}, [quad];
+				st.global.u32 [%out+72], %r0;
+				st.global.u32 [%out+76], %r1;
+				st.global.u32 [%out+80], %r2;
+				st.global.u32 [%out+84], %r3;
+				ld.global.u32 %r0, [bits];
+				ld.global.u32 %r1, [bits+4];
+				st.global.u32 [%out+88], %r0;
+				st.global.u32 [%out+92], %r1;
+				ld.global.u64 %q1, [places];
+				ld.global.u32 %r0, [%q1];
+				st.global.u32 [%out+96], %r0;
+				ld.global.u64 %q1, [places+8];
+				ld.u32 %r0, [%q1];
+				st.global.u32 [%out+100], %r0;
+				ld.global.u64 %q1, [places+16];
+				ld.const.u32 %r0, [%q1];
+				st.global.u32 [%out+104], %r0;
+				ld.global.u64 %q1, [places+24];
+				ld.u32 %r0, [%q1];
+				st.global.u32 [%out+108], %r0;
+				ld.global.u8 %r0, [bytes+7];
+				st.global.u32 [%out+112], %r0;
+				ld.global.u64 %q1, [bytes];
+				ld.global.u32 %r0, [%q1+12];
+				st.global.u32 [%out+116], %r0;
+				ld.const.u64 %q1, [place];
+				ld.global.u64 %q2, [%q1+8];
+				st.global.u64 [%out+120], %q2;`,
 		},
 		{ // vector registers, constant expressions, modifiers in another order, variables of a kernel
 			name: "foreign.text", covers: []string{"vote.ballot.sync.b32", "ld.global.v2.u32"}, in: [][]byte{u32s(64, func(i int) uint32 { return uint32(i * i) })},

@@ -138,6 +138,16 @@ func value(t ptx.Type, b []byte) float64 {
 		return math.Float64frombits(le.Uint64(b))
 	case ptx.F32:
 		return float64(math.Float32frombits(le.Uint32(b)))
+	case ptx.F16, ptx.BF16:
+		n := formats[t].decode(uint64(le.Uint16(b)))
+		switch {
+		case n.nan:
+			return math.NaN()
+		case n.inf:
+			return math.Inf(1 - 2*one(n.neg))
+		}
+		v, _ := n.v.Float64()
+		return v
 	default:
 		return math.NaN()
 	}

@@ -202,9 +202,9 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-// NVIDIA's assembler takes every file, where it is at hand (make ptx installs
-// it): no case rests on PTX that is not PTX.
-func TestAssembles(t *testing.T) {
+// assembler is NVIDIA's, where it is at hand (make ptx installs it).
+func assembler(t *testing.T) string {
+	t.Helper()
 	ptxas, err := filepath.Abs("../../../.cuda/nvidia/cu13/bin/ptxas")
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +212,12 @@ func TestAssembles(t *testing.T) {
 	if _, err := os.Stat(ptxas); err != nil || testing.Short() {
 		t.Skip("no ptxas in .cuda: make ptx installs it")
 	}
+	return ptxas
+}
+
+// NVIDIA's assembler takes every file: no case rests on PTX that is not PTX.
+func TestAssembles(t *testing.T) {
+	ptxas := assembler(t)
 	for _, c := range Cases() {
 		out, err := exec.Command(ptxas, "-arch="+c.Arch, "-o", os.DevNull, filepath.Join("testdata", c.Name+".ptx")).CombinedOutput()
 		if err != nil {

@@ -15,6 +15,9 @@
 // case that changes, in source or inputs, is not compared until a GPU is recorded
 // again (make test-gpu); TestRecorded lists such cases.
 //
+// testdata/forms.txt lists forms by group, that programs are likely to hold: a test counts
+// those that load, and holds each to a case.
+//
 // A case compares exactly, within the ISA's bounds (the .approx functions), or within
 // a bound on sums (tensor cores with random inputs). Matrix and copy
 // instructions get unique values, so that a wrong layout cannot pass.

@@ -3,7 +3,6 @@ package conform
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -19,7 +18,7 @@ func hopperCases() []*Case {
 	hs = append(hs, bulkForms()...)
 	hs = append(hs, clusterForms()...)
 	hs = append(hs, wgmmaForms()...)
-	hs = append(append(hs, foreignForms()...), callForms()...)
+	hs = append(append(append(hs, foreignForms()...), callForms()...), asyncForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		h.arch = "sm_90a"
@@ -164,6 +163,7 @@ func tensorForms() []hand {
 		dims   []uint64
 		box    []uint32
 		step   []uint32
+		gap    uint64 // bytes behind each run of a dimension
 		at     []int
 		span   int
 		nan    bool
@@ -178,6 +178,9 @@ func tensorForms() []hand {
 		{dims: []uint64{64, 7, 5, 2}, box: []uint32{64, 4, 3, 1}, at: []int{0, -1, 3, 1}, span: 128, single: true},
 		{dims: []uint64{64, 9, 7, 2}, box: []uint32{64, 6, 4, 1}, step: []uint32{1, 2, 2, 1}, at: []int{0, -1, 2, 1}, span: 128},
 		{dims: []uint64{16, 3, 3, 3, 2}, box: []uint32{8, 2, 2, 2, 2}, at: []int{8, 2, -1, 1, 0}, single: true},
+		{dims: []uint64{24, 5, 4}, box: []uint32{16, 5, 3}, step: []uint32{1, 3, 2}, gap: 32, at: []int{16, -2, 1}},
+		{dims: []uint64{16, 3, 1, 1, 2}, box: []uint32{16, 2, 2, 1, 2}, gap: 16, at: []int{0, 2, 0, 0, 0}},
+		{dims: []uint64{64, 5}, box: []uint32{64, 4}, step: []uint32{1, 2}, gap: 16, at: []int{0, -1}, span: 128},
 	} {
 		rank := len(f.dims)
 		total, elems := 1, 1
@@ -189,16 +192,38 @@ func tensorForms() []hand {
 			}
 			elems *= n
 		}
+		strides := tensormap.DenseStrides(ptx.F16, f.dims)
+		if f.gap > 0 {
+			run := 2 * f.dims[0]
+			for i, n := range f.dims[1:] {
+				strides[i] = run + f.gap
+				run = n * strides[i]
+				if n == 1 { // nobody uses it
+					strides[i] = 0
+					run = 2 * f.dims[0]
+					for j := i; j > 0; j-- {
+						if strides[j-1] > 0 {
+							run = f.dims[j] * strides[j-1]
+							break
+						}
+					}
+				}
+			}
+			total = int(run / 2)
+		}
 		tensor := make([]byte, 2*total)
 		for i := range total {
 			le.PutUint16(tensor[2*i:], uint16(i*7+1))
 		}
-		strides := tensormap.DenseStrides(ptx.F16, f.dims)
 		bytes := 2 * elems
 		// index of a box element in the tensor, or -1
 		index := func(e int, at []int) int {
-			idx, mul := 0, 1
+			idx := 0
 			for i := range rank {
+				mul := 1
+				if i > 0 {
+					mul = int(strides[i-1] / 2)
+				}
 				ext, st := int(f.box[i]), 1
 				if f.step != nil {
 					st = int(f.step[i])
@@ -210,7 +235,6 @@ func tensorForms() []hand {
 					return -1
 				}
 				idx += x * mul
-				mul *= int(f.dims[i])
 			}
 			return idx
 		}
@@ -233,6 +257,9 @@ func tensorForms() []hand {
 		}
 		if f.nan {
 			tail = ".nan"
+		}
+		if f.gap > 0 {
+			tail = fmt.Sprintf(".gap%d%s", f.gap, tail)
 		}
 		local := fmt.Sprintf("%s.shared .align 1024 .b8 buf[%d];", barDecl, max(bytes, 128))
 		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.tile.mbarrier::complete_tx::bytes", rank)
@@ -322,11 +349,15 @@ func im2colForms() []hand {
 		pixels       uint32
 		at           []int
 		offs         []int
+		step         []uint32
+		nan          bool
 	}{
-		{[]uint64{64, 9, 3}, []int32{-1}, []int32{-1}, 16, []int{0, 2, 0}, []int{1}},
-		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 32, []int{0, -1, -1, 0}, []int{0, 2}},
-		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 24, []int{0, 3, 2, 0}, []int{2, 1}}, // crosses into the next picture
-		{[]uint64{64, 5, 4, 3, 2}, []int32{-1, -1, -1}, []int32{-1, -1, -1}, 40, []int{0, 0, 1, -1, 0}, []int{1, 0, 2}},
+		{[]uint64{64, 9, 3}, []int32{-1}, []int32{-1}, 16, []int{0, 2, 0}, []int{1}, nil, false},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 32, []int{0, -1, -1, 0}, []int{0, 2}, nil, false},
+		{[]uint64{64, 7, 5, 2}, []int32{-1, -1}, []int32{-1, -1}, 24, []int{0, 3, 2, 0}, []int{2, 1}, nil, false}, // crosses into the next picture
+		{[]uint64{64, 5, 4, 3, 2}, []int32{-1, -1, -1}, []int32{-1, -1, -1}, 40, []int{0, 0, 1, -1, 0}, []int{1, 0, 2}, nil, false},
+		{[]uint64{64, 9, 7, 2}, []int32{-1, -1}, []int32{-1, -1}, 36, []int{0, -1, -1, 0}, []int{1, 2}, []uint32{1, 2, 2, 1}, true},
+		{[]uint64{64, 11, 2}, []int32{-2}, []int32{-1}, 12, []int{0, 1, 0}, []int{2}, []uint32{1, 3, 1}, false},
 	} {
 		rank := len(f.dims)
 		total := 1
@@ -356,13 +387,18 @@ func im2colForms() []hand {
 			}
 			for c := range channels {
 				v := uint16(0)
+				if f.nan {
+					v = 0x7ff7
+				}
 				if inside {
 					v = le.Uint16(tensor[2*(base+f.at[0]+c):])
 				}
 				le.PutUint16(want[swizzled(2*(channels*p+c), 128):], v)
 			}
 			for j := 1; j < rank; j++ {
-				x[j]++
+				if x[j]++; f.step != nil {
+					x[j] += int(f.step[j]) - 1
+				}
 				if j == rank-1 || x[j] <= int(f.dims[j])-1+int(f.upper[j-1]) {
 					break
 				}
@@ -373,7 +409,7 @@ func im2colForms() []hand {
 		form := fmt.Sprintf("cp.async.bulk.tensor.%dd.shared::cluster.global.im2col.mbarrier::complete_tx::bytes", rank)
 		m := &tensormap.Im2col{
 			Type: ptx.F16, Dims: f.dims, Strides: strides, Lower: f.lower, Upper: f.upper,
-			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: tensormap.Swizzle128,
+			ChannelsPerPixel: channels, PixelsPerColumn: f.pixels, Swizzle: tensormap.Swizzle128, ElementStrides: f.step, NaNFill: f.nan,
 		}
 		hs = append(hs, hand{
 			name: fileName(fmt.Sprintf("%s.%d", form, f.pixels)), covers: []string{form}, in: [][]byte{tensor}, maps: []Map{{Input: 0, Im2col: m}},
@@ -584,197 +620,6 @@ func clusterForms() []hand {
 			body: "griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\nst.global.u32 [%me], %t;", want: u32s(32, func(i int) uint32 { return uint32(i) }),
 		},
 	}
-}
-
-// wgmmaForms: D = A*B with A 64 x K and B N x K of small whole numbers, in every
-// layout. The shared memory images are made here, byte for byte.
-func wgmmaForms() []hand {
-	var hs []hand
-	type layout struct {
-		span    int
-		mnMajor bool
-	}
-	add := func(t ptx.Type, n int, a, b layout, regsA bool, neg bool) {
-		size, k := 2, 16
-		if t == ptx.TF32 {
-			size, k = 4, 8
-		}
-		// Four steps along k where rows are 128 bytes long, else one.
-		steps := 1
-		if a.span == 128 && b.span == 128 && !a.mnMajor && !b.mnMajor && !regsA {
-			steps = 4
-		}
-		K := k * steps
-		r := rand.New(rand.NewPCG(uint64(n), uint64(t)))
-		A, B := make([]int, 64*K), make([]int, n*K)
-		for _, m := range [][]int{A, B} {
-			for i := range m {
-				m[i] = r.IntN(7) - 3
-			}
-		}
-		put := func(img []byte, at int, v int) {
-			if e := encodeElem(t, v); size == 2 {
-				le.PutUint16(img[at:], uint16(e))
-			} else {
-				le.PutUint32(img[at:], e)
-			}
-		}
-		// image lays a matrix of rows x K out; it returns the leading and stride
-		// byte offsets of its descriptor.
-		image := func(m []int, rows int, l layout) (img []byte, lbo, sbo int) {
-			switch {
-			case !l.mnMajor && l.span > 0: // groups of 8 rows of span bytes
-				sbo, lbo = 8*l.span, 16
-				img = make([]byte, (rows+7)/8*sbo)
-			case !l.mnMajor: // 8x16-byte cores: along k, then along rows
-				lbo, sbo = 128, 256
-				img = make([]byte, (rows+7)/8*sbo)
-			case l.span > 0: // span bytes along mn, 8 of them along k; then mn, then k
-				perRow := (2*rows + l.span - 1) / l.span
-				lbo = 8 * l.span
-				sbo = perRow * lbo
-				img = make([]byte, 2*sbo)
-			default: // cores of 8 (k) x 16 bytes (mn)
-				sbo = 128
-				lbo = (2*rows + 15) / 16 * 128
-				img = make([]byte, 2*lbo)
-			}
-			for row := range rows {
-				for kk := range K {
-					v := m[row*K+kk]
-					kb, mb := kk*size, row*size
-					var at int
-					switch {
-					case !l.mnMajor && l.span > 0:
-						at = row/8*sbo + row%8*l.span + kb
-					case !l.mnMajor:
-						at = row/8*sbo + row%8*16 + kb/16*lbo + kb%16
-					case l.span > 0:
-						at = mb/l.span*lbo + mb%l.span + kk%8*l.span + kk/8*sbo
-					default:
-						at = mb/16*sbo + mb%16 + kk%8*16 + kk/8*lbo
-					}
-					put(img, swizzled(at, l.span), v)
-				}
-			}
-			return img, lbo, sbo
-		}
-		mode := map[int]uint64{0: 0, 128: 1, 64: 2, 32: 3}
-		desc := func(l layout, lbo, sbo int) uint64 { return uint64(lbo/16)<<16 | uint64(sbo/16)<<32 | mode[l.span]<<62 }
-		imgA, lboA, sboA := image(A, 64, a)
-		imgB, lboB, sboB := image(B, n, b)
-		pad := func(x []byte) []byte { return append(x, make([]byte, (1024-len(x)%1024)%1024)...) }
-		imgA, imgB = pad(imgA), pad(imgB)
-		img := append(slices.Clone(imgA), imgB...)
-		// A in registers: per warp as mma's A
-		var frag []byte
-		if regsA {
-			per := 4 / size
-			for i := range 128 {
-				w, g, tt := i/32, i%32/4, i%4
-				for q := range 4 {
-					var v uint32
-					for e := range per {
-						v |= encodeElem(t, A[(16*w+g+8*(q%2))*K+per*tt+e+4*per*(q/2)]) << (16 * e)
-					}
-					frag = le.AppendUint32(frag, v)
-				}
-			}
-		}
-		sign := 1
-		if neg {
-			sign = -1
-		}
-		var want []byte
-		for i := range 128 {
-			for e := range n / 2 {
-				row, col := 16*(i/32)+i%32/4+8*(e/2%2), 8*(e/4)+2*(i%4)+e%2
-				s := 0
-				for kk := range K {
-					s += A[row*K+kk] * B[col*K+kk]
-				}
-				want = le.AppendUint32(want, math.Float32bits(float32(sign*s)))
-			}
-		}
-		var regs []string
-		for i := range n / 2 {
-			regs = append(regs, fmt.Sprintf("%%d%d", i))
-		}
-		D := "{" + strings.Join(regs, ", ") + "}"
-		form := fmt.Sprintf("wgmma.mma_async.sync.aligned.m64n%dk%d.f32.%v.%v", n, k, t, t)
-		var body strings.Builder
-		body.WriteString(loadBuf(128, len(img)))
-		fmt.Fprintf(&body, `shr.u32 %%r0, %%r30, 4;
-			cvt.u64.u32 %%q0, %%r0;
-			or.b64 %%q1, %%q0, %d;
-			add.u64 %%q0, %%q0, %d;
-			or.b64 %%q2, %%q0, %d;
-			`, desc(a, lboA, sboA), len(imgA)/16, desc(b, lboB, sboB))
-		ins := [][]byte{img}
-		opA := "%q1"
-		if regsA {
-			ins = append(ins, frag)
-			body.WriteString("mad.wide.u32 %q3, %t, 16, %in1;\nld.global.v4.u32 {%r10, %r11, %r12, %r13}, [%q3];\n")
-			opA = "{%r10, %r11, %r12, %r13}"
-		}
-		for _, d := range regs {
-			fmt.Fprintf(&body, "mov.f32 %s, 0f7FC00000;\n", d) // a NaN that scale-d false must not read
-		}
-		body.WriteString("setp.ne.u32 %p0, %t, %t;\nsetp.eq.u32 %p1, %t, %t;\nwgmma.fence.sync.aligned;\n")
-		for s := range steps {
-			tail := "1, 1"
-			if neg {
-				tail = "-1, 1"
-			}
-			if size == 2 {
-				if !regsA {
-					tail += fmt.Sprintf(", %d", one(a.mnMajor))
-				}
-				tail += fmt.Sprintf(", %d", one(b.mnMajor))
-			}
-			fmt.Fprintf(&body, "%s %s, %s, %%q2, %%p%d, %s;\n", form, D, opA, min(s, 1), tail)
-			if s < steps-1 {
-				body.WriteString("add.u64 %q1, %q1, 2;\nadd.u64 %q2, %q2, 2;\n")
-			}
-		}
-		fmt.Fprintf(&body, "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\nmad.wide.u32 %%q5, %%t, %d, %%out;\n", 2*n)
-		for i, d := range regs {
-			fmt.Fprintf(&body, "st.global.f32 [%%q5+%d], %s;\n", 4*i, d)
-		}
-		name := fmt.Sprintf("%s.a%d%s.b%d%s", form, a.span, major(a.mnMajor), b.span, major(b.mnMajor))
-		if regsA {
-			name = fmt.Sprintf("%s.aregs.b%d%s", form, b.span, major(b.mnMajor))
-		}
-		if neg {
-			name += ".neg"
-		}
-		hs = append(hs, hand{
-			name: name, covers: []string{form, "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned", "wgmma.wait_group.sync.aligned"},
-			block: 128, in: ins, want: want, elem: ptx.F32,
-			local: fmt.Sprintf(".shared .align 1024 .b8 buf[%d];\n.reg .f32 %%d<%d>;", len(img), n/2), body: body.String(),
-		})
-	}
-	k128 := layout{128, false}
-	for _, t := range []ptx.Type{ptx.F16, ptx.BF16, ptx.TF32} {
-		for n := 8; n <= 256; n += 8 {
-			add(t, n, k128, k128, false, false)
-		}
-		for _, span := range []int{0, 32, 64} {
-			add(t, 64, layout{span, false}, layout{span, false}, false, false)
-		}
-		add(t, 64, k128, k128, true, false)
-		add(t, 32, k128, k128, false, true)
-	}
-	for _, span := range []int{0, 32, 64, 128} {
-		mn := layout{span, true}
-		for _, n := range []int{8, 64, 128} {
-			add(ptx.F16, n, mn, mn, false, false)
-			add(ptx.F16, n, k128, mn, false, false)
-			add(ptx.BF16, n, mn, k128, false, false)
-			add(ptx.BF16, n, layout{}, mn, true, false)
-		}
-	}
-	return hs
 }
 
 func major(mn bool) string {

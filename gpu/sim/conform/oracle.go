@@ -220,7 +220,8 @@ type form struct {
 	dst  ptx.Type
 	src  []ptx.Type
 	eval func(a []uint64) uint64
-	ulps int // 0: exact
+	ulps int    // 0: exact
+	isa  string // see head
 	// bound is how far a result may be from the true one, given want, which is that
 	// rounded to fp32; nil: see ulps.
 	bound func(a []uint64, want float64) float64
@@ -254,6 +255,10 @@ func halfOf(t ptx.Type) ptx.Type {
 		return ptx.F16
 	case ptx.BF16x2:
 		return ptx.BF16
+	case ptx.U16x2:
+		return ptx.U16
+	case ptx.S16x2:
+		return ptx.S16
 	default:
 		return ptx.NoType
 	}
@@ -283,7 +288,7 @@ func formOf(name string) (form, error) {
 	t := types[len(types)-1]
 	f := form{name: name, dst: t}
 	srcs := func(ts ...ptx.Type) { f.src = ts }
-	if h := halfOf(t); h != ptx.NoType && op != "set" && op != "cvt" { // element by element
+	if h := halfOf(t); h != ptx.NoType && op != "cvt" { // element by element
 		inner, err := formOf(strings.Replace(name, t.String(), h.String(), 1))
 		if err != nil {
 			return form{}, err
@@ -324,7 +329,7 @@ func formOf(name string) (form, error) {
 	approx := func(g func(float64) float64) {
 		srcs(t)
 		f.eval = func(a []uint64) uint64 {
-			return fl.encode(fromFloat(g(float64(math.Float32frombits(uint32(a[0]))))), nearestEven)
+			return fl.encode(fromFloat(g(value(t, le.AppendUint64(nil, a[0])))), nearestEven)
 		}
 	}
 	bigOp := map[string]func(z, x, y *big.Int) *big.Int{
@@ -339,12 +344,18 @@ func formOf(name string) (form, error) {
 				}
 				return sum(x, y)
 			})
+		} else if rest["sat"] {
+			srcs(t, t)
+			f.eval = func(a []uint64) uint64 { return clamp(t, bigOp[op](new(big.Int), signed(t, a[0]), signed(t, a[1]))) }
 		} else {
 			bin(func(x, y *big.Int) *big.Int { return bigOp[op](new(big.Int), x, y) })
 		}
 	case "and", "or", "xor":
 		bin(func(x, y *big.Int) *big.Int { return bigOp[op](new(big.Int), x, y) })
 	case "mul", "mad":
+		if isFloat && op == "mad" { // another name of fma
+			return formOf2(name, "fma"+name[3:])
+		}
 		if isFloat {
 			floatBin(mul)
 			break
@@ -368,7 +379,103 @@ func formOf(name string) (form, error) {
 			if op == "mad" {
 				p.Add(p, signed(third, a[2]))
 			}
+			if rest["sat"] {
+				return clamp(t, p)
+			}
 			return wrap(f.dst, p)
+		}
+	case "mul24", "mad24":
+		srcs(t, t)
+		if op == "mad24" {
+			srcs(t, t, t)
+		}
+		low := func(v uint64) *big.Int { // 24 bits, with their sign
+			n := new(big.Int).SetUint64(v & 0xffffff)
+			if t.Signed() && n.Bit(23) == 1 {
+				n.Sub(n, big.NewInt(1<<24))
+			}
+			return n
+		}
+		f.eval = func(a []uint64) uint64 {
+			p := new(big.Int).Mul(low(a[0]), low(a[1]))
+			if rest["hi"] { // of 48 bits
+				p.Rsh(p, 16)
+			}
+			p = signed(t, wrap(t, p))
+			if op == "mad24" {
+				p.Add(p, signed(t, a[2]))
+			}
+			if rest["sat"] {
+				return clamp(t, p)
+			}
+			return wrap(t, p)
+		}
+	case "dp4a", "dp2a":
+		srcs(types[0], types[1], ptx.S32)
+		f.dst = ptx.S32
+		f.eval = func(a []uint64) uint64 {
+			sum := signed(ptx.S32, a[2])
+			for i := range map[string]int{"dp4a": 4, "dp2a": 2}[op] {
+				n, j := 8, i
+				if op == "dp2a" {
+					n = 16
+				}
+				if rest["hi"] {
+					j += 2
+				}
+				of := func(t ptx.Type, v uint64, n int) *big.Int {
+					return signed(map[int]ptx.Type{8: map[bool]ptx.Type{true: ptx.S8, false: ptx.U8}[t.Signed()], 16: map[bool]ptx.Type{true: ptx.S16, false: ptx.U16}[t.Signed()]}[n], v)
+				}
+				sum.Add(sum, new(big.Int).Mul(of(types[0], a[0]>>(n*i), n), of(types[1], a[1]>>(8*j), 8)))
+			}
+			return wrap(ptx.S32, sum)
+		}
+	case "slct":
+		f.dst = types[0]
+		srcs(types[0], types[0], types[1])
+		f.eval = func(a []uint64) uint64 {
+			c := number(types[1], a[2])
+			if rest["ftz"] && a[2]&0x7f800000 == 0 {
+				c = finite(0)
+			}
+			if !c.nan && !less(c, finite(0)) {
+				return a[0]
+			}
+			return a[1]
+		}
+		return f, nil
+	case "szext":
+		srcs(t, ptx.U32)
+		f.eval = func(a []uint64) uint64 { // bit by bit
+			n := int(a[1] & 31)
+			if rest["clamp"] {
+				n = int(min(a[1], 32))
+			}
+			var r uint64
+			for i := range 32 {
+				switch {
+				case i < n:
+					r |= a[0] & (1 << i)
+				case t.Signed() && n > 0:
+					r |= a[0] >> (n - 1) & 1 << i
+				}
+			}
+			return r
+		}
+	case "bmsk":
+		srcs(ptx.U32, ptx.U32)
+		f.eval = func(a []uint64) uint64 {
+			pos, n := a[0], a[1]
+			if !rest["clamp"] {
+				pos, n = pos&31, n&31
+			}
+			var r uint64
+			for i := range uint64(32) {
+				if i >= pos && i-pos < n {
+					r |= 1 << i
+				}
+			}
+			return r
 		}
 	case "fma":
 		srcs(t, t, t)
@@ -430,29 +537,46 @@ func formOf(name string) (form, error) {
 			break
 		}
 		bin(func(x, y *big.Int) *big.Int {
-			if (x.Cmp(y) < 0) == (op == "min") {
-				return x
+			if (x.Cmp(y) < 0) == (op == "max") {
+				x = y
 			}
-			return y
+			if rest["relu"] && x.Sign() < 0 {
+				return new(big.Int)
+			}
+			return x
 		})
 	case "sqrt":
 		srcs(t)
 		if rest["approx"] {
 			relative(0x1p-23)
 		}
-		f.eval = func(a []uint64) uint64 { return fl.encode(root(fl.decode(a[0])), nearestEven) }
+		f.eval = func(a []uint64) uint64 { return fl.encode(root(fl.decode(a[0])), directed(rest)) }
 	case "rcp":
 		srcs(t)
+		if rest["approx"] && t == ptx.F64 { // of the upper halves
+			f.gross(func(x num) num { return quo(finite(1), x) })
+			return f, nil
+		}
 		if rest["approx"] {
 			f.ulps = 1
 		}
-		f.eval = func(a []uint64) uint64 { return fl.encode(quo(finite(1), fl.decode(a[0])), nearestEven) }
+		f.eval = func(a []uint64) uint64 { return fl.encode(quo(finite(1), fl.decode(a[0])), directed(rest)) }
 	case "rsqrt":
+		if t == ptx.F64 {
+			srcs(t)
+			if rest["ftz"] {
+				f.gross(func(x num) num { return quo(finite(1), root(x)) })
+				return f, nil
+			}
+			f.eval = func(a []uint64) uint64 { return fl.encode(quo(finite(1), root(fl.decode(a[0]))), nearestEven) }
+			relative(0x1p-50)
+			break
+		}
 		approx(func(x float64) float64 { return 1 / math.Sqrt(x) })
 		relative(math.Exp2(-22.9))
 	case "ex2":
 		approx(math.Exp2)
-		relative(0x1p-22)
+		relative(map[ptx.Type]float64{ptx.F32: 0x1p-22, ptx.F16: math.Exp2(-9.9), ptx.BF16: 0x1p-7}[t])
 	case "lg2":
 		approx(math.Log2)
 		f.bound = func(a []uint64, want float64) float64 {
@@ -482,7 +606,10 @@ func formOf(name string) (form, error) {
 		f.bound = func([]uint64, float64) float64 { return math.Exp2(-20.5) }
 	case "tanh":
 		approx(math.Tanh)
-		relative(0x1p-11)
+		if relative(0x1p-11); t != ptx.F32 {
+			e := map[ptx.Type]float64{ptx.F16: math.Exp2(-10.987), ptx.BF16: 0x1p-8}[t]
+			f.bound = func([]uint64, float64) float64 { return e }
+		}
 	case "neg", "abs":
 		srcs(t)
 		top := uint64(1) << (t.Bits() - 1)
@@ -542,12 +669,12 @@ func formOf(name string) (form, error) {
 			pos, n := int(a[1]&0xff), int(a[2]&0xff)
 			sbit := uint64(0)
 			if t.Signed() && n > 0 {
-				sbit = a[0] >> min(pos+n-1, 31) & 1
+				sbit = a[0] >> min(pos+n-1, t.Bits()-1) & 1
 			}
 			var r uint64
-			for i := range 32 {
+			for i := range t.Bits() {
 				bit := sbit
-				if i < n && pos+i <= 31 {
+				if i < n && pos+i < t.Bits() {
 					bit = a[0] >> (pos + i) & 1
 				}
 				r |= bit << i
@@ -558,8 +685,8 @@ func formOf(name string) (form, error) {
 		srcs(t)
 		f.eval = func(a []uint64) uint64 {
 			var r uint64
-			for i := range 32 {
-				r |= a[0] >> i & 1 << (31 - i)
+			for i := range t.Bits() {
+				r |= a[0] >> i & 1 << (t.Bits() - 1 - i)
 			}
 			return r
 		}
@@ -567,17 +694,26 @@ func formOf(name string) (form, error) {
 		srcs(t)
 		f.dst = ptx.U32
 		f.eval = func(a []uint64) uint64 {
-			switch {
-			case op == "popc":
+			switch op {
+			case "popc":
 				n := uint64(0)
 				for i := range t.Bits() {
 					n += a[0] >> i & 1
 				}
 				return n
-			case op == "bfind" && a[0] == 0:
-				return 0xffffffff
-			case op == "bfind":
-				return uint64(bits.Len64(a[0]) - 1)
+			case "bfind":
+				v := signed(t, a[0])
+				if v.Sign() < 0 { // the highest zero
+					v.Not(v)
+				}
+				switch n := v.BitLen() - 1; {
+				case n < 0:
+					return 0xffffffff
+				case rest["shiftamt"]:
+					return uint64(t.Bits() - 1 - n)
+				default:
+					return uint64(n)
+				}
 			}
 			return uint64(t.Bits() - bits.Len64(a[0]))
 		}
@@ -587,6 +723,24 @@ func formOf(name string) (form, error) {
 			var r uint64
 			for i := range 4 {
 				sel := a[2] >> (4 * i) & 15
+				k, j := int(a[2]&3), i
+				switch {
+				case rest["f4e"]:
+					sel = uint64(k + j)
+				case rest["b4e"]:
+					sel = uint64(k - j + 8)
+				case rest["rc8"]:
+					sel = uint64(k)
+				case rest["ecl"]:
+					sel = uint64(max(j, k))
+				case rest["ecr"]:
+					sel = uint64(min(j, k))
+				case rest["rc16"]:
+					sel = uint64(k&1*2 + j&1)
+				}
+				if len(rest) > 0 {
+					sel &= 7
+				}
 				b := (a[1]<<32 | a[0]) >> (8 * (sel & 7)) & 0xff
 				if sel&8 != 0 {
 					b = b >> 7 * 0xff
@@ -604,22 +758,6 @@ func formOf(name string) (form, error) {
 	case "mov":
 		srcs(t)
 		f.eval = func(a []uint64) uint64 { return a[0] }
-	case "set": // 1.0 in fp16, or all ones of 16 bits
-		f.dst = types[0]
-		srcs(ptx.F16x2, ptx.F16x2)
-		half, yes := formats[ptx.F16], uint64(0x3c00)
-		if f.dst == ptx.U32 {
-			yes = 0xffff
-		}
-		f.eval = func(a []uint64) uint64 {
-			var r uint64
-			for i := range 2 {
-				if compare(mods[0], half.decode(a[0]>>(16*i)&0xffff), half.decode(a[1]>>(16*i)&0xffff)) {
-					r |= yes << (16 * i)
-				}
-			}
-			return r
-		}
 	case "cvt":
 		return convert(name, types, rest)
 	default:
@@ -628,17 +766,79 @@ func formOf(name string) (form, error) {
 	if t == ptx.F64 {
 		f.propagate(op)
 	}
+	if rest["xorsign"] {
+		eval, top := f.eval, uint64(1)<<(t.Bits()-1)
+		f.eval = func(a []uint64) uint64 {
+			r := eval([]uint64{a[0] &^ top, a[1] &^ top})
+			if fl.decode(r).nan {
+				return r
+			}
+			return r | (a[0]^a[1])&top
+		}
+	}
 	if rest["ftz"] {
-		f.flushed()
+		f.flushed(fl)
+	}
+	if eval := f.eval; isFloat && (rest["sat"] || rest["relu"]) {
+		f.eval = func(a []uint64) uint64 {
+			r := eval(a)
+			n := fl.decode(r)
+			switch {
+			case n.nan && rest["relu"]:
+				return r
+			case n.nan || signOf(n):
+				return 0
+			case rest["sat"] && less(finite(1), n):
+				return fl.encode(finite(1), nearestEven)
+			}
+			return r
+		}
 	}
 	return f, nil
 }
 
-// flushed makes subnormal operands and results zeros of their sign.
-func (f *form) flushed() {
+// formOf2 is formOf for another name of a form.
+func formOf2(name, other string) (form, error) {
+	f, err := formOf(other)
+	f.name = name
+	return f, err
+}
+
+// gross is an approximation of fp64 that looks at the upper half of its operand, flushed,
+// and gives the upper half of a result: 20 bits of fraction.
+func (f *form) gross(g func(num) num) {
+	fl := formats[ptx.F64]
 	flush := func(v uint64) uint64 {
-		if v&0x7f800000 == 0 {
-			return v & 0x80000000
+		if v&(0x7ff<<52) == 0 {
+			return v & (1 << 63)
+		}
+		return v
+	}
+	upper := format{32, 21, -1022, 0}
+	f.eval = func(a []uint64) uint64 {
+		x := fl.decode(flush(a[0]) &^ (1<<32 - 1))
+		n := g(x)
+		if n.nan {
+			if x.nan {
+				return (a[0] | 1<<51) &^ (1<<32 - 1)
+			}
+			return 0xfff8 << 48
+		}
+		return flush(upper.encode(n, nearestEven) << 32)
+	}
+	f.bound = func(_ []uint64, want float64) float64 { return 0x1p-20 * math.Abs(want) }
+}
+
+// clamp keeps a number in the range of an integer type.
+func clamp(t ptx.Type, v *big.Int) uint64 {
+	return saturate(t, num{v: new(big.Float).SetPrec(exact).SetInt(v)})
+}
+
+// flushed makes subnormal operands and results zeros of their sign.
+func (f *form) flushed(fl format) {
+	flush := func(v uint64) uint64 {
+		if v>>fl.fraction()&(1<<(fl.bits-1-fl.fraction())-1) == 0 {
+			return v & (1 << (fl.bits - 1))
 		}
 		return v
 	}
@@ -660,7 +860,7 @@ func (f *form) flushed() {
 func (f *form) propagate(op string) {
 	order, ok := map[string][]int{
 		"add": {1, 0}, "sub": {1, 0}, "mul": {1, 0}, "fma": {1, 2, 0}, "min": {1, 0}, "max": {1, 0},
-		"div": {0, 1}, "rcp": {0}, "sqrt": {0}, "neg": {0}, "abs": {0},
+		"div": {0, 1}, "rcp": {0}, "sqrt": {0}, "rsqrt": {0}, "neg": {0}, "abs": {0},
 	}[op]
 	if !ok {
 		return
@@ -730,21 +930,101 @@ func number(t ptx.Type, v uint64) num {
 	return num{v: new(big.Float).SetPrec(exact).SetInt(signed(t, v))}
 }
 
+// fp8 is the value of a byte as E4M3 or E5M2.
+func fp8(t ptx.Type, b uint64) num {
+	frac, bias := uint(3), 7
+	if t == ptx.E5M2 {
+		frac, bias = 2, 15
+	}
+	exp, m := int(b&0x7f>>frac), float64(b&(1<<frac-1))
+	neg := b&0x80 != 0
+	switch {
+	case t == ptx.E4M3 && b&0x7f == 0x7f, t == ptx.E5M2 && b&0x7f > 0x7c:
+		return num{nan: true}
+	case t == ptx.E5M2 && b&0x7f == 0x7c:
+		return num{inf: true, neg: neg}
+	case exp == 0:
+		exp = 1
+	default:
+		m += float64(uint(1) << frac)
+	}
+	v := math.Ldexp(m, exp-bias-int(frac))
+	if neg {
+		v = math.Copysign(v, -1)
+	}
+	return num{v: finite(v).v, neg: neg}
+}
+
+// toFP8 finds the nearest of all bytes, the even one of two; what is too large becomes the
+// largest that is finite.
+func toFP8(t ptx.Type, n num) uint64 {
+	if n.nan {
+		return 0x7f
+	}
+	sign := uint64(0)
+	if signOf(n) {
+		sign = 0x80
+	}
+	largest := map[ptx.Type]uint64{ptx.E4M3: 0x7e, ptx.E5M2: 0x7b}[t]
+	if n.inf {
+		return sign | largest
+	}
+	distance := func(b uint64) *big.Float {
+		d := new(big.Float).SetPrec(exact).Sub(fp8(t, b).v, new(big.Float).Abs(n.v))
+		return d.Abs(d)
+	}
+	best := uint64(0)
+	for b := uint64(1); b <= largest; b++ {
+		if c := distance(b).Cmp(distance(best)); c < 0 || c == 0 && b%2 == 0 {
+			best = b
+		}
+	}
+	return sign | best
+}
+
 // convert is formOf for cvt.
 func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) {
 	d, s := types[0], types[len(types)-1]
 	f := form{name: name, dst: d, src: []ptx.Type{s}}
-	r := nearestEven
-	if rest["rz"] {
-		r = towardZero
-	}
+	r := directed(rest)
+	whole8 := map[ptx.Type]ptx.Type{ptx.E4M3x2: ptx.E4M3, ptx.E5M2x2: ptx.E5M2}
 	relu := func(n num) num {
 		if rest["relu"] && !n.nan && signOf(n) {
 			return finite(0)
 		}
 		return n
 	}
+	toInteger := rest["rni"] || rest["rzi"] || rest["rmi"] || rest["rpi"]
 	switch {
+	case rest["pack"]: // into the low bits of the last operand, if there is one
+		n := d.Bits()
+		s = types[1]
+		f.src = []ptx.Type{s, s}
+		if f.dst = ptx.U32; n < 16 {
+			f.src = append(f.src, ptx.U32)
+		}
+		f.eval = func(a []uint64) uint64 {
+			v := uint64(0)
+			if n < 16 {
+				v = a[2]
+			}
+			v = v<<n | clamp(d, signed(s, a[0]))
+			return (v<<n | clamp(d, signed(s, a[1]))) & 0xffffffff
+		}
+	case whole8[d] != ptx.NoType && s == ptx.F32: // two sources, the first goes to the upper byte
+		f.src = []ptx.Type{s, s}
+		f.eval = func(a []uint64) uint64 {
+			return toFP8(whole8[d], relu(number(s, a[0])))<<8 | toFP8(whole8[d], relu(number(s, a[1])))
+		}
+	case whole8[d] != ptx.NoType:
+		f.eval = func(a []uint64) uint64 {
+			return toFP8(whole8[d], relu(number(ptx.F16, a[0]>>16)))<<8 | toFP8(whole8[d], relu(number(ptx.F16, a[0]&0xffff)))
+		}
+	case whole8[s] != ptx.NoType:
+		h := formats[ptx.F16]
+		f.eval = func(a []uint64) uint64 {
+			return h.encode(relu(fp8(whole8[s], a[0]>>8)), r)<<16 | h.encode(relu(fp8(whole8[s], a[0]&0xff)), r)
+		}
 	case halfOf(d) != ptx.NoType: // two sources, the first goes to the upper half
 		h := formats[halfOf(d)]
 		f.src = []ptx.Type{s, s}
@@ -764,18 +1044,7 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			case n.nan:
 				return 0x7fffe000
 			}
-			return tf.encode(n, r) << 13
-		}
-	case rest["sat"]:
-		f.eval = func(a []uint64) uint64 {
-			n := number(s, a[0])
-			switch {
-			case n.nan || signOf(n):
-				return 0
-			case less(finite(1), n):
-				n = finite(1)
-			}
-			return formats[d].encode(n, r)
+			return tf.encode(relu(n), r) << 13
 		}
 	case d == ptx.F32 && s == ptx.BF16: // the upper half, also of a NaN
 		f.eval = func(a []uint64) uint64 { return a[0] << 16 }
@@ -790,8 +1059,15 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			infinity := to.encode(num{inf: true}, r)
 			return sign<<(to.bits-1) | infinity | 1<<(to.fraction()-1) | frac
 		}
-	case d.Float() && !rest["rni"] && !rest["rzi"] && !rest["rmi"] && !rest["rpi"]:
-		f.eval = func(a []uint64) uint64 { return formats[d].encode(number(s, a[0]), r) }
+	case d == ptx.F64 && s == ptx.F16: // a NaN goes through fp32; not recorded
+		f.eval = func(a []uint64) uint64 {
+			if n := number(s, a[0]); !n.nan {
+				return formats[d].encode(n, r)
+			}
+			return 0x7fffffffe0000000
+		}
+	case d.Float() && !toInteger:
+		f.eval = func(a []uint64) uint64 { return formats[d].encode(relu(number(s, a[0])), r) }
 	case s.Float(): // to an integer, or to a whole number
 		f.eval = func(a []uint64) uint64 {
 			n := number(s, a[0])
@@ -801,8 +1077,8 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 					return a[0] | 1<<51
 				case d.Float():
 					return formats[d].nan
-				case s == ptx.F64:
-					return 1 << 31
+				case s == ptx.F64 || d.Bits() == 64:
+					return 1 << (d.Bits() - 1)
 				}
 				return 0
 			}
@@ -814,8 +1090,37 @@ func convert(name string, types []ptx.Type, rest map[string]bool) (form, error) 
 			}
 			return saturate(d, n)
 		}
+	case rest["sat"]:
+		f.eval = func(a []uint64) uint64 { return clamp(d, signed(s, a[0])) }
 	default:
 		f.eval = func(a []uint64) uint64 { return wrap(d, signed(s, a[0])) }
+	}
+	if fs, ok := formats[s]; ok && rest["ftz"] {
+		eval := f.eval
+		f.eval = func(a []uint64) uint64 {
+			if s == ptx.F32 && a[0]&0x7f800000 == 0 {
+				return eval([]uint64{a[0] & 0x80000000})
+			}
+			r := eval(a)
+			if fs.bits == 64 && r&0x7f800000 == 0 { // the fp32 that comes of it
+				return r & 0x80000000
+			}
+			return r
+		}
+	}
+	if fd, ok := formats[d]; ok && rest["sat"] {
+		eval := f.eval
+		f.eval = func(a []uint64) uint64 {
+			r := eval(a)
+			n := fd.decode(r)
+			switch {
+			case n.nan || signOf(n):
+				return 0
+			case less(finite(1), n):
+				return fd.encode(finite(1), nearestEven)
+			}
+			return r
+		}
 	}
 	return f, nil
 }

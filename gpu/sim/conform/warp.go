@@ -22,6 +22,7 @@ type hand struct {
 	name   string // of the file; Covers when empty
 	covers []string
 	arch   string
+	isa    string // .version, where the usual one is too old
 	block  int
 	grid   int
 	shared int
@@ -61,7 +62,7 @@ func (h hand) build() *Case {
 	}
 	sources[h.name] = func() string {
 		var b strings.Builder
-		b.WriteString(head(h.arch))
+		b.WriteString(head(h.arch, h.isa))
 		if h.decl != "" {
 			b.WriteString(h.decl + "\n\n")
 		}
@@ -131,6 +132,8 @@ func warpCases() []*Case {
 	hs = append(hs, copyForms()...)
 	hs = append(hs, matrixForms()...)
 	hs = append(hs, mmaForms()...)
+	hs = append(append(hs, productForms()...), wmmaForms()...)
+	hs = append(hs, hintForms()...)
 	var cs []*Case
 	for _, h := range hs {
 		cs = append(cs, h.build())

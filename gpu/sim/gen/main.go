@@ -18,15 +18,21 @@ import (
 
 // op is one instruction: its result as a Go expression of the lanes A, B, C.
 // files names the register file of D, A, B, C: r 32 bits, q 64 bits.
-type op struct{ name, files, expr string }
+type op struct {
+	name, files, expr string
+	rare              bool // one loop is enough
+}
 
-var ops []op
+var (
+	ops  []op
+	rare bool // of what add appends
+)
 
 // rows are the functions that do a whole warp's lanes at once (rows.go), by the
 // name of the instruction.
 var rows = map[string]string{"fma.rn.f32": "fmaRow(D, A, B, C)"}
 
-func add(name, files, expr string) { ops = append(ops, op{name, files, expr}) }
+func add(name, files, expr string) { ops = append(ops, op{name, files, expr, rare}) }
 
 // each adds one op for several types.
 func each(pattern, files, expr string, types ...string) {
@@ -139,15 +145,181 @@ func arithmetic() {
 	}
 	add("copysign.f32", "rrr", "B&^(1<<31)|A&(1<<31)")
 	add("copysign.f64", "qqq", "B&^(1<<63)|A&(1<<63)")
-	for _, o := range []struct{ name, cmp string }{{"gt", ">"}, {"ge", ">="}, {"lt", "<"}, {"le", "<="}, {"eq", "=="}} {
-		add("set."+o.name+".f16x2.f16x2", "rrr", setHalf("one16", o.cmp))
-		add("set."+o.name+".u32.f16x2", "rrr", setHalf("ones16", o.cmp))
+}
+
+// integers are those that few programs hold: saturating, 24 bits, sums of absolute
+// differences, dot products, pairs of 16 bits.
+func integers() {
+	add("add.sat.s32", "rrr", "satS32(int64(int32(A))+int64(int32(B)))")
+	add("sub.sat.s32", "rrr", "satS32(int64(int32(A))-int64(int32(B)))")
+	add("mul.hi.s16", "rrr", "uint32(uint16(int32(int16(A))*int32(int16(B))>>16))")
+	add("mul.hi.u16", "rrr", "uint32(uint16(A))*uint32(uint16(B))>>16")
+	add("mad.hi.s16", "rrrr", "uint32(uint16(int32(int16(A))*int32(int16(B))>>16+int32(C)))")
+	add("mad.hi.u16", "rrrr", "(uint32(uint16(A))*uint32(uint16(B))>>16+C)&0xffff")
+	add("mad.hi.s64", "qqqq", "mulHiSigned(A, B)+C")
+	add("mad.hi.u64", "qqqq", "mulHi(A, B)+C")
+	add("mad.hi.sat.s32", "rrrr", "satS32(int64(int32(A))*int64(int32(B))>>32+int64(int32(C)))")
+	add("mad.wide.s16", "rrrr", "uint32(int32(int16(A))*int32(int16(B)))+C")
+	add("mad.wide.u16", "rrrr", "uint32(uint16(A))*uint32(uint16(B))+C")
+	for _, t := range []string{"s32", "u32"} {
+		product := map[string]string{"s32": "mul24S(A, B)", "u32": "mul24U(A, B)"}[t]
+		add("mul24.lo."+t, "rrr", "uint32("+product+")")
+		add("mul24.hi."+t, "rrr", "uint32("+product+">>16)")
+		add("mad24.lo."+t, "rrrr", "uint32("+product+")+C")
+		add("mad24.hi."+t, "rrrr", "uint32("+product+">>16)+C")
+	}
+	add("mad24.hi.sat.s32", "rrrr", "satS32(mul24S(A, B)>>16+int64(int32(C)))")
+	add("sad.s32", "rrrr", "C+uint32(max(int32(A), int32(B)))-uint32(min(int32(A), int32(B)))")
+	add("sad.u16", "rrrr", "(C+max(A, B)-min(A, B))&0xffff")
+	add("sad.s16", "rrrr", "(C+uint32(max(int16(A), int16(B)))-uint32(min(int16(A), int16(B))))&0xffff")
+	add("sad.u64", "qqqq", "C+max(A, B)-min(A, B)")
+	add("sad.s64", "qqqq", "C+uint64(max(int64(A), int64(B)))-uint64(min(int64(A), int64(B)))")
+	add("div.s16", "rrr", "uint32(uint16(sdiv(int32(int16(A)), int32(int16(B)))))")
+	add("rem.s16", "rrr", "uint32(uint16(rem(int32(int16(A)), int32(int16(B)))))")
+	add("abs.s16", "rr", "uint32(uint16(max(int16(A), -int16(A))))")
+	each("add.%s", "rrr", "(A+B)&0xffff|(A>>16+B>>16)<<16", "u16x2", "s16x2")
+	for _, o := range []string{"min", "max"} {
+		add(o+".u16x2", "rrr", o+"(A&0xffff, B&0xffff)|"+o+"(A>>16, B>>16)<<16")
+		signed := func(relu string) string {
+			half := func(of string) string {
+				return fmt.Sprintf("uint32(uint16(%s(int16(A%s), int16(B%s))))", o, of, of)
+			}
+			if relu != "" {
+				half = func(of string) string { return fmt.Sprintf("uint32(max(%s(int16(A%s), int16(B%s)), 0))", o, of, of) }
+			}
+			return half("") + "|" + half(">>16") + "<<16"
+		}
+		add(o+".s16x2", "rrr", signed(""))
+		add(o+".relu.s16x2", "rrr", signed("relu"))
+		add(o+".relu.s32", "rrr", "uint32(max("+o+"(int32(A), int32(B)), 0))")
+	}
+	for _, a := range []string{"s32", "u32"} {
+		for _, b := range []string{"s32", "u32"} {
+			signs := fmt.Sprintf("%t, %t", a == "s32", b == "s32")
+			add("dp4a."+a+"."+b, "rrrr", "dp4a(A, B, C, "+signs+")")
+			add("dp2a.lo."+a+"."+b, "rrrr", "dp2a(A, B, C, "+signs+")")
+			add("dp2a.hi."+a+"."+b, "rrrr", "dp2a(A, B>>16, C, "+signs+")")
+		}
+	}
+	for _, t := range []string{"b16", "u16", "s16", "b32", "u32", "s32", "f32"} {
+		short := map[bool]string{true: "&0xffff"}[strings.HasSuffix(t, "16")] // a literal may be wider
+		add("slct."+t+".s32", "rrrr", "pick(int32(C) >= 0, A, B)"+short)
+		add("slct."+t+".f32", "rrrr", "pick(f32(C) >= 0, A, B)"+short)
+		add("slct.ftz."+t+".f32", "rrrr", "pick(f32(flush(C)) >= 0, A, B)"+short)
+	}
+	for _, t := range []string{"b64", "u64", "s64", "f64"} {
+		add("slct."+t+".s32", "qqqr", "pick(int32(C) >= 0, A, B)")
+		add("slct."+t+".f32", "qqqr", "pick(f32(C) >= 0, A, B)")
+		add("slct.ftz."+t+".f32", "qqqr", "pick(f32(flush(C)) >= 0, A, B)")
 	}
 }
 
-// setHalf compares both halves; fn makes 16 bits of a result.
-func setHalf(fn, cmp string) string {
-	return fn + "(h2f(uint16(A>>16))" + cmp + "h2f(uint16(B>>16)))<<16|" + fn + "(h2f(uint16(A))" + cmp + "h2f(uint16(B)))"
+// directions are the rounding modes beside the nearest, with their names in Go.
+var directions = []struct{ name, fn string }{{"rz", "towardZero"}, {"rm", "down"}, {"rp", "up"}}
+
+// directed are divisions and roots that do not round to the nearest, and all of fp64.
+func directed() {
+	for _, r := range directions {
+		add("div."+r.name+".f32", "rrr", "divTo(f32(A), f32(B), "+r.fn+")")
+		add("rcp."+r.name+".f32", "rr", "divTo(1, f32(A), "+r.fn+")")
+		add("sqrt."+r.name+".f32", "rr", "sqrtTo(f32(A), "+r.fn+")")
+		for _, o := range []string{"add", "sub", "mul", "div"} {
+			add(o+"."+r.name+".f64", "qqq", o+"64(A, B, "+r.fn+")")
+		}
+		add("fma."+r.name+".f64", "qqqq", "fma64(A, B, C, "+r.fn+")")
+		add("rcp."+r.name+".f64", "qq", "rcp64(A, "+r.fn+")")
+		add("sqrt."+r.name+".f64", "qq", "sqrt64(A, "+r.fn+")")
+	}
+	add("rcp.approx.ftz.f64", "qq", "rcpApprox64(A)")
+	add("rsqrt.approx.ftz.f64", "qq", "rsqrtApprox64(A)")
+	add("rsqrt.approx.f64", "qq", "nan2(1/math.Sqrt(f64(A)), A, A)")
+	for _, o := range []string{"min", "max"} {
+		for _, nan := range []string{"", ".NaN"} {
+			fn := o + nan[min(1, len(nan)):] + "32"
+			add(o+nan+".xorsign.abs.f32", "rrr", "withSign("+fn+"(f32(A&^(1<<31)), f32(B&^(1<<31))), A^B)")
+		}
+	}
+}
+
+// halves are the forms of fp16 and bf16 with modifiers, one by one and in pairs.
+func halves() {
+	type of struct{ name, files, expr string } // expr of x, y, z, each 16 bits
+	both := func(name, t string, n int, expr string) {
+		at := func(shift string) string {
+			e := expr
+			for i, v := range []string{"X", "Y", "Z"} {
+				e = strings.ReplaceAll(e, v, "uint16("+string(rune('A'+i))+shift+")")
+			}
+			return "uint32(" + e + ")"
+		}
+		files := "rrrr"[:n+1]
+		add(name+"."+t, files, at(""))
+		add(name+"."+t+"x2", files, at(">>16")+"<<16|"+at(""))
+	}
+	flushed := func(expr string) string {
+		for _, v := range []string{"X", "Y", "Z"} {
+			expr = strings.ReplaceAll(expr, v, "flush16("+v+")")
+		}
+		return "flush16(" + expr + ")"
+	}
+	for _, o := range []of{
+		{"add", "", "f2h(h2f(X)+h2f(Y))"}, {"sub", "", "f2h(h2f(X)-h2f(Y))"}, {"mul", "", "f2h(h2f(X)*h2f(Y))"}, {"fma", "", "fmaH(X, Y, Z)"},
+	} {
+		n, modes := 2, []string{"", ".rn"}
+		if o.name == "fma" {
+			n, modes = 3, []string{".rn"}
+		}
+		for _, m := range modes {
+			both(o.name+m+".ftz", "f16", n, flushed(o.expr))
+			both(o.name+m+".sat", "f16", n, "sat16("+o.expr+")")
+			both(o.name+m+".ftz.sat", "f16", n, "sat16("+flushed(o.expr)+")")
+		}
+	}
+	both("fma.rn.relu", "f16", 3, "relu16(fmaH(X, Y, Z))")
+	both("fma.rn.ftz.relu", "f16", 3, "relu16("+flushed("fmaH(X, Y, Z)")+")")
+	both("fma.rn.relu", "bf16", 3, "relu16(fmaBF(X, Y, Z))")
+	for _, o := range []string{"min", "max"} {
+		for _, t := range []struct{ name, to, from string }{{"f16", "f2h", "h2f"}, {"bf16", "f2bf", "bf2f"}} {
+			for _, nan := range []string{"", ".NaN"} {
+				fn := o + nan[min(1, len(nan)):] + "32"
+				plain := fmt.Sprintf("%s(f32(%s(%s(X), %s(Y))))", t.to, fn, t.from, t.from)
+				sign := fmt.Sprintf("withSign16(%s(f32(%s(%s(X&0x7fff), %s(Y&0x7fff)))), X^Y)", t.to, fn, t.from, t.from)
+				if nan != "" {
+					both(o+nan, t.name, 2, plain)
+				}
+				both(o+nan+".xorsign.abs", t.name, 2, sign)
+				if t.name == "f16" {
+					both(o+".ftz"+nan, t.name, 2, flushed(plain))
+					both(o+".ftz"+nan+".xorsign.abs", t.name, 2, flushed(sign))
+				}
+			}
+		}
+	}
+	both("neg.ftz", "f16", 1, flushed("uint16(nanOr16(uint32(X), uint32(X)^0x8000, 0x7c00))"))
+	both("abs.ftz", "f16", 1, flushed("uint16(nanOr16(uint32(X), uint32(X)&^0x8000, 0x7c00))"))
+	both("tanh.approx", "f16", 1, "f2h(tanh32(h2f(X)))")
+	both("tanh.approx", "bf16", 1, "f2bf(tanh32(bf2f(X)))")
+	both("ex2.approx", "f16", 1, "f2h(ex2(h2f(X)))")
+	both("ex2.approx.ftz", "bf16", 1, "flushBF(f2bf(ex2(bf2f(flushBF(X)))))")
+}
+
+// saturating adds the .sat form of what works on fp32, and aliases the mad form of fma.
+func saturating() {
+	for _, o := range slices.Clone(ops) {
+		name, isFloat := strings.CutSuffix(o.name, ".f32")
+		op, _, _ := strings.Cut(o.name, ".")
+		if isFloat && slices.Contains([]string{"add", "sub", "mul", "fma"}, op) {
+			add(name+".sat.f32", o.files, "b32(sat(f32("+o.expr+")))")
+		}
+	}
+	for _, o := range slices.Clone(ops) {
+		if rest, is := strings.CutPrefix(o.name, "fma."); is && (strings.HasSuffix(rest, ".f32") || strings.HasSuffix(rest, ".f64")) {
+			add("mad."+rest, o.files, o.expr)
+			if row, ok := rows[o.name]; ok {
+				rows["mad."+rest] = row
+			}
+		}
+	}
 }
 
 // pair applies an expression of two halves to the upper and the lower ones.
@@ -187,6 +359,28 @@ func logic() {
 	add("clz.b32", "rr", "uint32(bits.LeadingZeros32(A))")
 	add("clz.b64", "rq", "uint32(bits.LeadingZeros64(A))")
 	each("bfind.%s", "rr", "uint32(31-bits.LeadingZeros32(A))", "u32")
+	add("cnot.b16", "rr", "one(A==0)")
+	add("cnot.b64", "qq", "uint64(one(A==0))")
+	add("bfe.u64", "qqrr", "bfeU64(A, B, C)")
+	add("bfe.s64", "qqrr", "bfeS64(A, B, C)")
+	add("brev.b64", "qq", "bits.Reverse64(A)")
+	for _, t := range []struct{ name, files, of string }{
+		{"u32", "rr", "uint64(A)<<32"}, {"s32", "rr", "uint64(A^uint32(int32(A)>>31))<<32"}, {"u64", "rq", "A"}, {"s64", "rq", "A^uint64(int64(A)>>63)"},
+	} {
+		if t.name != "u32" {
+			add("bfind."+t.name, t.files, "bfind("+t.of+", "+t.name[1:]+")")
+		}
+		add("bfind.shiftamt."+t.name, t.files, "bfindShift("+t.of+")")
+	}
+	for _, m := range []string{"wrap", "clamp"} {
+		wide := map[string]string{"wrap": "false", "clamp": "B > 31"}[m]
+		add("szext."+m+".s32", "rrr", "szext(A, B, "+wide+", true)")
+		add("szext."+m+".u32", "rrr", "szext(A, B, "+wide+", false)")
+		add("bmsk."+m+".b32", "rrr", "bmsk(A, B, "+map[string]string{"wrap": "false", "clamp": "true"}[m]+")")
+	}
+	for _, m := range []string{"f4e", "b4e", "rc8", "ecl", "ecr", "rc16"} {
+		add("prmt.b32."+m, "rrrr", "prmt(A, B, "+m+"[C&3])")
+	}
 	add("prmt.b32", "rrrr", "prmt(A, B, C)")
 	add("sad.u32", "rrrr", "C+max(A, B)-min(A, B)")
 }
@@ -266,6 +460,165 @@ func conversions() {
 	add("cvt.sat.f32.f32", "rr", "b32(sat(f32(A)))")
 }
 
+// moreConversions are those that saturate, between integers and floats of every width and
+// rounding, and of fp8.
+func moreConversions() {
+	type kind struct {
+		t      string
+		bits   int
+		signed bool
+	}
+	ints := []kind{{"u8", 8, false}, {"s8", 8, true}, {"u16", 16, false}, {"s16", 16, true}, {"u32", 32, false}, {"s32", 32, true}, {"u64", 64, false}, {"s64", 64, true}}
+	file := func(bits int) string { return map[bool]string{true: "q", false: "r"}[bits == 64] }
+	// result is an expression of 64 bits as a register holds it.
+	result := func(d kind, e string) string {
+		switch {
+		case d.bits == 64:
+			return e
+		case d.bits == 32:
+			return "uint32(" + e + ")"
+		case d.t == "s8":
+			return "uint32(uint16(int8(" + e + ")))"
+		}
+		return fmt.Sprintf("uint32(uint%d(%s))", d.bits, e)
+	}
+	for _, s := range ints {
+		value := fmt.Sprintf("uint64(uint%d(A))", s.bits)
+		if s.signed {
+			value = fmt.Sprintf("int64(int%d(A))", s.bits)
+		}
+		for _, d := range ints {
+			if d.bits > s.bits && (d.signed || !s.signed) || d.bits == s.bits && d.signed == s.signed {
+				continue // holds every value
+			}
+			if d.bits >= s.bits && !d.signed && !s.signed {
+				continue
+			}
+			fn := "clampU"
+			if s.signed {
+				fn = "clampS"
+			}
+			lo, hi := "0", fmt.Sprintf("1<<%d-1", d.bits)
+			if d.signed {
+				lo, hi = fmt.Sprintf("-1<<%d", d.bits-1), fmt.Sprintf("1<<%d-1", d.bits-1)
+			}
+			if fn == "clampU" {
+				add("cvt.sat."+d.t+"."+s.t, file(d.bits)+file(s.bits), result(d, "clampU("+value+", "+hi+")"))
+			} else {
+				add("cvt.sat."+d.t+"."+s.t, file(d.bits)+file(s.bits), result(d, "clampS("+value+", "+lo+", "+hi+")"))
+			}
+		}
+		odd := "oddU(" + value + ")"
+		if s.signed {
+			odd = "oddS(" + value + ")"
+		}
+		for _, r := range directions {
+			add("cvt."+r.name+".f32."+s.t, "r"+file(s.bits), "roundTo("+odd+", "+r.fn+")")
+			add("cvt."+r.name+".f16."+s.t, "r"+file(s.bits), "uint32(halfTo("+odd+", "+r.fn+"))")
+			if s.bits == 64 {
+				add("cvt."+r.name+".f64."+s.t, "qq", "int64To("+fmt.Sprint(s.signed)+", A, "+r.fn+")")
+			} else {
+				add("cvt."+r.name+".f64."+s.t, "q"+file(s.bits), "b64(float64("+value+"))")
+			}
+		}
+		if s.bits == 8 {
+			continue
+		}
+		add("cvt.rn.bf16."+s.t, "r"+file(s.bits), "uint32(short("+odd+", f2bf))")
+	}
+	for _, r := range []struct{ mode, fn string }{{"rni", "math.RoundToEven"}, {"rzi", "math.Trunc"}, {"rmi", "math.Floor"}, {"rpi", "math.Ceil"}} {
+		for _, s := range []struct{ t, files, value string }{
+			{"f16", "r", "float64(h2f(uint16(A)))"}, {"bf16", "r", "float64(bf2f(uint16(A)))"}, {"f32", "r", "float64(f32(A))"}, {"f64", "q", "f64(A)"},
+		} {
+			for _, d := range ints {
+				if s.t == "bf16" && d.bits == 8 {
+					continue
+				}
+				name := "cvt." + r.mode + "." + d.t + "." + s.t
+				whole := r.fn + "(" + s.value + ")"
+				nan := "0"
+				if s.t == "f64" || d.bits == 64 {
+					nan = fmt.Sprintf("1<<%d", d.bits-1)
+				}
+				e := result(d, fmt.Sprintf("toWhole(%s, %d, %t, %s)", whole, d.bits, d.signed, nan))
+				if s.t == "f32" {
+					add("cvt."+r.mode+".ftz."+d.t+".f32", file(d.bits)+"r", strings.ReplaceAll(e, "f32(A)", "f32(flush(A))"))
+				}
+				if (s.t == "f32" || s.t == "f64") && d.bits == 32 || s.t == "f16" && d.t == "s32" {
+					continue // above
+				}
+				add(name, file(d.bits)+s.files, e)
+			}
+		}
+		add("cvt."+r.mode+".f16.f16", "rr", "uint32(f2h(float32("+r.fn+"(float64(h2f(uint16(A)))))))")
+		whole := "b32(float32(" + r.fn + "(float64(f32(A)))))"
+		add("cvt."+r.mode+".sat.f32.f32", "rr", "b32(sat(f32("+whole+")))")
+		flushed := strings.ReplaceAll(whole, "f32(A)", "f32(flush(A))")
+		add("cvt."+r.mode+".ftz.f32.f32", "rr", flushed)
+		add("cvt."+r.mode+".ftz.sat.f32.f32", "rr", "b32(sat(f32("+flushed+")))")
+	}
+	add("cvt.ftz.f32.f32", "rr", "b32(f32(flush(A)))")
+	add("cvt.ftz.sat.f32.f32", "rr", "b32(sat(f32(flush(A))))")
+	add("cvt.sat.f32.f16", "rr", "b32(sat(h2f(uint16(A))))")
+	add("cvt.ftz.f64.f32", "qr", "f32to64(flush(A))")
+	add("cvt.f64.f16", "qr", "f32to64(b32(h2f(uint16(A))))")
+	add("cvt.rn.ftz.f32.f64", "rq", "flush(f64to32(A))")
+	add("cvt.rn.f16.f64", "rq", "uint32(short(f64(A), f2h))")
+	add("cvt.rn.sat.f32.f64", "rq", "b32(sat(f32(f64to32(A))))")
+	for _, r := range directions {
+		add("cvt."+r.name+".f32.f64", "rq", "f64to32To(A, "+r.fn+")")
+		add("cvt."+r.name+".ftz.f32.f64", "rq", "flush(f64to32To(A, "+r.fn+"))")
+		add("cvt."+r.name+".f16.f64", "rq", "uint32(halfTo(f64(A), "+r.fn+"))")
+		if r.name != "rz" {
+			add("cvt."+r.name+".f16.f32", "rr", "uint32(halfTo(float64(f32(A)), "+r.fn+"))")
+		}
+	}
+	for _, r := range []struct{ mode, h, bf string }{{"rn", "f2h", "f2bf"}, {"rz", "f2hz", "f2bfz"}} {
+		add("cvt."+r.mode+".sat.f16.f32", "rr", "uint32(sat16("+r.h+"(f32(A))))")
+		add("cvt."+r.mode+".ftz.f16.f32", "rr", "uint32("+r.h+"(f32(flush(A))))")
+		add("cvt."+r.mode+".ftz.sat.f16.f32", "rr", "uint32(sat16("+r.h+"(f32(flush(A)))))")
+		add("cvt."+r.mode+".relu.f16.f32", "rr", "uint32("+r.h+"(relu(A)))")
+		add("cvt."+r.mode+".relu.bf16.f32", "rr", "uint32("+r.bf+"(relu(A)))")
+		if r.mode == "rz" {
+			add("cvt.rz.relu.f16x2.f32", "rrr", "uint32(f2hz(relu(A)))<<16|uint32(f2hz(relu(B)))")
+			add("cvt.rz.relu.bf16x2.f32", "rrr", "uint32(f2bfz(relu(A)))<<16|uint32(f2bfz(relu(B)))")
+		}
+	}
+	add("cvt.rz.tf32.f32", "rr", "tf32rz(A)")
+	add("cvt.rn.relu.tf32.f32", "rr", "tf32rn(math.Float32bits(relu(A)))")
+	add("cvt.rz.relu.tf32.f32", "rr", "tf32rz(math.Float32bits(relu(A)))")
+	for _, t := range []struct{ name, to, from string }{{"e4m3x2", "toE4M3", "e4m3"}, {"e5m2x2", "toE5M2", "e5m2"}} {
+		for _, relu := range []struct{ name, f32, f16 string }{{"", "f32(%s)", "h2f(uint16(%s))"}, {".relu", "relu(%s)", "relu(b32(h2f(uint16(%s))))"}} {
+			pair := func(pattern, hi, lo string) string {
+				return "uint32(" + t.to + "(" + fmt.Sprintf(pattern, hi) + "))<<8|uint32(" + t.to + "(" + fmt.Sprintf(pattern, lo) + "))"
+			}
+			add("cvt.rn.satfinite"+relu.name+"."+t.name+".f32", "rrr", pair(relu.f32, "A", "B"))
+			add("cvt.rn.satfinite"+relu.name+"."+t.name+".f16x2", "rr", pair(relu.f16, "A>>16", "A"))
+			wide := func(of string) string { return "uint32(f2h(" + t.from + "(uint8(" + of + "))))" }
+			if relu.name != "" {
+				wide = func(of string) string { return "uint32(relu16(f2h(" + t.from + "(uint8(" + of + ")))))" }
+			}
+			add("cvt.rn"+relu.name+".f16x2."+t.name, "rr", wide("A>>8")+"<<16|"+wide("A"))
+		}
+	}
+	const value = "int64(int32(%s))"
+	for _, d := range []kind{{"u16", 16, false}, {"s16", 16, true}, {"u8", 8, false}, {"s8", 8, true}, {"u4", 4, false}, {"s4", 4, true}, {"u2", 2, false}, {"s2", 2, true}} {
+		lo, hi := "0", fmt.Sprintf("1<<%d-1", d.bits)
+		if d.signed {
+			lo, hi = fmt.Sprintf("-1<<%d", d.bits-1), fmt.Sprintf("1<<%d-1", d.bits-1)
+		}
+		part := func(of string) string {
+			return fmt.Sprintf("uint32(clampS("+value+", %s, %s))&(1<<%d-1)", of, lo, hi, d.bits)
+		}
+		name := "cvt.pack.sat." + d.t + ".s32"
+		if d.bits == 16 {
+			add(name, "rrr", part("A")+"<<16|"+part("B"))
+		} else {
+			add(name+".b32", "rrrr", fmt.Sprintf("C<<%d|(%s)<<%d|%s", 2*d.bits, part("A"), d.bits, part("B")))
+		}
+	}
+}
+
 // flushing adds the .ftz form of what works on fp32: subnormal operands and results are
 // zeros of their sign. nvcc writes some of them without any option.
 func flushing() {
@@ -278,10 +631,14 @@ func flushing() {
 		if op, _, _ := strings.Cut(o.name, "."); !isFloat || !known[op] {
 			continue
 		}
+		name, sign := strings.CutSuffix(name, ".xorsign.abs")
 		name, nan := strings.CutSuffix(name, ".NaN")
 		name += ".ftz"
 		if nan {
 			name += ".NaN"
+		}
+		if sign {
+			name += ".xorsign.abs"
 		}
 		expr := o.expr
 		for _, v := range []string{"A", "B", "C"} {
@@ -362,7 +719,15 @@ func main() {
 	logic()
 	moves()
 	conversions()
+	rare = true
+	integers()
+	directed()
+	halves()
+	moreConversions()
+	rare = false
 	flushing()
+	rare = true
+	saturating()
 	var b bytes.Buffer
 	b.WriteString("// Code generated by gpu/sim/gen; DO NOT EDIT.\n\npackage sim\n\nimport (\n\t\"math\"\n\t\"math/bits\"\n)\n\n")
 	b.WriteString("// laneOps are the instructions that work lane by lane, by name.\nvar laneOps = map[string]laneOp{\n")
@@ -384,6 +749,11 @@ func main() {
 			rhs = append(rhs, fmt.Sprintf("&w.%c[o.%c]", f, 'a'+rune(i)))
 		}
 		expr = index(expr)
+		if o.rare && rows[o.name] == "" {
+			fmt.Fprintf(&b, "func %s(w *warp, o *op, m uint32) {\n\t%s := %s\n\tfor ; m != 0; m &= m - 1 {\n\t\ti := bits.TrailingZeros32(m) & 31\n\t\tD[i] = %s\n\t}\n}\n\n",
+				fn(o.name), strings.Join(lhs, ", "), strings.Join(rhs, ", "), expr)
+			continue
+		}
 		all, ok := rows[o.name]
 		if !ok {
 			all = "for i := range D {\nD[i] = " + expr + "\n}"
