@@ -139,7 +139,7 @@ race: headers ## run the packages that have goroutines under the race detector
 # Every fuzz target, as package:name. Those with a corpus have it in testdata/fuzz.
 FUZZED   := vgg/weights:FuzzOpen transfer/picture:FuzzDecode transfer/picture/heif:FuzzRead transfer/picture/icc:FuzzParse \
             transfer/picture/jpeg:FuzzDecode transfer:FuzzRecord transfer:FuzzCheckpoint gpu/ptx:FuzzParse gpu/sim:FuzzLoad \
-            cmd/ptxsim:FuzzNPY cmd/stylize:FuzzTrace transfer/batch:FuzzEntry transfer/batch:FuzzReport transfer/stylefile:FuzzRead
+            cmd/ptxsim:FuzzNPY cmd/internal/fatbin:FuzzParse cmd/stylize:FuzzTrace transfer/batch:FuzzEntry transfer/batch:FuzzReport transfer/stylefile:FuzzRead
 
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	@for f in $(FUZZED); do set -x; \
