@@ -26,7 +26,7 @@ import (
 )
 
 // MaxPTX bounds what an entry may unpack to, in bytes.
-const MaxPTX = 256 << 20
+const MaxPTX = 64 << 20
 
 // maxEntries bounds a fat binary: nvcc writes one entry for each architecture.
 const maxEntries = 1024
@@ -122,7 +122,7 @@ func unpack(body []byte, packed, flags, full uint64) ([]byte, error) {
 	var err error
 	if flags&flagZstd != 0 {
 		var d *zstd.Decoder
-		if d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(max(full, 1))); err != nil {
+		if d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(max(full, 16<<20))); err != nil {
 			return nil, err
 		}
 		defer d.Close()
