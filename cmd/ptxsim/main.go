@@ -44,13 +44,19 @@ func main() {
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	args, err := anywhere.Reorder(app, args)
+	var err error
+	if len(args) < 2 || args[1] != "exec" { // whose flags end where the program's begin
+		args, err = anywhere.Reorder(app, args)
+	}
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
+	var code exitCode
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errReport):
 		return exitReport
 	case errors.Is(err, context.Canceled):
@@ -91,16 +97,16 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	)
 	return &cli.App{
 		Name: "ptxsim", Usage: "run PTX without a GPU, under checks that a GPU does not make",
-		UsageText: "ptxsim list FILE.ptx\nptxsim run [flags] FILE.ptx KERNEL [ARGUMENT…]",
+		UsageText: "ptxsim list FILE.ptx\nptxsim run [flags] FILE.ptx KERNEL [ARGUMENT…]\nptxsim exec [flags] PROGRAM [ARGUMENT…]",
 		Writer:    stdout, ErrWriter: stderr, HideHelpCommand: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return err },
 		CommandNotFound: func(_ *cli.Context, name string) {
-			fmt.Fprintf(stderr, "ptxsim: no command %s; there are list and run\n", name)
+			fmt.Fprintf(stderr, "ptxsim: no command %s; there are list, run and exec\n", name)
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return fmt.Errorf("no command %s; there are list and run", c.Args().First())
+				return fmt.Errorf("no command %s; there are list, run and exec", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -115,6 +121,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Flags:  forRun.flags(),
 				Action: func(c *cli.Context) error { return launch(c.Context, c.Args().Slice(), forRun, stdout) },
 			},
+			execCommand(stdout, stderr),
 		},
 	}
 }
