@@ -212,21 +212,17 @@ func standIns(dir string) (string, error) {
 	if runtime.GOOS != "linux" {
 		return "", errors.New("exec runs on Linux only")
 	}
-	dirs := []string{dir}
 	if dir == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return "", err
 		}
-		bin := filepath.Dir(self)
-		dirs = []string{filepath.Join(bin, "ptxsim-cuda"), filepath.Join(bin, "..", "lib", "ptxsim-cuda")}
+		dir = filepath.Join(filepath.Dir(self), "ptxsim-cuda")
 	}
-	for _, d := range dirs {
-		if _, err := os.Stat(filepath.Join(d, "libptxsim.so")); err == nil {
-			return filepath.Abs(d)
-		}
+	if _, err := os.Stat(filepath.Join(dir, "libptxsim.so")); err != nil {
+		return "", fmt.Errorf("no libptxsim.so in %s; `make ptxsim-cuda` builds it (with Go and a C compiler), --libraries says where it is", dir)
 	}
-	return "", fmt.Errorf("no libptxsim.so in %s; `make ptxsim-cuda` builds it (with Go and a C compiler), --libraries says where it is", strings.Join(dirs, " or "))
+	return filepath.Abs(dir)
 }
 
 // suits says at once what could only fail: a program with the CUDA runtime inside. What

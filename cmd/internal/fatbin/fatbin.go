@@ -209,7 +209,7 @@ func Choose(images []Image, arch string) (*Image, error) {
 	}
 	if best == nil {
 		if len(have) == 0 {
-			have = []string{"nothing"}
+			have = []string{"an empty list"}
 		}
 		return nil, fmt.Errorf("no PTX for a device of %s, only %s; compile with nvcc -gencode arch=compute_%s,code=compute_%[3]s",
 			arch, strings.Join(have, ", "), strings.TrimPrefix(arch, "sm_"))

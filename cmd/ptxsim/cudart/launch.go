@@ -71,19 +71,23 @@ func simLaunch(call *C.char, l *C.sim_launch) C.int {
 	return in(name, func() C.int {
 		f, code := usable(name, l.function)
 		if f == nil {
-			r := execlog.Record{Refused: "it is not in the program's PTX"}
-			if g, _, err := state.function(uint64(l.function)); err != nil {
-				if r.Refused = err.Error(); l.function != 0 {
-					r.Kernel = state.stubs[uint64(l.function)].name
-				}
-			} else {
-				r.Kernel, r.Refused = g.name, g.refused.Error()
+			if r, ok := refusal(l.function); ok {
+				record(r)
 			}
-			record(r)
 			return code
 		}
 		return f.launch(name, l)
 	})
+}
+
+// refusal is the record of a launch that cannot be; ok is false when there is no such
+// kernel, a mistake of the program that has nothing to do with the simulator.
+func refusal(h C.uint64_t) (r execlog.Record, ok bool) {
+	f, code, err := state.function(uint64(h))
+	if err != nil {
+		return execlog.Record{Kernel: state.stubs[uint64(h)].name, Refused: err.Error()}, code != C.SIM_INVALID_FUNCTION
+	}
+	return execlog.Record{Kernel: f.name, Refused: f.refused.Error()}, true
 }
 
 func dim(d [3]C.uint32_t) sim.Dim { return sim.Dim{X: int(d[0]), Y: int(d[1]), Z: int(d[2])} }

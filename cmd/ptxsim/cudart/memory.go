@@ -114,6 +114,9 @@ func simFree(call *C.char, at C.uint64_t) C.int {
 //export simHostRegister
 func simHostRegister(host C.uint64_t, n C.size_t) C.int {
 	return in("cudaHostRegister", func() C.int {
+		if host < lowest {
+			return result("cudaHostRegister", fmt.Errorf("%#x is no memory of the program", uint64(host)))
+		}
 		p, err := state.alloc("cudaHostRegister", n)
 		if err != nil {
 			return result("cudaHostRegister", err)
@@ -180,6 +183,9 @@ func onDevice(at C.uint64_t) bool {
 	return err == nil
 }
 
+// lowest is below what a program can have mapped: Go takes a fault there for its own.
+const lowest = 4096
+
 // The kinds of copies, cudaMemcpyKind.
 const (
 	hostToHost = iota
@@ -207,6 +213,8 @@ func simCopy(call *C.char, dst, src C.uint64_t, n C.size_t, kind C.int) C.int {
 			err = fmt.Errorf("the source %#x is no address of the device", uint64(src))
 		case n > 1<<48:
 			err = fmt.Errorf("%d bytes", n)
+		case !d && dst < lowest || !s && src < lowest: // elsewhere a fault says so (see in)
+			err = fmt.Errorf("the program's own memory at %#x cannot be used", uint64(min(dst, src)))
 		case d && s:
 			err = state.dev.Copy(sim.Ptr(dst), sim.Ptr(src), int(n))
 		case d:
