@@ -193,6 +193,30 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
+// The structs of the runtime are as its headers have them, in CUDA 12 and 13. The programs are
+// linked with NVIDIA's own libraries, and get ours when they run.
+func TestExecHeaders(t *testing.T) {
+	for version, c := range map[string]struct{ include, lib string }{
+		"12": {"../../.cuda12/nvidia/cuda_runtime/include", "../../.cuda12/nvidia/cuda_runtime/lib/libcudart.so.12"},
+		"13": {"../../.cuda/nvidia/cu13/include", "../../.cuda/nvidia/cu13/lib/libcudart.so.13"},
+	} {
+		t.Run(version, func(t *testing.T) {
+			if _, err := os.Stat(c.lib); err != nil {
+				t.Skipf("LEFT OUT: no %s (make headers ptx installs it)", c.lib)
+			}
+			built(t)
+			program := filepath.Join(t.TempDir(), "properties")
+			if out, err := exec.Command("gcc", "-I"+c.include, "-I../../.cuda/nvidia/cu13/include", "testdata/exec/properties.c", c.lib, "-o", program).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			code, out, errs := executed(t, program)
+			if code != 0 || out != "Simulated sm_90a, "+version+"\n" || errs != "ptxsim: no kernel was launched on the simulated device\n" {
+				t.Errorf("exit %d\n%s%s", code, out, errs)
+			}
+		})
+	}
+}
+
 // nvcc is the compiler that tools/ptx installs.
 func nvcc(t *testing.T) (compiler, lib string) {
 	t.Helper()
@@ -213,19 +237,26 @@ func TestExecExamples(t *testing.T) {
 	}
 	compiler, lib := nvcc(t)
 	libs := filepath.Join(built(t), "ptxsim-cuda")
+	ampere := []string{"-arch=compute_80", "-cudart", "shared"}
+	hopper := []string{"-arch=compute_90", "-cudart", "shared", "--compress-mode=speed"}
 	for _, c := range []struct {
 		name  string
 		flags []string
 		code  int
 		want  []string // of standard output and error
 	}{
-		{"reduce", nil, 0, []string{"sum 89922, want 89922, 16 blocks", "ptxsim: clean under every check: 1 launch of 1 kernel"}},
-		{"race", nil, 99, []string{"cudaErrorLaunchFailure\n", "ptxsim: error (2 times): _Z3sumPKfPf: race at race.1.ptx:", "race.cu:10) block", "ptxsim: 1 error, 0 refused kernels, 2 launches of 1 kernel"}},
-		{"groups", []string{"-arch=compute_90", "--compress-mode=none"}, 0, []string{"neighbour: cudaErrorInvalidValue\n", "neighbour: cudaSuccess, 0 wrong\n", "twice: cudaSuccess, 0 wrong\n", "clean under every check: 2 launches of 2 kernels"}},
+		{"reduce", ampere, 0, []string{"sum 89922, want 89922, 16 blocks", "ptxsim: clean under every check: 1 launch of 1 kernel"}},
+		{"race", ampere, 99, []string{"cudaErrorLaunchFailure\n", "ptxsim: error (2 times): _Z3sumPKfPf: race at race.1.ptx:", "race.cu:10) block", "ptxsim: 1 error, 0 refused kernels, 2 launches of 1 kernel"}},
+		{"reduce", []string{"-gencode", "arch=compute_90,code=sm_90", "-cudart", "shared"}, 99, []string{
+			"reduce.cu:53: cudaErrorNoKernelImageForDevice: no kernel image", "no PTX for a device of sm_90a, only machine code for sm_90; compile with",
+		}},
+		{"reduce", []string{"-cudart", "static"}, 2, []string{"has the CUDA runtime linked into it, which needs NVIDIA's own driver; build it with nvcc -cudart shared"}},
+		{"grid", hopper, 0, []string{"GRID"}},
+		{"groups", hopper, 0, []string{"neighbour: cudaErrorInvalidValue\n", "neighbour: cudaSuccess, 0 wrong\n", "twice: cudaSuccess, 0 wrong\n", "clean under every check: 2 launches of 2 kernels"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), c.name)
-			flags := append([]string{"-arch=compute_80", "-cudart", "shared", "-lineinfo", "examples/" + c.name + ".cu", "-o", program, "-L" + libs, "-L" + lib}, c.flags...)
+			flags := append(append([]string{}, c.flags...), "-lineinfo", "examples/"+c.name+".cu", "-o", program, "-L"+libs, "-L"+lib)
 			if out, err := exec.Command(compiler, flags...).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}

@@ -56,7 +56,7 @@ func (m *memory) alloc(call string, n C.size_t) (uint64, error) {
 // share maps memory of the host at an allocation's address and has both see it.
 func (m *memory) share(at uint64, n int64) error {
 	page := int64(unix.Getpagesize())
-	p, err := unix.MmapPtr(-1, 0, unsafe.Pointer(uintptr(at)), uintptr((n+page-1)/page*page), //nolint:govet // an address of no Go memory
+	p, err := unix.MmapPtr(-1, 0, pointer(at), uintptr((n+page-1)/page*page),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE|unix.MAP_NORESERVE)
 	if err != nil {
 		return fmt.Errorf("memory that host and device share: map %d bytes at %#x: %w", n, at, err)
@@ -172,9 +172,12 @@ func simRange(at C.uint64_t, base *C.uint64_t, n *C.size_t, shared *C.int) C.int
 	})
 }
 
+// pointer makes one of an address that the program gave: of no Go memory.
+func pointer(at uint64) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&at)) }
+
 // hostBytes is memory of the program.
 func hostBytes(at C.uint64_t, n C.size_t) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(at))), int(n)) //nolint:govet // an address of no Go memory
+	return unsafe.Slice((*byte)(pointer(uint64(at))), int(n))
 }
 
 // onDevice says whether an address is one of the device, of an allocation or near it.

@@ -168,7 +168,7 @@ func (i *image) load() error {
 		if err != nil {
 			return err
 		}
-		*v.managed = unsafe.Pointer(uintptr(p)) //nolint:govet // the device's address is one of the host
+		*v.managed = pointer(uint64(p)) // the device's address is one of the host too
 	}
 	return nil
 }
