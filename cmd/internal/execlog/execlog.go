@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/stylize-gpu/stylize/gpu/sim"
@@ -53,7 +54,7 @@ func Read(r io.Reader) ([]Record, error) {
 	in := bufio.NewReader(r)
 	for {
 		line, err := in.ReadBytes('\n')
-		if err == io.EOF { //nolint:errorlint // ReadBytes gives it as it is
+		if errors.Is(err, io.EOF) {
 			return records, nil
 		}
 		if err != nil {

@@ -96,7 +96,10 @@ func Parse(data []byte) ([]Image, error) {
 			if err != nil {
 				return nil, fmt.Errorf("fat binary: entry %d (PTX for %s): %w", i, arch, err)
 			}
-			images = append(images, Image{Arch: target(ptx, arch), PTX: ptx})
+			if t := Target(ptx); t != "" { // the header has only the number
+				arch = t
+			}
+			images = append(images, Image{Arch: arch, PTX: ptx})
 		case kindELF:
 			images = append(images, Image{Arch: arch})
 		}
@@ -158,12 +161,13 @@ func unpackLZ4(body []byte, full int) ([]byte, error) {
 
 var targetLine = regexp.MustCompile(`(?m)^[ \t]*\.target[ \t]+(sm_\d+[af]?)`)
 
-// target reads the .target of PTX: the header of an entry has only the number.
-func target(ptx []byte, arch string) string {
-	if m := targetLine.FindSubmatch(ptx[:min(len(ptx), 4096)]); m != nil {
-		return string(m[1])
+// Target reads the .target of PTX, as sm_90a; it is empty where there is none.
+func Target(ptx []byte) string {
+	m := targetLine.FindSubmatch(ptx[:min(len(ptx), 4096)])
+	if m == nil {
+		return ""
 	}
-	return arch
+	return string(m[1])
 }
 
 // version reads sm_90a as 90 and "a".

@@ -182,7 +182,7 @@ func simFunctionAttributes(h C.uint64_t, a *C.sim_attributes) C.int {
 			threads = 1024
 		}
 		*a = C.sim_attributes{
-			max_threads: C.int(threads), registers: C.int(min(65536/threads/8*8, 255)), capability: C.int(state.dev.Capability()),
+			max_threads: C.int(threads), registers: C.int(min(65536/threads/8*8, 255)), capability: C.int(state.dev.Capability()), ptx: C.int(f.image.arch),
 			max_dynamic: C.int(f.limit()), shared: C.size_t(k.StaticShared()), local: C.size_t(k.LocalBytes()),
 		}
 		return 0

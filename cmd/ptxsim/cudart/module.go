@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/stylize-gpu/stylize/cmd/internal/fatbin"
@@ -24,6 +26,7 @@ type image struct {
 	at   unsafe.Pointer
 	n    int // of those loaded, for its name
 	mod  *sim.Module
+	arch int // of the PTX, as 80
 	err  error
 	code C.int
 	vars []*variable
@@ -33,6 +36,7 @@ type image struct {
 type function struct {
 	handle  uint64
 	name    string
+	image   *image
 	kernel  *sim.Kernel
 	refused error // why the simulator cannot run it
 	dynamic int   // what it may have of dynamic shared memory, once that was set
@@ -138,6 +142,7 @@ func (i *image) load() error {
 				say("%v", err)
 			}
 		}
+		i.arch, _ = strconv.Atoi(strings.Trim(fatbin.Target(text), "sm_af"))
 		text = bytes.ReplaceAll(text, managedAttribute, nil)
 		if envreg.Match(text) {
 			if err := grow(); err != nil {
@@ -199,7 +204,7 @@ func (i *image) find(name string) (*function, C.int, error) {
 	if f := state.byName[key]; f != nil {
 		return f, 0, nil
 	}
-	f := &function{handle: state.handle(), name: name}
+	f := &function{handle: state.handle(), name: name, image: i}
 	f.kernel, f.refused = i.mod.Kernel(name)
 	if f.kernel == nil {
 		known := false

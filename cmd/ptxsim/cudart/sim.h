@@ -34,9 +34,9 @@ typedef struct {
 } sim_launch;
 
 typedef struct {
-    int max_threads, registers, capability, max_dynamic;
+    int max_threads, registers, max_dynamic;
+    int capability, ptx;  // of the device, and of the PTX that it was made of
     size_t shared, local;
-    int cluster[3];
 } sim_attributes;
 
 // Go: the device. NULL is answered where a name says nothing.

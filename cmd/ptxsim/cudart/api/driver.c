@@ -393,7 +393,7 @@ API result cuFuncGetAttribute(int *value, int what, void *f) {
     sim_attributes a;
     result r = simFunctionAttributes(ADDRESS(f), &a);
     if (r) return answer(r);
-    const int values[] = {a.max_threads, (int)a.shared, 0, (int)a.local, a.registers, a.capability, a.capability, 0, a.max_dynamic, -1};
+    const int values[] = {a.max_threads, (int)a.shared, 0, (int)a.local, a.registers, a.ptx, a.capability, 0, a.max_dynamic, -1};
     WANT(what >= 0 && what <= 15);
     *value = what < 10 ? values[what] : 0;
     return SIM_OK;

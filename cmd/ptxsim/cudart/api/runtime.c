@@ -197,7 +197,7 @@ API error cudaFuncGetAttributes(struct func_attributes *out, const void *f) {
     error e = simFunctionAttributes(ADDRESS(f), &a);
     if (!e)
         *out = (struct func_attributes){.shared = a.shared, .local = a.local, .max_threads = a.max_threads, .registers = a.registers,
-                                        .ptx = a.capability, .binary = a.capability, .max_dynamic = a.max_dynamic, .carveout = -1};
+                                        .ptx = a.ptx, .binary = a.capability, .max_dynamic = a.max_dynamic, .carveout = -1};
     return answer(e);
 }
 API error cudaFuncGetName(const char **name, const void *f) {
@@ -637,6 +637,14 @@ API error cudaGetDeviceProperties(struct properties *p, int device) {
     p->shared_optin = (size_t)fact(97), p->host_register = fact(99), p->blocks_per_multiprocessor = fact(106);
     p->reserved_shared = (size_t)fact(111), p->pools = fact(115), p->cluster = fact(120);
     return answer(SIM_OK);
+}
+
+// What it returns is a struct, so a stub would not do, though there are no textures.
+struct channel {
+    int x, y, z, w, kind;
+};
+API struct channel cudaCreateChannelDesc(int x, int y, int z, int w, int kind) {
+    return (struct channel){x, y, z, w, kind};
 }
 
 API error cudaChooseDevice(int *device, const void *wanted) {
