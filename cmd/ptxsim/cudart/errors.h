@@ -1,3 +1,4 @@
+// clang-format off
 // The errors of CUDA 13: code, names in runtime and driver, text. symbols.py writes this file.
 ERROR(0, "cudaSuccess", "CUDA_SUCCESS", "no error")
 ERROR(1, "cudaErrorInvalidValue", "CUDA_ERROR_INVALID_VALUE", "invalid argument")

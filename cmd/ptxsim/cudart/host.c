@@ -1,4 +1,4 @@
-//go:build cudart
+// go:build cudart
 
 // What needs no device: which context a thread has, streams, events, names of errors.
 // Work is done at once, so a stream is only a handle, and an event a time.
@@ -110,9 +110,11 @@ int sim_event_wait(void *event) { return event_of(event) ? SIM_OK : SIM_INVALID_
 int sim_event_elapsed(float *ms, void *start, void *end) {
     struct event *a = event_of(start), *b = event_of(end);
     const unsigned no_timing = 2;
-    if (!a || !b || !a->recorded || !b->recorded || (a->flags | b->flags) & no_timing) return SIM_INVALID_HANDLE;
+    if (!a || !b || !a->recorded || !b->recorded || (a->flags | b->flags) & no_timing)
+        return SIM_INVALID_HANDLE;
     if (!ms) return SIM_INVALID_VALUE;
-    *ms = (float)((double)(b->at.tv_sec - a->at.tv_sec) * 1e3 + (double)(b->at.tv_nsec - a->at.tv_nsec) * 1e-6);
+    *ms =
+        (float)((double)(b->at.tv_sec - a->at.tv_sec) * 1e3 + (double)(b->at.tv_nsec - a->at.tv_nsec) * 1e-6);
     return SIM_OK;
 }
 

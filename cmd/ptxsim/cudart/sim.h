@@ -67,14 +67,14 @@ uint64_t simDevicePointer(uint64_t host);
 int simRange(uint64_t at, uint64_t *base, size_t *bytes, int *shared);  // shared: 1 managed, 2 of the host
 int simCopy(char *call, uint64_t dst, uint64_t src, size_t bytes, int kind);
 int simSet(char *call, uint64_t at, uint32_t value, int size, size_t count);
-int simTensorMap(void *map, int type, uint32_t rank, uint64_t base, uint64_t *dims, uint64_t *strides, uint32_t *box,
-                 uint32_t *steps, int interleave, int swizzle, int nan);
+int simTensorMap(void *map, int type, uint32_t rank, uint64_t base, uint64_t *dims, uint64_t *strides,
+                 uint32_t *box, uint32_t *steps, int interleave, int swizzle, int nan);
 int simUnsupported(char *call);
 void simSay(char *text);
 
 // C: threads, streams, events (host.c).
-extern int sim_initialized;       // cuInit was called
-void *sim_context(void);          // current to the thread, or NULL
+extern int sim_initialized;  // cuInit was called
+void *sim_context(void);     // current to the thread, or NULL
 void sim_context_set(void *context);
 int sim_context_push(void *context);
 int sim_context_pop(void **context);

@@ -18,7 +18,8 @@ int cuMemAlloc_v2(CUdeviceptr *, size_t);
 int cuMemFree_v2(CUdeviceptr);
 int cuMemcpyHtoD_v2(CUdeviceptr, const void *, size_t);
 int cuMemcpyDtoH_v2(void *, CUdeviceptr, size_t);
-int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
+int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                   void **, void **);
 int cuGetErrorName(int, const char **);
 
 static const char ptx[] =
@@ -37,15 +38,15 @@ static const char ptx[] =
     "  ret;\n"
     "}\n";
 
-#define CHECK(call)                                        \
-    do {                                                   \
-        int e_ = (call);                                   \
-        if (e_) {                                          \
-            const char *s_ = "?";                          \
-            cuGetErrorName(e_, &s_);                       \
+#define CHECK(call)                                          \
+    do {                                                     \
+        int e_ = (call);                                     \
+        if (e_) {                                            \
+            const char *s_ = "?";                            \
+            cuGetErrorName(e_, &s_);                         \
             fprintf(stderr, "%s: %s (%d)\n", #call, s_, e_); \
-            return 3;                                      \
-        }                                                  \
+            return 3;                                        \
+        }                                                    \
     } while (0)
 
 // With an argument it launches more threads than the arrays have elements.

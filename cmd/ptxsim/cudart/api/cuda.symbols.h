@@ -1,3 +1,4 @@
+// clang-format off
 // What libcuda.so.1 exports, and which of its symbols a name of the API stands for. symbols.py writes this file.
 STUB(cuArray3DCreate)
 STUB(cuArray3DCreate_v2)

@@ -1,3 +1,4 @@
+// clang-format off
 // What libcudart.so.12 exports. symbols.py writes this file.
 STUB(__cudaGetKernel)
 STUB(__cudaInitModule)

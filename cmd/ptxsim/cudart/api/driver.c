@@ -2,12 +2,12 @@
 // them; no header of NVIDIA's is needed.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "../sim.h"
@@ -24,26 +24,28 @@ static result ready(void) {
     if (!sim_initialized) return SIM_NOT_INITIALIZED;
     return sim_context() ? SIM_OK : SIM_INVALID_CONTEXT;
 }
-#define READY()                  \
-    do {                         \
-        result r_ = ready();     \
-        if (r_) return r_;       \
+#define READY()              \
+    do {                     \
+        result r_ = ready(); \
+        if (r_) return r_;   \
     } while (0)
-#define STREAM(s)                                      \
-    do {                                               \
-        READY();                                       \
-        result r_ = sim_stream_get(s, NULL, NULL);     \
-        if (r_) return r_;                             \
+#define STREAM(s)                                  \
+    do {                                           \
+        READY();                                   \
+        result r_ = sim_stream_get(s, NULL, NULL); \
+        if (r_) return r_;                         \
     } while (0)
-#define WANT(p)                            \
-    do {                                   \
+#define WANT(p)                             \
+    do {                                    \
         if (!(p)) return SIM_INVALID_VALUE; \
     } while (0)
 
 // answer adds what an earlier kernel left, and gives codes that only the runtime has the driver's way.
 static result answer(result r) {
     if (!r) r = simDeferred();
-    return r == SIM_INVALID_CONFIGURATION ? SIM_INVALID_VALUE : r == SIM_INVALID_FUNCTION ? SIM_INVALID_HANDLE : r;
+    return r == SIM_INVALID_CONFIGURATION ? SIM_INVALID_VALUE
+           : r == SIM_INVALID_FUNCTION    ? SIM_INVALID_HANDLE
+                                          : r;
 }
 
 // ---- Start, versions, errors, entry points
@@ -74,8 +76,9 @@ API result cuProfilerStop(void) { return SIM_OK; }
 API result cuGetExportTable(const void **table, const void *id) {
     (void)id;
     if (table) *table = NULL;
-    simSay("cuGetExportTable: the program has the CUDA runtime linked into it, which needs NVIDIA's own driver; "
-           "build it with nvcc -cudart shared");
+    simSay(
+        "cuGetExportTable: the program has the CUDA runtime linked into it, which needs NVIDIA's own driver; "
+        "build it with nvcc -cudart shared");
     return SIM_NOT_SUPPORTED;
 }
 
@@ -123,10 +126,10 @@ API result cuGetProcAddress(const char *name, void **f, int version, uint64_t fl
 
 // ---- The device: there is one
 
-#define DEVICE(d)                                            \
-    do {                                                     \
-        if (!sim_initialized) return SIM_NOT_INITIALIZED;    \
-        if (d) return SIM_INVALID_DEVICE;                    \
+#define DEVICE(d)                                         \
+    do {                                                  \
+        if (!sim_initialized) return SIM_NOT_INITIALIZED; \
+        if (d) return SIM_INVALID_DEVICE;                 \
     } while (0)
 
 API result cuDeviceGetCount(int *n) {
@@ -366,8 +369,8 @@ API result cuModuleGetLoadingMode(int *mode) {
     *mode = 2;  // lazy
     return SIM_OK;
 }
-API result cuLibraryLoadData(void **library, void *code, int *jit, void **jit_values, unsigned jits, int *options, void **values,
-                             unsigned n) {
+API result cuLibraryLoadData(void **library, void *code, int *jit, void **jit_values, unsigned jits,
+                             int *options, void **values, unsigned n) {
     (void)jit, (void)jit_values, (void)jits, (void)options, (void)values, (void)n;
     return load(NAME, code, library, NULL, 0);
 }
@@ -377,7 +380,9 @@ API result cuLibraryGetModule(void **module, void *library) {
     *module = library;
     return SIM_OK;
 }
-API result cuLibraryGetKernel(void **kernel, void *library, const char *name) { return cuModuleGetFunction(kernel, library, name); }
+API result cuLibraryGetKernel(void **kernel, void *library, const char *name) {
+    return cuModuleGetFunction(kernel, library, name);
+}
 API result cuKernelGetFunction(void **f, void *kernel) {
     WANT(f);
     *f = kernel;
@@ -393,7 +398,8 @@ API result cuFuncGetAttribute(int *value, int what, void *f) {
     sim_attributes a;
     result r = simFunctionAttributes(ADDRESS(f), &a);
     if (r) return answer(r);
-    const int values[] = {a.max_threads, (int)a.shared, 0, (int)a.local, a.registers, a.ptx, a.capability, 0, a.max_dynamic, -1};
+    const int values[] = {a.max_threads, (int)a.shared, 0, (int)a.local,  a.registers,
+                          a.ptx,         a.capability,  0, a.max_dynamic, -1};
     WANT(what >= 0 && what <= 15);
     *value = what < 10 ? values[what] : 0;
     return SIM_OK;
@@ -421,7 +427,8 @@ API result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *f, int
     WANT(blocks);
     return answer(simOccupancy(ADDRESS(f), threads, shared, blocks));
 }
-API result cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, void *f, int threads, size_t shared, unsigned flags) {
+API result cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, void *f, int threads,
+                                                                size_t shared, unsigned flags) {
     (void)flags;
     return cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, f, threads, shared);
 }
@@ -437,15 +444,17 @@ static result launch(char *call, sim_launch *l, void *f, void **args, void **ext
         if (extra[i] == (void *)SIZE) l->packed_bytes = *(size_t *)extra[i + 1];
     }
     result r = simLaunch(call, l);
-    return r == SIM_INVALID_CONFIGURATION ? SIM_INVALID_VALUE : r == SIM_INVALID_FUNCTION ? SIM_INVALID_HANDLE : r;
+    return r == SIM_INVALID_CONFIGURATION ? SIM_INVALID_VALUE
+           : r == SIM_INVALID_FUNCTION    ? SIM_INVALID_HANDLE
+                                          : r;
 }
-API result cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                          void *stream, void **args, void **extra) {
+API result cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                          unsigned bz, unsigned shared, void *stream, void **args, void **extra) {
     sim_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared};
     return launch(NAME, &l, f, args, extra, stream);
 }
-API result cuLaunchCooperativeKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                                     unsigned shared, void *stream, void **args) {
+API result cuLaunchCooperativeKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                                     unsigned bz, unsigned shared, void *stream, void **args) {
     sim_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared, .cooperative = 1};
     return launch(NAME, &l, f, args, NULL, stream);
 }
@@ -563,7 +572,17 @@ API result cuMemGetAddressRange_v2(device_ptr *base, size_t *n, device_ptr p) {
     return SIM_OK;
 }
 API result cuPointerGetAttribute(void *out, int what, device_ptr p) {
-    enum { CONTEXT = 1, MEMORY_TYPE, DEVICE_POINTER, HOST_POINTER, IS_MANAGED = 8, ORDINAL = 9, RANGE_START = 11, RANGE_SIZE, MAPPED };
+    enum {
+        CONTEXT = 1,
+        MEMORY_TYPE,
+        DEVICE_POINTER,
+        HOST_POINTER,
+        IS_MANAGED = 8,
+        ORDINAL = 9,
+        RANGE_START = 11,
+        RANGE_SIZE,
+        MAPPED
+    };
     READY();
     WANT(out);
     uint64_t base;
@@ -571,19 +590,36 @@ API result cuPointerGetAttribute(void *out, int what, device_ptr p) {
     int shared;
     if (simRange(p, &base, &bytes, &shared)) return SIM_INVALID_VALUE;
     switch (what) {
-    case CONTEXT: *(void **)out = &sim_primary_context; break;
-    case MEMORY_TYPE: *(unsigned *)out = shared == 2 ? 1 : 2; break;
-    case DEVICE_POINTER: *(device_ptr *)out = p; break;
-    case HOST_POINTER:
-        if (!shared) return SIM_INVALID_VALUE;
-        *(void **)out = (void *)p;
-        break;
-    case IS_MANAGED: *(char *)out = shared == 1; break;
-    case ORDINAL: *(int *)out = 0; break;
-    case RANGE_START: *(device_ptr *)out = base; break;
-    case RANGE_SIZE: *(size_t *)out = bytes; break;
-    case MAPPED: *(char *)out = 1; break;
-    default: return simUnsupported("cuPointerGetAttribute of this attribute");
+        case CONTEXT:
+            *(void **)out = &sim_primary_context;
+            break;
+        case MEMORY_TYPE:
+            *(unsigned *)out = shared == 2 ? 1 : 2;
+            break;
+        case DEVICE_POINTER:
+            *(device_ptr *)out = p;
+            break;
+        case HOST_POINTER:
+            if (!shared) return SIM_INVALID_VALUE;
+            *(void **)out = (void *)p;
+            break;
+        case IS_MANAGED:
+            *(char *)out = shared == 1;
+            break;
+        case ORDINAL:
+            *(int *)out = 0;
+            break;
+        case RANGE_START:
+            *(device_ptr *)out = base;
+            break;
+        case RANGE_SIZE:
+            *(size_t *)out = bytes;
+            break;
+        case MAPPED:
+            *(char *)out = 1;
+            break;
+        default:
+            return simUnsupported("cuPointerGetAttribute of this attribute");
     }
     return SIM_OK;
 }
@@ -601,9 +637,15 @@ static result copy(char *call, uint64_t dst, uint64_t src, size_t n, int kind) {
     return answer(simCopy(call, dst, src, n, kind));
 }
 API result cuMemcpy(device_ptr d, device_ptr s, size_t n) { return copy(NAME, d, s, n, ANY); }
-API result cuMemcpyHtoD_v2(device_ptr d, const void *s, size_t n) { return copy("cuMemcpyHtoD", d, ADDRESS(s), n, TO_DEVICE); }
-API result cuMemcpyDtoH_v2(void *d, device_ptr s, size_t n) { return copy("cuMemcpyDtoH", ADDRESS(d), s, n, TO_HOST); }
-API result cuMemcpyDtoD_v2(device_ptr d, device_ptr s, size_t n) { return copy("cuMemcpyDtoD", d, s, n, ON_DEVICE); }
+API result cuMemcpyHtoD_v2(device_ptr d, const void *s, size_t n) {
+    return copy("cuMemcpyHtoD", d, ADDRESS(s), n, TO_DEVICE);
+}
+API result cuMemcpyDtoH_v2(void *d, device_ptr s, size_t n) {
+    return copy("cuMemcpyDtoH", ADDRESS(d), s, n, TO_HOST);
+}
+API result cuMemcpyDtoD_v2(device_ptr d, device_ptr s, size_t n) {
+    return copy("cuMemcpyDtoD", d, s, n, ON_DEVICE);
+}
 API result cuMemcpyAsync(device_ptr d, device_ptr s, size_t n, void *stream) {
     STREAM(stream);
     return copy(NAME, d, s, n, ANY);
@@ -639,10 +681,12 @@ API result cuMemcpy2D_v2(const struct copy2d *c) {
     WANT(c);
     if (c->src.type == ARRAY || c->dst.type == ARRAY) return simUnsupported("cuMemcpy2D of arrays");
     size_t sp = c->src.pitch ? c->src.pitch : c->width, dp = c->dst.pitch ? c->dst.pitch : c->width;
-    uint64_t src = c->src.type == HOST ? ADDRESS(c->src.host) : c->src.device, dst = c->dst.type == HOST ? ADDRESS(c->dst.host) : c->dst.device;
+    uint64_t src = c->src.type == HOST ? ADDRESS(c->src.host) : c->src.device,
+             dst = c->dst.type == HOST ? ADDRESS(c->dst.host) : c->dst.device;
     result r = SIM_OK;
     for (size_t y = 0; y < c->height && !r; y++)
-        r = simCopy("cuMemcpy2D", dst + (c->dst.y + y) * dp + c->dst.x, src + (c->src.y + y) * sp + c->src.x, c->width, ANY);
+        r = simCopy("cuMemcpy2D", dst + (c->dst.y + y) * dp + c->dst.x, src + (c->src.y + y) * sp + c->src.x,
+                    c->width, ANY);
     return answer(r);
 }
 API result cuMemcpy2DUnaligned_v2(const struct copy2d *c) { return cuMemcpy2D_v2(c); }
@@ -651,20 +695,21 @@ API result cuMemcpy2DAsync_v2(const struct copy2d *c, void *stream) {
     return cuMemcpy2D_v2(c);
 }
 
-#define SET(bits, type)                                                                           \
-    API result cuMemsetD##bits##_v2(device_ptr p, type value, size_t n) {                         \
-        READY();                                                                                  \
-        return answer(n ? simSet("cuMemsetD" #bits, p, value, bits / 8, n) : SIM_OK);             \
-    }                                                                                             \
-    API result cuMemsetD##bits##Async(device_ptr p, type value, size_t n, void *stream) {         \
-        STREAM(stream);                                                                           \
-        return cuMemsetD##bits##_v2(p, value, n);                                                 \
-    }                                                                                             \
+#define SET(bits, type)                                                                             \
+    API result cuMemsetD##bits##_v2(device_ptr p, type value, size_t n) {                           \
+        READY();                                                                                    \
+        return answer(n ? simSet("cuMemsetD" #bits, p, value, bits / 8, n) : SIM_OK);               \
+    }                                                                                               \
+    API result cuMemsetD##bits##Async(device_ptr p, type value, size_t n, void *stream) {           \
+        STREAM(stream);                                                                             \
+        return cuMemsetD##bits##_v2(p, value, n);                                                   \
+    }                                                                                               \
     API result cuMemsetD2D##bits##_v2(device_ptr p, size_t pitch, type value, size_t w, size_t h) { \
-        READY();                                                                                  \
-        result r = SIM_OK;                                                                        \
-        for (size_t y = 0; w && y < h && !r; y++) r = simSet("cuMemsetD2D" #bits, p + y * pitch, value, bits / 8, w); \
-        return answer(r);                                                                         \
+        READY();                                                                                    \
+        result r = SIM_OK;                                                                          \
+        for (size_t y = 0; w && y < h && !r; y++)                                                   \
+            r = simSet("cuMemsetD2D" #bits, p + y * pitch, value, bits / 8, w);                     \
+        return answer(r);                                                                           \
     }
 SET(8, unsigned char)
 SET(16, unsigned short)
@@ -755,11 +800,12 @@ API result cuEventElapsedTime_v2(float *ms, void *a, void *b) { return cuEventEl
 
 // ---- Tensor maps
 
-API result cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base, const uint64_t *dims, const uint64_t *strides,
-                                  const unsigned *box, const unsigned *steps, int interleave, int swizzle, int l2, int fill) {
+API result cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base, const uint64_t *dims,
+                                  const uint64_t *strides, const unsigned *box, const unsigned *steps,
+                                  int interleave, int swizzle, int l2, int fill) {
     (void)l2;
     DEVICE(0);
     WANT(map);
-    return simTensorMap(map, type, rank, ADDRESS(base), (uint64_t *)dims, (uint64_t *)strides, (uint32_t *)box, (uint32_t *)steps,
-                        interleave, swizzle, fill);
+    return simTensorMap(map, type, rank, ADDRESS(base), (uint64_t *)dims, (uint64_t *)strides,
+                        (uint32_t *)box, (uint32_t *)steps, interleave, swizzle, fill);
 }

@@ -69,18 +69,18 @@ API char __cudaInitModule(void **module) {
     simManaged(ADDRESS(module));
     return 1;
 }
-API void __cudaRegisterFunction(void **module, const char *host, char *device, const char *name, int threads, void *tid,
-                                void *bid, void *block, void *grid, int *warp) {
+API void __cudaRegisterFunction(void **module, const char *host, char *device, const char *name, int threads,
+                                void *tid, void *bid, void *block, void *grid, int *warp) {
     (void)device, (void)threads, (void)tid, (void)bid, (void)block, (void)grid, (void)warp;
     simRegisterFunction(ADDRESS(module), ADDRESS(host), (char *)name);
 }
-API void __cudaRegisterVar(void **module, char *host, char *device, const char *name, int ext, size_t bytes, int constant,
-                           int global) {
+API void __cudaRegisterVar(void **module, char *host, char *device, const char *name, int ext, size_t bytes,
+                           int constant, int global) {
     (void)device, (void)ext, (void)constant, (void)global;
     simRegisterVariable(ADDRESS(module), ADDRESS(host), (char *)name, bytes, NULL);
 }
-API void __cudaRegisterManagedVar(void **module, void **host, char *device, const char *name, int ext, size_t bytes,
-                                  int constant, int global) {
+API void __cudaRegisterManagedVar(void **module, void **host, char *device, const char *name, int ext,
+                                  size_t bytes, int constant, int global) {
     (void)device, (void)ext, (void)constant, (void)global;
     simRegisterVariable(ADDRESS(module), ADDRESS(host), (char *)name, bytes, host);
 }
@@ -108,12 +108,17 @@ API error __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, st
     return SIM_OK;
 }
 
-static error launch(const char *call, const void *f, dim3 grid, dim3 block, void **args, size_t shared, stream s,
-                    const unsigned *cluster, int dependent, int cooperative) {
+static error launch(const char *call, const void *f, dim3 grid, dim3 block, void **args, size_t shared,
+                    stream s, const unsigned *cluster, int dependent, int cooperative) {
     error e = check_stream(s);
     if (e) return launched(e);
-    sim_launch l = {.function = ADDRESS(f), .grid = {grid.x, grid.y, grid.z}, .block = {block.x, block.y, block.z},
-                    .shared = shared, .args = args, .dependent = dependent, .cooperative = cooperative};
+    sim_launch l = {.function = ADDRESS(f),
+                    .grid = {grid.x, grid.y, grid.z},
+                    .block = {block.x, block.y, block.z},
+                    .shared = shared,
+                    .args = args,
+                    .dependent = dependent,
+                    .cooperative = cooperative};
     if (cluster) memcpy(l.cluster, cluster, sizeof l.cluster);
     return launched(simLaunch((char *)call, &l));
 }
@@ -128,7 +133,8 @@ API error __cudaGetKernel(void **kernel, const void *f) {
 API error __cudaLaunchKernel(void *f, dim3 grid, dim3 block, void **args, size_t shared, stream s) {
     return launch("cudaLaunchKernel", f, grid, block, args, shared, s, NULL, 0, 0);
 }
-API error cudaLaunchCooperativeKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, stream s) {
+API error cudaLaunchCooperativeKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared,
+                                      stream s) {
     return launch("cudaLaunchCooperativeKernel", f, grid, block, args, shared, s, NULL, 0, 1);
 }
 
@@ -160,7 +166,8 @@ API error cudaLaunchKernelExC(const config *c, const void *f, void **args) {
         if (a->id == DEPENDENT) dependent = a->value.flag;
         if (a->id == COOPERATIVE) cooperative = a->value.flag;
     }
-    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, cluster, dependent, cooperative);
+    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, cluster, dependent,
+                  cooperative);
 }
 
 API error cudaLaunchHostFunc(stream s, void (*f)(void *), void *data) {
@@ -196,8 +203,14 @@ API error cudaFuncGetAttributes(struct func_attributes *out, const void *f) {
     sim_attributes a;
     error e = simFunctionAttributes(ADDRESS(f), &a);
     if (!e)
-        *out = (struct func_attributes){.shared = a.shared, .local = a.local, .max_threads = a.max_threads, .registers = a.registers,
-                                        .ptx = a.ptx, .binary = a.capability, .max_dynamic = a.max_dynamic, .carveout = -1};
+        *out = (struct func_attributes){.shared = a.shared,
+                                        .local = a.local,
+                                        .max_threads = a.max_threads,
+                                        .registers = a.registers,
+                                        .ptx = a.ptx,
+                                        .binary = a.capability,
+                                        .max_dynamic = a.max_dynamic,
+                                        .carveout = -1};
     return answer(e);
 }
 API error cudaFuncGetName(const char **name, const void *f) {
@@ -209,12 +222,13 @@ API error cudaGetFuncBySymbol(void **f, const void *symbol) {
     return answer(simFunctionName(ADDRESS(symbol)) ? SIM_OK : SIM_INVALID_FUNCTION);
 }
 API error cudaGetKernel(void **kernel, const void *f) { return cudaGetFuncBySymbol(kernel, f); }
-API error cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *f, int threads, size_t shared,
-                                                                 unsigned flags) {
+API error cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *f, int threads,
+                                                                 size_t shared, unsigned flags) {
     (void)flags;
     return answer(simOccupancy(ADDRESS(f), threads, shared, blocks));
 }
-API error cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *f, int threads, size_t shared) {
+API error cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *f, int threads,
+                                                        size_t shared) {
     return answer(simOccupancy(ADDRESS(f), threads, shared, blocks));
 }
 
@@ -333,15 +347,17 @@ API error cudaPointerGetAttributes(struct pointer_attributes *a, const void *p) 
 static error copy(const char *call, void *dst, const void *src, size_t n, int kind) {
     return answer(simCopy((char *)call, ADDRESS(dst), ADDRESS(src), n, kind));
 }
-static error copy2d(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height,
-                    int kind) {
+static error copy2d(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
+                    size_t height, int kind) {
     if (width > dpitch || width > spitch) return answer(12);  // cudaErrorInvalidPitchValue
     error e = SIM_OK;
     for (size_t y = 0; y < height && !e; y++)
         e = simCopy((char *)call, ADDRESS(dst) + y * dpitch, ADDRESS(src) + y * spitch, width, kind);
     return answer(e);
 }
-API error cudaMemcpy(void *dst, const void *src, size_t n, int kind) { return copy("cudaMemcpy", dst, src, n, kind); }
+API error cudaMemcpy(void *dst, const void *src, size_t n, int kind) {
+    return copy("cudaMemcpy", dst, src, n, kind);
+}
 API error cudaMemcpyAsync(void *dst, const void *src, size_t n, int kind, stream s) {
     error e = check_stream(s);
     return e ? answer(e) : copy("cudaMemcpyAsync", dst, src, n, kind);
@@ -352,7 +368,8 @@ API error cudaMemcpyPeer(void *dst, int to, const void *src, int from, size_t n)
 API error cudaMemcpy2D(void *dst, size_t dp, const void *src, size_t sp, size_t w, size_t h, int kind) {
     return copy2d("cudaMemcpy2D", dst, dp, src, sp, w, h, kind);
 }
-API error cudaMemcpy2DAsync(void *dst, size_t dp, const void *src, size_t sp, size_t w, size_t h, int kind, stream s) {
+API error cudaMemcpy2DAsync(void *dst, size_t dp, const void *src, size_t sp, size_t w, size_t h, int kind,
+                            stream s) {
     error e = check_stream(s);
     return e ? answer(e) : copy2d("cudaMemcpy2DAsync", dst, dp, src, sp, w, h, kind);
 }
@@ -371,24 +388,30 @@ API error cudaMemcpy3D(const struct copy3d *c) {
     error e = SIM_OK;
     for (size_t z = 0; z < c->size.depth && !e; z++)
         for (size_t y = 0; y < c->size.height && !e; y++)
-            e = simCopy("cudaMemcpy3D",
-                        ADDRESS(c->dst.ptr) + ((z + c->dst_pos[2]) * c->dst.ysize + y + c->dst_pos[1]) * c->dst.pitch + c->dst_pos[0],
-                        ADDRESS(c->src.ptr) + ((z + c->src_pos[2]) * c->src.ysize + y + c->src_pos[1]) * c->src.pitch + c->src_pos[0],
-                        c->size.width, c->kind);
+            e = simCopy(
+                "cudaMemcpy3D",
+                ADDRESS(c->dst.ptr) +
+                    ((z + c->dst_pos[2]) * c->dst.ysize + y + c->dst_pos[1]) * c->dst.pitch + c->dst_pos[0],
+                ADDRESS(c->src.ptr) +
+                    ((z + c->src_pos[2]) * c->src.ysize + y + c->src_pos[1]) * c->src.pitch + c->src_pos[0],
+                c->size.width, c->kind);
     return answer(e);
 }
 API error cudaMemcpy3DAsync(const struct copy3d *c, stream s) {
     error e = check_stream(s);
     return e ? answer(e) : cudaMemcpy3D(c);
 }
-API error cudaMemset(void *p, int value, size_t n) { return answer(n ? simSet("cudaMemset", ADDRESS(p), (uint8_t)value, 1, n) : 0); }
+API error cudaMemset(void *p, int value, size_t n) {
+    return answer(n ? simSet("cudaMemset", ADDRESS(p), (uint8_t)value, 1, n) : 0);
+}
 API error cudaMemsetAsync(void *p, int value, size_t n, stream s) {
     error e = check_stream(s);
     return e ? answer(e) : cudaMemset(p, value, n);
 }
 API error cudaMemset2D(void *p, size_t pitch, int value, size_t width, size_t height) {
     error e = width > pitch ? SIM_INVALID_VALUE : SIM_OK;
-    for (size_t y = 0; y < height && width && !e; y++) e = simSet("cudaMemset2D", ADDRESS(p) + y * pitch, (uint8_t)value, 1, width);
+    for (size_t y = 0; y < height && width && !e; y++)
+        e = simSet("cudaMemset2D", ADDRESS(p) + y * pitch, (uint8_t)value, 1, width);
     return answer(e);
 }
 API error cudaMemset2DAsync(void *p, size_t pitch, int value, size_t width, size_t height, stream s) {
@@ -397,7 +420,8 @@ API error cudaMemset2DAsync(void *p, size_t pitch, int value, size_t width, size
 }
 API error cudaMemset3D(pitched p, int value, extent x) {
     error e = SIM_OK;
-    for (size_t z = 0; z < x.depth && !e; z++) e = cudaMemset2D((char *)p.ptr + z * p.ysize * p.pitch, p.pitch, value, x.width, x.height);
+    for (size_t z = 0; z < x.depth && !e; z++)
+        e = cudaMemset2D((char *)p.ptr + z * p.ysize * p.pitch, p.pitch, value, x.width, x.height);
     return e;
 }
 
@@ -420,7 +444,8 @@ API error cudaMemcpyFromSymbol(void *dst, const void *v, size_t n, size_t offset
     error e = symbol(v, n, offset, &at);
     return e ? answer(e) : copy("cudaMemcpyFromSymbol", dst, (void *)at, n, kind);
 }
-API error cudaMemcpyToSymbolAsync(const void *v, const void *src, size_t n, size_t offset, int kind, stream s) {
+API error cudaMemcpyToSymbolAsync(const void *v, const void *src, size_t n, size_t offset, int kind,
+                                  stream s) {
     error e = check_stream(s);
     return e ? answer(e) : cudaMemcpyToSymbol(v, src, n, offset, kind);
 }
@@ -444,7 +469,9 @@ API error cudaGetSymbolSize(size_t *n, const void *v) {
 API error cudaStreamCreateWithPriority(stream *s, unsigned flags, int priority) {
     return answer(sim_stream_create(s, flags, priority));
 }
-API error cudaStreamCreateWithFlags(stream *s, unsigned flags) { return answer(sim_stream_create(s, flags, 0)); }
+API error cudaStreamCreateWithFlags(stream *s, unsigned flags) {
+    return answer(sim_stream_create(s, flags, 0));
+}
 API error cudaStreamCreate(stream *s) { return answer(sim_stream_create(s, 0, 0)); }
 API error cudaStreamDestroy(stream s) { return answer(sim_stream_destroy(s)); }
 API error cudaStreamSynchronize(stream s) { return answer(check_stream(s)); }
@@ -626,14 +653,20 @@ API error cudaGetDeviceProperties(struct properties *p, int device) {
     simMemInfo(&free, &p->total_global);
     p->threads_per_block = fact(1);
     for (int i = 0; i < 3; i++) p->threads_dim[i] = fact(2 + i), p->grid[i] = fact(5 + i);
-    p->shared_per_block = (size_t)fact(8), p->constant = (size_t)fact(9), p->warp = fact(10), p->pitch = (size_t)fact(11);
-    p->registers_per_block = fact(12), p->texture_alignment = (size_t)fact(14), p->texture_pitch = (size_t)fact(51);
+    p->shared_per_block = (size_t)fact(8), p->constant = (size_t)fact(9), p->warp = fact(10),
+    p->pitch = (size_t)fact(11);
+    p->registers_per_block = fact(12), p->texture_alignment = (size_t)fact(14),
+    p->texture_pitch = (size_t)fact(51);
     p->surface_alignment = 512;
     ONLY12(p->clock_rate = fact(13); p->overlap = fact(15); p->memory_clock = fact(36); p->ratio = fact(87);)
-    p->multiprocessors = fact(16), p->map_host = fact(19), p->concurrent = fact(31), p->bus_width = fact(37), p->l2 = fact(38);
-    p->threads_per_multiprocessor = fact(39), p->engines = fact(40), p->unified = fact(41), p->major = fact(75), p->minor = fact(76);
-    p->priorities = fact(78), p->l1_global = fact(79), p->l1_local = fact(80), p->shared_per_multiprocessor = (size_t)fact(81);
-    p->registers_per_multiprocessor = fact(82), p->managed = fact(83), p->concurrent_managed = fact(89), p->cooperative = fact(95);
+    p->multiprocessors = fact(16), p->map_host = fact(19), p->concurrent = fact(31), p->bus_width = fact(37),
+    p->l2 = fact(38);
+    p->threads_per_multiprocessor = fact(39), p->engines = fact(40), p->unified = fact(41),
+    p->major = fact(75), p->minor = fact(76);
+    p->priorities = fact(78), p->l1_global = fact(79), p->l1_local = fact(80),
+    p->shared_per_multiprocessor = (size_t)fact(81);
+    p->registers_per_multiprocessor = fact(82), p->managed = fact(83), p->concurrent_managed = fact(89),
+    p->cooperative = fact(95);
     p->shared_optin = (size_t)fact(97), p->host_register = fact(99), p->blocks_per_multiprocessor = fact(106);
     p->reserved_shared = (size_t)fact(111), p->pools = fact(115), p->cluster = fact(120);
     return answer(SIM_OK);
@@ -655,7 +688,8 @@ API error cudaChooseDevice(int *device, const void *wanted) {
 
 // ---- The driver's functions, from libcuda
 
-API error cudaGetDriverEntryPointByVersion(const char *name, void **f, unsigned version, unsigned long long flags, int *status) {
+API error cudaGetDriverEntryPointByVersion(const char *name, void **f, unsigned version,
+                                           unsigned long long flags, int *status) {
     int (*find)(const char *, void **, int, uint64_t, int *) = NULL;
     void *lib = dlopen("libcuda.so.1", RTLD_NOW);
     *f = NULL;

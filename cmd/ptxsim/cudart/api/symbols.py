@@ -18,7 +18,7 @@ runtimes = {12: pathlib.Path(".cuda12/nvidia/cuda_runtime/lib/libcudart.so.12"),
 
 
 def write(name, what, lines):
-    (here / name).write_text(f"// {what}. symbols.py writes this file.\n" + "\n".join(lines) + "\n")
+    (here / name).write_text(f"// clang-format off\n// {what}. symbols.py writes this file.\n" + "\n".join(lines) + "\n")
 
 
 def entries(names):

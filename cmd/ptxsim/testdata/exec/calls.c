@@ -6,38 +6,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-int cudaMalloc(void **, size_t), cudaFree(void *), cudaMemcpy(void *, const void *, size_t, int), cudaMemset(void *, int, size_t);
-int cudaMemcpy2D(void *, size_t, const void *, size_t, size_t, size_t, int), cudaMallocPitch(void **, size_t *, size_t, size_t);
+int cudaMalloc(void **, size_t), cudaFree(void *), cudaMemcpy(void *, const void *, size_t, int),
+    cudaMemset(void *, int, size_t);
+int cudaMemcpy2D(void *, size_t, const void *, size_t, size_t, size_t, int),
+    cudaMallocPitch(void **, size_t *, size_t, size_t);
 int cudaGraphCreate(void **, unsigned), cudaGetLastError(void), cudaPeekAtLastError(void), cudaSetDevice(int);
-int cudaStreamCreate(void **), cudaStreamDestroy(void *), cudaStreamSynchronize(void *), cudaMallocManaged(void **, size_t, unsigned);
+int cudaStreamCreate(void **), cudaStreamDestroy(void *), cudaStreamSynchronize(void *),
+    cudaMallocManaged(void **, size_t, unsigned);
 int cudaEventCreate(void **), cudaEventRecord(void *, void *), cudaEventElapsedTime(float *, void *, void *);
-int cudaHostRegister(void *, size_t, unsigned), cudaHostGetDevicePointer(void **, void *, unsigned), cudaHostUnregister(void *);
-int cudaMemGetInfo(size_t *, size_t *), cudaDeviceSynchronize(void), cudaHostAlloc(void **, size_t, unsigned), cudaFreeHost(void *);
+int cudaHostRegister(void *, size_t, unsigned), cudaHostGetDevicePointer(void **, void *, unsigned),
+    cudaHostUnregister(void *);
+int cudaMemGetInfo(size_t *, size_t *), cudaDeviceSynchronize(void), cudaHostAlloc(void **, size_t, unsigned),
+    cudaFreeHost(void *);
 int cudaGetDriverEntryPoint(const char *, void **, unsigned long long, int *);
 const char *cudaGetErrorName(int);
-int cuInit(unsigned), cuCtxGetCurrent(void **), cuCtxSetCurrent(void *), cuMemAlloc_v2(uint64_t *, size_t), cuTexRefCreate(void **);
-int cuModuleLoadData(void **, const void *), cuModuleGetFunction(void **, void *, const char *), cuDevicePrimaryCtxRetain(void **, int);
-int cuModuleLoadDataEx(void **, const void *, unsigned, int *, void **), cuModuleGetGlobal_v2(uint64_t *, size_t *, void *, const char *);
-int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
-int cuGetProcAddress_v2(const char *, void **, int, uint64_t, int *), cuMemsetD32_v2(uint64_t, unsigned, size_t);
-int cuTensorMapEncodeTiled(void *, int, unsigned, void *, const uint64_t *, const uint64_t *, const unsigned *, const unsigned *, int, int, int, int);
+int cuInit(unsigned), cuCtxGetCurrent(void **), cuCtxSetCurrent(void *), cuMemAlloc_v2(uint64_t *, size_t),
+    cuTexRefCreate(void **);
+int cuModuleLoadData(void **, const void *), cuModuleGetFunction(void **, void *, const char *),
+    cuDevicePrimaryCtxRetain(void **, int);
+int cuModuleLoadDataEx(void **, const void *, unsigned, int *, void **),
+    cuModuleGetGlobal_v2(uint64_t *, size_t *, void *, const char *);
+int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                   void **, void **);
+int cuGetProcAddress_v2(const char *, void **, int, uint64_t, int *),
+    cuMemsetD32_v2(uint64_t, unsigned, size_t);
+int cuTensorMapEncodeTiled(void *, int, unsigned, void *, const uint64_t *, const uint64_t *,
+                           const unsigned *, const unsigned *, int, int, int, int);
 int cuModuleLoad(void **, const char *), cuModuleUnload(void *);
 
 static int failed;
-#define GIVES(code, call)                                              \
-    do {                                                               \
-        int e_ = (call);                                               \
-        if (e_ != (code)) {                                            \
+#define GIVES(code, call)                                                         \
+    do {                                                                          \
+        int e_ = (call);                                                          \
+        if (e_ != (code)) {                                                       \
             printf("line %d: %s gives %d, want %d\n", __LINE__, #call, e_, code); \
-            failed = 1;                                                \
-        }                                                              \
+            failed = 1;                                                           \
+        }                                                                         \
     } while (0)
 #define TRUE(what) GIVES(1, !!(what))
 
 static const char ptx[] =
     ".version 7.0\n.target sm_80\n.address_size 64\n"
     ".global .u32 number = 7;\n"
-    ".visible .entry good(.param .u64 p, .param .u32 v) { .reg .b64 %p; .reg .b32 %v; ld.param.u64 %p, [p]; ld.param.u32 %v, [v]; st.global.u32 [%p], %v; ret; }\n"
+    ".visible .entry good(.param .u64 p, .param .u32 v) { .reg .b64 %p; .reg .b32 %v; ld.param.u64 %p, [p]; "
+    "ld.param.u32 %v, [v]; st.global.u32 [%p], %v; ret; }\n"
     ".visible .entry odd(.param .texref t) { ret; }\n";
 
 int main(int argc, char **argv) {
@@ -139,11 +151,15 @@ int main(int argc, char **argv) {
     GIVES(1, cuTensorMapEncodeTiled(map, 6, 2, (void *)d, dims, strides, box, steps, 0, 3, 0, 0));
 
     // Modules: one kernel runs, one is refused; what cannot be read at all.
-    GIVES(0, cuModuleLoadData(&module, "\x50\xed\x55\xba\x01\x00\x10\x00\0\0\0\0\0\0\0") == 209 ? 0 : 1);  // a fat binary with nothing in it
+    GIVES(0, cuModuleLoadData(&module, "\x50\xed\x55\xba\x01\x00\x10\x00\0\0\0\0\0\0\0") == 209
+                 ? 0
+                 : 1);  // a fat binary with nothing in it
     char log[300] = "";
     int options[] = {5, 6};
     void *values[] = {log, (void *)sizeof log};
-    GIVES(218, cuModuleLoadDataEx(&module, ".version 7.0\n.target sm_80\n.address_size 64\n.global nothing;\n", 2, options, values));
+    GIVES(218,
+          cuModuleLoadDataEx(&module, ".version 7.0\n.target sm_80\n.address_size 64\n.global nothing;\n", 2,
+                             options, values));
     TRUE(strstr(log, "declaration without a type"));
     GIVES(301, cuModuleLoad(&module, "/nowhere.ptx"));
     GIVES(0, cuModuleLoadData(&module, ptx));

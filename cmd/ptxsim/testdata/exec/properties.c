@@ -5,13 +5,13 @@
 #include <string.h>
 
 static int failed;
-#define SAME(field, attribute)                                                          \
-    do {                                                                                \
-        int v_ = -1;                                                                    \
-        if (cudaDeviceGetAttribute(&v_, attribute, 0) || (long long)p.field != v_) {     \
-            printf("%s is %lld, the attribute %d\n", #field, (long long)p.field, v_);   \
-            failed = 1;                                                                 \
-        }                                                                               \
+#define SAME(field, attribute)                                                        \
+    do {                                                                              \
+        int v_ = -1;                                                                  \
+        if (cudaDeviceGetAttribute(&v_, attribute, 0) || (long long)p.field != v_) {  \
+            printf("%s is %lld, the attribute %d\n", #field, (long long)p.field, v_); \
+            failed = 1;                                                               \
+        }                                                                             \
     } while (0)
 
 int main(void) {
@@ -65,7 +65,9 @@ int main(void) {
     void *m = NULL;
     struct cudaPointerAttributes a;
     cudaMallocManaged(&m, 64, cudaMemAttachGlobal);
-    if (cudaPointerGetAttributes(&a, m) || a.type != cudaMemoryTypeManaged || a.devicePointer != m || a.hostPointer != m) failed = 1, printf("pointer\n");
+    if (cudaPointerGetAttributes(&a, m) || a.type != cudaMemoryTypeManaged || a.devicePointer != m ||
+        a.hostPointer != m)
+        failed = 1, printf("pointer\n");
     if (!failed) printf("%s, %d\n", p.name, version / 1000);
     return failed;
 }
