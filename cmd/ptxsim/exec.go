@@ -76,8 +76,9 @@ func execCommand(stdout, stderr io.Writer) *cli.Command {
 	var f execFlags
 	return &cli.Command{
 		Name: "exec", Usage: "run a CUDA program, host code and all", ArgsUsage: "PROGRAM [ARGUMENT…]", Description: execHelp, HideHelpCommand: true,
-		Flags:  f.flags(),
-		Action: func(c *cli.Context) error { return execute(c.Context, c.Args().Slice(), f, stdout, stderr) },
+		Flags:        f.flags(),
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return err },
+		Action:       func(c *cli.Context) error { return execute(c.Context, c.Args().Slice(), f, stdout, stderr) },
 	}
 }
 

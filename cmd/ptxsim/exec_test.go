@@ -172,6 +172,7 @@ func TestExecUsage(t *testing.T) {
 		args []string
 	}{
 		{"exec takes a program", nil},
+		{"flag provided but not defined: -bogus", []string{"--bogus", "true"}},
 		{"mode \"late\"", []string{"--mode", "late", "true"}},
 		{"arch \"sm_x\"", []string{"--arch", "sm_x", "true"}},
 		{"--sms, --memory", []string{"--sms", "0", "true"}},
