@@ -179,8 +179,8 @@ func TestExecUsage(t *testing.T) {
 		{"no libptxsim.so in ", []string{"true"}},
 		{"no libptxsim.so in /nowhere;", []string{"--libraries", "/nowhere", "true"}},
 	} {
-		code, _, errs := ptxsim(t, append([]string{"exec"}, c.args...)...)
-		if code != exitUsage || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+		code, out, errs := ptxsim(t, append([]string{"exec"}, c.args...)...)
+		if code != exitUsage || out != "" || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: exit %d, %s; want %q", c.args, code, errs, c.want)
 		}
 	}
