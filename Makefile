@@ -17,14 +17,20 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
+.PHONY: help build ptxsim-cuda test-exec install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: headers ## build bin/stylize, bin/ptxsim and bin/kernelbench, with CUDA where its headers can be had
+build: headers ## build bin/stylize, bin/ptxsim with its libraries and bin/kernelbench, with CUDA where its headers can be had
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) build -tags cuda -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; \
 	else echo "without CUDA, for want of its headers (python3 -m pip could not install them)"; set -x; $(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...; fi
+	@if [ "$$(uname -s)" = Linux ] && command -v gcc >/dev/null; then $(MAKE) --no-print-directory ptxsim-cuda; \
+	else echo "without the libraries of ptxsim exec, which need Linux and gcc"; fi
+
+# What ptxsim exec puts in the place of NVIDIA's libraries.
+ptxsim-cuda: ## build bin/ptxsim-cuda, the libraries of ptxsim exec (Linux, gcc; no CUDA)
+	GO='$(GO)' cmd/ptxsim/cudart/build.sh bin/ptxsim-cuda
 
 PREFIX   ?= /usr/local
 SHARE    := $(DESTDIR)$(PREFIX)/share
@@ -66,6 +72,10 @@ test-runs: headers ## whole runs on the simulated GPU that make test leaves out 
 	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda ./gpu/cuda -run '(TestTransferSimulated|TestLBFGSSimulated)/fp16' && \
 	  $(GO) test -tags cuda ./cmd/stylize -run TestResumeOnSimulatedDevice; \
 	else echo "LEFT OUT: whole runs on the simulated GPU, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
+
+test-exec: ## CUDA programs of cmd/ptxsim/examples, compiled by nvcc (make ptx installs it) and run by ptxsim exec
+	$(GO) vet -tags cudart ./cmd/ptxsim/cudart
+	$(GO) test ./cmd/ptxsim -run TestExec -v
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
 	tools/gpu/test.sh
@@ -139,7 +149,7 @@ race: headers ## run the packages that have goroutines under the race detector
 # Every fuzz target, as package:name. Those with a corpus have it in testdata/fuzz.
 FUZZED   := vgg/weights:FuzzOpen transfer/picture:FuzzDecode transfer/picture/heif:FuzzRead transfer/picture/icc:FuzzParse \
             transfer/picture/jpeg:FuzzDecode transfer:FuzzRecord transfer:FuzzCheckpoint gpu/ptx:FuzzParse gpu/sim:FuzzLoad \
-            cmd/ptxsim:FuzzNPY cmd/ptxsim:FuzzSpec cmd/ptxsim:FuzzScript cmd/stylize:FuzzTrace transfer/batch:FuzzEntry transfer/batch:FuzzReport transfer/stylefile:FuzzRead
+            cmd/ptxsim:FuzzNPY cmd/ptxsim:FuzzSpec cmd/ptxsim:FuzzScript cmd/internal/fatbin:FuzzParse cmd/stylize:FuzzTrace transfer/batch:FuzzEntry transfer/batch:FuzzReport transfer/stylefile:FuzzRead
 
 fuzz: ## fuzz every parser of foreign files, FUZZTIME each
 	@for f in $(FUZZED); do set -x; \

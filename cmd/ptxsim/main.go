@@ -43,13 +43,19 @@ func main() {
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	args, err := anywhere.Reorder(app, args)
+	var err error
+	if len(args) < 2 || args[1] != "exec" { // whose flags end where the program's begin
+		args, err = anywhere.Reorder(app, args)
+	}
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
+	var code exitCode
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errReport):
 		return exitReport
 	case errors.Is(err, context.Canceled):
@@ -81,11 +87,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 
 		forScript scriptFlags
 	)
-	const commands = "there are list, run and script"
+	const commands = "there are list, run, script and exec"
 	usage := func(_ *cli.Context, err error, _ bool) error { return err }
 	return &cli.App{
 		Name: "ptxsim", Usage: "run PTX without a GPU, under checks that a GPU does not make",
-		UsageText: "ptxsim list FILE.ptx\nptxsim run [flags] FILE.ptx KERNEL [ARGUMENT…]\nptxsim script [flags] FILE",
+		UsageText: "ptxsim list FILE.ptx\nptxsim run [flags] FILE.ptx KERNEL [ARGUMENT…]\nptxsim script [flags] FILE\nptxsim exec [flags] PROGRAM [ARGUMENT…]",
 		Writer:    stdout, ErrWriter: stderr, HideHelpCommand: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   usage,
@@ -140,6 +146,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					return perform(c.Context, lines, o, stdout)
 				},
 			},
+			execCommand(stdout, stderr),
 		},
 	}
 }

@@ -205,7 +205,7 @@ func TestUsage(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"no command walk; there are list, run and script", []string{"walk"}},
+		{"no command walk; there are list, run, script and exec", []string{"walk"}},
 		{"list takes one file, got 0 arguments", []string{"list"}},
 		{"no such file", []string{"list", "nowhere.ptx"}},
 		{"bad.ptx:4:14 in k: unknown opcode frob", []string{"run", bad, "k"}},
