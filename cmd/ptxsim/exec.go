@@ -317,7 +317,14 @@ func times(n int) string {
 }
 
 func (s *summary) print(w io.Writer) {
-	say := func(format string, args ...any) { fmt.Fprintf(w, "ptxsim: "+format+"\n", args...) }
+	var all []string
+	for _, k := range s.Kernels {
+		all = append(all, k.Kernel)
+	}
+	kernels := newNames("kernel", s.Program, all)
+	say := func(format string, args ...any) {
+		fmt.Fprintf(w, "ptxsim: %s\n", plain(fmt.Sprintf(format, args...), kernels))
+	}
 	if s.Signal != "" {
 		hint := ""
 		if s.Signal == syscall.SIGSEGV.String() {
