@@ -286,6 +286,7 @@ func TestExecExamples(t *testing.T) {
 		{"reduce", ampere, 0, []string{"sum 89922, want 89922, 16 blocks", "ptxsim: clean under every check: 1 launch of 1 kernel"}},
 		{"host", ampere, 0, []string{"block 0 of 2 sees 1.50\n", "3 callbacks, counter 2, 0 wrong\n", "clean under every check: 3 launches of 2 kernels"}},
 		{"race", ampere, 99, []string{"cudaErrorLaunchFailure\n", "ptxsim: error (2 times): sum: race at race.1.ptx:", "race.cu:10) block", "ptxsim: 1 error, 0 refused kernels, 2 launches of 1 kernel"}},
+		{"math", ampere, 0, []string{"82 functions, 0 wrong\n", "clean under every check: 82 launches of 82 kernels"}},
 		{"reduce", []string{"-gencode", "arch=compute_90,code=sm_90", "-cudart", "shared"}, 1, []string{
 			"reduce.cu:47: cudaErrorNoKernelImageForDevice: no kernel image", "no PTX for a device of sm_90a, only machine code for sm_90; compile with",
 		}},
