@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build ptxsim-cuda test-exec install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
+.PHONY: help build ptxsim-cuda test-exec install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c sanitize-all nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -163,19 +163,22 @@ hostile: build ## try 10,000 mutated pictures and weights, 2000 records, 500 ser
 	$(HOSTILE) -n 2000 records
 	$(HOSTILE) -n 500 server
 
-# The sanitizers of the C compiler look at the loops of the CPU: UBSan at each operation,
-# ASan beyond the ends of what malloc gave.
-sanitize-c: ## run the CPU's loops under UBSan and ASan (builds them anew, minutes)
-	CGO_CFLAGS="$(CGO_CFLAGS) -g -fsanitize=undefined -fno-sanitize-recover=undefined" CGO_LDFLAGS=-fsanitize=undefined \
-	  $(GO) test -short -timeout 60m ./kernels/cpu ./gpu/cpu
-	$(GO) test -asan -short -timeout 60m ./kernels/cpu ./gpu/cpu
+# The sanitizers of the C compiler look at the loops of the CPU: UBSan at each operation, ASan
+# at every access, with memory that a step has no business with shut (gpu/cpu's Check).
+SANITIZED := UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(GO) test -asan -tags sanitize -short -timeout 60m
+sanitize-c: ## run the CPU's operations in AVX2 under ASan and UBSan; CI runs it
+	$(SANITIZED) ./gpu/cpu -run 'TestFencesNotice|TestLanes'
+	$(SANITIZED) ./gpu/cpu -run 'TestOperations$$/^avx2$$'
+
+sanitize-all: ## run every test of the CPU's loops under ASan and UBSan, in every set of instructions (half an hour)
+	$(SANITIZED) ./kernels/cpu ./gpu/cpu
 
 nightly: ## an hour of fuzzing, then what is too long for CI: hostile files, a thousand kills, every injected failure, sanitizers
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5m
 	@$(MAKE) --no-print-directory hostile
 	$(GO) test ./cmd/stylize -run 'Killed|Injected' -kills 1000 -batch-kills 500 -timeout 3h -v
 	$(GO) test ./vgg/weights -run TestFetchInjected -timeout 1h -v
-	@$(MAKE) --no-print-directory sanitize-c
+	@$(MAKE) --no-print-directory sanitize-all
 	@$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./... || echo "LEFT OUT or failed: govulncheck, which needs its database"
 
 examples: ## check the examples in docs: the Kubernetes job by its schema, the Slurm script by shellcheck (fetches both, 27 MB)

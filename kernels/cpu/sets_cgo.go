@@ -3,8 +3,13 @@
 package cpu
 
 /*
-#cgo CFLAGS: -O3 -std=gnu11 -Wall -Wno-psabi
+// With the tag sanitize the loops are built for the sanitizers (make sanitize-c), with less
+// optimisation: at -O3 the compiler takes ten minutes.
+#cgo CFLAGS: -std=gnu11 -Wall -Wno-psabi
+#cgo !sanitize CFLAGS: -O3
+#cgo sanitize CFLAGS: -O1 -fsanitize=undefined
 #cgo LDFLAGS: -lm
+#cgo sanitize LDFLAGS: -fsanitize=undefined
 #include <stdlib.h>
 #include "cpu.h"
 static const char *compiler(void) { return __VERSION__; }
@@ -30,7 +35,13 @@ const HasWinograd = true
 
 // Compiler names what the loops were compiled with: with another one a sum may
 // be contracted elsewhere, and the last bits of results differ.
-func Compiler() string { return "C " + C.GoString(C.compiler()) + " " + runtime.GOARCH }
+func Compiler() string {
+	name := "C " + C.GoString(C.compiler()) + " " + runtime.GOARCH
+	if Fences() {
+		name += ", with sanitizers"
+	}
+	return name
+}
 
 // Names of the instruction sets, best first.
 var names = []string{"avx512", "avx2", "base"}
