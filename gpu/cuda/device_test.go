@@ -73,7 +73,7 @@ func TestMemoryComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.Compile(big)
-	if !errors.Is(err, gpu.ErrOutOfMemory) || !strings.Contains(err.Error(), "0.13 GB and 0.05 GB of weights") || !strings.Contains(err.Error(), "0.10 GB are free") {
+	if !errors.Is(err, gpu.ErrOutOfMemory) || !strings.Contains(err.Error(), "125 MB and 52 MB of weights") || !strings.Contains(err.Error(), "of 100 MB are free") {
 		t.Errorf("a program that does not fit: %v", err)
 	}
 	for _, w := range d.weights { // those that were uploaded are kept for the next program
