@@ -179,6 +179,7 @@ nightly: ## an hour of fuzzing, then what is too long for CI: hostile files, a t
 	$(GO) test ./cmd/stylize -run 'Killed|Injected' -kills 1000 -batch-kills 500 -timeout 3h -v
 	$(GO) test ./vgg/weights -run TestFetchInjected -timeout 1h -v
 	@$(MAKE) --no-print-directory sanitize-all
+	$(RACE) ./...
 	@$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./... || echo "LEFT OUT or failed: govulncheck, which needs its database"
 
 examples: ## check the examples in docs: the Kubernetes job by its schema, the Slurm script by shellcheck (fetches both, 27 MB)
