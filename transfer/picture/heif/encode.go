@@ -13,7 +13,7 @@ import (
 //go:embed avifenc.wasm.gz
 var avifEncoder []byte
 
-var encoderCode = sync.OnceValues(func() ([]byte, error) { return inflate(avifEncoder) })
+var encoderCompiled = sync.OnceValues(func() (*compiled, error) { return compile(avifEncoder) })
 
 // Sampling is how much of the chroma an AVIF keeps; the values are libavif's.
 type Sampling int
@@ -39,8 +39,12 @@ func EncodeAVIF(pix []byte, w, h, quality int, s Sampling, profile []byte) ([]by
 	if w < 1 || h < 1 || w > MaxSide || h > MaxSide || len(pix) != 4*w*h {
 		return nil, fmt.Errorf("an AVIF has 1 to %d pixels on each side", MaxSide)
 	}
+	m, err := encoderCompiled()
+	if err != nil {
+		return nil, err
+	}
 	ctx := context.Background()
-	mod, err := instance(ctx, encoderCode, 1<<32)
+	mod, err := m.instance(ctx, 1<<32)
 	if err != nil {
 		return nil, err
 	}

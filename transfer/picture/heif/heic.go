@@ -1,9 +1,14 @@
 package heif
 
-import _ "embed" // the decoder
+import (
+	_ "embed" // the decoder
+	"sync"
+)
 
 //go:embed heic.wasm.gz
 var heicModule []byte
+
+var heicCompiled = sync.OnceValues(func() (*compiled, error) { return compile(heicModule) })
 
 // heic calls decode(file, size, config only, width, height, colours, chroma, premultiplied, out).
 func (c *caller) heic(b []byte) (*Image, error) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
@@ -48,12 +49,16 @@ var errDecode = errors.New("its decoder refuses it")
 
 // Decode decodes the first picture of a file that Read has read, until ctx is done.
 func Decode(ctx context.Context, b []byte, in Info) (*Image, error) {
-	decode, code := (*caller).avif, avifCode
+	decode, module := (*caller).avif, avifCompiled
 	if !in.AV1 {
-		decode, code = (*caller).heic, heicCode
+		decode, module = (*caller).heic, heicCompiled
+	}
+	m, err := module()
+	if err != nil {
+		return nil, err
 	}
 	pixels := int64(in.W) * int64(in.H)
-	mod, err := instance(ctx, code, 2*int64(len(b))+pixels*perPixel)
+	mod, err := m.instance(ctx, 2*int64(len(b))+pixels*perPixel)
 	if err != nil {
 		return nil, err
 	}
@@ -73,56 +78,58 @@ func Decode(ctx context.Context, b []byte, in Info) (*Image, error) {
 // takes 35 at 8 bits, and twice that at 10 and 12; a HEIC at most 11.
 const perPixel = 96
 
-// modules keeps what was compiled, which takes a third of a second.
-var modules = wazero.NewCompilationCache()
+var avifCompiled = sync.OnceValues(func() (*compiled, error) { return compile(avifModule) })
 
-var (
-	avifCode = sync.OnceValues(func() ([]byte, error) { return inflate(avifModule) })
-	heicCode = sync.OnceValues(func() ([]byte, error) { return inflate(heicModule) })
-)
+// compiled is a module as machine code, which takes a third of a second.
+type compiled struct {
+	runtime wazero.Runtime
+	code    wazero.CompiledModule
+}
 
-func inflate(module []byte) ([]byte, error) {
+func compile(module []byte) (*compiled, error) {
+	ctx := context.Background()
 	z, err := gzip.NewReader(bytes.NewReader(module))
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(z)
+	code, err := io.ReadAll(z)
+	if err != nil {
+		return nil, err
+	}
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
+		return nil, err
+	}
+	m, err := r.CompileModule(ctx, code)
+	return &compiled{r, m}, err
 }
 
 // instance starts a module, with memory of its own that grows by so many bytes at most.
 // What it computes ends with ctx.
-func instance(ctx context.Context, code func() ([]byte, error), bytes int64) (*running, error) {
-	module, err := code()
-	if err != nil {
-		return nil, err
-	}
-	const page, own, most = 1 << 16, 32 << 20, 1 << 16 // own: the code's data, stack and small change
-	limit := min((bytes+own)/page+1, most)
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(modules).WithCloseOnContextDone(true).WithMemoryLimitPages(uint32(limit)))
-	mod, err := func() (api.Module, error) {
-		if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
-			return nil, err
-		}
-		m, err := r.CompileModule(ctx, module) // and not closed: the next one finds it in the cache
-		if err != nil {
-			return nil, err
-		}
-		return r.InstantiateModule(ctx, m, wazero.NewModuleConfig().WithName(""))
-	}()
-	if err != nil {
-		return nil, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
-	}
-	return &running{mod, r}, nil
+func (m *compiled) instance(ctx context.Context, bytes int64) (api.Module, error) {
+	const own = 32 << 20 // the code's data, stack and small change
+	limited := experimental.MemoryAllocatorFunc(func(_, most uint64) experimental.LinearMemory {
+		return &memory{most: min(uint64(bytes)+own, most)}
+	})
+	return m.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, limited), m.code, wazero.NewModuleConfig().WithName(""))
 }
 
-// running is a module that runs.
-type running struct {
-	api.Module
-	runtime wazero.Runtime
+// memory is that of an instance: it has no more than so many bytes.
+type memory struct {
+	bytes []byte
+	most  uint64
 }
 
-// Close ends it and gives its memory back.
-func (r *running) Close(ctx context.Context) error { return r.runtime.Close(ctx) }
+// Reallocate returns nil for more, which the module's malloc then does.
+func (m *memory) Reallocate(size uint64) []byte {
+	if size > m.most {
+		return nil
+	}
+	m.bytes = append(m.bytes, make([]byte, size-uint64(len(m.bytes)))...)
+	return m.bytes
+}
+
+func (m *memory) Free() { m.bytes = nil }
 
 // caller calls a module and remembers the first error.
 type caller struct {

@@ -97,7 +97,11 @@ func TestSaysSmall(t *testing.T) {
 		t.Error("a file of 2048x2048 that says 16x16 decodes")
 	}
 	// What decoding it takes is more than what a small picture may have.
-	mod, err := instance(t.Context(), avifCode, 16*16*perPixel)
+	m, err := avifCompiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := m.instance(t.Context(), 16*16*perPixel)
 	if err != nil {
 		t.Fatal(err)
 	}
