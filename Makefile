@@ -73,7 +73,7 @@ test-runs: headers ## whole runs on the simulated GPU that make test leaves out 
 	  $(GO) test -tags cuda ./cmd/stylize -run TestResumeOnSimulatedDevice; \
 	else echo "LEFT OUT: whole runs on the simulated GPU, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
-test-exec: ## CUDA programs of cmd/ptxsim/examples, compiled by nvcc (make ptx installs it) and run by ptxsim exec
+test-exec: headers ## CUDA programs of cmd/ptxsim/examples, compiled by nvcc (make ptx installs it) and run by ptxsim exec
 	$(GO) vet -tags cudart ./cmd/ptxsim/cudart
 	$(GO) test ./cmd/ptxsim -run TestExec -v
 

@@ -5,6 +5,7 @@
 #define PTXSIM_SIM_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     SIM_OK = 0,
@@ -32,6 +33,27 @@ typedef struct {
     size_t packed_bytes;
     int dependent, cooperative;
 } sim_launch;
+
+// An attribute of a launch, as CUlaunchAttribute and cudaLaunchAttribute are laid out.
+typedef struct {
+    int id;
+    char pad[4];
+    union {
+        char bytes[64];
+        int flag;
+        unsigned dim[3];
+    } value;
+} sim_launch_attribute;
+
+enum { SIM_COOPERATIVE = 2, SIM_CLUSTER = 4, SIM_DEPENDENT = 6 };
+
+static inline void sim_launch_set(sim_launch *l, const sim_launch_attribute *a, unsigned count) {
+    for (; count--; a++) {
+        if (a->id == SIM_CLUSTER) memcpy(l->cluster, a->value.dim, sizeof l->cluster);
+        if (a->id == SIM_DEPENDENT) l->dependent = a->value.flag;
+        if (a->id == SIM_COOPERATIVE) l->cooperative = a->value.flag;
+    }
+}
 
 typedef struct {
     int max_threads, registers, max_dynamic;

@@ -458,33 +458,18 @@ API result cuLaunchCooperativeKernel(void *f, unsigned gx, unsigned gy, unsigned
     sim_launch l = {.grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared, .cooperative = 1};
     return launch(NAME, &l, f, args, NULL, stream);
 }
-struct attribute {
-    int id;
-    char pad[4];
-    union {
-        char bytes[64];
-        int flag;
-        unsigned dim[3];
-    } value;
-};
 struct config {
     unsigned grid[3], block[3], shared;
     void *stream;
-    struct attribute *attributes;
+    sim_launch_attribute *attributes;
     unsigned count;
 };
 API result cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra) {
-    enum { COOPERATIVE = 2, CLUSTER = 4, DEPENDENT = 6 };
     WANT(c);
     sim_launch l = {.shared = c->shared};
     memcpy(l.grid, c->grid, sizeof l.grid);
     memcpy(l.block, c->block, sizeof l.block);
-    for (unsigned i = 0; i < c->count; i++) {
-        const struct attribute *a = &c->attributes[i];
-        if (a->id == CLUSTER) memcpy(l.cluster, a->value.dim, sizeof l.cluster);
-        if (a->id == DEPENDENT) l.dependent = a->value.flag;
-        if (a->id == COOPERATIVE) l.cooperative = a->value.flag;
-    }
+    sim_launch_set(&l, c->attributes, c->count);
     return launch(NAME, &l, f, args, extra, c->stream);
 }
 API result cuLaunchHostFunc(void *stream, void (*f)(void *), void *data) {

@@ -109,65 +109,45 @@ API error __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, st
 }
 
 static error launch(const char *call, const void *f, dim3 grid, dim3 block, void **args, size_t shared,
-                    stream s, const unsigned *cluster, int dependent, int cooperative) {
+                    stream s, const sim_launch_attribute *attributes, unsigned count) {
     error e = check_stream(s);
     if (e) return launched(e);
     sim_launch l = {.function = ADDRESS(f),
                     .grid = {grid.x, grid.y, grid.z},
                     .block = {block.x, block.y, block.z},
                     .shared = shared,
-                    .args = args,
-                    .dependent = dependent,
-                    .cooperative = cooperative};
-    if (cluster) memcpy(l.cluster, cluster, sizeof l.cluster);
+                    .args = args};
+    sim_launch_set(&l, attributes, count);
     return launched(simLaunch((char *)call, &l));
 }
 
 API error cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, stream s) {
-    return launch("cudaLaunchKernel", f, grid, block, args, shared, s, NULL, 0, 0);
+    return launch("cudaLaunchKernel", f, grid, block, args, shared, s, NULL, 0);
 }
 API error __cudaGetKernel(void **kernel, const void *f) {
     *kernel = (void *)f;  // the stub is the handle
     return SIM_OK;
 }
 API error __cudaLaunchKernel(void *f, dim3 grid, dim3 block, void **args, size_t shared, stream s) {
-    return launch("cudaLaunchKernel", f, grid, block, args, shared, s, NULL, 0, 0);
+    return launch("cudaLaunchKernel", f, grid, block, args, shared, s, NULL, 0);
 }
 API error cudaLaunchCooperativeKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared,
                                       stream s) {
-    return launch("cudaLaunchCooperativeKernel", f, grid, block, args, shared, s, NULL, 0, 1);
+    const sim_launch_attribute cooperative = {.id = SIM_COOPERATIVE, .value.flag = 1};
+    return launch("cudaLaunchCooperativeKernel", f, grid, block, args, shared, s, &cooperative, 1);
 }
 
-typedef struct {
-    int id;
-    char pad[4];
-    union {
-        char bytes[64];
-        int flag;
-        unsigned dim[3];
-    } value;
-} attribute;
 typedef struct {
     dim3 grid, block;
     size_t shared;
     stream s;
-    attribute *attributes;
+    sim_launch_attribute *attributes;
     unsigned count;
 } config;
 
 API error cudaLaunchKernelExC(const config *c, const void *f, void **args) {
-    enum { COOPERATIVE = 2, CLUSTER = 4, DEPENDENT = 6 };
     if (!c) return launched(SIM_INVALID_VALUE);
-    const unsigned *cluster = NULL;
-    int dependent = 0, cooperative = 0;
-    for (unsigned i = 0; i < c->count; i++) {
-        attribute *a = &c->attributes[i];
-        if (a->id == CLUSTER) cluster = a->value.dim;
-        if (a->id == DEPENDENT) dependent = a->value.flag;
-        if (a->id == COOPERATIVE) cooperative = a->value.flag;
-    }
-    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, cluster, dependent,
-                  cooperative);
+    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, c->attributes, c->count);
 }
 
 API error cudaLaunchHostFunc(stream s, void (*f)(void *), void *data) {
