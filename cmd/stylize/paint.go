@@ -271,7 +271,7 @@ func (wk *work) written() (w, h int, bytes int64) {
 	if wk.save.Profile != nil {
 		perPixel += 28
 	}
-	if f, err := wk.output.file.formatOf(wk.output.path); err == nil && f == picture.AVIF {
+	if wk.format == picture.AVIF {
 		perPixel += 90 // of the encoder, measured at 16 megapixels
 	}
 	return w, h, int64(w) * int64(h) * perPixel

@@ -36,25 +36,35 @@ typedef struct {
     int id;
 } worker_arg;
 
-// pin keeps the calling thread on a processor, the n-th of those in may, round and round.
+// pin keeps the calling thread on a processor, the n-th of those that it may use, round and round, and says in before
+// what those are; unpin gives them back. n < 0 changes nothing.
 #if defined(__linux__)
-static void pin(const cpu_set_t *may, int n) {
-    n %= CPU_COUNT(may);
-    for (int i = 0; i < CPU_SETSIZE; i++) {
-        if (!CPU_ISSET(i, may) || n--) continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(i, &one);
-        pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-        return;
-    }
+typedef cpu_set_t processors;
+
+static bool pin(int n, processors *before) {
+    if (n < 0 || pthread_getaffinity_np(pthread_self(), sizeof *before, before)) return false;
+    n %= CPU_COUNT(before);
+    int i = 0;
+    while (!CPU_ISSET(i, before) || n--) i++;
+    processors one;
+    CPU_ZERO(&one);
+    CPU_SET(i, &one);
+    return !pthread_setaffinity_np(pthread_self(), sizeof one, &one);
 }
 
+static void unpin(const processors *before) { pthread_setaffinity_np(pthread_self(), sizeof *before, before); }
+
 bool cpu_can_pin(void) {
-    cpu_set_t may;
+    processors may;
     return !sched_getaffinity(0, sizeof may, &may) && CPU_COUNT(&may) > 0;
 }
 #else
+typedef int processors;
+
+static bool pin(int n, processors *before) { return (void)n, (void)before, false; }
+
+static void unpin(const processors *before) { (void)before; }
+
 bool cpu_can_pin(void) { return false; }
 #endif
 
@@ -81,10 +91,8 @@ static void *work(void *arg) {
     cpu_pool *p = a->pool;
     const int id = a->id;
     free(a);
-#if defined(__linux__)
-    cpu_set_t may;
-    if (p->first >= 0 && !pthread_getaffinity_np(pthread_self(), sizeof may, &may)) pin(&may, p->first + id);
-#endif
+    processors all;
+    if (p->first >= 0) pin(p->first + id, &all);
     for (unsigned seen = 0;; seen++) {
         for (long start = now_ns(); atomic_load(&p->gen) == seen && now_ns() - start < SPIN_NS;)
             for (int i = 0; i < 64 && atomic_load_explicit(&p->gen, memory_order_relaxed) == seen; i++) relax();
@@ -145,12 +153,8 @@ void cpu_pool_free(cpu_pool *p) {
 }
 
 void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
-#if defined(__linux__)
-    // The caller's thread is Go's, which has other work elsewhere: it is pinned for the step.
-    cpu_set_t may;
-    const bool pinned = p->first >= 0 && !pthread_getaffinity_np(pthread_self(), sizeof may, &may);
-    if (pinned) pin(&may, p->first);
-#endif
+    processors before; // the caller's thread is Go's, which has other work elsewhere: it is pinned for the step
+    const bool pinned = pin(p->first, &before);
     p->f = f, p->arg = arg, p->n = n;
     atomic_store(&p->next, 0);
     if (p->threads > 1 && n > 1) {
@@ -164,7 +168,5 @@ void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
     } else {
         drain(p, 0);
     }
-#if defined(__linux__)
-    if (pinned) pthread_setaffinity_np(pthread_self(), sizeof may, &may);
-#endif
+    if (pinned) unpin(&before);
 }

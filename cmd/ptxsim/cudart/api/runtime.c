@@ -147,7 +147,8 @@ typedef struct {
 
 API error cudaLaunchKernelExC(const config *c, const void *f, void **args) {
     if (!c) return launched(SIM_INVALID_VALUE);
-    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, c->attributes, c->count);
+    return launch("cudaLaunchKernelExC", f, c->grid, c->block, args, c->shared, c->s, c->attributes,
+                  c->count);
 }
 
 API error cudaLaunchHostFunc(stream s, void (*f)(void *), void *data) {
