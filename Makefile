@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build ptxsim-cuda test-exec install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c sanitize-all nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
+.PHONY: help build ptxsim-cuda test-exec test-ptxas install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c sanitize-all nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ test-runs: headers ## whole runs on the simulated GPU that make test leaves out 
 test-exec: headers ## CUDA programs of cmd/ptxsim/examples, compiled by nvcc (make ptx installs it) and run by ptxsim exec
 	$(GO) vet -tags cudart ./cmd/ptxsim/cudart
 	$(GO) test ./cmd/ptxsim -run TestExec -v
+
+test-ptxas: ## NVIDIA's assembler on every case of gpu/sim/conform (make ptx installs it)
+	$(GO) test ./gpu/sim/conform -run Assemble -v
 
 test-gpu: bin/cuda.test ## test on the GPU of this machine: every kernel, parity, conformance, sanitizers, speed (logs in bin/gpu)
 	tools/gpu/test.sh

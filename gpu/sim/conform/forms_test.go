@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,17 +130,7 @@ func TestFormsAssemble(t *testing.T) {
 func TestFormsHaveCases(t *testing.T) {
 	held := map[string]bool{"trap": true} // it ends a launch: TestChecks has it
 	for _, c := range Cases() {
-		src, err := c.Source()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := ptx.Parse(c.Name, src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, in := range m.Entries[0].Code {
-			held[in.Name] = true
-		}
+		maps.Copy(held, forms(t, c))
 	}
 	for _, f := range formLines(t) {
 		m, err := ptx.Parse("form.ptx", []byte(f.source()))
