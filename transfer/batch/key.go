@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -84,14 +85,12 @@ func keyOf(o transfer.Options, h hashes, format picture.Format, out Output, n Nu
 	if h.init != "" {
 		r.Init = h.init
 	}
-	r.Output = encoding{Format: formatNames[format], Bits: o.Bits, KeepProfile: out.KeepProfile, Bare: out.Bare}
+	r.Output = encoding{Format: strings.ToLower(format.String()), Bits: o.Bits, KeepProfile: out.KeepProfile, Bare: out.Bare}
 	if format.Lossy() {
 		r.Output.Quality, r.Output.Subsampling = picture.SaveOptions{Quality: out.Quality, Subsampling: out.Subsampling}.Loss()
 	}
 	return r.key()
 }
-
-var formatNames = map[picture.Format]string{picture.PNG: "png", picture.JPEG: "jpeg", picture.WebP: "webp", picture.TIFF: "tiff", picture.AVIF: "avif"}
 
 // canonical is the JSON of options in the one spelling that counts.
 func canonical(o transfer.Options) json.RawMessage {
