@@ -215,17 +215,20 @@ func TestSummarise(t *testing.T) {
 // The structs of the runtime are as its headers have them, in CUDA 12 and 13. The programs are
 // linked with NVIDIA's own libraries, and get ours when they run.
 func TestExecHeaders(t *testing.T) {
+	const compilers = "../../.cuda/nvidia/cu13/include"
 	for version, c := range map[string]struct{ include, lib string }{
 		"12": {"../../.cuda12/nvidia/cuda_runtime/include", "../../.cuda12/nvidia/cuda_runtime/lib/libcudart.so.12"},
-		"13": {"../../.cuda/nvidia/cu13/include", "../../.cuda/nvidia/cu13/lib/libcudart.so.13"},
+		"13": {compilers, "../../.cuda/nvidia/cu13/lib/libcudart.so.13"},
 	} {
 		t.Run(version, func(t *testing.T) {
-			if _, err := os.Stat(c.lib); err != nil {
-				t.Skipf("LEFT OUT: no %s (make headers ptx installs it)", c.lib)
+			for _, needed := range []string{c.lib, compilers + "/crt"} { // CUDA 12's runtime comes without crt
+				if _, err := os.Stat(needed); err != nil {
+					t.Skipf("LEFT OUT: no %s (make headers ptx installs it)", needed)
+				}
 			}
 			built(t)
 			program := filepath.Join(t.TempDir(), "properties")
-			if out, err := exec.Command("gcc", "-I"+c.include, "-I../../.cuda/nvidia/cu13/include", "testdata/exec/properties.c", c.lib, "-o", program).CombinedOutput(); err != nil {
+			if out, err := exec.Command("gcc", "-I"+c.include, "-I"+compilers, "testdata/exec/properties.c", c.lib, "-o", program).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			code, out, errs := executed(t, program)
