@@ -194,6 +194,9 @@ func readChoices(path string) (*plan.Choices, error) {
 	return choices, nil
 }
 
+// newCPU is cpu.New; tests put one in its place that packs weights once for all.
+var newCPU = cpu.New
+
 func (f *machineFlags) openCPU(stderr io.Writer) (*cpu.Device, error) {
 	p, err := f.cpuPrecision()
 	if err != nil {
@@ -202,7 +205,7 @@ func (f *machineFlags) openCPU(stderr io.Writer) (*cpu.Device, error) {
 	if p == cpu.BF16 && cpu.Best() != p {
 		fmt.Fprintf(stderr, "stylize: --precision bf16: this processor has no AMX, or the system does not grant it; in C it is about six times slower than fp32\n")
 	}
-	dev, err := cpu.New(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p, Pin: f.pin})
+	dev, err := newCPU(cpu.Options{Threads: given.Or(f.threads, min(runtime.GOMAXPROCS(0), maxThreads())), LowMemory: f.lowMemory, Precision: p, Pin: f.pin})
 	if err != nil {
 		return nil, usage(err)
 	}

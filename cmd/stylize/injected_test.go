@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	loops "github.com/stylize-gpu/stylize/kernels/cpu"
 	"github.com/stylize-gpu/stylize/transfer/batch"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -201,6 +202,8 @@ func TestBatchInjected(t *testing.T) {
 // writes nothing, a batch goes on with fewer pictures at once or without those that do
 // not fit, and both have the pictures that they have with all the memory.
 func TestMemoryInjected(t *testing.T) {
+	newCPU = cpu.New // which asks for the memory of the weights too
+	defer func() { newCPU = packedOnce }()
 	dir := album(t, 4)
 	paint := []string{"content.png", "style.jpg", "--size=32", "--ladder=16,32", "-n=2", rnd, "-o", "out/x.png", "--device=cpu", "-q"}
 	many := append([]string{"batch", "in", "--style", "style.jpg", "-o", "out/{content}.png", "--slots", "2", "-q", "--devices=cpu"}, "--size=16", "-n=2", rnd)

@@ -14,11 +14,13 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stylize-gpu/stylize/cmd/internal/anywhere"
+	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -31,9 +33,41 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("CUDA_VISIBLE_DEVICES", "") // auto is the CPU here, also where a GPU is
 	held := weights.Random(1)             // which rnd names: made once for all tests
+	newCPU = packedOnce
 	code := m.Run()
 	runtime.KeepAlive(held)
 	os.Exit(code)
+}
+
+// shared are the devices whose packed weights all runs of the tests have, how often each
+// was taken, by options.
+var shared = struct {
+	sync.Mutex
+	of    map[cpu.Options]*cpu.Device
+	taken map[cpu.Options]int
+}{of: map[cpu.Options]*cpu.Device{}, taken: map[cpu.Options]int{}}
+
+// packedOnce opens a device as cpu.New does, as a lane of one that stays open: to pack the
+// weights takes longer than to paint a picture as small as those of the tests. Weights
+// that nobody has any more stay packed, so that every fiftieth run begins afresh.
+func packedOnce(o cpu.Options) (*cpu.Device, error) {
+	if o.Pin { // lanes go to the processors beside
+		return cpu.New(o)
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.taken[o]%50 == 0 {
+		if old := shared.of[o]; old != nil {
+			old.Close()
+		}
+		dev, err := cpu.New(o)
+		if err != nil {
+			return nil, err
+		}
+		shared.of[o] = dev
+	}
+	shared.taken[o]++
+	return shared.of[o].Lane(o.Threads)
 }
 
 // inputs writes two small pictures into a fresh folder and makes it the
