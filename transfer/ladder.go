@@ -23,18 +23,24 @@ type Level struct {
 
 // The rule of AutoLadder.
 const (
-	ladderSmallest = 64  // pixels that the longest side of the first level has at least
-	ladderShare    = 1.0 // iterations of a lower level, for one of the last
+	ladderRatio    = 3           // of the longest side of a level to that of the one before
+	ladderSmallest = vgg.MinSide // what the first level has at least
+	ladderShare    = 1.0         // iterations of a lower level, for one of the last
 )
 
 // maxIterations bounds those of a level.
 const maxIterations = 10_000_000
 
-// AutoLadder is the ladder that suits most pictures of a size: halves of it, down
-// to 64 to 127 pixels, each with [LowerIterations]. It is nil for a size below 128.
+// AutoLadder is the ladder that suits most pictures of a size: a third of it, a third of
+// that, and so on down to 16 pixels, each with [LowerIterations]. It is nil for a size
+// below 47. Thirds take an eighth of the last level's arithmetic where halves take a
+// third; docs/presets.md has what either reaches.
 func AutoLadder(size, iterations int) []Level {
 	var l []Level
-	for size /= 2; size >= ladderSmallest; size /= 2 {
+	for {
+		if size = (size + ladderRatio/2) / ladderRatio; size < ladderSmallest {
+			break
+		}
 		l = append(l, Level{size, LowerIterations(iterations)})
 	}
 	slices.Reverse(l)
@@ -208,16 +214,30 @@ func (s Stage) cost() (c cost, err error) {
 	return c, nil
 }
 
-// raised is the state that a stage begins with where the one before it ended. The
-// picture is enlarged by the filter of Options.Load. Adam's moments are enlarged
-// linearly, so that the second stays positive, and scaled as the gradient is: every
-// loss is a mean over the picture, so that of twice the sides the gradient of a
-// value is a quarter. The count of steps goes on. Everything else, as the pairs of
-// L-BFGS, begins afresh.
-func raised(st *State, from, to Stage) map[string][]float32 {
+// enlarged is a picture of one stage at the next: enlarged by the filter of Options.Load,
+// and given what start, if it is not nil, has of details there. The painting has changed
+// the shapes that the level below could see; the finer ones are still those that it began
+// with. (Multigrid methods correct a finer grid like that: the full approximation scheme,
+// Brandt 1977.)
+func enlarged(values []float32, from, to Stage, start []float32) []float32 {
+	v := resampled(values, from, to)
+	if start != nil {
+		coarse := resampled(resampled(start, to, from), from, to)
+		for i, s := range start {
+			v[i] = min(max(v[i]+(s-coarse[i]), 0), 1)
+		}
+	}
+	return v
+}
+
+// raised is the state that a stage begins with where the one before it ended, with the
+// picture enlarged. Adam's moments are enlarged linearly, so that the second stays
+// positive, and scaled as the gradient is: every loss is a mean over the picture, so that
+// of twice the sides the gradient of a value is a quarter. The count of steps goes on.
+// Everything else, as the pairs of L-BFGS, begins afresh.
+func raised(st *State, from, to Stage, start []float32) map[string][]float32 {
 	values := st.Buffers
-	p := &picture.Picture{W: from.W, H: from.H, RGB: st.picture(from.Options)}
-	out := map[string][]float32{BufImage: enlarged(p, to).RGB}
+	out := map[string][]float32{BufImage: enlarged(st.picture(from.Options), from, to, start)}
 	if values[BufM] == nil {
 		return out
 	}
@@ -228,15 +248,17 @@ func raised(st *State, from, to Stage) map[string][]float32 {
 	return out
 }
 
-// enlarged is a picture at the extent of a stage, as Options.Load resamples there.
-func enlarged(p *picture.Picture, to Stage) *picture.Picture {
+// resampled are the values of a picture at the extent of another stage, as Options.Load
+// resamples there.
+func resampled(values []float32, from, to Stage) []float32 {
+	p := &picture.Picture{W: from.W, H: from.H, RGB: values}
 	switch {
 	case to.Options.Square:
-		return p.Resize(to.W, to.H, picture.Bilinear)
+		return p.Resize(to.W, to.H, picture.Bilinear).RGB
 	case to.Options.Padding == "wrap": // among its neighbours, which are itself
-		return p.Tiled(3, 3).Resize(3*to.W, 3*to.H, picture.Bicubic).Crop(to.W, to.H, to.W, to.H)
+		return p.Tiled(3, 3).Resize(3*to.W, 3*to.H, picture.Bicubic).Crop(to.W, to.H, to.W, to.H).RGB
 	}
-	return p.Resize(to.W, to.H, picture.Bicubic)
+	return p.Resize(to.W, to.H, picture.Bicubic).RGB
 }
 
 // scaled resamples three planes of any values linearly, and multiplies them by f.

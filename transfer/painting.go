@@ -386,7 +386,7 @@ func (p *Painting) open(ctx context.Context) error {
 // entry is what a session needs of the painting to begin the level, or go on with it.
 func (p *Painting) entry(ctx context.Context, f *features, targets func(style int, content *picture.Picture) (*StyleTargets, error)) (e entry, err error) {
 	st, w := p.stages[p.at.Level], p.work
-	content, style, init := p.pictures()
+	content, style, init := p.pictures(st)
 	e = entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, style, init)}
 	if e.masks, err = w.masks(st); err != nil {
 		return e, err
@@ -410,9 +410,9 @@ func (p *Painting) entry(ctx context.Context, f *features, targets func(style in
 }
 
 // pictures are the content and, where the start needs it, the first style and the initial
-// picture, all at the level's extent.
-func (p *Painting) pictures() (content, style, init *picture.Picture) {
-	st, w := p.stages[p.at.Level], p.work
+// picture, all at the stage's extent.
+func (p *Painting) pictures(st Stage) (content, style, init *picture.Picture) {
+	w := p.work
 	content = st.Options.Load(w.Content, st.W, st.H)
 	if w.Options.Init == "style" {
 		style = st.Options.Load(covering(w.Styles[0].Picture, st.W, st.H), st.W, st.H)
@@ -422,6 +422,9 @@ func (p *Painting) pictures() (content, style, init *picture.Picture) {
 	}
 	return content, style, init
 }
+
+// detailed is what a picture that is enlarged to the stage takes its details from.
+func (p *Painting) detailed(st Stage) []float32 { return st.Options.detailed(p.pictures(st)) }
 
 // sit begins or goes on with the level in a slot of a session that has it.
 func (p *Painting) sit(s *Session, slot int, guest bool) error {
@@ -552,8 +555,8 @@ func (p *Painting) raise() error {
 		debug.FreeOSMemory() // the level's arena, before the larger one
 	}
 	from, to := p.stages[p.at.Level], p.stages[p.at.Level+1]
-	p.at.State = &State{Buffers: raised(st, from, to)}
 	p.at.Level++
+	p.at.State = &State{Buffers: raised(st, from, to, p.detailed(to))}
 	p.at.Opened, p.at.Good, p.at.GoodAt, p.at.Recent, p.fresh = false, nil, 0, nil, nil
 	return nil
 }
@@ -631,8 +634,11 @@ func (p *Painting) Picture() (*picture.Picture, error) {
 	default:
 		return nil, errors.New("painting: nothing has been painted yet")
 	}
-	st := p.stages[p.at.Level]
-	return enlarged(clamped(values, st.W, st.H), p.stages[len(p.stages)-1]), nil
+	last := p.stages[len(p.stages)-1]
+	if p.at.Level < len(p.stages)-1 {
+		values = enlarged(values, p.stages[p.at.Level], last, p.detailed(last))
+	}
+	return clamped(values, last.W, last.H), nil
 }
 
 // foresee fills in how much is done, and what is to come.

@@ -54,7 +54,7 @@ func TestLadderOptions(t *testing.T) {
 		size int
 		want []Level
 	}{
-		{127, nil}, {128, []Level{{64, 9}}}, {320, []Level{{80, 9}, {160, 9}}}, {512, []Level{{64, 9}, {128, 9}, {256, 9}}},
+		{46, nil}, {47, []Level{{16, 9}}}, {320, []Level{{36, 9}, {107, 9}}}, {512, []Level{{19, 9}, {57, 9}, {171, 9}}},
 	} {
 		if got := AutoLadder(c.size, 9); !slices.Equal(got, c.want) {
 			t.Errorf("%d: %v, want %v", c.size, got, c.want)
@@ -221,7 +221,7 @@ func TestRaised(t *testing.T) {
 	st := &State{Buffers: map[string][]float32{
 		BufImage: {0, .5, 1, 1, .5, 0}, BufM: {8, -8, 0, 16, 8, 0}, BufV: {16, 0, 32, 48, 16, 32}, BufStep: {7}, "pairs": {1},
 	}}
-	got := raised(st, from, to)
+	got := raised(st, from, to, nil)
 	if len(got) != 4 || got[BufStep][0] != 7 || len(got[BufImage]) != 24 {
 		t.Errorf("%v", got)
 	}
@@ -231,7 +231,7 @@ func TestRaised(t *testing.T) {
 	if v := got[BufV]; v[0] != 1 || v[9] != 3 || v[3] != 1.5 {
 		t.Errorf("v %v", v)
 	}
-	if got := raised(&State{Buffers: map[string][]float32{BufImage: {0, .5, 1, 1, .5, 0}, "pairs": {1}}}, from, to); len(got) != 1 {
+	if got := raised(&State{Buffers: map[string][]float32{BufImage: {0, .5, 1, 1, .5, 0}, "pairs": {1}}}, from, to, nil); len(got) != 1 {
 		t.Errorf("without Adam: %v", got)
 	}
 }
@@ -347,5 +347,42 @@ func TestLostDeviceLeavesACopy(t *testing.T) {
 	keepEvery = time.Hour
 	if p, err = run(&mortal{cpu, targets + 1}, w, one); !errors.As(err, &lost) {
 		t.Errorf("%v, %d iterations", err, p.Done())
+	}
+}
+
+// What is enlarged keeps the details of the start: of a painting that changed nothing it
+// is the start itself, where its own change stays within the range; of noise there are none.
+func TestEnlargedKeepsDetails(t *testing.T) {
+	from, to := Stage{W: 20, H: 16}, Stage{W: 60, H: 48}
+	start := picturetest.Source(t, to.W, to.H, 1)
+	o := Options{Init: "content"}
+	p := o.Load(start, to.W, to.H)
+	for i, v := range p.RGB {
+		p.RGB[i] = 0.3 + 0.4*v
+	}
+	below := resampled(p.RGB, to, from)
+	got := enlarged(below, from, to, o.detailed(p, nil, nil))
+	for i, v := range p.RGB {
+		if math.Abs(float64(got[i]-v)) > 1e-6 {
+			t.Fatalf("value %d is %g, was %g", i, got[i], v)
+		}
+	}
+	plain := enlarged(below, from, to, nil)
+	off := 0.0
+	for i, v := range p.RGB {
+		off = max(off, math.Abs(float64(plain[i]-v)))
+	}
+	if off < 0.05 {
+		t.Errorf("without its details it is off by no more than %g", off)
+	}
+	o.Init = "noise"
+	if o.detailed(p, nil, nil) != nil {
+		t.Error("noise has details")
+	}
+	o.Init = "blend:0.75"
+	for i, v := range o.detailed(p, nil, nil) {
+		if v != float32(0.25*float64(p.RGB[i])) {
+			t.Fatalf("blended value %d is %g", i, v)
+		}
 	}
 }

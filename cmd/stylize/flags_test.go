@@ -169,12 +169,12 @@ func TestPresets(t *testing.T) {
 		ladder     []int
 		err        string
 	}{
-		{"", "lbfgs", 40, []int{64, 128, 256}, ""},
-		{"--size 200 -n 7", "lbfgs", 7, []int{100}, ""},
-		{"--size 100", "lbfgs", 40, nil, ""},
+		{"", "lbfgs", 40, []int{19, 57, 171}, ""},
+		{"--size 200 -n 7", "lbfgs", 7, []int{22, 67}, ""},
+		{"--size 40", "lbfgs", 40, nil, ""},
 		{"--ladder off", "lbfgs", 40, nil, ""},
 		{"--optimizer adam", "adam", 500, nil, ""},
-		{"--optimizer adam --ladder auto --size 256 -n 9", "adam", 9, []int{64, 128}, ""},
+		{"--optimizer adam --ladder auto --size 256 -n 9", "adam", 9, []int{28, 85}, ""},
 		{"--preset classic", "", 500, nil, ""},
 		{"--preset classic --optimizer lbfgs", "lbfgs", 500, nil, ""},
 		{"--lr 0.1", "", 0, nil, "--lr has no effect"},

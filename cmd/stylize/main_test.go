@@ -792,7 +792,7 @@ func TestLadderCommand(t *testing.T) {
 		t.Error("rerun wrote another file")
 	}
 	stdout, _ := mustRun(t, "plan", "content.png", "style.jpg", "--size", "256", "-n", "10", "--ladder", "auto")
-	for _, want := range []string{"before at", "64x45, 10 iterations", "128x90, 10 iterations", "on 3 levels", "for the levels before"} {
+	for _, want := range []string{"before at", "28x20, 10 iterations", "85x60, 10 iterations", "on 3 levels", "for the levels before"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)
 		}

@@ -38,7 +38,7 @@ type Output struct {
 }
 
 // keyVersion is raised when the same recipe means another picture.
-const keyVersion = 1
+const keyVersion = 2
 
 // recipe is what is hashed. The order of its fields is that of the JSON.
 type recipe struct {
