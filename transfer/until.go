@@ -141,8 +141,14 @@ func (p *Painting) choose(ctx context.Context) error {
 			return nil
 		}
 		if len(o.Ladder) == 0 {
-			return &OptionError{"Budget", o.Budget, fmt.Sprintf("one iteration at %d takes about %.2gs here, with all that comes before it; give more, or a smaller size", o.Size, need+p.clock())}
+			return &OptionError{"Budget", o.Budget, fmt.Sprintf("one iteration at %d takes about %s here, with all that comes before it; give more, or a smaller size", o.Size, about(need+p.clock()))}
 		}
 		o.Ladder = o.Ladder[1:]
 	}
+}
+
+// about is a time with two digits: 0.25s, 12s, 1300s.
+func about(seconds float64) string {
+	v, _ := strconv.ParseFloat(fmt.Sprintf("%.2g", seconds), 64)
+	return strconv.FormatFloat(v, 'f', -1, 64) + "s"
 }

@@ -393,3 +393,11 @@ func TestHalvingHelps(t *testing.T) {
 		p.Close()
 	}
 }
+
+func TestAbout(t *testing.T) {
+	for v, want := range map[float64]string{0.254: "0.25s", 12.4: "12s", 1260: "1300s"} {
+		if got := about(v); got != want {
+			t.Errorf("%g: %s, want %s", v, got, want)
+		}
+	}
+}
