@@ -23,6 +23,19 @@ import (
 	"github.com/stylize-gpu/stylize/vgg/openfile"
 )
 
+// ladderSizes are the sizes at which the default preset looks at a style, as "19,57,171,512".
+func ladderSizes() string {
+	o, err := transfer.Preset("default")
+	if err != nil {
+		panic(err) // there is one
+	}
+	var sizes []string
+	for _, l := range o.Levels() {
+		sizes = append(sizes, strconv.Itoa(l.Size))
+	}
+	return strings.Join(sizes, ",")
+}
+
 // styleMakeFlags are those of stylize style make.
 type styleMakeFlags struct {
 	path    string
@@ -36,7 +49,7 @@ type styleMakeFlags struct {
 func (f *styleMakeFlags) flags() []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Destination: &f.path, Aliases: []string{"o"}, Category: catOutput, Usage: "`FILE` the style file, as wave.style"},
-		&cli.StringFlag{Name: "sizes", Destination: &f.sizes, Category: catPicture, Value: "64,128,256,512", Usage: "`N1,N2,...` longest sides at which the network looks at the style: those at which pictures will be painted, the levels of the ladder included; each takes 6.5 MB"},
+		&cli.StringFlag{Name: "sizes", Destination: &f.sizes, Category: catPicture, Value: ladderSizes(), Usage: "`N1,N2,...` longest sides at which the network looks at the style: those at which pictures will be painted, the levels of the ladder included; each takes 6.5 MB"},
 		&cli.StringFlag{Name: "blend", Action: given.To(&f.blend), Category: catPicture, DefaultText: "equally", Usage: "`W1,W2,...` what each of several pictures counts for, as 2,1"},
 		&cli.StringFlag{Name: "pooling", Destination: &f.pooling, Category: catPicture, Value: "avg", Usage: "`avg|max` as pictures will be painted with"},
 		&cli.BoolFlag{Name: "quiet", Destination: &f.quiet, Aliases: []string{"q"}, Category: catOutput, Usage: "print errors only"},
