@@ -60,6 +60,8 @@ type Painting struct {
 	fresh   []float32
 	freshAt int
 
+	above *loaded // what raise has loaded for the level that entry is to begin
+
 	kept   *position // a copy in case the device is lost
 	keptAt time.Time
 	whole  bool // it has all that a checkpoint needs, and not the picture alone
@@ -386,8 +388,12 @@ func (p *Painting) open(ctx context.Context) error {
 // entry is what a session needs of the painting to begin the level, or go on with it.
 func (p *Painting) entry(ctx context.Context, f *features, targets func(style int, content *picture.Picture) (*StyleTargets, error)) (e entry, err error) {
 	st, w := p.stages[p.at.Level], p.work
-	content, style, init := p.pictures(st)
-	e = entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, style, init)}
+	l := p.above
+	if p.above = nil; l == nil {
+		l = w.load(st)
+	}
+	content := l.content
+	e = entry{options: st.Options.halved(p.at.Halved), from: p.at.State, start: st.Options.start(content, l.style, l.init)}
 	if e.masks, err = w.masks(st); err != nil {
 		return e, err
 	}
@@ -409,22 +415,20 @@ func (p *Painting) entry(ctx context.Context, f *features, targets func(style in
 	return e, nil
 }
 
-// pictures are the content and, where the start needs it, the first style and the initial
-// picture, all at the stage's extent.
-func (p *Painting) pictures(st Stage) (content, style, init *picture.Picture) {
-	w := p.work
-	content = st.Options.Load(w.Content, st.W, st.H)
+// loaded are the content and, where the start needs it, the first style and the initial
+// picture, all at the extent of a stage.
+type loaded struct{ content, style, init *picture.Picture }
+
+func (w Work) load(st Stage) *loaded {
+	l := &loaded{content: st.Options.Load(w.Content, st.W, st.H)}
 	if w.Options.Init == "style" {
-		style = st.Options.Load(covering(w.Styles[0].Picture, st.W, st.H), st.W, st.H)
+		l.style = st.Options.Load(covering(w.Styles[0].Picture, st.W, st.H), st.W, st.H)
 	}
 	if w.Init != nil {
-		init = st.Options.Load(w.Init, st.W, st.H)
+		l.init = st.Options.Load(w.Init, st.W, st.H)
 	}
-	return content, style, init
+	return l
 }
-
-// detailed is what a picture that is enlarged to the stage takes its details from.
-func (p *Painting) detailed(st Stage) []float32 { return st.Options.detailed(p.pictures(st)) }
 
 // sit begins or goes on with the level in a slot of a session that has it.
 func (p *Painting) sit(s *Session, slot int, guest bool) error {
@@ -556,7 +560,8 @@ func (p *Painting) raise() error {
 	}
 	from, to := p.stages[p.at.Level], p.stages[p.at.Level+1]
 	p.at.Level++
-	p.at.State = &State{Buffers: raised(st, from, to, p.detailed(to))}
+	p.above = p.work.load(to)
+	p.at.State = &State{Buffers: raised(st, from, to, p.above.details(to.Options))}
 	p.at.Opened, p.at.Good, p.at.GoodAt, p.at.Recent, p.fresh = false, nil, 0, nil, nil
 	return nil
 }
@@ -636,7 +641,7 @@ func (p *Painting) Picture() (*picture.Picture, error) {
 	}
 	last := p.stages[len(p.stages)-1]
 	if p.at.Level < len(p.stages)-1 {
-		values = enlarged(values, p.stages[p.at.Level], last, p.detailed(last))
+		values = enlarged(values, p.stages[p.at.Level], last, p.work.load(last).details(last.Options))
 	}
 	return clamped(values, last.W, last.H), nil
 }

@@ -361,7 +361,7 @@ func TestEnlargedKeepsDetails(t *testing.T) {
 		p.RGB[i] = 0.3 + 0.4*v
 	}
 	below := resampled(p.RGB, to, from)
-	got := enlarged(below, from, to, o.detailed(p, nil, nil))
+	got := enlarged(below, from, to, (&loaded{content: p}).details(o))
 	for i, v := range p.RGB {
 		if math.Abs(float64(got[i]-v)) > 1e-6 {
 			t.Fatalf("value %d is %g, was %g", i, got[i], v)
@@ -376,11 +376,11 @@ func TestEnlargedKeepsDetails(t *testing.T) {
 		t.Errorf("without its details it is off by no more than %g", off)
 	}
 	o.Init = "noise"
-	if o.detailed(p, nil, nil) != nil {
+	if (&loaded{content: p}).details(o) != nil {
 		t.Error("noise has details")
 	}
 	o.Init = "blend:0.75"
-	for i, v := range o.detailed(p, nil, nil) {
+	for i, v := range (&loaded{content: p}).details(o) {
 		if v != float32(0.25*float64(p.RGB[i])) {
 			t.Fatalf("blended value %d is %g", i, v)
 		}

@@ -184,21 +184,21 @@ func (o Options) start(content, style, init *picture.Picture) []float32 {
 	return init.RGB
 }
 
-// detailed is what a start has beside its noise: the pictures in it, each by its share.
-// Noise has no details to carry up a ladder. It is nil where there is nothing else.
-func (o Options) detailed(content, style, init *picture.Picture) []float32 {
+// details are what a start has beside its noise: the pictures in it, each by its share.
+// Noise has none to carry up a ladder. It is nil where there is nothing else.
+func (l *loaded) details(o Options) []float32 {
 	share, blend := o.initBlend()
 	switch {
 	case o.Init == "noise":
 		return nil
 	case blend:
-		v := make([]float32, len(content.RGB))
-		for i, c := range content.RGB {
+		v := make([]float32, len(l.content.RGB))
+		for i, c := range l.content.RGB {
 			v[i] = float32((1 - share) * float64(c))
 		}
 		return v
 	}
-	return o.start(content, style, init)
+	return o.start(l.content, l.style, l.init)
 }
 
 // InitPicture reports whether Init is the path of a picture.
