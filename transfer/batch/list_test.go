@@ -501,27 +501,31 @@ func TestSnapped(t *testing.T) {
 			t.Errorf("%dx%d at %d by %d: %dx%d, want %dx%d", c.w, c.h, c.size, c.n, w, h, c.wantW, c.wantH)
 		}
 	}
-	// Whatever the extent, the result is a multiple at the size, little is cropped, and the
-	// extents of all levels are few.
-	o, _ := transfer.Preset("default")
-	seen := map[string]bool{}
-	for h := 300; h <= 1000; h++ {
-		w, sh := snapped(1000, h, o.Size, 16)
-		if w > 1000 || sh > h || float64(w*sh) < 0.95*1000*float64(h) {
-			t.Fatalf("1000x%d becomes %dx%d", h, w, sh)
+	// Whatever the extent, the result is a multiple, on a ladder of halves at every level,
+	// little is cropped, and the extents of all levels are few.
+	thirds, _ := transfer.Preset("default")
+	halves := thirds
+	halves.Ladder = []transfer.Level{{Size: 64, Iterations: 1}, {Size: 128, Iterations: 1}, {Size: 256, Iterations: 1}}
+	for most, o := range map[int]transfer.Options{24: halves, 28: thirds} {
+		seen := map[string]bool{}
+		for h := 300; h <= 1000; h++ {
+			w, sh := snapped(1000, h, o.Size, 16)
+			if w > 1000 || sh > h || float64(w*sh) < 0.95*1000*float64(h) {
+				t.Fatalf("1000x%d becomes %dx%d", h, w, sh)
+			}
+			text := ""
+			all := stages(o, w, sh)
+			for i, st := range all {
+				if multiple := 2 << i; (most == 24 || i == len(all)-1) && st.H%multiple != 0 {
+					t.Fatalf("1000x%d: level %d at %dx%d", h, i, st.W, st.H)
+				}
+				text += fmt.Sprintf("%dx%d ", st.W, st.H)
+			}
+			seen[text] = true
 		}
-		text := ""
-		all := stages(o, w, sh)
-		if last := all[len(all)-1]; last.H%16 != 0 {
-			t.Fatalf("1000x%d: painted at %dx%d", h, last.W, last.H)
+		if len(seen) > most {
+			t.Errorf("%v: 700 extents have become %d", o.Ladder, len(seen))
 		}
-		for _, st := range all {
-			text += fmt.Sprintf("%dx%d ", st.W, st.H)
-		}
-		seen[text] = true
-	}
-	if len(seen) > 28 {
-		t.Errorf("700 extents have become %d", len(seen))
 	}
 }
 
