@@ -98,9 +98,9 @@ def torch_lbfgs(goal, most=400):
 
 def ours(goal):
     # The ladder of the default preset, with more at the last size, so that the goal is passed.
-    sizes = [size]
-    while (sizes[0] + 1) // 3 >= 16:
-        sizes.insert(0, (sizes[0] + 1) // 3)
+    plan = subprocess.run([stylize, "plan", tmp / "content.png", tmp / "style.png", "--size", str(size), "--weights", tmp / "w.safetensors",
+                           "--device", "cpu", "--json"], check=True, capture_output=True, text=True).stdout
+    sizes = [l["width"] for l in json.loads(plan)["levels"]]
     ladder = ",".join(f"{s}:{120 if s == size else 40}" for s in sizes) if len(sizes) > 1 else "off"
     subprocess.run([stylize, tmp / "content.png", tmp / "style.png", "-o", tmp / "out.png", "--ladder", ladder, "--weights",
                     tmp / "w.safetensors", "--device", "cpu", "--trace", tmp / "t.csv", "--quiet"], check=True)
