@@ -140,8 +140,9 @@ hooks: ## have git run check-quick before a commit, and look at its message
 	git config core.hooksPath .githooks
 
 # The limits of time of TestBombs and those of memory of TestMemoryIsPlanned are for a build
-# without the detector, and kills and injected failures are of processes that have none. Of the commands the tests that have
-# goroutines of their own: batches, signals, clocks, standard input.
+# without the detector, and kills and injected failures are of processes that have none.
+# Of the commands the tests that have goroutines of their own: batches, signals, clocks,
+# standard input.
 # The CPU device's threads are C's, which the race detector does not see.
 RACE     := $(GO) test -race -short -timeout 60m -skip 'Bombs|MemoryIsPlanned|Killed|Injected'
 race: headers ## run the packages that have goroutines under the race detector

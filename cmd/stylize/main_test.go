@@ -70,7 +70,7 @@ func packedOnce(o cpu.Options) (*cpu.Device, error) {
 	return shared.of[o].Lane(o.Threads)
 }
 
-// inputs writes two small pictures into a fresh folder and makes it the
+// samples writes two small pictures into a fresh folder and makes it the
 // working directory; the cache is empty.
 func samples(t *testing.T) string {
 	t.Helper()
