@@ -2,29 +2,37 @@
 //
 // A step takes a millisecond, an iteration fifty steps. Threads that slept in between would be woken on whatever
 // processor is near, often that of the thread that wakes them, and share it for a while; so a worker looks for more
-// work for SPIN_NS before it sleeps. The threads are the operating system's own: goroutines in long C calls keep Go's
-// scheduler busy taking their processors away (measured: 60,000 context switches in 7 s, 15 to 25 % of the time).
+// work for SPIN_NS before it sleeps. Beside other programs a worker may have no processor when a step begins. So it
+// joins the step when it can, and nobody waits for a worker that has not joined. The threads are the operating system's
+// own: goroutines in long C calls keep Go's scheduler busy taking their processors away (measured: 60,000 context
+// switches in 7 s, 15 to 25 % of the time).
 #define _GNU_SOURCE
 #include "pool.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { SPIN_NS = 200000 };
 
+// The state of a pool is one word, so that a worker joins a job that it has seen or none: the number of the job in the
+// high half; below it whether the job is closed, and how many workers are in it.
+#define JOB(state) ((uint32_t)((state) >> 32))
+#define CLOSED ((uint64_t)1 << 31)
+#define WORKERS(state) ((state) & (CLOSED - 1))
+
 struct cpu_pool {
     int threads;
     int first; // the processor of thread 0 among those that this process may use; -1: they may run anywhere
     pthread_t *ids;
-    // The job at hand: written by the caller before gen changes.
+    // The job at hand: written by the caller while it is closed and nobody is in it.
     task_fn *f;
     void *arg;
     long n;
     atomic_long next;
-    atomic_uint gen;
-    atomic_int left;   // workers that have not finished the job
+    _Atomic uint64_t state;
     atomic_int asleep; // workers that wait for the condition
     atomic_int quit;
     pthread_mutex_t mu;
@@ -93,28 +101,46 @@ static void *work(void *arg) {
     free(a);
     processors all;
     if (p->first >= 0) pin(p->first + id, &all);
-    for (unsigned seen = 0;; seen++) {
-        for (long start = now_ns(); atomic_load(&p->gen) == seen && now_ns() - start < SPIN_NS;)
-            for (int i = 0; i < 64 && atomic_load_explicit(&p->gen, memory_order_relaxed) == seen; i++) relax();
-        if (atomic_load(&p->gen) == seen) {
+    for (uint32_t seen = 0;;) {
+        for (long start = now_ns(); JOB(atomic_load(&p->state)) == seen && now_ns() - start < SPIN_NS;) {
+            for (int i = 0; i < 64 && JOB(atomic_load_explicit(&p->state, memory_order_relaxed)) == seen; i++) relax();
+            sched_yield(); // to who has work
+        }
+        if (JOB(atomic_load(&p->state)) == seen) {
             pthread_mutex_lock(&p->mu);
             atomic_fetch_add(&p->asleep, 1);
-            while (atomic_load(&p->gen) == seen) pthread_cond_wait(&p->wake, &p->mu);
+            while (JOB(atomic_load(&p->state)) == seen) pthread_cond_wait(&p->wake, &p->mu);
             atomic_fetch_sub(&p->asleep, 1);
             pthread_mutex_unlock(&p->mu);
         }
         if (atomic_load(&p->quit)) return 0;
-        drain(p, id);
-        atomic_fetch_sub(&p->left, 1);
+        uint64_t state = atomic_load(&p->state);
+        while (!(state & CLOSED)) {
+            if (!atomic_compare_exchange_weak(&p->state, &state, state + 1)) continue;
+            drain(p, id);
+            atomic_fetch_sub(&p->state, 1);
+            break;
+        }
+        seen = JOB(state);
     }
 }
 
+// start opens the next job.
 static void start(cpu_pool *p) {
-    atomic_fetch_add(&p->gen, 1);
+    atomic_store(&p->state, ((uint64_t)JOB(atomic_load(&p->state)) + 1) << 32);
     if (atomic_load(&p->asleep)) {
         pthread_mutex_lock(&p->mu);
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->mu);
+    }
+}
+
+// finish closes the job, and waits for those who are in it.
+static void finish(cpu_pool *p) {
+    atomic_fetch_or(&p->state, CLOSED);
+    for (long i = 0; WORKERS(atomic_load(&p->state)); i++) {
+        if (i < 20000) relax();
+        else sched_yield(); // others need the processor, perhaps the worker we wait for
     }
 }
 
@@ -124,6 +150,7 @@ cpu_pool *cpu_pool_new(int threads, int first) {
     cpu_pool *p = calloc(1, sizeof *p);
     if (!p) return 0;
     p->first = first;
+    atomic_store(&p->state, CLOSED);
     p->ids = calloc(threads, sizeof *p->ids);
     pthread_mutex_init(&p->mu, 0);
     pthread_cond_init(&p->wake, 0);
@@ -158,13 +185,9 @@ void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
     p->f = f, p->arg = arg, p->n = n;
     atomic_store(&p->next, 0);
     if (p->threads > 1 && n > 1) {
-        atomic_store(&p->left, p->threads - 1);
         start(p);
         drain(p, 0);
-        for (long i = 0; atomic_load(&p->left); i++) {
-            if (i < 20000) relax();
-            else sched_yield(); // others need the processor, perhaps the worker we wait for
-        }
+        finish(p);
     } else {
         drain(p, 0);
     }
