@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/transfer/picture/picturetest"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -65,11 +64,7 @@ func controls(fix map[string][]float32, w, h int) map[string]Work {
 // Every control against PyTorch in float64: the gradient of the first step, and the losses
 // of fifty, in make test of eight.
 func TestControlsWithPyTorch(t *testing.T) {
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
+	dev := device(t)
 	iterations := 50
 	sizes := []struct{ w, h int }{{64, 48}, {97, 61}}
 	if testing.Short() {

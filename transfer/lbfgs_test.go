@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/kernels/ref"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
@@ -13,11 +12,7 @@ import (
 // Twenty evaluations of a whole run, each compared with the two-loop recursion in
 // float64 that begins where the device was.
 func TestLBFGSStepByStep(t *testing.T) {
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
+	dev := device(t)
 	const size, evaluations = 32, 20
 	o, err := Preset("default")
 	if err != nil {

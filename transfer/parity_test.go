@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -40,11 +39,7 @@ func TestParityWithPyTorch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dev, err := cpu.New(cpu.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dev.Close()
+		dev := device(t)
 		t.Run(fmt.Sprintf("%dx%d/layers", size.w, size.h), func(t *testing.T) { parityLayers(t, dev, w, fix, size.w, size.h) })
 		for _, preset := range []string{"classic", "article"} {
 			t.Run(fmt.Sprintf("%dx%d/%s", size.w, size.h, preset), func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -28,14 +29,23 @@ func flat(w, h int, seed float64) *picture.Picture {
 	return p
 }
 
-func device(t *testing.T) *cpu.Device {
+// packed is a device that stays open, with the packed weights of all others.
+var packed = sync.OnceValues(func() (*cpu.Device, error) { return cpu.New(cpu.Options{}) })
+
+// device opens the CPU with as many threads as Go may use, or with some: as a lane,
+// because to pack the weights takes longer than what most tests do.
+func device(t *testing.T, threads ...int) *cpu.Device {
 	t.Helper()
-	d, err := cpu.New(cpu.Options{})
+	d, err := packed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
-	return d
+	l, err := d.Lane(append(threads, runtime.GOMAXPROCS(0))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }
 
 func small(t *testing.T, n int) Job {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/gpu"
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
@@ -111,11 +110,7 @@ func TestPictureAloneDecides(t *testing.T) {
 		for _, ext := range extents {
 			t.Run(fmt.Sprintf("%s/%dx%d", optimizer, ext[0], ext[1]), func(t *testing.T) {
 				dev, one := device(t), device(t)
-				single, err := cpu.New(cpu.Options{Threads: 1})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer single.Close()
+				single := device(t, 1)
 				w, h := ext[0], ext[1]
 				style, other := flat(24, 32, 2), flat(40, 33, 5)
 				entries := []entry{

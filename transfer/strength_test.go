@@ -5,18 +5,13 @@ import (
 	"math"
 	"testing"
 
-	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
 // With a strength each term begins within a factor of six of itself at every extent and with
 // either pooling (without one, it is a thousand), and three times the strength is three times the style.
 func TestStrength(t *testing.T) {
-	dev, err := cpu.New(cpu.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
+	dev := device(t)
 	// first is the style loss of the first evaluation of a blank picture, and the
 	// content's, which are both squares of relative errors.
 	first := func(size int, pooling string, strength float64) (content, style float64, raw RawWeights) {
