@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"sort"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -955,7 +956,7 @@ func fp8(t ptx.Type, b uint64) num {
 	return num{v: finite(v).v, neg: neg}
 }
 
-// toFP8 finds the nearest of all bytes, the even one of two; what is too large becomes the
+// toFP8 finds the nearest of the bytes, which grow with their values, the even one of two; what is too large becomes the
 // largest that is finite.
 func toFP8(t ptx.Type, n num) uint64 {
 	if n.nan {
@@ -969,14 +970,15 @@ func toFP8(t ptx.Type, n num) uint64 {
 	if n.inf {
 		return sign | largest
 	}
+	size := new(big.Float).Abs(n.v)
 	distance := func(b uint64) *big.Float {
-		d := new(big.Float).SetPrec(exact).Sub(fp8(t, b).v, new(big.Float).Abs(n.v))
+		d := new(big.Float).SetPrec(exact).Sub(fp8(t, b).v, size)
 		return d.Abs(d)
 	}
-	best := uint64(0)
-	for b := uint64(1); b <= largest; b++ {
-		if c := distance(b).Cmp(distance(best)); c < 0 || c == 0 && b%2 == 0 {
-			best = b
+	best := uint64(sort.Search(int(largest), func(b int) bool { return fp8(t, uint64(b)).v.Cmp(size) >= 0 })) // from above
+	if best > 0 {
+		if c := distance(best - 1).Cmp(distance(best)); c < 0 || c == 0 && best%2 == 1 {
+			best--
 		}
 	}
 	return sign | best
