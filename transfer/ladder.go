@@ -32,15 +32,14 @@ const (
 const maxIterations = 10_000_000
 
 // AutoLadder is the ladder that suits most pictures of a size: a third of it, a third of
-// that, and so on down to 16 pixels, each with [LowerIterations]. It is nil for a size
-// below 47. Thirds take an eighth of the last level's arithmetic where halves take a
-// third; docs/presets.md has what either reaches.
+// that, and so on, but 16 pixels at least, each with [LowerIterations]. The first level
+// has 16 to 32 pixels; a size that is there already has no ladder (nil). Thirds take an
+// eighth of the last level's arithmetic where halves take a third; docs/presets.md has
+// what either reaches.
 func AutoLadder(size, iterations int) []Level {
 	var l []Level
-	for {
-		if size = (size + ladderRatio/2) / ladderRatio; size < ladderSmallest {
-			break
-		}
+	for size > 2*ladderSmallest {
+		size = max((size+ladderRatio/2)/ladderRatio, ladderSmallest)
 		l = append(l, Level{size, LowerIterations(iterations)})
 	}
 	slices.Reverse(l)

@@ -54,7 +54,7 @@ func TestLadderOptions(t *testing.T) {
 		size int
 		want []Level
 	}{
-		{46, nil}, {47, []Level{{16, 9}}}, {320, []Level{{36, 9}, {107, 9}}}, {512, []Level{{19, 9}, {57, 9}, {171, 9}}},
+		{32, nil}, {33, []Level{{16, 9}}}, {96, []Level{{32, 9}}}, {128, []Level{{16, 9}, {43, 9}}}, {256, []Level{{28, 9}, {85, 9}}}, {320, []Level{{16, 9}, {36, 9}, {107, 9}}}, {512, []Level{{19, 9}, {57, 9}, {171, 9}}},
 	} {
 		if got := AutoLadder(c.size, 9); !slices.Equal(got, c.want) {
 			t.Errorf("%d: %v, want %v", c.size, got, c.want)

@@ -221,7 +221,7 @@ func (f *pictureFlags) flags() []cli.Flag {
 		&cli.StringFlag{Name: "preset", Destination: &f.preset, Category: catPicture, Value: "default", Usage: "`default|draft|best|classic|article` how long it takes and how far it comes: draft for a first look; best, three times as long as default; classic, 500 steps of Adam; article, the article that this program follows, to the letter (square, 20001 iterations)"},
 		&cli.IntFlag{Name: "size", Action: given.To(&f.size), Category: catPicture, DefaultText: "512", Usage: "`N` longest side of the picture while it is painted, 16 to 32768 pixels: more gives finer strokes, and takes time and memory with its square, as 1024"},
 		&cli.IntFlag{Name: "iterations", Action: given.To(&f.iterations), Aliases: []string{"n"}, Category: catPicture, DefaultText: "40", Usage: "`N` steps of the optimisation, 1 to 10000000, with a ladder at each of its sizes: more come closer to the style, ever more slowly, as 100"},
-		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "`auto|off|SIZES` paint at smaller sizes first, for larger shapes: auto (thirds, down to 16), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too, as 64:40,128:40,256"},
+		&cli.StringFlag{Name: "ladder", Action: given.To(&f.ladder), Category: catPicture, DefaultText: "auto", Usage: "`auto|off|SIZES` paint at smaller sizes first, for larger shapes: auto (thirds, of 16 pixels at least), off, or SIZE[:ITERATIONS],... from small to large, the last being --size unless that is given too, as 64:40,128:40,256"},
 		&cli.StringFlag{Name: "until", Action: given.To(&f.until), Category: catPicture, Usage: "`plateau|TIME` stop before the last iteration: plateau, when the loss hardly falls any more, or after a time, as 90s"},
 		&cli.StringFlag{Name: "budget", Action: given.To(&f.budget), Category: catPicture, Usage: "`TIME` take this long in all, as 30s or 5m: longer comes closer to the style; chooses the ladder and the iterations"},
 		&cli.Float64Flag{Name: "strength", Action: given.To(&f.strength), Category: catPicture, Usage: "`X` style against content, 0.0001 to 10000: a larger one has more of the style; 0.01 is mostly the picture, 1 is balanced, 10 is mostly the style, as 0.3; it means the same at every size, and takes the place of --content-weight and --style-weight"},
@@ -346,7 +346,7 @@ func (f *pictureFlags) climb(o *transfer.Options) error {
 		o.Ladder = nil
 	case "auto":
 		if o.Ladder = transfer.AutoLadder(o.Size, o.Iterations); o.Ladder == nil {
-			return fmt.Errorf("--ladder auto has no effect below --size 128; leave it out")
+			return fmt.Errorf("--ladder auto has no effect at --size %d: a picture of up to 32 pixels has no smaller one to begin with; leave it out", o.Size)
 		}
 	default:
 		levels, err := parseLadder(text)

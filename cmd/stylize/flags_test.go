@@ -171,7 +171,7 @@ func TestPresets(t *testing.T) {
 	}{
 		{"", "lbfgs", 40, []int{19, 57, 171}, ""},
 		{"--size 200 -n 7", "lbfgs", 7, []int{22, 67}, ""},
-		{"--size 40", "lbfgs", 40, nil, ""},
+		{"--size 32", "lbfgs", 40, nil, ""},
 		{"--ladder off", "lbfgs", 40, nil, ""},
 		{"--optimizer adam", "adam", 500, nil, ""},
 		{"--optimizer adam --ladder auto --size 256 -n 9", "adam", 9, []int{28, 85}, ""},
