@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ func (o Options) Canonical() Options {
 	if o.ContentWeight == 0 {
 		o.ContentLayers = nil
 	}
-	if len(o.Blend) < 2 {
+	if len(o.Blend) < 2 || !slices.ContainsFunc(o.Blend, func(w float64) bool { return w != 1 }) {
 		o.Blend = nil
 	}
 	for text, otherwise := range map[*string]string{&o.StyleSize: "content", &o.Colors: "style", &o.Padding: "zero"} {

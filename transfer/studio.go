@@ -35,7 +35,8 @@ type Studio struct {
 	used   int64      // bytes on the device of all rooms
 }
 
-// keptStyles is how many targets of styles are kept: 2.4 MB each.
+// keptStyles is how many targets of styles are kept at least, 2.4 MB each: else as many as two
+// pictures have at all their levels.
 const keptStyles = 32
 
 // Commission is a picture for a [Studio] to paint.
@@ -76,6 +77,12 @@ func (s Stage) Kind() Kind {
 		}
 		k.layers += "/ "
 	}
+	return k
+}
+
+// Anywhere is the kind of the same programs at any extent.
+func (k Kind) Anywhere() Kind {
+	k.w, k.h = 0, 0
 	return k
 }
 
@@ -361,7 +368,7 @@ func (s *Studio) style(ctx context.Context, p *Painting, i int, content *picture
 	}
 	s.styles[k] = t
 	s.recent = append(slices.DeleteFunc(s.recent, func(r styleKey) bool { return r == k }), k)
-	if len(s.recent) > keptStyles {
+	if len(s.recent) > max(keptStyles, 2*len(p.stages)*len(p.work.Styles)) {
 		delete(s.styles, s.recent[0])
 		s.recent = s.recent[1:]
 	}

@@ -89,7 +89,16 @@ func (w Work) Check() error {
 		return fmt.Errorf("%s: has no transparent pixels that a mask could be made of; leave the mask out", w.Content.Path)
 	}
 	stages := w.Stages()
-	_, _, err := w.planes(stages[len(stages)-1])
+	last := stages[len(stages)-1]
+	for i, s := range w.Styles {
+		if s.Look == nil {
+			continue
+		}
+		if _, err := s.Look.Mask(last.Styles[i].W, last.Styles[i].H); err != nil {
+			return fmt.Errorf("%s: %w", s.Look.Path, err)
+		}
+	}
+	_, _, err := w.planes(last)
 	return err
 }
 

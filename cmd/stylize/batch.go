@@ -84,7 +84,7 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 	}
 	defer func() { closeAll(devices) }()
 	checks := batch.Checks{
-		Also: f.reads(), Shard: shard, Snap: given.Or(f.snap, 0), Dry: f.dryRun, Tick: show.checking,
+		Also: f.reads(), Shard: shard, Snap: given.Or(f.snap, 0), Limits: func() picture.Limits { return limits(f.machine.maxPixels) }, Dry: f.dryRun, Tick: show.checking,
 		Output: batch.Output{Quality: given.Or(f.output.quality, 0), Subsampling: given.Or(f.output.file.subsampling, ""), KeepProfile: f.output.file.keepProfile, Bare: f.output.file.noMetadata},
 	}
 	if f.report != "" {
@@ -103,6 +103,7 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 	if <-read; errWeights != nil {
 		return usage(errWeights)
 	}
+	list.CheckWeights(weights)
 	if note != "" {
 		show.note("stylize: " + note)
 	}
@@ -121,7 +122,7 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 	}
 	b := &batch.Batch{
 		List: list, Devices: devices, Weights: weights, Numerics: numerics, Output: checks.Output, Snap: checks.Snap,
-		Limits: func() picture.Limits { return limits(f.machine.maxPixels) }, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
+		Limits: checks.Limits, Version: version, Overwrite: f.overwrite, RetryFailed: f.retryFailed, FailFast: f.failFast,
 		Explain: f.explain, Each: show.each, Say: func(text string) { show.note("stylize: " + text) },
 	}
 	if f.report != "" {
@@ -255,19 +256,26 @@ func (f *batchFlags) openReport() (*batch.Report, error) {
 
 // list makes the list of items.
 func (f *batchFlags) list(args []string) (*batch.List, error) {
-	in := batch.Inputs{Contents: args, Styles: f.styles, Pair: f.pair, Manifest: f.manifest, Output: f.output.path}
+	regions, err := f.inputs.regions()
+	if err != nil {
+		return nil, err
+	}
+	in := batch.Inputs{Contents: args, Styles: f.styles, Regions: regions, Prefix: "--", Pair: f.pair, Manifest: f.manifest, Output: f.output.path}
 	in.Parse = func(raw json.RawMessage, dir string) (*transfer.Options, error) {
-		given, err := parseOptions(f.picture, raw, dir)
-		if err != nil {
+		line := *f
+		var err error
+		if line.picture, line.inputs.feather, err = parseOptions(f.picture, f.inputs.feather, raw, dir); err != nil {
 			return nil, err
 		}
-		return f.optionsOf(given)
+		return line.optionsOf(line.picture)
 	}
 	switch {
 	case f.manifest != "" && len(args) > 0:
 		return nil, fmt.Errorf("--manifest %s already lists the contents; leave %s out", f.manifest, args[0])
 	case f.manifest != "" && f.pair:
 		return nil, errors.New("--pair: each line of a manifest names its style; leave the flag out")
+	case f.pair && regions.Blend != nil:
+		return nil, fmt.Errorf("--blend %s has all styles paint each content, and --pair one of them; leave one out, or name the styles of each content in a --manifest", *f.inputs.blend)
 	case f.manifest == "" && len(args) > 0 && len(f.styles) == 0:
 		return nil, errors.New("no style: give --style FILE, once or several times")
 	case f.manifest == "" && len(args) > 0 && f.output.path == "":
@@ -277,7 +285,6 @@ func (f *batchFlags) list(args []string) (*batch.List, error) {
 		if len(args) == 0 {
 			return nil, errors.New("give contents (files, folders, quoted patterns) or a --manifest: stylize batch CONTENT... --style STYLE... -o 'out/{content}-{style}.png'")
 		}
-		var err error
 		if in.Options, err = f.optionsOf(f.picture); err != nil {
 			return nil, err
 		}
@@ -309,6 +316,7 @@ func (f *batchFlags) optionsOf(p pictureFlags) (*transfer.Options, error) {
 		return nil, err
 	}
 	given.Replace(&o.Bits, f.output.bits)
+	given.Replace(&o.Feather, f.inputs.feather)
 	if err := o.Validate(); err != nil {
 		return nil, inFlags(err)
 	}
@@ -343,18 +351,25 @@ type lineOptions struct {
 	Init          *string  `json:"init"`
 	Seed          *uint64  `json:"seed"`
 	OutputSize    *string  `json:"output_size"`
+	Feather       *float64 `json:"feather"`
 }
 
 // parseOptions puts what a line says in the place of the flags.
-func parseOptions(p pictureFlags, raw json.RawMessage, dir string) (pictureFlags, error) {
+func parseOptions(p pictureFlags, feather *float64, raw json.RawMessage, dir string) (pictureFlags, *float64, error) {
 	if len(raw) == 0 {
-		return p, nil
+		return p, feather, nil
 	}
 	var l lineOptions
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&l); err != nil {
-		return p, fmt.Errorf("options: %s", strings.TrimPrefix(err.Error(), "json: "))
+		text := strings.TrimPrefix(err.Error(), "json: ")
+		for _, name := range []string{"blend", "mask", "style_mask", "content_mask"} {
+			if strings.HasSuffix(text, strconv.Quote(name)) {
+				text = name + " stands beside style in the line, and not in its options"
+			}
+		}
+		return p, feather, fmt.Errorf("options: %s", text)
 	}
 	given.Replace(&p.preset, l.Preset)
 	p.size, p.iterations, p.ladder = or(l.Size, p.size), or(l.Iterations, p.iterations), or(l.Ladder, p.ladder)
@@ -373,7 +388,7 @@ func parseOptions(p pictureFlags, raw json.RawMessage, dir string) (pictureFlags
 		}
 		p.init = i
 	}
-	return p, nil
+	return p, or(l.Feather, feather), nil
 }
 
 // checkFormats verifies the flags about files, for each format that is written.
@@ -537,7 +552,7 @@ func (f *batchFlags) dry(ctx context.Context, b *batch.Batch, stdout io.Writer) 
 			} else if p.Why != "" {
 				cost = "  (" + p.Why + ")"
 			}
-			_, errOut = fmt.Fprintf(stdout, "%s  %s  %s + %s -> %s%s\n", p.Verdict, p.Key.Short(), it.Content, it.Style, p.Output, cost)
+			_, errOut = fmt.Fprintf(stdout, "%s  %s  %s + %s -> %s%s\n", p.Verdict, p.Key.Short(), it.Content, it.StyleNames(), p.Output, cost)
 		}
 		return errOut == nil && ctx.Err() == nil
 	})

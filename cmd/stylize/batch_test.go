@@ -103,6 +103,142 @@ func TestBatchIsSinglePictures(t *testing.T) {
 	}
 }
 
+// So it is where several styles paint together, in regions, from the command line and from
+// a manifest, whose names are relative to it.
+func TestBatchControlsAreSinglePictures(t *testing.T) {
+	painter(t)
+	common := []string{small, "--ladder=16:2", "-n=3", rnd, "-q"}
+	mustRun(t, "style", "make", "second.png", "-o", "second.style", "--sizes=16,32", rnd, "-q")
+	if err := os.Mkdir("m", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct{ single, args, line string }{
+		{"content.png style.jpg second.png --blend 2,1 --feather 2 --content-mask right.png", "content.png --style style.jpg --style second.png --blend 2,1 --feather 2 --content-mask right.png", ""},
+		{"alpha.png style.jpg second.png --blend 1,1 --mask 1=left.png --mask alpha --style-mask second=top.png", "alpha.png --style style.jpg --style second.png --blend 1,1 --mask style.jpg=left.png --mask alpha --style-mask 2=top.png", ""},
+		{"content.png style.jpg --mask left.png", "content.png --style style.jpg --mask left.png --snap 16", ""},
+		{"content.png style.jpg second.png --blend 1,3", "", `{"content":"../content.png","style":["../style.jpg","../second.png"],"blend":[1,3]}`},
+		{"content.png style.jpg second.png", "--style content.png --mask right.png", `{"content":"../content.png","style":["../style.jpg","../second.png"]}`},
+		{"content.png style.jpg second.style --mask style.jpg=left.png --feather 3", "", `{"content":"../content.png","style":["../style.jpg","../second.style"],"mask":"../style.jpg=../left.png","options":{"feather":3}}`},
+		{"alpha.png style.jpg second.png --mask 1=left.png --mask second=right.png --mask alpha --style-mask second.png=top.png --content-mask right.png", "", `{"content":"../alpha.png","style":["../style.jpg","../second.png"],"mask":["1=../left.png","second=../right.png","alpha"],"style_mask":"second.png=../top.png","content_mask":"../right.png"}`},
+		{"content.png style.jpg --mask left.png", "--style style.jpg --mask right.png", `{"content":"../content.png","mask":"../left.png"}`},
+		{"content.png style.jpg second.png --blend 4,1", "--style style.jpg --style second.png", `{"content":"../content.png","blend":[4,1]}`},
+	} {
+		out := fmt.Sprintf("out/%d.png", i)
+		args := append([]string{"batch", "-o", out, "--devices=cpu"}, append(strings.Fields(c.args), common...)...)
+		if c.line != "" {
+			if err := os.WriteFile("m/list.jsonl", []byte(c.line), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--manifest", "m/list.jsonl")
+		}
+		mustRun(t, args...)
+		mustRun(t, append(strings.Fields(c.single+" -o alone.png"), common...)...)
+		a, err := picture.Open(out, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := picture.Open("alone.png", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x, y := a.Resize(a.W, a.H, picture.Point), b.Resize(b.W, b.H, picture.Point); !slices.Equal(x.RGB, y.RGB) || !slices.Equal(x.Alpha, y.Alpha) {
+			t.Errorf("%s %s is another picture than %s", c.args, c.line, c.single)
+		}
+		x, err1 := picture.ReadText(out)
+		y, err2 := picture.ReadText("alone.png")
+		if err1 != nil || err2 != nil || x != y {
+			t.Errorf("records differ: %s, %s", x, y)
+		}
+		_, stderr := mustRun(t, "rerun", out, "-o", "again.png")
+		if !strings.Contains(stderr, "the same picture, to the bit") {
+			t.Errorf("%s: %s", out, stderr)
+		}
+	}
+	// The names of several styles, and a mask that changes.
+	args := append([]string{"batch", "content.png", "--style=style.jpg", "--style=second.png", "--blend=1,1", "--mask=1=left.png", "-o", "{style}.png", "--devices=cpu", "--report=r.jsonl"}, common...)
+	mustRun(t, args...)
+	mustRun(t, args...)
+	mask(t, "left.png", 40, 28, func(x, _ int) uint8 { return uint8(6 * x) })
+	mustRun(t, args...)
+	lines := reportLines(t, "r.jsonl")
+	if len(lines) != 3 || lines[0].Status != batch.Painted || lines[1].Status != batch.Skipped || lines[2].Status != batch.Painted || lines[0].Key == lines[2].Key || lines[0].Style != "style.jpg, second.png" || lines[0].Output != "style+second.png" {
+		t.Errorf("%+v", lines)
+	}
+}
+
+// What a control of a batch cannot be is said before any work.
+func TestBatchBadControls(t *testing.T) {
+	painter(t)
+	mustRun(t, "style", "make", "style.jpg", "-o", "wave.style", "--sizes=32", rnd, "-q")
+	whole := read(t, "wave.style")
+	if err := os.WriteFile("cut.style", whole[:len(whole)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	two := "content.png --style style.jpg --style second.png "
+	for _, c := range []struct{ args, line, want string }{
+		{two + "--blend 1,2,3", "", "--blend: give one weight for each style; got 3 for 2"},
+		{two + "--blend 1,-2", "", "--blend 1,-2: give numbers above 0"},
+		{two + "--mask 1=left.png", "", "--mask 1=left.png: each content is painted in each of the styles by itself; add --blend"},
+		{two + "--blend 1,1 --mask nix=left.png", "", "nix is none of the styles, which are style.jpg, second.png"},
+		{two + "--blend 1,1 --mask left.png", "", "say of which style, as in --mask style.jpg=left.png"},
+		{two + "--blend 1,1 --pair", "", "--pair one of them"},
+		{two + "--blend 1,1 --mask 1=left.png --mask 1=right.png", "", "has one already"},
+		{two + "--blend 1,1 --mask 1=white.png --mask 2=left.png", "", "the masks overlap"},
+		{two + "--blend 1,1 --mask 1=white.png", "", "second.png: the other masks leave nothing"},
+		{two + "--blend 1,1 --preset article", "", "the article has one style"},
+		{"content.png --style style.jpg --style style.jpg --blend 1,2", "", "is the same style as style.jpg"},
+		{"content.png --style style.jpg --mask square.png", "", "square.png: has another aspect than its picture"},
+		{"content.png --style style.jpg --mask black.png", "", "black.png: it covers nothing"},
+		{"content.png --style style.jpg --style-mask black.png", "", "black.png: it covers nothing"},
+		{"content.png --style style.jpg --content-mask black.png", "", "black.png: it covers nothing"},
+		{"content.png --style style.jpg --content-mask gone.png", "", "gone.png: there is no such file"},
+		{"content.png --style style.jpg --feather 5", "", "--feather 5: there is no mask"},
+		{"content.png --style wave.style --style-mask left.png", "", "a style file has no picture for a mask"},
+		{"content.png --style wave.style --pooling max", "", "made with pooling avg"},
+		{"content.png --style wave.style --weights random:2", "", "made with other weights"},
+		{"content.png --style cut.style", "", "cut.style: "},
+		{"content.png --style style.jpg --style-layers relu6_1", "", "near it are relu5_1"},
+		{"", `{"content":"content.png","style":["style.jpg","second.png"],"blend":[1]}`, "m.jsonl line 1: blend: give one weight for each style; got 1 for 2"},
+		{"", `{"content":"content.png","style":["style.jpg","second.png"],"blend":[1,0]}`, "m.jsonl line 1: blend [1 0]: give numbers above 0"},
+		{"", `{"content":"content.png","style":"style.jpg","blend":"1"}`, `m.jsonl line 1: "blend" is a string`},
+		{"", `{"content":"content.png","style":3}`, `m.jsonl line 1: "style" is a number; it must be a string, or a list of them`},
+		{"", `{"content":"content.png","style":["style.jpg",3]}`, `m.jsonl line 1: "style" is a number; it must be a string, or a list of them`},
+		{"", `{"content":"content.png","style":["style.jpg",""]}`, `m.jsonl line 1: "style" has an empty name in it`},
+		{"", `{"content":"content.png","style":["style.jpg","second.png"],"mask":"nix=left.png"}`, "m.jsonl line 1: mask nix=left.png: nix is none of the styles"},
+		{"", `{"content":"content.png","style":["style.jpg","second.png"],"mask":"left.png"}`, "say of which style, as in mask style.jpg=left.png"},
+		{"", `{"content":"content.png","style":"style.jpg","options":{"mask":"left.png"}}`, "m.jsonl line 1: options: mask stands beside style in the line"},
+		{"", `{"content":"content.png","style":"style.jpg","options":{"feather":-1}}`, "m.jsonl line 1: --feather -1"},
+		{"--style style.jpg --style second.png", `{"content":"content.png","mask":"1=left.png"}`, "m.jsonl line 1: mask 1=left.png: each content is painted in each of the styles by itself; add blend"},
+		{"", `{"content":"content.png","style":["style.jpg","style.jpg"]}`, "is the same style as style.jpg"},
+	} {
+		args := append([]string{"batch", small, "-o", "out.png", "--devices=cpu"}, strings.Fields(c.args)...)
+		if !strings.Contains(c.args, "--weights") {
+			args = append(args, rnd)
+		}
+		if c.line != "" {
+			if err := os.WriteFile("m.jsonl", []byte(c.line), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--manifest", "m.jsonl")
+		}
+		code, _, stderr := stylize(t.Context(), args...)
+		if code != exitUsage || !strings.Contains(stderr, c.want) || exists("out.png") {
+			t.Errorf("%s %s: exit %d, want %q, got\n%s", c.args, c.line, code, c.want, stderr)
+		}
+	}
+	// One bad mask stops nobody else; a content without transparent pixels is found when it is decoded.
+	if err := os.WriteFile("m.jsonl", []byte(`{"content":"content.png","mask":"black.png","output":"a.png"}
+{"content":"content.png","mask":"alpha","output":"b.png"}
+{"content":"alpha.png","mask":"alpha","output":"c.png"}
+`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := stylize(t.Context(), "batch", "--manifest", "m.jsonl", "--style", "style.jpg", small, "--ladder=off", "-n=2", rnd, "--devices=cpu")
+	if code != exitSome || exists("a.png") || exists("b.png") || !exists("c.png") || !strings.Contains(stderr, "cannot be painted: black.png: it covers nothing") || !strings.Contains(stderr, "has no transparent pixels") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
 func TestBatchCommand(t *testing.T) {
 	album(t, 3)
 	run := batchArgs("in", "--style", "style.jpg", "--style", "content.png", "-o", "out/{style}/{content}.png", "--report", "r.jsonl")

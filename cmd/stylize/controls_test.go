@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/batch"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 )
 
@@ -385,7 +386,7 @@ func TestStyleTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	wk.Options.Size, wk.Options.StyleSize = 32, "2048"
-	if err := wk.open(t.Context(), inputs{content: "content.png", styles: []styleInput{{path: "style.jpg"}}}, 1e6); err != nil {
+	if err := wk.open(t.Context(), inputs{content: "content.png", styles: []batch.Style{{Path: "style.jpg"}}}, 1e6); err != nil {
 		t.Fatal(err)
 	}
 	m := machineFlags{device: "cpu"}

@@ -96,6 +96,7 @@ func (f *resumeFlags) flags() []cli.Flag { return (*rerunFlags)(f).flags() }
 // batchFlags are those of stylize batch.
 type batchFlags struct {
 	picture pictureFlags
+	inputs  inputFlags
 	machine machineFlags
 	devices string
 	slots   string
@@ -119,13 +120,13 @@ func (f *batchFlags) flags() []cli.Flag {
 	}
 	// Of one picture, or of one device.
 	without := []string{"device", "output", "save-every", "trace", "checkpoint", "checkpoint-every"}
-	shared := slices.DeleteFunc(slices.Concat(f.picture.flags(), f.machine.flags(), f.output.flags()), func(f cli.Flag) bool {
+	shared := slices.DeleteFunc(slices.Concat(f.picture.flags(), f.inputs.flags(), f.machine.flags(), f.output.flags()), func(f cli.Flag) bool {
 		return slices.Contains(without, f.Names()[0])
 	})
 	return append(shared, []cli.Flag{
-		&cli.StringSliceFlag{Name: "style", Action: styles, Category: catPicture, Usage: "a style: a file, a folder or a quoted pattern; given several times, each content is painted in each"},
+		&cli.StringSliceFlag{Name: "style", Action: styles, Category: catPicture, Usage: "a style: a file, a folder or a quoted pattern; given several times, each content is painted in each, or with --blend in all of them together"},
 		&cli.BoolFlag{Name: "pair", Destination: &f.pair, Category: catPicture, Usage: "paint the first content in the first style, the second in the second, and so on"},
-		&cli.StringFlag{Name: "manifest", Destination: &f.manifest, Category: catPicture, Usage: "take the list from this file instead, or - for standard input: a JSON object a line, with content, style, options and output"},
+		&cli.StringFlag{Name: "manifest", Destination: &f.manifest, Category: catPicture, Usage: "take the list from this file instead, or - for standard input: a JSON object a line, with content, style, options, output, and what is of one picture only: blend, mask, style_mask, content_mask"},
 		&cli.IntFlag{Name: "snap", Action: given.To(&f.snap), Category: catPicture, DefaultText: "off", Usage: "crop contents a little, so that the shorter side is a multiple of N while painted, and more of them share an extent"},
 		&cli.StringFlag{Name: "devices", Destination: &f.devices, Category: catMachine, Value: "all", Usage: "all (every GPU, else the CPU), or a list as in cuda:0,cuda:1"},
 		&cli.StringFlag{Name: "slots", Destination: &f.slots, Category: catMachine, Value: "auto", Usage: "pictures that a device paints side by side: auto (on a GPU as many as fill it, on the CPU one a thread), or a number"},

@@ -87,19 +87,20 @@ func TestFlagsArrive(t *testing.T) {
 func TestBatchFlagsArrive(t *testing.T) {
 	var f batchFlags
 	app := &cli.App{Flags: f.flags(), Writer: io.Discard, DisableSliceFlagSeparator: true, Action: func(*cli.Context) error { return nil }}
-	if err := app.Run(strings.Fields("batch --style a,b.jpg --style c --pair --manifest m --snap 16 --devices cpu --slots 3 --shard 1/2 -o out --report r --overwrite --retry-failed --fail-fast --dry-run --size 64 --threads 5 --bits 16 --no-metadata -q --json")); err != nil {
+	if err := app.Run(strings.Fields("batch --style a,b.jpg --style c --pair --manifest m --blend 2,1 --mask c=m --snap 16 --devices cpu --slots 3 --shard 1/2 -o out --report r --overwrite --retry-failed --fail-fast --dry-run --size 64 --threads 5 --bits 16 --no-metadata -q --json")); err != nil {
 		t.Fatal(err)
 	}
-	snap, size, threads, bits := 16, 64, 5, 16
+	snap, size, threads, bits, blend := 16, 64, 5, 16, "2,1"
 	want := batchFlags{
-		picture: pictureFlags{preset: "default", size: &size}, machine: machineFlags{threads: &threads, maxPixels: picture.DefaultMaxPixels}, devices: "cpu", slots: "3",
+		picture: pictureFlags{preset: "default", size: &size}, inputs: inputFlags{blend: &blend, masks: []string{"c=m"}}, machine: machineFlags{threads: &threads, maxPixels: picture.DefaultMaxPixels}, devices: "cpu", slots: "3",
 		output: outputFlags{path: "out", bits: &bits, quiet: true, json: true, file: fileFlags{noMetadata: true}},
 		styles: []string{"a,b.jpg", "c"}, pair: true, manifest: "m", snap: &snap, shard: "1/2", report: "r", dryRun: true, overwrite: true, retryFailed: true, failFast: true,
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("%+v, want\n%+v", f, want)
 	}
-	// Every flag that decides pixels can stand in a manifest, under its name.
+	// Every flag that decides pixels can stand in the options of a manifest's line, under its
+	// name; those about styles stand beside them.
 	known := reflect.TypeFor[lineOptions]()
 	names := map[string]bool{}
 	for i := range known.NumField() {
@@ -111,8 +112,8 @@ func TestBatchFlagsArrive(t *testing.T) {
 			t.Errorf("a manifest does not know %s", f.Names()[0])
 		}
 	}
-	if len(names) != len(flags) {
-		t.Errorf("a manifest knows %d options, there are %d flags", len(names), len(flags))
+	if len(names) != len(flags)+1 || !names["feather"] {
+		t.Errorf("a manifest knows %d options, there are %d flags and feather", len(names), len(flags))
 	}
 }
 

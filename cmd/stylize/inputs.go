@@ -14,6 +14,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/cmd/internal/given"
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/batch"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/transfer/stylefile"
 )
@@ -46,10 +47,8 @@ func (f *inputFlags) flags() []cli.Flag {
 // inputs are the files that a picture is made from, by name. Empty is none.
 type inputs struct {
 	content, contentMask string
-	styles               []styleInput
+	styles               []batch.Style
 }
-
-type styleInput struct{ path, mask, look string }
 
 // names sorts out the arguments and flags, and puts into the options what they say there.
 func (f *inputFlags) names(args []string, o *transfer.Options) (in inputs, err error) {
@@ -66,29 +65,27 @@ func (f *inputFlags) names(args []string, o *transfer.Options) (in inputs, err e
 			return in, err
 		}
 		for _, p := range all {
-			in.styles = append(in.styles, styleInput{path: p})
+			in.styles = append(in.styles, batch.Style{Path: p})
 		}
 	}
 	given.Replace(&o.Feather, f.feather)
-	if f.blend != nil {
-		if o.Blend, err = numbers(*f.blend); err != nil {
-			return in, fmt.Errorf("--blend %s: give numbers above 0, as in 2,1", *f.blend)
-		}
-		if len(o.Blend) != len(in.styles) {
-			return in, fmt.Errorf("--blend %s: give one weight for each style; got %d for %d", *f.blend, len(o.Blend), len(in.styles))
-		}
+	if o.Blend, err = f.weights(); err != nil {
+		return in, err
+	}
+	if n := len(o.Blend); n > 0 && n != len(in.styles) {
+		return in, fmt.Errorf("--blend %s: give one weight for each style; got %d for %d", *f.blend, n, len(in.styles))
 	}
 	for _, text := range f.masks {
 		if text == "alpha" {
 			o.MaskAlpha = true
 			continue
 		}
-		if err := in.assign("--mask", text, func(s *styleInput) *string { return &s.mask }); err != nil {
+		if err := batch.Assign(in.styles, "--mask", text, func(s *batch.Style) *string { return &s.Mask }); err != nil {
 			return in, err
 		}
 	}
 	for _, text := range f.looks {
-		if err := in.assign("--style-mask", text, func(s *styleInput) *string { return &s.look }); err != nil {
+		if err := batch.Assign(in.styles, "--style-mask", text, func(s *batch.Style) *string { return &s.Look }); err != nil {
 			return in, err
 		}
 	}
@@ -121,6 +118,25 @@ func inFolder(path string) ([]string, error) {
 	return all, nil
 }
 
+// weights are those of --blend; nil without.
+func (f *inputFlags) weights() ([]float64, error) {
+	if f.blend == nil {
+		return nil, nil
+	}
+	all, err := numbers(*f.blend)
+	if err != nil {
+		return nil, fmt.Errorf("--blend %s: give numbers above 0, as in 2,1", *f.blend)
+	}
+	return all, nil
+}
+
+// regions are what the flags say of every picture of a batch.
+func (f *inputFlags) regions() (r batch.Regions, err error) {
+	r = batch.Regions{Masks: f.masks, Looks: f.looks, ContentMask: f.contentMask}
+	r.Blend, err = f.weights()
+	return r, err
+}
+
 func numbers(text string) (all []float64, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
@@ -132,68 +148,6 @@ func numbers(text string) (all []float64, err error) {
 	return all, nil
 }
 
-// assign gives a style what STYLE=FILE says. A style is named by its path, its file's name
-// with or without the extension, or its number; a single one need not be.
-func (in *inputs) assign(flag, text string, field func(*styleInput) *string) error {
-	found, file := -1, ""
-	for at := range len(text) {
-		if text[at] != '=' {
-			continue
-		}
-		if i := in.find(text[:at]); i >= 0 {
-			found, file = i, text[at+1:]
-			break
-		}
-	}
-	name, rest, named := strings.Cut(text, "=")
-	switch {
-	case found >= 0:
-	case !named && len(in.styles) == 1:
-		found, file = 0, text
-	case !named:
-		return fmt.Errorf("%s %s: say of which style, as in %s %s=%s", flag, text, flag, filepath.Base(in.styles[0].path), text)
-	default:
-		var names []string
-		for _, s := range in.styles {
-			names = append(names, s.path)
-		}
-		return fmt.Errorf("%s %s=%s: %s is none of the styles, which are %s", flag, name, rest, name, strings.Join(names, ", "))
-	}
-	if file == "" {
-		return fmt.Errorf("%s %s: names no file; give STYLE=MASK", flag, text)
-	}
-	to := field(&in.styles[found])
-	if *to != "" {
-		return fmt.Errorf("%s %s: %s has one already, %s", flag, text, in.styles[found].path, *to)
-	}
-	*to = file
-	return nil
-}
-
-// find is the style that a name means, -1 for none or several.
-func (in *inputs) find(name string) int {
-	for _, called := range []func(i int) string{
-		func(i int) string { return in.styles[i].path },
-		func(i int) string { return filepath.Base(in.styles[i].path) },
-		func(i int) string {
-			b := filepath.Base(in.styles[i].path)
-			return strings.TrimSuffix(b, filepath.Ext(b))
-		},
-		func(i int) string { return strconv.Itoa(i + 1) },
-	} {
-		found, count := -1, 0
-		for i := range in.styles {
-			if called(i) == name {
-				found, count = i, count+1
-			}
-		}
-		if count == 1 {
-			return found
-		}
-	}
-	return -1
-}
-
 // each calls do for every file.
 func (in *inputs) each(o transfer.Options, do func(what, path string)) {
 	do("the content", in.content)
@@ -202,12 +156,11 @@ func (in *inputs) each(o transfer.Options, do func(what, path string)) {
 		if len(in.styles) > 1 {
 			what = "a style"
 		}
-		do(what, s.path)
-		if s.mask != "" {
-			do("a mask", s.mask)
-		}
-		if s.look != "" {
-			do("a mask", s.look)
+		do(what, s.Path)
+		for _, m := range []string{s.Mask, s.Look} {
+			if m != "" {
+				do("a mask", m)
+			}
 		}
 	}
 	if in.contentMask != "" {
@@ -255,21 +208,21 @@ func (wk *work) open(ctx context.Context, in inputs, maxPixels int) (err error) 
 	}
 	for _, s := range in.styles {
 		var style transfer.Style
-		if s.path != standard && stylefile.IsFile(s.path) {
-			style.Path = s.path
-			style.File, err = stylefile.Read(s.path)
-		} else if style.Picture, err = openInput(ctx, s.path, maxPixels); err == nil {
+		if s.Path != standard && stylefile.IsFile(s.Path) {
+			style.Path = s.Path
+			style.File, err = stylefile.Read(s.Path)
+		} else if style.Picture, err = openInput(ctx, s.Path, maxPixels); err == nil {
 			if err = style.Picture.FillTransparent(); err != nil {
-				err = fmt.Errorf("%s: %w", fileName(s.path), err)
+				err = fmt.Errorf("%s: %w", fileName(s.Path), err)
 			}
 		}
 		if err != nil {
 			return err
 		}
-		if style.Mask, err = mask("--mask", s.mask); err != nil {
+		if style.Mask, err = mask("--mask", s.Mask); err != nil {
 			return err
 		}
-		if style.Look, err = mask("--style-mask", s.look); err != nil {
+		if style.Look, err = mask("--style-mask", s.Look); err != nil {
 			return err
 		}
 		wk.Styles = append(wk.Styles, style)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stylize-gpu/stylize/gpu"
 	"github.com/stylize-gpu/stylize/transfer"
+	"github.com/stylize-gpu/stylize/transfer/batch"
 	"github.com/stylize-gpu/stylize/transfer/picture"
 	"github.com/stylize-gpu/stylize/vgg/openfile"
 	"github.com/stylize-gpu/stylize/vgg/weights"
@@ -98,7 +99,7 @@ func (f *rerunFlags) locate(rec transfer.Record, o *transfer.Options, from strin
 		if i > 0 {
 			flag = ""
 		}
-		in.styles = append(in.styles, styleInput{path: find(flag, s), mask: maybe(find, s.Mask), look: maybe(find, s.Look)})
+		in.styles = append(in.styles, batch.Style{Path: find(flag, s), Mask: maybe(find, s.Mask), Look: maybe(find, s.Look)})
 	}
 	if rec.Init != nil {
 		o.Init = find(f.init, *rec.Init)

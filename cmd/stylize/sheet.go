@@ -214,7 +214,7 @@ func (f *sheetFlags) batch(axes []axis, content, style string) (c cells, err err
 			return c, fmt.Errorf("with %s: %w", strings.Join(label, ", "), err)
 		}
 		output := fmt.Sprintf("%s-%0*d%.80s.png", strings.TrimSuffix(f.path, ext), len(strconv.Itoa(n)), i+1, name)
-		c.list.Items = append(c.list.Items, &batch.Item{Content: content, Style: style, Options: o, Output: output})
+		c.list.Items = append(c.list.Items, &batch.Item{Content: content, Styles: []batch.Style{{Path: style}}, Options: o, Output: output})
 		c.labels = append(c.labels, label)
 	}
 	return c, nil

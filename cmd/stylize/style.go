@@ -78,7 +78,7 @@ func styleMake(ctx context.Context, args []string, f styleMakeFlags, stderr io.W
 	}
 	var files claims
 	for _, s := range in.styles {
-		files.read("a picture of the style", s.path)
+		files.read("a picture of the style", s.Path)
 	}
 	f.machine.claim(&files)
 	files.write("", "the style file", f.path)
@@ -88,15 +88,15 @@ func styleMake(ctx context.Context, args []string, f styleMakeFlags, stderr io.W
 	files.sweep()
 	var styles []transfer.Style
 	for _, s := range in.styles {
-		if stylefile.IsFile(s.path) {
-			return usage(fmt.Errorf("%s: is a style file already; blend them when painting", s.path))
+		if stylefile.IsFile(s.Path) {
+			return usage(fmt.Errorf("%s: is a style file already; blend them when painting", s.Path))
 		}
-		p, err := openInput(ctx, s.path, f.machine.maxPixels)
+		p, err := openInput(ctx, s.Path, f.machine.maxPixels)
 		if err != nil {
 			return inputError(err)
 		}
 		if err := p.FillTransparent(); err != nil {
-			return usage(fmt.Errorf("%s: %w", fileName(s.path), err))
+			return usage(fmt.Errorf("%s: %w", fileName(s.Path), err))
 		}
 		styles = append(styles, transfer.Style{Picture: p})
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type Checks struct {
 	Output  Output
 	Devices []gpu.Device
 	Snap    int
+	Limits  func() picture.Limits // of a mask that is decoded; nil is none
 	Dry     bool                  // make no folders
 	Tick    func(done, total int) // now and then, from several goroutines; may be nil
 }
@@ -48,15 +50,31 @@ func (l *List) Check(c Checks) error {
 	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool { return !c.Shard.Has(it) })
 	l.checkFolders(c.Dry)
 	l.checkExtents(c)
+	l.checkControls(c)
 	l.checkMemory(c)
+	l.leaveOutProblems()
+	l.order()
+	return nil
+}
+
+// CheckWeights moves items to Problems whose style files were made with other weights. It
+// is for after Check, which can then run while weights are read.
+func (l *List) CheckWeights(w *vgg.Weights) {
+	for _, it := range l.Items {
+		it.draft.Weights = w
+		it.problem = it.draft.CheckStyles()
+	}
+	l.leaveOutProblems()
+}
+
+// leaveOutProblems moves items that have one to Problems.
+func (l *List) leaveOutProblems() {
 	l.Items = slices.DeleteFunc(l.Items, func(it *Item) bool {
 		if it.problem != nil {
 			l.Problems = append(l.Problems, Problem{What: it.Content, Err: it.problem, Item: it})
 		}
 		return it.problem != nil
 	})
-	l.order()
-	return nil
 }
 
 // checkNames compares all names with each other.
@@ -91,7 +109,7 @@ func (l *List) checkNames(c Checks) error {
 	}
 	for _, it := range l.Items {
 		note(it.Content, "a content")
-		note(it.Style, "a style")
+		it.inputs(func(what, path string) { note(path, what) })
 		if i := it.Options.Init; it.Options.InitPicture() {
 			note(i, "an initial picture")
 		}
@@ -189,14 +207,14 @@ func (l *List) leaveOutResults(resolve func(string) string, named map[string]boo
 
 // same reports whether two items ask for one picture in the same words.
 func (it *Item) same(b *Item) bool {
-	return it.Content == b.Content && it.Style == b.Style && (it.Options == b.Options || string(canonical(*it.Options)) == string(canonical(*b.Options)) && it.Options.Init == b.Options.Init)
+	return it.Content == b.Content && slices.Equal(it.Styles, b.Styles) && it.ContentMask == b.ContentMask && (it.Options == b.Options || string(canonical(*it.Options)) == string(canonical(*b.Options)) && it.Options.Init == b.Options.Init)
 }
 
 // says names an item beside another.
 func (it *Item) says(b *Item) string {
 	text := it.Content
 	if it.Content == b.Content {
-		text += " in the style " + it.Style
+		text += " in the style " + it.StyleNames()
 	}
 	if it.Line > 0 {
 		text += fmt.Sprintf(" (line %d)", it.Line)
@@ -208,7 +226,7 @@ func (it *Item) says(b *Item) string {
 func hint(a, b *Item) string {
 	what := "{key}"
 	switch {
-	case a.Content == b.Content && stem(a.Style) != stem(b.Style):
+	case a.Content == b.Content && a.styleStem() != b.styleStem():
 		what = "{style}"
 	case a.Content != b.Content && stem(a.Content) != stem(b.Content):
 		what = "{content}"
@@ -275,7 +293,7 @@ func writable(dir, output string, dry bool) error {
 
 // extent is of a file, or why there is none.
 type extent struct {
-	w, h  int
+	src   *picture.Source // nil of a style file
 	style bool            // it may be a style file
 	file  *stylefile.File // which it is
 	err   error
@@ -297,7 +315,10 @@ func (l *List) checkExtents(c Checks) {
 	}
 	for _, it := range l.Items {
 		want(it.Content)
-		want(it.Style).style = true
+		for _, s := range it.Styles {
+			want(s.Path).style = true
+		}
+		it.inputs(func(_, path string) { want(path) })
 		if it.Options.InitPicture() {
 			want(it.Options.Init)
 		}
@@ -315,7 +336,9 @@ func (l *List) checkExtents(c Checks) {
 				if e.style && stylefile.IsFile(paths[i]) {
 					e.file, e.err = stylefile.Read(paths[i])
 				} else {
-					e.w, e.h, e.err = picture.Extent(paths[i])
+					src := &picture.Source{Path: paths[i]}
+					src.W, src.H, e.err = picture.Extent(paths[i])
+					e.src = src
 				}
 				c.Tick(int(done.Add(1)), len(paths))
 			}
@@ -324,33 +347,109 @@ func (l *List) checkExtents(c Checks) {
 	wg.Wait()
 	costs := costs{}
 	for _, it := range l.Items {
-		content, style := all[it.Content], all[it.Style]
-		err := cmp.Or(content.err, style.err)
-		if err == nil && it.Options.InitPicture() {
-			err = all[it.Options.Init].err
-		}
-		if err == nil && content.file != nil {
-			err = fmt.Errorf("%s: is a style file, and no picture", it.Content)
+		err := it.sketch(all)
+		if err == nil {
+			err = it.measure(c.Snap, costs)
 		}
 		if err != nil {
-			it.problem = cmp.Or(it.problem, err)
-			continue
-		}
-		it.w, it.h, it.styleW, it.styleH, it.styleFile = content.w, content.h, style.w, style.h, style.file
-		if err := it.measure(c.Snap, costs); err != nil {
 			it.problem = cmp.Or(it.problem, err)
 		}
 	}
 }
 
+// sketch makes the item's draft.
+func (it *Item) sketch(all map[string]*extent) error {
+	picture := func(path string) *picture.Source {
+		if path == "" {
+			return nil
+		}
+		return all[path].src
+	}
+	var err error
+	fails := func(path string) { err = cmp.Or(err, all[path].err) }
+	fails(it.Content)
+	it.inputs(func(_, path string) { fails(path) })
+	if it.Options.InitPicture() {
+		fails(it.Options.Init)
+	}
+	switch {
+	case err != nil:
+		return err
+	case all[it.Content].file != nil:
+		return fmt.Errorf("%s: is a style file, and no picture", it.Content)
+	}
+	it.draft = transfer.Work{Options: *it.Options, Content: picture(it.Content), ContentMask: picture(it.ContentMask)}
+	for _, s := range it.Styles {
+		style := transfer.Style{Picture: picture(s.Path), Mask: picture(s.Mask), Look: picture(s.Look)}
+		if style.File = all[s.Path].file; style.File != nil {
+			style.Path = s.Path
+		}
+		it.draft.Styles = append(it.draft.Styles, style)
+	}
+	return nil
+}
+
+// checkControls looks for what the pictures of an item make impossible, as masks that
+// overlap or cover nothing, which takes decoding those.
+func (l *List) checkControls(c Checks) {
+	var src sources
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(l.Items)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(l.Items) {
+					return
+				}
+				if it := l.Items[i]; it.problem == nil {
+					it.problem = it.check(&src, c)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// check is transfer.Work's, with masks that are decoded and styles that are not. Whether a
+// content has transparent pixels is known when it is decoded.
+func (it *Item) check(src *sources, c Checks) (err error) {
+	w := it.draft
+	w.Options.MaskAlpha = false
+	w.Styles = slices.Clone(w.Styles)
+	limits := picture.Limits{}
+	if c.Limits != nil {
+		limits = c.Limits()
+	}
+	for i, s := range it.Styles {
+		style := &w.Styles[i]
+		if style.Mask, err = src.mask(s.Mask, limits); err != nil {
+			return err
+		}
+		if style.Look, err = src.mask(s.Look, limits); err != nil {
+			return err
+		}
+		if len(it.Styles) > 1 && style.Picture != nil { // the same one twice is a mistake
+			p := *style.Picture
+			if p.SHA256, err = src.hash(s.Path); err != nil {
+				return err
+			}
+			style.Picture = &p
+		}
+	}
+	if w.ContentMask, err = src.mask(it.ContentMask, limits); err != nil {
+		return err
+	}
+	return w.Check()
+}
+
 // stages are the levels of an item, from what its files say of themselves.
 func (it *Item) stages(snap int) []transfer.Stage {
-	w, h := snapped(it.w, it.h, it.Options.Size, snap)
-	style := transfer.Style{Picture: &picture.Source{W: it.styleW, H: it.styleH}}
-	if it.styleFile != nil {
-		style = transfer.Style{File: it.styleFile, Path: it.Style}
-	}
-	return transfer.Work{Options: *it.Options, Content: &picture.Source{W: w, H: h}, Styles: []transfer.Style{style}}.Stages()
+	w := it.draft
+	content := picture.Source{HasAlpha: w.Options.MaskAlpha} // else it cannot be painted
+	content.W, content.H = snapped(w.Content.W, w.Content.H, w.Options.Size, it.snap(snap))
+	w.Content = &content
+	return w.Stages()
 }
 
 // measure finds the group of an item and what it costs.
@@ -365,12 +464,16 @@ func (it *Item) measure(snap int, known costs) error {
 
 // costs are FLOPs a pixel of levels that were measured. The arithmetic grows as the
 // pixels do, but for a little at their edges: good enough for a bar.
-type costs map[string]float64
+type costs map[costKey]float64
+
+type costKey struct {
+	program transfer.Kind // without an extent
+	size    int
+}
 
 func (c costs) of(levels []transfer.Stage) (flops float64, err error) {
 	for _, st := range levels {
-		o := st.Options.Canonical()
-		key := fmt.Sprint(o.Size, o.ContentWeight > 0, o.StyleWeight > 0, o.TVWeight > 0, o.TVOfStyle, o.Optimizer, o.History, o.StyleLayers, o.ContentLayers, o.Padding)
+		key := costKey{st.Kind().Anywhere(), st.Options.Size}
 		perPixel, ok := c[key]
 		if !ok {
 			_, _, loop, err := st.Programs(vgg.Shapes())
@@ -391,7 +494,11 @@ func (l *List) checkMemory(c Checks) {
 	area := func(it *Item) int {
 		levels := it.stages(c.Snap)
 		st := levels[len(levels)-1]
-		return st.W*st.H + st.Styles[0].W*st.Styles[0].H/2
+		style := 0 // the largest: they are looked at one after the other
+		for _, e := range st.Styles {
+			style = max(style, e.W*e.H)
+		}
+		return st.W*st.H + style/2
 	}
 	areas := map[*Item]int{}
 	for _, it := range bySize {

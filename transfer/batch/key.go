@@ -44,13 +44,24 @@ const keyVersion = 2
 type recipe struct {
 	Version  int             `json:"v"`
 	Content  string          `json:"content"` // SHA-256 of the file
-	Style    string          `json:"style"`
-	Init     string          `json:"init"` // "content", "noise", or the SHA-256 of a file
+	Style    string          `json:"style"`   // empty with Styles
+	Init     string          `json:"init"`    // "content", "noise", or the SHA-256 of a file
 	Weights  string          `json:"weights"`
 	Options  json.RawMessage `json:"options"`
 	Snap     int             `json:"snap,omitempty"`
 	Numerics Numerics        `json:"numerics"`
 	Output   encoding        `json:"output"`
+
+	// Of several styles, and of one that has a mask.
+	Styles      []styleHashes `json:"styles,omitempty"`
+	ContentMask string        `json:"content_mask,omitempty"`
+}
+
+// styleHashes are the SHA-256 of the files of a style.
+type styleHashes struct {
+	Style string `json:"style"`
+	Mask  string `json:"mask,omitempty"`
+	Look  string `json:"look,omitempty"`
 }
 
 // encoding is an Output as it comes to count in a format.
@@ -65,7 +76,10 @@ type encoding struct {
 
 // hashes are the SHA-256 of an item's files. That of init is empty where it starts from
 // the content or noise.
-type hashes struct{ content, style, init, weights string }
+type hashes struct {
+	content, contentMask, init, weights string
+	styles                              []styleHashes
+}
 
 func (r recipe) key() Key {
 	b, err := json.Marshal(r)
@@ -79,8 +93,13 @@ func (r recipe) key() Key {
 // keyOf is the key of an item whose options are valid.
 func keyOf(o transfer.Options, h hashes, format picture.Format, out Output, n Numerics, snap int) Key {
 	r := recipe{
-		Version: keyVersion, Content: h.content, Style: h.style, Init: o.Init, Weights: h.weights,
-		Options: canonical(o), Snap: snap, Numerics: n,
+		Version: keyVersion, Content: h.content, Init: o.Init, Weights: h.weights,
+		Options: canonical(o), Snap: snap, Numerics: n, ContentMask: h.contentMask,
+	}
+	if len(h.styles) == 1 && h.styles[0] == (styleHashes{Style: h.styles[0].Style}) {
+		r.Style = h.styles[0].Style
+	} else {
+		r.Styles = h.styles
 	}
 	if h.init != "" {
 		r.Init = h.init

@@ -8,26 +8,25 @@ import (
 	"slices"
 
 	"github.com/stylize-gpu/stylize/transfer"
-	"github.com/stylize-gpu/stylize/transfer/stylefile"
 )
 
 // Item is one picture to paint.
 type Item struct {
-	Content, Style string // files
-	Options        *transfer.Options
-	Output         string // the result's name; it may still have {key} in it
-	Dir            string // of the content, below the folder or pattern that it was found in
-	Line           int    // of the manifest; 0 without
-	Found          bool   // the content is not named, but was found in a folder or by a pattern
+	Content     string // a file
+	Styles      []Style
+	ContentMask string // where the content holds on; empty is everywhere
+	Options     *transfer.Options
+	Output      string // the result's name; it may still have {key} in it
+	Dir         string // of the content, below the folder or pattern that it was found in
+	Line        int    // of the manifest; 0 without
+	Found       bool   // the content is not named, but was found in a folder or by a pattern
 
-	w, h           int // of the content as stored, from its head
-	styleW, styleH int
-	styleFile      *stylefile.File // of a style that is one
-	group          transfer.Kind
-	flops          float64
-	present        bool // there is a result, of this key or another
-	counted        bool // in the FLOPs of the batch
-	problem        error
+	draft   transfer.Work // of what its files say of themselves: extents, and no pixels
+	group   transfer.Kind
+	flops   float64
+	present bool // there is a result, of this key or another
+	counted bool // in the FLOPs of the batch
+	problem error
 }
 
 // Problem is something that cannot be painted, and why. The rest can.
@@ -41,9 +40,11 @@ type Problem struct {
 type Inputs struct {
 	Contents []string // files, folders, patterns
 	Styles   []string
+	Regions
 	Pair     bool   // the first content with the first style, and so on; else each with each
 	Manifest string // a JSONL file, "-" for standard input, instead of contents
 	Output   string // template
+	Prefix   string // of the names of arguments, in errors
 	Options  *transfer.Options
 
 	// Parse gives the options of a manifest's line: those above, changed by raw, which may
@@ -65,9 +66,13 @@ func (in Inputs) List() (*List, error) {
 	if err := checkTemplate(in.Output); err != nil {
 		return nil, err
 	}
-	styles, err := l.expand(in.Styles, "style")
+	found, err := l.expand(in.Styles, "style")
 	if err != nil {
 		return nil, err
+	}
+	var styles []Style
+	for _, f := range found {
+		styles = append(styles, Style{Path: f.path})
 	}
 	if in.Manifest != "" {
 		return l, l.manifest(in, styles)
@@ -81,13 +86,18 @@ func (in Inputs) List() (*List, error) {
 	case in.Pair && len(styles) != len(contents):
 		return nil, fmt.Errorf("%d contents and %d styles do not make pairs; give as many of one as of the other", len(contents), len(styles))
 	}
+	sets, err := in.sets(styles, false, func(name string) string { return in.Prefix + name })
+	if err != nil {
+		return nil, err
+	}
+	options := in.apply(in.Options)
 	for i, c := range contents {
-		with := styles
+		with := sets
 		if in.Pair {
-			with = styles[i : i+1]
+			with = sets[i : i+1]
 		}
-		for _, s := range with {
-			it := &Item{Content: c.path, Style: s.path, Options: in.Options, Dir: c.dir, Found: c.found}
+		for _, set := range with {
+			it := &Item{Content: c.path, Styles: set, ContentMask: in.ContentMask, Options: options, Dir: c.dir, Found: c.found}
 			it.Output = fill(in.Output, it)
 			l.Items = append(l.Items, it)
 		}

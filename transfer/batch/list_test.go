@@ -79,7 +79,7 @@ func inputs(output string, contents ...string) Inputs {
 func says(l *List) string {
 	var s []string
 	for _, it := range l.Items {
-		s = append(s, fmt.Sprintf("%s+%s=%s", filepath.ToSlash(it.Content), it.Style, filepath.ToSlash(it.Output)))
+		s = append(s, fmt.Sprintf("%s+%s=%s", filepath.ToSlash(it.Content), it.StyleNames(), filepath.ToSlash(it.Output)))
 	}
 	return strings.Join(s, " ")
 }
@@ -212,7 +212,7 @@ func TestManifest(t *testing.T) {
 		"{\"content\":\"a\"}\nnonsense":     "line 2: is no JSON",
 		"{\"content\":\"a\"":                "line 1: is no JSON (it is cut off)",
 		`{"content":"a"} {"content":"b"}`:   "line 1: has more than one object",
-		`{"contents":"a"}`:                  `line 1: there is no field "contents"; use content, style, options and output`,
+		`{"contents":"a"}`:                  `line 1: there is no field "contents"; use content, style, blend, mask, style_mask, content_mask, options and output`,
 		`{"style":"a"}`:                     `line 1: names no "content"`,
 		`{"content":3}`:                     `line 1: "content" is a number; it must be a string`,
 		`null`:                              "is no object",
@@ -532,7 +532,7 @@ func TestSnapped(t *testing.T) {
 func TestKeyDependsOnAll(t *testing.T) {
 	o := *tiny()
 	base := func() (transfer.Options, hashes, picture.Format, Output, Numerics, int) {
-		return o, hashes{content: "c", style: "s", weights: "w"}, picture.PNG, Output{}, Numerics{Precision: "fp32"}, 0
+		return o, hashes{content: "c", styles: []styleHashes{{Style: "s"}}, weights: "w"}, picture.PNG, Output{}, Numerics{Precision: "fp32"}, 0
 	}
 	keys := map[Key]string{}
 	add := func(name string, k Key) {
@@ -551,7 +551,9 @@ func TestKeyDependsOnAll(t *testing.T) {
 		"content": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
 			h.content = "C"
 		},
-		"style": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) { h.style = "S" },
+		"style": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "S"}}
+		},
 		"weights": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
 			h.weights = "W"
 		},
@@ -596,6 +598,33 @@ func TestKeyDependsOnAll(t *testing.T) {
 		"kernels": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, n *Numerics, _ *int) {
 			n.Kernels = "sm80"
 		},
+		"two styles": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "s"}, {Style: "t"}}
+		},
+		"other order": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "t"}, {Style: "s"}}
+		},
+		"blend": func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Blend, h.styles = []float64{2, 1}, []styleHashes{{Style: "s"}, {Style: "t"}}
+		},
+		"mask": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "s", Mask: "m"}}
+		},
+		"style mask": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "s", Look: "m"}}
+		},
+		"mask of the second": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.styles = []styleHashes{{Style: "s"}, {Style: "t", Mask: "m"}}
+		},
+		"content mask": func(_ *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			h.contentMask = "m"
+		},
+		"feather": func(o *transfer.Options, h *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.Feather, h.styles = 3, []styleHashes{{Style: "s", Mask: "m"}}
+		},
+		"mask alpha": func(o *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, _ *int) {
+			o.MaskAlpha = true
+		},
 		"snap": func(_ *transfer.Options, _ *hashes, _ *picture.Format, _ *Output, _ *Numerics, s *int) { *s = 16 },
 	} {
 		o, h, f, out, n, s := base()
@@ -609,6 +638,10 @@ func TestKeyDependsOnAll(t *testing.T) {
 	}
 	same("quality of a PNG", first, keyOf(o, h, picture.PNG, Output{Quality: 7, Subsampling: "420"}, n, 0))
 	same("the default quality", keyOf(o, h, picture.JPEG, Output{}, n, 0), keyOf(o, h, picture.JPEG, Output{Quality: 95, Subsampling: "444"}, n, 0))
+	equal := o
+	equal.Blend = []float64{1, 1}
+	both := hashes{content: "c", styles: []styleHashes{{Style: "s"}, {Style: "t"}}, weights: "w"}
+	same("a blend of equal parts", keyOf(o, both, picture.PNG, Output{}, n, 0), keyOf(equal, both, picture.PNG, Output{}, n, 0))
 	// The key is what earlier versions of this keyVersion said: results stay done.
 	if first != "6b7054671abeba0cfb5f10510aaa376d3bb370e2892f61a3ba8d61d9eebfee5a" {
 		t.Errorf("the key of the first recipe is %s: raise keyVersion only if old results are to be painted again", first)
@@ -619,7 +652,7 @@ func TestShards(t *testing.T) {
 	// Each item is in one shard, about as many in each, whatever their order.
 	var items []*Item
 	for i := range 4000 {
-		items = append(items, &Item{Content: fmt.Sprintf("in/%d.png", i), Style: "s.png", Options: tiny(), Output: "o.png"})
+		items = append(items, &Item{Content: fmt.Sprintf("in/%d.png", i), Styles: []Style{{Path: "s.png"}}, Options: tiny(), Output: "o.png"})
 	}
 	counts := make([]int, 8)
 	for _, it := range items {

@@ -51,7 +51,7 @@ func (b *Batch) look(it *Item) (l look) {
 	if l.content, l.err = picture.ReadFile(it.Content); l.err == nil {
 		sum := sha256.Sum256(l.content)
 		h.content = hex.EncodeToString(sum[:])
-		h.style, l.err = b.sources.hash(it.Style)
+		l.err = b.sources.hashes(it, &h)
 	}
 	if l.err == nil && it.Options.InitPicture() {
 		h.init, l.err = b.sources.hash(it.Options.Init)
@@ -64,7 +64,7 @@ func (b *Batch) look(it *Item) (l look) {
 	if format, l.err = picture.FormatOf(it.Output); l.err != nil {
 		return l
 	}
-	l.key = keyOf(*it.Options, h, format, b.Output, b.Numerics, b.Snap)
+	l.key = keyOf(*it.Options, h, format, b.Output, b.Numerics, it.snap(b.Snap))
 	l.output = withKey(it.Output, l.key)
 	st, err := os.Stat(l.output)
 	if err == nil && st.Mode().IsRegular() && !b.Overwrite {
@@ -103,7 +103,7 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	style, err := b.sources.style(it, b.limits())
+	styles, err := b.sources.styles(it, b.limits())
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +115,12 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 		}
 		t.save.Profile = p
 	}
-	content, t.crop = snap(content, o.Size, b.Snap)
+	content, t.crop = snap(content, o.Size, it.snap(b.Snap))
 	content.Keep()
-	t.Work = transfer.Work{Options: o, Content: content, Styles: []transfer.Style{style}, Weights: b.Weights}
+	t.Work = transfer.Work{Options: o, Content: content, Styles: styles, Weights: b.Weights}
+	if t.Work.ContentMask, err = b.sources.mask(it.ContentMask, b.limits()); err != nil {
+		return nil, err
+	}
 	if o.InitPicture() {
 		if t.Work.Init, err = b.sources.open(o.Init, b.limits(), false); err != nil {
 			return nil, err
@@ -130,8 +133,10 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	stages := t.Work.Stages()
 	for _, st := range stages {
 		st.Options.Load(content, st.W, st.H)
-		if style.Picture != nil {
-			st.Options.Load(style.Picture, st.Styles[0].W, st.Styles[0].H)
+		for i, s := range styles {
+			if s.Picture != nil {
+				st.Options.Load(s.Picture, st.Styles[i].W, st.Styles[i].H)
+			}
 		}
 	}
 	end := stages[len(stages)-1]
@@ -139,15 +144,16 @@ func (b *Batch) load(it *Item, l look) (*Task, error) {
 	return t, nil
 }
 
-// sources are the pictures that many items share: styles and initial ones. Their hashes
-// are kept, and the pictures that were used last.
+// sources are the pictures that many items share: styles, masks and initial ones. Their
+// hashes are kept, and the pictures that were used last.
 type sources struct {
 	mu     sync.Mutex
-	hashes map[string]*hashed
+	known  map[string]*hashed
 	recent []*shared // the last used one last
+	most   int       // files of one item
 }
 
-// keepSources is how many decoded pictures are kept.
+// keepSources is how many decoded pictures are kept at least: else as many as two items have.
 const keepSources = 8
 
 type hashed struct {
@@ -167,29 +173,76 @@ type shared struct {
 // hash is the SHA-256 of a file.
 func (s *sources) hash(path string) (string, error) {
 	s.mu.Lock()
-	h := s.hashes[path]
+	h := s.known[path]
 	if h == nil {
-		if s.hashes == nil {
-			s.hashes = map[string]*hashed{}
+		if s.known == nil {
+			s.known = map[string]*hashed{}
 		}
 		h = &hashed{}
-		s.hashes[path] = h
+		s.known[path] = h
 	}
 	s.mu.Unlock()
 	h.once.Do(func() { h.sum, h.err = openfile.SHA256(path) })
 	return h.sum, h.err
 }
 
-// style is the style of an item.
-func (s *sources) style(it *Item, limits picture.Limits) (transfer.Style, error) {
-	if it.styleFile == nil {
-		src, err := s.open(it.Style, limits, true)
-		return transfer.Style{Picture: src}, err
+// hashes finds those of the item's styles and masks.
+func (s *sources) hashes(it *Item, h *hashes) error {
+	of := func(path string) (sum string, err error) {
+		if path != "" {
+			sum, err = s.hash(path)
+		}
+		return sum, err
 	}
-	if sum, err := s.hash(it.Style); err != nil || sum != it.styleFile.SHA256 {
-		return transfer.Style{}, fmt.Errorf("%s: has changed since the batch began", it.Style)
+	var err error
+	for _, style := range it.Styles {
+		var sums styleHashes
+		for _, f := range []struct {
+			path string
+			to   *string
+		}{{style.Path, &sums.Style}, {style.Mask, &sums.Mask}, {style.Look, &sums.Look}} {
+			if *f.to, err = of(f.path); err != nil {
+				return err
+			}
+		}
+		h.styles = append(h.styles, sums)
 	}
-	return transfer.Style{File: it.styleFile, Path: it.Style}, nil
+	h.contentMask, err = of(it.ContentMask)
+	return err
+}
+
+// styles are those of an item, with their masks.
+func (s *sources) styles(it *Item, limits picture.Limits) (all []transfer.Style, err error) {
+	s.mu.Lock()
+	s.most = max(s.most, 3*len(it.Styles))
+	s.mu.Unlock()
+	for i, from := range it.Styles {
+		var style transfer.Style
+		if file := it.draft.Styles[i].File; file != nil {
+			if sum, err := s.hash(from.Path); err != nil || sum != file.SHA256 {
+				return nil, fmt.Errorf("%s: has changed since the batch began", from.Path)
+			}
+			style.File, style.Path = file, from.Path
+		} else if style.Picture, err = s.open(from.Path, limits, true); err != nil {
+			return nil, err
+		}
+		if style.Mask, err = s.mask(from.Mask, limits); err != nil {
+			return nil, err
+		}
+		if style.Look, err = s.mask(from.Look, limits); err != nil {
+			return nil, err
+		}
+		all = append(all, style)
+	}
+	return all, nil
+}
+
+// mask decodes one; nil where there is none.
+func (s *sources) mask(path string, limits picture.Limits) (*picture.Source, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return s.open(path, limits, false)
 }
 
 // open decodes a file, or gives what is kept of it. A style is filled where it is
@@ -203,7 +256,7 @@ func (s *sources) open(path string, limits picture.Limits, style bool) (*picture
 		s.recent = slices.Delete(s.recent, i, i+1)
 	} else {
 		e = &shared{path: path, style: style}
-		if len(s.recent) >= keepSources {
+		if len(s.recent) >= max(keepSources, 2*s.most) {
 			s.recent = slices.Delete(s.recent, 0, 1)
 		}
 	}

@@ -306,7 +306,7 @@ func (b *Batch) claim(it *Item, output string) bool {
 
 // likewise is the line of an item that has the same result as another.
 func (it *Item) likewise(l Line) Line {
-	l.Content, l.Style, l.Row = it.Content, it.Style, it.Line
+	l.Content, l.Style, l.Row = it.Content, it.StyleNames(), it.Line
 	if l.Status == Painted {
 		l.Status = Skipped
 		l.Device, l.Seconds, l.IdleSeconds, l.Losses, l.Iterations = "", 0, 0, nil, 0
@@ -316,14 +316,14 @@ func (it *Item) likewise(l Line) Line {
 
 // line begins that of an item.
 func (it *Item) line(l look) Line {
-	return Line{Key: l.key, Content: it.Content, Style: it.Style, Output: l.output, Row: it.Line}
+	return Line{Key: l.key, Content: it.Content, Style: it.StyleNames(), Output: l.output, Row: it.Line}
 }
 
 // problem ends what the check found.
 func (b *Batch) problem(p Problem) {
 	l := Line{Status: Failed, Content: p.What, Error: b.explain(p.Err), Fleeting: true}
 	if p.Item != nil {
-		l.Style, l.Output, l.Row = p.Item.Style, p.Item.Output, p.Item.Line
+		l.Style, l.Output, l.Row = p.Item.StyleNames(), p.Item.Output, p.Item.Line
 	}
 	b.end(nil, "", l)
 }

@@ -23,7 +23,11 @@ func (s Shard) Has(it *Item) bool {
 	if s.Whole() {
 		return true
 	}
-	b, err := json.Marshal([]any{it.Content, it.Style, it.Options.Init, canonical(*it.Options), it.Output})
+	says := []any{it.Content, it.Styles[0].Path, it.Options.Init, canonical(*it.Options), it.Output}
+	if !it.plain() {
+		says = append(says, it.Styles, it.ContentMask)
+	}
+	b, err := json.Marshal(says)
 	if err != nil {
 		return s.I == 0
 	}

@@ -39,6 +39,15 @@ func snapped(w, h, size, n int) (int, int) {
 	return small, long
 }
 
+// snap is the multiple to which the item is cropped. A mask has the shape of the whole
+// content, so what has one is not.
+func (it *Item) snap(n int) int {
+	if it.masked() {
+		return 0
+	}
+	return n
+}
+
 // snap crops the middle out of a picture. The crop is nil where nothing is cropped.
 func snap(s *picture.Source, size, n int) (*picture.Source, *transfer.Crop) {
 	w, h := snapped(s.W, s.H, size, n)

@@ -33,7 +33,7 @@ func fill(t string, it *Item) string {
 		case "{content}":
 			return stem(it.Content)
 		case "{style}":
-			return stem(it.Style)
+			return it.styleStem()
 		case "{seed}":
 			return strconv.FormatUint(it.Options.Seed, 10)
 		}
