@@ -188,6 +188,29 @@ func (s Stage) Programs(w *vgg.Weights) (styles []*gpu.Program, content, loop *g
 	return styles, content, loop, err
 }
 
+// Memory is what the stage takes on a device that lays programs out like that: features, of
+// whichever program has the most of them, since they run one after the other; and weights.
+func (s Stage) Memory(plan func(*gpu.Program) (*gpu.Plan, error)) (features, weights int64, err error) {
+	styles, content, loop, err := s.Programs(vgg.Shapes())
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range append(styles, content, loop) {
+		if p == nil { // nothing needs it
+			continue
+		}
+		pl, err := plan(p)
+		if err != nil {
+			return 0, 0, err
+		}
+		features = max(features, pl.Arena)
+		if p == loop {
+			weights = pl.Weights
+		}
+	}
+	return features, weights, nil
+}
+
 // Plain is the stage without what may keep a device from fusing: the usual layers, no
 // regions or masks, no border, no average.
 func (s Stage) Plain() Stage {

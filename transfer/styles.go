@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stylize-gpu/stylize/gpu"
@@ -100,6 +101,35 @@ func (w Work) Check() error {
 	}
 	_, _, err := w.planes(last)
 	return err
+}
+
+// SmallerStyles is the largest size, of some, at which styles can be looked at so that the last
+// level fits; see [Options.StylesAt]. It is 0 where none is larger than the picture: less
+// would not help much.
+func (w Work) SmallerStyles(fits func(Stage) (bool, error)) (size int, err error) {
+	last := func() Stage {
+		all := w.Stages()
+		return all[len(all)-1]
+	}
+	st := last()
+	for _, e := range st.Styles {
+		if !e.File {
+			size = max(size, e.W, e.H)
+		}
+	}
+	for size = size * 3 / 4; size > max(st.W, st.H); size = size * 3 / 4 {
+		w.Options = w.Options.StylesAt(size)
+		if ok, err := fits(last()); ok || err != nil {
+			return size, err
+		}
+	}
+	return 0, nil
+}
+
+// StylesAt are the options with styles looked at with so many pixels along their longest side.
+func (o Options) StylesAt(size int) Options {
+	o.StyleSize, o.StyleScale = strconv.Itoa(size), 0
+	return o
 }
 
 // CheckStyles verifies that style files were made as they are used: with the same pooling,

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -281,32 +280,21 @@ func (wk *work) written() (w, h int, bytes int64) {
 func (wk *work) need(size int) (int64, error) {
 	w := wk.Work
 	w.Options.Size, w.Options.Ladder = size, nil // the last level has the most
-	ps, err := plans(wk.device, w.Stages()[0])
-	if err != nil {
-		return 0, err
-	}
-	return ps.peak(), nil
+	features, weights, err := w.Stages()[0].Memory(wk.device.Plan)
+	return features + weights, err
 }
 
 // smallerStyles reduces the size at which styles are looked at, until they fit beside
 // the rest; it returns the size, 0 where that does not help.
 func (wk *work) smallerStyles(limit int64) (int, error) {
-	size := 0
-	for _, e := range wk.Stages()[len(wk.Options.Ladder)].Styles {
-		if !e.File {
-			size = max(size, e.W, e.H)
-		}
+	size, err := wk.SmallerStyles(func(st transfer.Stage) (bool, error) {
+		features, weights, err := st.Memory(wk.device.Plan)
+		return features+weights <= limit, err
+	})
+	if err == nil && size > 0 {
+		wk.Options = wk.Options.StylesAt(size)
 	}
-	was := wk.Options
-	wk.Options.StyleScale = 0
-	for size = size * 3 / 4; size > max(wk.w, wk.h); size = size * 3 / 4 {
-		wk.Options.StyleSize = strconv.Itoa(size)
-		if need, err := wk.need(wk.Options.Size); err != nil || need <= limit {
-			return size, err
-		}
-	}
-	wk.Options = was
-	return 0, nil
+	return size, err
 }
 
 // run paints and saves, from the beginning or from a checkpoint.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -446,10 +447,16 @@ func (it *Item) check(src *sources, c Checks) (err error) {
 // stages are the levels of an item, from what its files say of themselves.
 func (it *Item) stages(snap int) []transfer.Stage {
 	w := it.draft
-	content := picture.Source{HasAlpha: w.Options.MaskAlpha} // else it cannot be painted
-	content.W, content.H = snapped(w.Content.W, w.Content.H, w.Options.Size, it.snap(snap))
-	w.Content = &content
+	w.Content = it.content(snap)
 	return w.Stages()
+}
+
+// content is that of the draft as it is cropped.
+func (it *Item) content(snap int) *picture.Source {
+	was, o := it.draft.Content, it.draft.Options
+	c := picture.Source{HasAlpha: o.MaskAlpha} // else it cannot be painted
+	c.W, c.H = snapped(was.W, was.H, o.Size, it.snap(snap))
+	return &c
 }
 
 // measure finds the group of an item and what it costs.
@@ -488,91 +495,110 @@ func (c costs) of(levels []transfer.Stage) (flops float64, err error) {
 	return flops, nil
 }
 
+// area stands for the memory of a stage: its picture's and half of the largest of its styles',
+// which are looked at one after the other.
+func area(st transfer.Stage) int {
+	style := 0
+	for _, e := range st.Styles {
+		style = max(style, e.W*e.H)
+	}
+	return st.W*st.H + style/2
+}
+
 // checkMemory plans the largest items, until one fits everywhere: then the smaller ones do.
+// Styles that do not fit at their full size are looked at smaller, where that helps.
 func (l *List) checkMemory(c Checks) {
 	bySize := slices.DeleteFunc(slices.Clone(l.Items), func(it *Item) bool { return it.problem != nil })
-	area := func(it *Item) int {
-		levels := it.stages(c.Snap)
-		st := levels[len(levels)-1]
-		style := 0 // the largest: they are looked at one after the other
-		for _, e := range st.Styles {
-			style = max(style, e.W*e.H)
-		}
-		return st.W*st.H + style/2
-	}
 	areas := map[*Item]int{}
 	for _, it := range bySize {
-		areas[it] = area(it)
+		levels := it.stages(c.Snap)
+		areas[it] = area(levels[len(levels)-1])
 	}
 	slices.SortStableFunc(bySize, func(a, b *Item) int { return areas[b] - areas[a] })
-	planned := map[string]error{}
+	type outcome struct {
+		err   error
+		style int // the size at which styles fit; 0: as they are, or at none
+	}
+	planned, smaller := map[string]outcome{}, map[int]int{}
 	for _, it := range bySize {
 		levels := it.stages(c.Snap)
 		last := levels[len(levels)-1]
 		key := fmt.Sprint(last.Kind(), last.Styles)
-		err, ok := planned[key]
+		o, ok := planned[key]
 		if !ok {
-			err = fits(c.Devices, last)
-			planned[key] = err
+			if o.err = fits(c.Devices, last); errors.Is(o.err, gpu.ErrOutOfMemory) {
+				o.style = it.smallerStyles(c)
+			}
+			planned[key] = o
 		}
-		if err == nil {
+		switch {
+		case o.err == nil:
+			l.noteStyles(smaller)
 			return
+		case o.style > 0:
+			options := it.Options.StylesAt(o.style)
+			it.Options, it.draft.Options = &options, options
+			if err := it.measure(c.Snap, costs{}); err != nil {
+				it.problem = err
+			}
+			smaller[o.style]++
+		default:
+			it.problem = fmt.Errorf("%s: %w", it.Content, o.err)
 		}
-		it.problem = fmt.Errorf("%s: %w", it.Content, err)
+	}
+	l.noteStyles(smaller)
+}
+
+// noteStyles says of how many items styles are looked at smaller.
+func (l *List) noteStyles(smaller map[int]int) {
+	for _, size := range slices.Sorted(maps.Keys(smaller)) {
+		l.Notes = append(l.Notes, fmt.Sprintf("styles of %d items are looked at with %d pixels along the longest side: at their full size they need more memory than there is", smaller[size], size))
 	}
 }
 
-// Arena is the memory on a device that the largest picture of the list takes, without
-// weights.
+// smallerStyles is the size at which the item's styles fit on all devices; 0 for none.
+func (it *Item) smallerStyles(c Checks) int {
+	w := it.draft
+	w.Content = it.content(c.Snap)
+	size, err := w.SmallerStyles(func(st transfer.Stage) (bool, error) { return fits(c.Devices, st) == nil, nil })
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+// Arena is the memory on a device that the largest picture of the list, or its styles, take,
+// without weights.
 func (l *List) Arena(dev gpu.Device, snap int) (int64, error) {
 	var largest transfer.Stage
+	most := 0
 	for _, it := range l.Items {
 		levels := it.stages(snap)
-		if st := levels[len(levels)-1]; st.W*st.H > largest.W*largest.H {
-			largest = st
+		st := levels[len(levels)-1]
+		if a := area(st); a > most {
+			largest, most = st, a
 		}
 	}
-	if largest.W == 0 {
+	if most == 0 {
 		return 0, nil
 	}
-	loop, err := transfer.LoopProgram(largest.Options, vgg.Shapes(), 1, largest.H, largest.W)
-	if err != nil {
-		return 0, err
-	}
-	p, err := dev.Plan(loop)
-	if err != nil {
-		return 0, err
-	}
-	return p.Arena, nil
+	features, _, err := largest.Memory(dev.Plan)
+	return features, err
 }
 
 // fits compares the plan of a level with the memory of each device.
 func fits(devices []gpu.Device, st transfer.Stage) error {
-	styles, content, loop, err := st.Programs(vgg.Shapes())
-	if err != nil {
-		return err
-	}
 	for _, dev := range devices {
 		info := dev.Info()
 		limit := info.Memory
 		if info.Free > 0 && info.Free < limit {
 			limit = info.Free
 		}
-		var arena, weights int64
-		for _, p := range append(styles, content, loop) {
-			if p == nil {
-				continue
-			}
-			plan, err := dev.Plan(p)
-			if err != nil {
-				return err
-			}
-			arena = max(arena, plan.Arena)
-			if p == loop {
-				weights = plan.Weights
-			}
+		features, weights, err := st.Memory(dev.Plan)
+		if err != nil {
+			return err
 		}
-		if need := arena + weights; limit > 0 && need > limit {
+		if need := features + weights; limit > 0 && need > limit {
 			return fmt.Errorf("painting at %dx%d needs %s, the %s has %s: %w",
 				st.W, st.H, gpu.BytesText(need), info.Kind, gpu.BytesText(limit), gpu.ErrOutOfMemory)
 		}

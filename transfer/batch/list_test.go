@@ -15,6 +15,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cpu"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
+	"github.com/stylize-gpu/stylize/vgg/weights"
 )
 
 // files makes pictures of the given names in a fresh folder, which becomes the working
@@ -427,6 +428,82 @@ func TestCheckMemory(t *testing.T) {
 		if !errors.Is(p.Err, gpu.ErrOutOfMemory) || !strings.Contains(p.Err.Error(), p.What+": painting at 64x") {
 			t.Error(p.Err)
 		}
+	}
+}
+
+// A style that does not fit at its full size is looked at smaller, which is said, stands in
+// the record and decides the key; items whose style fits keep theirs.
+func TestStyleTooLarge(t *testing.T) {
+	files(t, "a.png", "b.png", "s.png")
+	write(t, "m.jsonl", `{"content":"a.png"}
+{"content":"b.png","options":{"style_size":"96"}}
+{"content":"b.png","options":{"style_size":"2048"},"output":"c.png"}
+`)
+	in := inputs("{content}.out.png")
+	in.Manifest = "m.jsonl"
+	parse := in.Parse
+	in.Parse = func(raw json.RawMessage, dir string) (*transfer.Options, error) {
+		o, err := parse(raw, dir)
+		if err == nil {
+			o.StyleWeight, o.Iterations = 1e7, 1
+		}
+		return o, err
+	}
+	l, err := in.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := device(t)
+	o := *l.Items[2].Options
+	features, packed, err := stages(o.StylesAt(1000), 40, 28)[0].Memory(dev.Plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tight := small{dev, features + packed}
+	if err := l.Check(Checks{Devices: []gpu.Device{tight}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Problems) > 0 || len(l.Items) != 3 || len(l.Notes) != 1 || !strings.Contains(l.Notes[0], "styles of 1 items are looked at with 864 pixels") { // 2048 by 3/4 and again
+		t.Fatalf("%s, %+v, %v", says(l), l.Problems, l.Notes)
+	}
+	for i, want := range []string{"", "96", "864"} {
+		if got := l.Items[i].Options.StyleSize; got != want {
+			t.Errorf("%s: style size %s, want %s", l.Items[i].Output, got, want)
+		}
+	}
+	b := &Batch{List: l, Weights: weights.Random(1), Numerics: Numerics{Precision: "fp32"}, Devices: []Device{{Device: tight, Name: "cpu", Slots: 1}}}
+	if err := b.Run(t.Context()); err != nil || b.Status().Painted != 3 {
+		t.Fatalf("%v, %+v", err, b.Status())
+	}
+	text, err := picture.ReadText("c.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := transfer.ParseRecord(text)
+	if err != nil || rec.Options.StyleSize != "864" {
+		t.Errorf("the record says %q, %v", rec.Options.StyleSize, err)
+	}
+	// Where there is more memory the result is another one, and not done.
+	if l, err = in.List(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Check(Checks{Devices: []gpu.Device{dev}}); err != nil || len(l.Notes) > 0 {
+		t.Fatal(err, l.Notes)
+	}
+	verdicts := map[string]Verdict{}
+	(&Batch{List: l, Weights: b.Weights, Numerics: b.Numerics}).Plans(func(p Plan) bool {
+		verdicts[p.Output] = p.Verdict
+		return p.Err == nil
+	})
+	if verdicts["a.out.png"] != IsDone || verdicts["b.out.png"] != IsDone || verdicts["c.png"] != ToRepaint {
+		t.Errorf("%v", verdicts)
+	}
+	// Less than the picture itself takes no style helps with.
+	if l, err = in.List(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Check(Checks{Devices: []gpu.Device{small{dev, packed}}}); err != nil || len(l.Problems) != 3 || !errors.Is(l.Problems[0].Err, gpu.ErrOutOfMemory) {
+		t.Errorf("%v, %+v", err, l.Problems)
 	}
 }
 
