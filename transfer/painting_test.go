@@ -109,11 +109,13 @@ func TestPaintingOfOneLevel(t *testing.T) {
 type counting struct {
 	gpu.Device
 	open, most, compiled int
+	targets              int // runs of programs that have no state
 }
 
 type countingRunner struct {
 	gpu.Runner
-	d *counting
+	d     *counting
+	state bool
 }
 
 func (d *counting) Compile(p *gpu.Program) (gpu.Runner, error) {
@@ -121,7 +123,15 @@ func (d *counting) Compile(p *gpu.Program) (gpu.Runner, error) {
 	d.open++
 	d.compiled++
 	d.most = max(d.most, d.open)
-	return &countingRunner{r, d}, err
+	state := slices.ContainsFunc(p.Buffers, func(b *gpu.Buffer) bool { return b.Role == gpu.State })
+	return &countingRunner{r, d, state}, err
+}
+
+func (r *countingRunner) Run(ctx context.Context, n int) (int, error) {
+	if !r.state {
+		r.d.targets++
+	}
+	return r.Runner.Run(ctx, n)
 }
 
 func (r *countingRunner) Close() error { r.d.open--; return r.Runner.Close() }

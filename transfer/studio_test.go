@@ -169,6 +169,55 @@ func TestStudioKeepsSessions(t *testing.T) {
 	}
 }
 
+// What one content asks for is computed once for all settings that follow each other, and
+// each paints what it paints alone.
+func TestStudioSharesContents(t *testing.T) {
+	dev := &counting{Device: device(t)}
+	base := commissions(t)[6]
+	base.Options.Ladder = nil
+	with := func(change func(w *Work)) Work {
+		w := base
+		change(&w)
+		return w
+	}
+	held := func(seed int) func(w *Work) {
+		return func(w *Work) { w.ContentMask = picturetest.Source(t, 40, 24, seed) }
+	}
+	works := []Work{
+		base,
+		with(func(w *Work) { w.Options.Strength = 3 }),
+		with(func(w *Work) { w.Styles = OneStyle(picturetest.Source(t, 30, 36, 9)) }),
+		with(func(w *Work) { w.Content = picturetest.Source(t, 40, 24, 31) }),
+		base,
+		with(held(41)),
+		with(held(42)),
+		with(func(w *Work) { held(42)(w); w.Options.Strength = 3 }),
+	}
+	got, err := inStudio(t, t.Context(), dev, works, 1, 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two styles; the first content, another, the first again, and behind two masks.
+	if want := 2 + 3 + 2; dev.targets != want {
+		t.Errorf("targets were computed %d times, want %d", dev.targets, want)
+	}
+	for i, w := range works {
+		p, err := NewPainting(t.Context(), device(t), w, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Run(t.Context(), Hooks{}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got[i].pixels, pixels(t, p)) {
+			t.Errorf("picture %d is not as alone", i)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A device that fails takes its pictures along, once each; ctx ends it at once.
 func TestStudioOnALostDevice(t *testing.T) {
 	works := commissions(t)[:9]

@@ -80,6 +80,12 @@ type features struct {
 	program *gpu.Program // nil where the content has no weight
 	outputs []*gpu.Buffer
 	runner  gpu.Runner // nil until the first picture: what styles take on the device is released before
+
+	// The last picture, its masks and its targets: the next is often the same one, painted
+	// in another style or with other settings.
+	content []float32
+	masks   map[string][]float32
+	targets [][]float32
 }
 
 func newFeatures(dev gpu.Device, o Options, w *vgg.Weights, height, width int) (*features, error) {
@@ -100,10 +106,13 @@ func newFeatures(dev gpu.Device, o Options, w *vgg.Weights, height, width int) (
 }
 
 // of are the targets of a picture, one for each content layer, behind the masks; nil
-// where there are none.
+// where there are none. They are not to be written to.
 func (f *features) of(ctx context.Context, content *picture.Picture, masks map[string][]float32) ([][]float32, error) {
 	if f.program == nil {
 		return nil, nil
+	}
+	if f.targets != nil && slices.Equal(f.content, content.RGB) && maps.EqualFunc(f.masks, masks, slices.Equal[[]float32]) {
+		return f.targets, nil
 	}
 	if f.runner == nil {
 		var err error
@@ -117,11 +126,14 @@ func (f *features) of(ctx context.Context, content *picture.Picture, masks map[s
 	}
 	in[BufImage] = content.RGB
 	out, err := evaluate(ctx, f.runner, f.program, in)
-	var all [][]float32
-	for _, b := range f.outputs {
-		all = append(all, out[b.Name])
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	f.content, f.masks, f.targets = content.RGB, masks, nil
+	for _, b := range f.outputs {
+		f.targets = append(f.targets, out[b.Name])
+	}
+	return f.targets, nil
 }
 
 func (f *features) close() error {
