@@ -149,7 +149,7 @@ func (f *batchFlags) paint(ctx context.Context, list *batch.List, shard batch.Sh
 			continue
 		case 1:
 		default:
-			many = fmt.Sprintf(", %d pictures side by side", n)
+			many = fmt.Sprintf(", %d lanes", n)
 		}
 		show.note(fmt.Sprintf("%s: %s (%s%s)", d.Name, info.Name, info.Detail, many))
 		lanes[d.Name] = 0
@@ -177,8 +177,9 @@ const maxSlots = 256
 // withSlots says how many pictures each device paints side by side. The CPU does it in
 // lanes: devices of their own with fewer threads and the same packed weights, since a
 // thread that waits for no other does more. There is one lane a thread, or fewer where
-// the pictures are so large that memory would run short, or so few. On an error the
-// devices are those that are open.
+// the pictures are so large that memory would run short, or so few. What is asked for
+// beyond that is painted side by side in the lanes. On an error the devices are those that
+// are open.
 func withSlots(devices []batch.Device, slots int, list *batch.List, snap int) ([]batch.Device, error) {
 	var all []batch.Device
 	for i, d := range devices {
@@ -191,17 +192,21 @@ func withSlots(devices []batch.Device, slots int, list *batch.List, snap int) ([
 		info := dev.Info()
 		lanes := min(info.Threads, len(list.Items))
 		if slots > 0 {
-			lanes = slots
+			lanes = min(info.Threads, slots)
 		}
 		arena, err := list.Arena(dev, snap)
 		if err != nil {
 			return append(all, devices[i:]...), err
 		}
-		d.Slots, d.Memory = 1, cmp.Or(info.Free, info.Memory)/2
+		d.Memory = cmp.Or(info.Free, info.Memory) / 2
 		if arena > 0 && slots == 0 {
 			lanes = min(lanes, int(d.Memory/arena))
 		}
-		if lanes = max(lanes, 1); lanes == 1 {
+		lanes = max(lanes, 1)
+		if d.Slots = (slots + lanes - 1) / lanes; slots == 0 {
+			d.Lane = list.Lanes(lanes, snap)
+		}
+		if lanes == 1 {
 			all = append(all, d)
 			continue
 		}
@@ -216,7 +221,7 @@ func withSlots(devices []batch.Device, slots int, list *batch.List, snap int) ([
 			if err != nil {
 				return slices.Concat(all, opened, devices[i:]), err
 			}
-			opened = append(opened, batch.Device{Device: lane, Name: d.Name, Slots: 1, Memory: d.Memory})
+			opened = append(opened, batch.Device{Device: lane, Name: d.Name, Slots: d.Slots, Lane: d.Lane, Memory: d.Memory})
 		}
 		all = append(all, opened...)
 		_ = dev.Close() // its lanes have the weights

@@ -24,16 +24,19 @@ type Device struct {
 	gpu.Device
 	Name   string // "cpu", "cuda:0"
 	Slots  int    // pictures of one extent side by side; 0 chooses
+	Lane   *Lanes // of which it is one; nil for a device that is whole
 	Memory int64  // bytes that programs may take, without weights; 0 is half of what is free
 }
 
 // slots is how many pictures of an extent are painted side by side. A GPU is full from
 // about a megapixel on: on an H200 an iteration of 256x256 takes 0.36 ms, and one of
-// 1024x1024, sixteen times the work, 2.8. A CPU gains nothing; it has lanes.
+// 1024x1024, sixteen times the work, 2.8. A CPU has lanes, and in them few.
 func (d Device) slots(w, h int) int {
 	switch {
 	case d.Slots > 0:
 		return d.Slots
+	case d.Lane != nil:
+		return d.Lane.slots(w, h)
 	case d.Info().Kind == "cpu":
 		return 1
 	}
