@@ -253,7 +253,7 @@ func mustJSON(t *testing.T, v any) []byte {
 }
 
 func FuzzEntry(f *testing.F) {
-	for _, s := range []string{`{"content":"a.png","style":"s","options":{"seed":1},"output":"o"}`, `null`, `{`, `{"content":"a"}}`, `""`} {
+	for _, s := range []string{`{"content":"a.png","style":"s","options":{"seed":1},"output":"o"}`, `{"content":"a","style":["s","t"],"blend":[2,1],"mask":["1=m","alpha"],"style_mask":"t=m","content_mask":"c"}`, `{"content":"a","style":[3]}`, `{"content":"a","mask":{"s":"m"}}`, `null`, `{`, `{"content":"a"}}`, `""`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
