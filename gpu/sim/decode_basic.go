@@ -281,7 +281,7 @@ func (d *decoder) special(dst ptx.Operand, name string) {
 	perLane := strings.HasPrefix(name, "lane")
 	d.o.fn = func(w *warp, o *op, m uint32) {
 		if m == full && !perLane {
-			broadcast(&w.r[o.d], uint32(get(w, 0)))
+			broadcastWords(&w.r[o.d], uint32(get(w, 0)))
 			return
 		}
 		for ; m != 0; m &= m - 1 {

@@ -236,16 +236,10 @@ func (d *decoder) loadParam(x *access) {
 		case m != full || x.n > 1 || x.elem < 4 || x.to64:
 			eachLane(m, func(i int) { w.load(x, b, i) })
 		case x.wide:
-			broadcast(&w.q[x.regs[0]], le.Uint64(b))
+			broadcastLongs(&w.q[x.regs[0]], le.Uint64(b))
 		default:
-			broadcast(&w.r[x.regs[0]], le.Uint32(b))
+			broadcastWords(&w.r[x.regs[0]], le.Uint32(b))
 		}
-	}
-}
-
-func broadcast[T uint32 | uint64](r *[32]T, v T) {
-	for i := range r {
-		r[i] = v
 	}
 }
 
@@ -712,28 +706,6 @@ func (w *warp) ascending(o *op, x *access, m uint32) bool {
 	return true
 }
 
-// consecutive reports whether lane i of a full warp accesses the bytes behind
-// those of lane i-1.
-func (w *warp) consecutive(o *op, x *access) bool {
-	if x.base64 {
-		return strided(&w.q[o.a], uint64(x.bytes))
-	}
-	return strided(&w.r[o.a], uint32(x.bytes))
-}
-
-// strided reports whether each value is n more than the one before.
-func strided[T uint32 | uint64](a *[32]T, n T) bool {
-	if a[31]-a[0] != 31*n {
-		return false
-	}
-	for i := 1; i < 32; i++ {
-		if a[i]-a[i-1] != n {
-			return false
-		}
-	}
-	return true
-}
-
 func (w *warp) touchGlobal(o *op, addr uint64, n, lane int, write, strong, nc bool) []byte {
 	a, off := w.global(o, addr, n, n, lane, write)
 	if w.vc != nil {
@@ -838,7 +810,7 @@ func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h 
 // whose lanes access consecutive addresses is checked as one range.
 func execGlobal(w *warp, o *op, m uint32) {
 	x := o.ext.(*access)
-	if m != full || !x.base64 || !w.consecutive(o, x) {
+	if m != full || !x.base64 || !strided(&w.q[o.a], uint64(x.bytes)) {
 		w.scattered(o, x, m)
 		return
 	}
@@ -872,15 +844,13 @@ func execGlobal(w *warp, o *op, m uint32) {
 	}
 	switch {
 	case x.n == 1 && x.store:
-		R := &w.r[x.regs[0]]
-		for i := range R {
-			le.PutUint32(b[4*i:], R[i])
-		}
+		storeRow((*[128]byte)(b), &w.r[x.regs[0]])
 	case x.n == 1:
-		R := &w.r[x.regs[0]]
-		for i := range R {
-			R[i] = le.Uint32(b[4*i:])
-		}
+		loadRow(&w.r[x.regs[0]], (*[128]byte)(b))
+	case x.n == 4 && x.store:
+		storeQuads(b, &sideBySide, &w.r[x.regs[0]], &w.r[x.regs[1]], &w.r[x.regs[2]], &w.r[x.regs[3]])
+	case x.n == 4:
+		loadQuads(&w.r[x.regs[0]], &w.r[x.regs[1]], &w.r[x.regs[2]], &w.r[x.regs[3]], b, &sideBySide)
 	case x.store:
 		for i := range 32 {
 			for j := range x.n {

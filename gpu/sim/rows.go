@@ -140,6 +140,55 @@ func loadQuadsGo(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
 	}
 }
 
+// storeQuadsGo stores four words at each lane's address, in the order of the lanes.
+func storeQuadsGo(mem []byte, at, s0, s1, s2, s3 *[32]uint32) {
+	for i, a := range at {
+		b := mem[a : a+16 : a+16]
+		le.PutUint32(b, s0[i])
+		le.PutUint32(b[4:], s1[i])
+		le.PutUint32(b[8:], s2[i])
+		le.PutUint32(b[12:], s3[i])
+	}
+}
+
+// sideBySide are the addresses of quads of which each lane's follows the one before.
+var sideBySide = func() (at [32]uint32) {
+	for i := range at {
+		at[i] = uint32(16 * i)
+	}
+	return at
+}()
+
+// loadRowGo loads a word for each lane from where they stand side by side.
+func loadRowGo(d *[32]uint32, mem *[128]byte) {
+	for i := range d {
+		d[i] = le.Uint32(mem[4*i:])
+	}
+}
+
+// storeRowGo is the inverse of loadRowGo.
+func storeRowGo(mem *[128]byte, s *[32]uint32) {
+	for i, v := range s {
+		le.PutUint32(mem[4*i:], v)
+	}
+}
+
+func broadcastGo[T uint32 | uint64](d *[32]T, v T) {
+	for i := range d {
+		d[i] = v
+	}
+}
+
+// stridedGo reports whether each value is n more than the one before.
+func stridedGo(a *[32]uint64, n uint64) bool {
+	for i := 1; i < 32; i++ {
+		if a[i]-a[i-1] != n {
+			return false
+		}
+	}
+	return true
+}
+
 // sumGo is d = c + products for a register of an accumulator, rounded once: lane
 // 4m+j has row m of those from row on, in column 2j+odd.
 func sumGo(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
@@ -159,6 +208,14 @@ func (l laneOp) vector(row any) func(w *warp, o *op, m uint32) {
 				return
 			}
 			f(&w.r[o.d], &w.r[o.a])
+		}
+	case func(d, a *[32]uint64):
+		return func(w *warp, o *op, m uint32) {
+			if m != full {
+				lanes(w, o, m)
+				return
+			}
+			f(&w.q[o.d], &w.q[o.a])
 		}
 	case func(d, a, b *[32]uint32):
 		return func(w *warp, o *op, m uint32) {

@@ -120,3 +120,68 @@ func joinRow(dst, src []uint32) {
 	}
 	joinGo(dst[n:], src[n:])
 }
+
+//go:noescape
+func loadRowAVX2(d *[32]uint32, mem *byte)
+
+//go:noescape
+func storeRowAVX2(mem *byte, s *[32]uint32)
+
+//go:noescape
+func storeQuadsAVX2(mem *byte, at, s0, s1, s2, s3 *[32]uint32)
+
+func loadRow(d *[32]uint32, mem *[128]byte) {
+	if avx2 {
+		loadRowAVX2(d, &mem[0])
+	} else {
+		loadRowGo(d, mem)
+	}
+}
+
+func storeRow(mem *[128]byte, s *[32]uint32) {
+	if avx2 {
+		storeRowAVX2(&mem[0], s)
+	} else {
+		storeRowGo(mem, s)
+	}
+}
+
+func storeQuads(mem []byte, at, s0, s1, s2, s3 *[32]uint32) {
+	if avx2 {
+		storeQuadsAVX2(&mem[0], at, s0, s1, s2, s3)
+	} else {
+		storeQuadsGo(mem, at, s0, s1, s2, s3)
+	}
+}
+
+//go:noescape
+func broadcastWordsAVX2(d *[32]uint32, v uint32)
+
+//go:noescape
+func broadcastLongsAVX2(d *[32]uint64, v uint64)
+
+func broadcastWords(d *[32]uint32, v uint32) {
+	if avx2 {
+		broadcastWordsAVX2(d, v)
+	} else {
+		broadcastGo(d, v)
+	}
+}
+
+func broadcastLongs(d *[32]uint64, v uint64) {
+	if avx2 {
+		broadcastLongsAVX2(d, v)
+	} else {
+		broadcastGo(d, v)
+	}
+}
+
+//go:noescape
+func stridedAVX2(a *[32]uint64, n uint64) bool
+
+func strided(a *[32]uint64, n uint64) bool {
+	if avx2 {
+		return stridedAVX2(a, n)
+	}
+	return stridedGo(a, n)
+}

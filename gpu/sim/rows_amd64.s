@@ -343,3 +343,135 @@ eight:
 	JNZ eight
 	VZEROUPPER
 	RET
+
+// ROW copies 32 words from SI to DI.
+#define ROW \
+	VMOVDQU 0(SI), Y0; \
+	VMOVDQU 32(SI), Y1; \
+	VMOVDQU 64(SI), Y2; \
+	VMOVDQU 96(SI), Y3; \
+	VMOVDQU Y0, 0(DI); \
+	VMOVDQU Y1, 32(DI); \
+	VMOVDQU Y2, 64(DI); \
+	VMOVDQU Y3, 96(DI)
+
+// func loadRowAVX2(d *[32]uint32, mem *byte)
+TEXT ·loadRowAVX2(SB), NOSPLIT, $0-16
+	MOVQ d+0(FP), DI
+	MOVQ mem+8(FP), SI
+	ROW
+	VZEROUPPER
+	RET
+
+// func storeRowAVX2(mem *byte, s *[32]uint32)
+TEXT ·storeRowAVX2(SB), NOSPLIT, $0-16
+	MOVQ mem+0(FP), DI
+	MOVQ s+8(FP), SI
+	ROW
+	VZEROUPPER
+	RET
+
+// func storeQuadsAVX2(mem *byte, at, s0, s1, s2, s3 *[32]uint32)
+//
+// The inverse of loadQuadsAVX2: columns of eight lanes become rows.
+TEXT ·storeQuadsAVX2(SB), NOSPLIT, $0-48
+	MOVQ mem+0(FP), DI
+	MOVQ at+8(FP), BX
+	MOVQ s0+16(FP), R8
+	MOVQ s1+24(FP), R9
+	MOVQ s2+32(FP), R10
+	MOVQ s3+40(FP), R11
+	MOVQ $4, CX
+lanes:
+	VMOVDQU (R8), Y0
+	VMOVDQU (R9), Y1
+	VMOVDQU (R10), Y2
+	VMOVDQU (R11), Y3
+	VPUNPCKLDQ Y1, Y0, Y4
+	VPUNPCKHDQ Y1, Y0, Y5
+	VPUNPCKLDQ Y3, Y2, Y6
+	VPUNPCKHDQ Y3, Y2, Y7
+	VPUNPCKLQDQ Y6, Y4, Y0
+	VPUNPCKHQDQ Y6, Y4, Y1
+	VPUNPCKLQDQ Y7, Y5, Y2
+	VPUNPCKHQDQ Y7, Y5, Y3
+	MOVL 0(BX), AX
+	VMOVDQU X0, (DI)(AX*1)
+	MOVL 4(BX), AX
+	VMOVDQU X1, (DI)(AX*1)
+	MOVL 8(BX), AX
+	VMOVDQU X2, (DI)(AX*1)
+	MOVL 12(BX), AX
+	VMOVDQU X3, (DI)(AX*1)
+	MOVL 16(BX), AX
+	VEXTRACTI128 $1, Y0, (DI)(AX*1)
+	MOVL 20(BX), AX
+	VEXTRACTI128 $1, Y1, (DI)(AX*1)
+	MOVL 24(BX), AX
+	VEXTRACTI128 $1, Y2, (DI)(AX*1)
+	MOVL 28(BX), AX
+	VEXTRACTI128 $1, Y3, (DI)(AX*1)
+	ADDQ $32, BX
+	ADDQ $32, R8
+	ADDQ $32, R9
+	ADDQ $32, R10
+	ADDQ $32, R11
+	DECQ CX
+	JNZ lanes
+	VZEROUPPER
+	RET
+
+// func broadcastWordsAVX2(d *[32]uint32, v uint32)
+TEXT ·broadcastWordsAVX2(SB), NOSPLIT, $0-12
+	MOVQ d+0(FP), DI
+	MOVL v+8(FP), AX
+	VMOVD AX, X0
+	VPBROADCASTD X0, Y0
+	VMOVDQU Y0, 0(DI)
+	VMOVDQU Y0, 32(DI)
+	VMOVDQU Y0, 64(DI)
+	VMOVDQU Y0, 96(DI)
+	VZEROUPPER
+	RET
+
+// func broadcastLongsAVX2(d *[32]uint64, v uint64)
+TEXT ·broadcastLongsAVX2(SB), NOSPLIT, $0-16
+	MOVQ d+0(FP), DI
+	VPBROADCASTQ v+8(FP), Y0
+	VMOVDQU Y0, 0(DI)
+	VMOVDQU Y0, 32(DI)
+	VMOVDQU Y0, 64(DI)
+	VMOVDQU Y0, 96(DI)
+	VMOVDQU Y0, 128(DI)
+	VMOVDQU Y0, 160(DI)
+	VMOVDQU Y0, 192(DI)
+	VMOVDQU Y0, 224(DI)
+	VZEROUPPER
+	RET
+
+// STEP4 clears the lanes of Y0 where four values differ from those before them by
+// other than Y1.
+#define STEP4(at) \
+	VMOVDQU at+8(SI), Y2; \
+	VPSUBQ at(SI), Y2, Y2; \
+	VPCMPEQQ Y1, Y2, Y2; \
+	VPAND Y2, Y0, Y0
+
+// func stridedAVX2(a *[32]uint64, n uint64) bool
+TEXT ·stridedAVX2(SB), NOSPLIT, $0-17
+	MOVQ a+0(FP), SI
+	VPBROADCASTQ n+8(FP), Y1
+	VPCMPEQQ Y0, Y0, Y0
+	STEP4(0)
+	STEP4(32)
+	STEP4(64)
+	STEP4(96)
+	STEP4(128)
+	STEP4(160)
+	STEP4(192)
+	STEP4(216)
+	VMOVMSKPD Y0, AX
+	CMPQ AX, $15
+	SETEQ ret+16(FP)
+	VZEROUPPER
+	RET

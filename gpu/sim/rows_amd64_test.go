@@ -204,6 +204,49 @@ func TestVectors(t *testing.T) {
 			if got != want {
 				t.Fatalf("%x, want %x", got, want)
 			}
+			stored, plain := slices.Clone(mem), slices.Clone(mem)
+			r, _ := fresh()
+			storeQuadsAVX2(&stored[0], &at, &r[0], &r[1], &r[2], &r[3])
+			storeQuadsGo(plain, &at, &r[0], &r[1], &r[2], &r[3])
+			if !slices.Equal(stored, plain) {
+				t.Fatalf("%x, want %x", stored, plain)
+			}
+		}
+	})
+	t.Run("rows", func(t *testing.T) {
+		for range 100 {
+			r, q := fresh()
+			var got, want [32]uint32
+			var mem, plain [128]byte
+			storeRowAVX2(&mem[0], &r[0])
+			storeRowGo(&plain, &r[0])
+			loadRowAVX2(&got, &mem[0])
+			loadRowGo(&want, &plain)
+			if mem != plain || got != want || got != r[0] {
+				t.Fatalf("%x and %x, want %x", mem, got, want)
+			}
+			broadcastWordsAVX2(&got, r[1][0])
+			broadcastGo(&want, r[1][0])
+			var gotLong, wantLong [32]uint64
+			broadcastLongsAVX2(&gotLong, q[0][0])
+			broadcastGo(&wantLong, q[0][0])
+			if got != want || gotLong != wantLong {
+				t.Fatalf("%x and %x, want %x and %x", got, gotLong, want, wantLong)
+			}
+		}
+	})
+	t.Run("strided", func(t *testing.T) {
+		for range 200 {
+			n, off := uint64(word()), rnd.IntN(40)
+			a := [32]uint64{uint64(word()) << 32}
+			for i := 1; i < 32; i++ {
+				if a[i] = a[i-1] + n; i == off {
+					a[i] ^= 1 << rnd.IntN(64)
+				}
+			}
+			if got, want := stridedAVX2(&a, n), stridedGo(&a, n); got != want || want != (off == 0 || off > 31) {
+				t.Fatalf("%v, want %v of %x by %d", got, want, a, n)
+			}
 		}
 	})
 	t.Run("join", func(t *testing.T) {

@@ -24,6 +24,18 @@ func sum(d, c *[32]uint32, products *[8][16]float64, odd, row int) {
 	sumGo(d, c, products, odd, row)
 }
 
+func loadRow(d *[32]uint32, mem *[128]byte) { loadRowGo(d, mem) }
+
+func storeRow(mem *[128]byte, s *[32]uint32) { storeRowGo(mem, s) }
+
+func storeQuads(mem []byte, at, s0, s1, s2, s3 *[32]uint32) { storeQuadsGo(mem, at, s0, s1, s2, s3) }
+
+func broadcastWords(d *[32]uint32, v uint32) { broadcastGo(d, v) }
+
+func broadcastLongs(d *[32]uint64, v uint64) { broadcastGo(d, v) }
+
+func strided(a *[32]uint64, n uint64) bool { return stridedGo(a, n) }
+
 func joinRow(dst, src []uint32) { joinGo(dst, src) }
 
 var (

@@ -131,6 +131,33 @@ GLOBL nans<>(SB), RODATA|NOPTR, $32
 	VZEROUPPER; \
 	RET
 
+// COPY is half of 32 words, or a quarter of 32 longs.
+#define COPY(at) \
+	VMOVDQU at(SI), Y0; \
+	VMOVDQU at+32(SI), Y1; \
+	VMOVDQU Y0, at(DI); \
+	VMOVDQU Y1, at+32(DI)
+
+// func copyWords(d, a *[32]uint32)
+TEXT ·copyWords(SB), NOSPLIT, $0-16
+	MOVQ d+0(FP), DI
+	MOVQ a+8(FP), SI
+	COPY(0)
+	COPY(64)
+	VZEROUPPER
+	RET
+
+// func copyLongs(d, a *[32]uint64)
+TEXT ·copyLongs(SB), NOSPLIT, $0-16
+	MOVQ d+0(FP), DI
+	MOVQ a+8(FP), SI
+	COPY(0)
+	COPY(64)
+	COPY(128)
+	COPY(192)
+	VZEROUPPER
+	RET
+
 // func addWords(d, a, b *[32]uint32)
 TEXT ·addWords(SB), NOSPLIT, $0-24
 	WORDS(VPADDD)
