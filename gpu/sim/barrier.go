@@ -130,8 +130,7 @@ func (d *decoder) barrierVote(form string) {
 		if not {
 			v = ^v
 		}
-		id := w.barrierID(o, m)
-		b := &w.c.bars[id]
+		b := w.barrier(o, m)
 		n := bits.OnesCount32(v & m)
 		b.vote.count += n
 		b.vote.any = b.vote.any || n > 0
@@ -154,19 +153,26 @@ func (d *decoder) barrierVote(form string) {
 	}
 }
 
-func (w *warp) barrierID(o *op, m uint32) int {
+// barrier returns the barrier that an operation names, and makes it if the block has
+// used none of that number before.
+func (w *warp) barrier(o *op, m uint32) *barrier {
 	id := w.r[o.a][first(m)]
 	if id > 15 {
 		w.trap(Misuse, o, first(m), "barrier %d: there are 16", id)
 	}
-	return int(id)
+	b := w.c.bars[id]
+	if b == nil {
+		b = &barrier{id: int(id), vote: vote{all: true}}
+		w.c.bars[id] = b
+	}
+	return b
 }
 
 // arrive counts the warp in and returns the barrier and its generation.
 func (w *warp) arrive(o *op, m uint32) (*barrier, int) {
 	lane := first(m)
 	n := int(w.r[o.b][lane])
-	b := &w.c.bars[w.barrierID(o, m)]
+	b := w.barrier(o, m)
 	if n%32 != 0 || n > 32*len(w.c.warps) {
 		w.trap(Misuse, o, lane, "barrier %d for %d threads: a multiple of 32 up to the block's %d is wanted", b.id, n, 32*len(w.c.warps))
 	}
@@ -214,9 +220,9 @@ func (c *cta) warpExited(w *warp) {
 			w.warn(InFlight, exit, 0, "the warp left the kernel without waiting for its bulk copies: no rule keeps its shared memory until they have read it")
 		}
 	}
-	for i := range c.bars {
-		if c.bars[i].threads == 0 {
-			c.bars[i].check(c)
+	for _, b := range c.bars {
+		if b != nil && b.threads == 0 {
+			b.check(c)
 		}
 	}
 	c.g.cluster.check(c.g)
@@ -258,6 +264,9 @@ func (b *clusterBarrier) reset() {
 }
 
 func (b *clusterBarrier) check(g *group) {
+	if b.arrived == 0 {
+		return
+	}
 	n := 0
 	for _, c := range g.ctas {
 		for _, w := range c.warps {
@@ -266,7 +275,7 @@ func (b *clusterBarrier) check(g *group) {
 			}
 		}
 	}
-	if b.arrived > 0 && b.arrived >= n {
+	if b.arrived >= n {
 		b.arrived = 0
 		b.gen++
 		copy(b.done.vc, b.vc)

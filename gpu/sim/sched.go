@@ -71,6 +71,7 @@ type group struct {
 	idx   int // of the cluster
 	order int // its place in running order
 	ctas  []*cta
+	warps []*warp // of all blocks, in the order of this round
 
 	begun    bool // its cluster has, and may be resumed
 	moved    bool // since it was resumed it did more than poll
@@ -110,7 +111,7 @@ type cta struct {
 	init   []byte // 1 where written
 	cells  []cell
 	warps  []*warp
-	bars   [16]barrier
+	bars   [16]*barrier // nil where never used
 	mbars  map[uint32]*mbarrier
 	nmbars int // agents given to mbarriers
 	pool   int // registers free for setmaxnreg.inc
@@ -382,9 +383,6 @@ func (l *launch) newGroup() *group {
 		g.ctas = append(g.ctas, c)
 	}
 	for _, c := range g.ctas {
-		for i := range c.bars {
-			c.bars[i].id = i
-		}
 		if checks && len(g.ctas) > 1 {
 			c.remote, c.exitVC = map[int]tag{}, g.newClocks().vc
 		}
@@ -429,8 +427,10 @@ func (g *group) reset() {
 		c.pool, c.left = 0, 0
 		clear(c.remote)
 		clear(c.exitVC)
-		for i := range c.bars {
-			c.bars[i].reset()
+		for _, b := range c.bars {
+			if b != nil {
+				b.reset()
+			}
 		}
 		if l.dev.cfg.NoChecks {
 			clear(c.smem)
@@ -557,10 +557,11 @@ const pollLoop = 256
 // run schedules the warps of a cluster until all have left; it reports false where they
 // only poll global memory, which other clusters may change.
 func (g *group) run() bool {
-	var all []*warp
+	all := g.warps[:0]
 	for _, c := range g.ctas {
 		all = append(all, c.warps...)
 	}
+	g.warps = all
 	const quantum = 1 << 20
 	const idlest = 1024      // rounds in which warps only poll: more than any single test needs
 	const spinning = 1 << 12 // the same of memory
@@ -715,7 +716,7 @@ func (w *warp) where() string {
 	line := func(o *op) string { return fmt.Sprintf("line %d", o.in.Pos.Line) }
 	switch w.wait.on {
 	case atBarrier:
-		b := &w.c.bars[w.wait.bar]
+		b := w.c.bars[w.wait.bar]
 		return fmt.Sprintf("%s at %s: barrier %d, %d of %d warps there", s, line(w.wait.o), b.id, b.arrived, b.want(w.c))
 	case atCluster:
 		return fmt.Sprintf("%s at %s: barrier.cluster.wait", s, line(w.wait.o))
