@@ -357,16 +357,9 @@ func (b *bulkCopy) linear(w *warp, o *op, lane int, gaddr uint64, off uint32, n 
 // noteAsyncRead checks a read of shared memory through the async proxy.
 func (w *warp) noteAsyncRead(o *op, c *cta, off uint32, n, lane int, h how) {
 	kinds := w.g.kinds
-	if off&3 == 0 && n == 16 {
-		cells := (*[4]cell)(c.cells[off/4:])
-		if i := cells[0].w.agent(); i < len(kinds) && kinds[i] == agentBarrier &&
-			i == cells[1].w.agent() && i == cells[2].w.agent() && i == cells[3].w.agent() {
-			w.noteShared(o, c, off, n, lane, false, h)
-			return
-		}
-	}
-	for a := off &^ 3; a < off+uint32(n); a += 4 {
-		cl := &c.cells[a/4]
+	for a, size := off&^3, uint32(0); a < off+uint32(n); a += size {
+		var cl *cell
+		cl, size = c.cellAt(a)
 		if i := cl.w.agent(); i < len(kinds) && kinds[i] == agentBarrier {
 			continue // came through the async proxy
 		}

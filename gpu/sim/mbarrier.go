@@ -87,12 +87,12 @@ func (b *mbarrier) mark(live bool) {
 		return
 	}
 	b.c.memory.wrote(b.addr, 8)
-	for i := b.addr / 4; i < b.addr/4+2; i++ {
-		b.c.cells[i] = cell{}
-		if live {
-			b.c.cells[i].w = makeTag(b.agent, 0, 0, clockMask, 15)
-		}
+	var cl cell
+	if live {
+		cl.w = makeTag(b.agent, 0, 0, clockMask, 15)
 	}
+	words := b.c.words(b.addr, 2)
+	words[0], words[1] = cl, cl
 	fill(b.c.init[b.addr:b.addr+8], byte(one(live)))
 }
 

@@ -460,16 +460,12 @@ func (w *warp) bounds(o *op, c *cta, off uint32, n, lane int) {
 // noteShared checks initialisation and order of a shared access.
 func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h how) {
 	a, end := off&^3, off+uint32(n)
-	words := c.cells[0:0]
-	if a == off && n&3 == 0 {
-		words = c.cells[off/4 : end/4]
-	}
 	if write {
 		c.memory.wrote(off, uint32(n))
 		fill(c.init[off:end], 1)
-		a += 4 * uint32(w.writeWords(words, h.tag|wholeWord, n/4))
+		a += w.writeOrdinary(c, off, uint32(n), h.tag|wholeWord)
 	} else {
-		a += 4 * uint32(w.readWords(words, h.tag|wholeWord, n/4, wholeWord, wholeWord))
+		a += w.readOrdinary(c, off, uint32(n), h.tag|wholeWord)
 		if a == end {
 			return
 		}
@@ -478,7 +474,7 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 		}
 	}
 	for ; a < end; a += 4 {
-		cl := &c.cells[a/4]
+		cl := &c.words(a, 1)[0]
 		mask := byteMask(a, off, end)
 		if write {
 			if t := w.write(cl, h, mask); t != 0 {
@@ -488,6 +484,28 @@ func (w *warp) noteShared(o *op, c *cta, off uint32, n, lane int, write bool, h 
 			w.sharedConflict(o, c, a, lane, h, "read", cl, t)
 		}
 	}
+}
+
+// readOrdinary and writeOrdinary note what they can of n bytes of shared memory as whole
+// quads or whole words, and return how many these are.
+func (w *warp) readOrdinary(c *cta, off, n uint32, t tag) uint32 {
+	switch {
+	case (off|n)%16 == 0:
+		return w.readQuads(c, off, n, t)
+	case (off|n)%4 == 0:
+		return 4 * uint32(w.readWords(c.words(off, int(n/4)), t, int(n/4), wholeWord, wholeWord))
+	}
+	return 0
+}
+
+func (w *warp) writeOrdinary(c *cta, off, n uint32, t tag) uint32 {
+	switch {
+	case (off|n)%16 == 0:
+		return w.writeQuads(c, off, n, t)
+	case (off|n)%4 == 0:
+		return 4 * uint32(w.writeWords(c.words(off, int(n/4)), t, int(n/4)))
+	}
+	return 0
 }
 
 func (w *warp) sharedConflict(o *op, c *cta, addr uint32, lane int, h how, what string, cl *cell, t tag) {
@@ -584,9 +602,9 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 }
 
 // noteLoads checks initialisation and order of loads of whole words that
-// ownShared has passed. Lanes often load the same: once two have, a third changes
-// nothing.
+// ownShared has passed.
 func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
+	// Lanes often load the same: once two have, a third changes nothing.
 	var seen [32]uint32 // addresses, by some of their bits
 	var twice uint32
 	shift := bits.TrailingZeros32(uint32(x.bytes)) & 31
@@ -597,27 +615,24 @@ func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
 		if seen[k] == off && twice>>k&1 != 0 {
 			continue
 		}
-		cells := w.c.cells[off/4:][:x.n]
-		if seen[k] == off {
-			for j := range cells {
-				cells[j].r = cells[j].r.mixed()
-			}
-			twice |= 1 << k
-			continue
-		}
 		h := w.how(o, i, x.strong)
-		done := w.readWords(cells, h.tag|wholeWord, x.n, wholeWord, wholeWord) // so that all is initialised
-		if done == len(cells) {
-			seen[k], twice = off, twice&^(1<<k)
+		end := off + uint32(x.bytes)
+		a := off + w.readOrdinary(w.c, off, uint32(x.bytes), h.tag|wholeWord) // so that all is initialised
+		if a == end {
+			if seen[k] == off {
+				twice |= 1 << k
+			} else {
+				seen[k], twice = off, twice&^(1<<k)
+			}
 			continue
 		}
-		for j := done; j < len(cells); j++ {
-			a := off + uint32(4*j)
+		for ; a < end; a += 4 {
 			if le.Uint32(w.c.init[a:]) != 0x01010101 {
 				w.find(Uninitialised, o, i, "%s was never written", w.c.where(a))
 			}
-			if t := w.read(&cells[j], h, 15); t != 0 {
-				w.sharedConflict(o, w.c, a, i, h, "read", &cells[j], t)
+			cl := &w.c.words(a, 1)[0]
+			if t := w.read(cl, h, 15); t != 0 {
+				w.sharedConflict(o, w.c, a, i, h, "read", cl, t)
 			}
 		}
 	}
@@ -631,20 +646,22 @@ func (w *warp) noteStores(o *op, x *access, m uint32, at *[32]uint32) {
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		off := at[i]
-		init, cells := w.c.init[off:], w.c.cells[off/4:][:x.n]
+		init := w.c.init[off:]
 		w.c.memory.written[off/sharedBlock] = true // an aligned access lies in one
 		for j := range x.n {
 			le.PutUint32(init[4*j:], 0x01010101)
 		}
 		h := w.how(o, i, x.strong)
-		j := w.writeWords(cells, h.tag|wholeWord, x.n)
-		if j < len(cells) && apart {
+		a, end := off, off+uint32(x.bytes)
+		a += w.writeOrdinary(w.c, off, uint32(x.bytes), h.tag|wholeWord)
+		if a < end && apart {
 			w.storeConflict(o, x, all)
 			apart = false
 		}
-		for ; j < len(cells); j++ {
-			if t := w.write(&cells[j], h, 15); t != 0 {
-				w.sharedConflict(o, w.c, off+uint32(4*j), i, h, "write", &cells[j], t)
+		for ; a < end; a += 4 {
+			cl := &w.c.words(a, 1)[0]
+			if t := w.write(cl, h, 15); t != 0 {
+				w.sharedConflict(o, w.c, a, i, h, "write", cl, t)
 			}
 		}
 	}

@@ -109,7 +109,8 @@ type cta struct {
 	memory *ctaMemory // what holds the following
 	smem   []byte
 	init   []byte // 1 where written
-	cells  []cell
+	quads  []cell // shadow of shared memory
+	cells  []cell // of the words of quads that are apart
 	warps  []*warp
 	bars   [16]*barrier // nil where never used
 	mbars  map[uint32]*mbarrier
@@ -355,7 +356,7 @@ func (l *launch) newGroup() *group {
 		m.shared(n) // with room for the widest access
 		c.smem = m.smem[:n]
 		if checks {
-			c.init, c.cells = m.init[:n], m.cells[:(n+3)/4]
+			c.init, c.quads, c.cells = m.init[:n], m.quads, m.cells
 		}
 		r, q := sized(&m.r, l.warps*k.n32), sized(&m.q, l.warps*k.n64)
 		for i := range l.warps {

@@ -22,7 +22,8 @@ const (
 // registers of its warps.
 type ctaMemory struct {
 	smem, init []byte
-	cells      []cell
+	quads      []cell
+	cells      []cell                        // what they hold is left over where quads are whole
 	written    [256 << 10 / sharedBlock]bool // of shared memory: what is not as new
 	r          [][32]uint32
 	q          [][32]uint64
@@ -51,15 +52,16 @@ func (m *ctaMemory) renew() {
 		poison(m.smem[from:to])
 		from, to = part(len(m.init), 1)
 		clear(m.init[from:to])
-		from, to = part(len(m.cells), 4)
-		clear(m.cells[from:to])
+		from, to = part(len(m.quads), 16)
+		clear(m.quads[from:to])
 	}
 }
 
 // shared makes room for n bytes of shared memory with their shadow.
 func (m *ctaMemory) shared(n int) {
 	if old := len(m.smem); old < n+16 {
-		m.smem, m.init, m.cells = make([]byte, n+16), make([]byte, n), make([]cell, (n+3)/4)
+		m.smem, m.init = make([]byte, n+16), make([]byte, n)
+		m.quads, m.cells = make([]cell, (n+15)/16), make([]cell, (n+15)/16*4)
 		clear(m.written[:])
 		poison(m.smem)
 	}

@@ -33,7 +33,7 @@ const (
 	atomicBit = tag(1) << 59
 	byteShift = 60
 	wholeWord = tag(15) << byteShift
-	splitCell = ^tag(0) // the word's bytes have cells of their own
+	splitCell = ^tag(0) // the word's bytes, or the quad's words, have cells of their own
 )
 
 func (t tag) clock() uint32       { return uint32(t) & clockMask }
@@ -53,7 +53,7 @@ const (
 	lanesMask = tag(63) << laneShift
 )
 
-// cell is the shadow of a word.
+// cell is the shadow of a word, or of sixteen bytes of shared memory (see quads).
 type cell struct{ w, r, r2 tag }
 
 // agentKind says what an agent stands for.
@@ -215,36 +215,42 @@ func (w *warp) write(cl *cell, h how, bytes uint32) tag {
 // asks, by a write of which the bits in mask are want. It returns how many it has
 // noted; the next is for read. The tag is of the first lane and has all four bytes.
 func (w *warp) readWords(cells []cell, t tag, n int, mask, want tag) int {
-	vc := w.vc
 	for i, left := 0, n; i < len(cells); i, left = i+1, left-1 {
 		if left == 0 {
 			t, left = t+1<<laneShift, n
 		}
-		if left >= 4 && len(cells)-i >= 4 && w.readQuad((*[4]cell)(cells[i:]), t, mask, want) {
+		if left >= 4 && len(cells)-i >= 4 && w.readFour((*[4]cell)(cells[i:]), t, mask, want) {
 			i, left = i+3, left-3
 			continue
 		}
-		cl := &cells[i]
-		if a := cl.w.agent(); a >= len(vc) || cl.w.clock() > vc[a] || cl.w&mask != want {
+		if !w.readWord(&cells[i], t, mask, want) {
 			return i
-		}
-		switch r := cl.r; {
-		case (r^t)&(whoMask|atomicBit|lanesMask) == 0, r == 0:
-			cl.r = t
-		case (r^t)&(whoMask|atomicBit) == 0:
-			cl.r = t.mixed()
-		case (r^t)&(4095<<agentShft) == 0:
-			cl.r = t
-		default:
-			cl.r2, cl.r = r, t
 		}
 	}
 	return len(cells)
 }
 
-// readQuad is readWords for four words of one lane that have the same history, and
+// readWord is readWords for one word.
+func (w *warp) readWord(cl *cell, t tag, mask, want tag) bool {
+	if a := cl.w.agent(); a >= len(w.vc) || cl.w.clock() > w.vc[a] || cl.w&mask != want {
+		return false
+	}
+	switch d := cl.r ^ t; {
+	case d&(whoMask|atomicBit|lanesMask) == 0, cl.r == 0:
+		cl.r = t
+	case d&(whoMask|atomicBit) == 0:
+		cl.r = t.mixed()
+	case d&(4095<<agentShft) == 0:
+		cl.r = t
+	default:
+		cl.r2, cl.r = cl.r, t
+	}
+	return true
+}
+
+// readFour is readWords for four words of one lane that have the same history, and
 // reports false where they have not.
-func (w *warp) readQuad(c *[4]cell, t tag, mask, want tag) bool {
+func (w *warp) readFour(c *[4]cell, t tag, mask, want tag) bool {
 	wr, r := c[0].w, c[0].r
 	a := wr.agent()
 	if ((wr^c[1].w)|(wr^c[2].w)|(wr^c[3].w))&(mask|whoMask) != 0 || (r^c[1].r)|(r^c[2].r)|(r^c[3].r) != 0 ||
@@ -270,22 +276,29 @@ func (w *warp) writeWords(cells []cell, t tag, n int) int {
 		if left == 0 {
 			t, left = t+1<<laneShift, n
 		}
-		if left >= 4 && len(cells)-i >= 4 && w.writeQuad((*[4]cell)(cells[i:]), t) {
+		if left >= 4 && len(cells)-i >= 4 && w.writeFour((*[4]cell)(cells[i:]), t) {
 			i, left = i+3, left-3
 			continue
 		}
-		cl := &cells[i]
-		if !w.past(cl.w, t) || !w.past(cl.r, t) || !w.past(cl.r2, t) {
+		if !w.writeWord(&cells[i], t) {
 			return i
 		}
-		*cl = cell{w: t}
 	}
 	return len(cells)
 }
 
-// writeQuad is writeWords for four words of one lane that have the same history, and
+// writeWord is writeWords for one word.
+func (w *warp) writeWord(cl *cell, t tag) bool {
+	if !w.past(cl.w, t) || !w.past(cl.r, t) || !w.past(cl.r2, t) {
+		return false
+	}
+	*cl = cell{w: t}
+	return true
+}
+
+// writeFour is writeWords for four words of one lane that have the same history, and
 // reports false where they have not.
-func (w *warp) writeQuad(c *[4]cell, t tag) bool {
+func (w *warp) writeFour(c *[4]cell, t tag) bool {
 	w0, r, r2 := c[0].w, c[0].r, c[0].r2
 	if (w0^c[1].w)|(w0^c[2].w)|(w0^c[3].w)|(r^c[1].r)|(r^c[2].r)|(r^c[3].r)|(r2^c[1].r2)|(r2^c[2].r2)|(r2^c[3].r2) != 0 ||
 		!w.past(w0, t) || !w.past(r, t) || !w.past(r2, t) {
@@ -350,6 +363,70 @@ func (g *group) lastWrites(cl *cell, bytes uint32, f func(tag)) {
 	} else if cl.w != 0 && cl.w.bytes()&bytes != 0 {
 		f(cl.w)
 	}
+}
+
+// The shadow of shared memory. Most of what tensor kernels do to it comes in quads, the
+// sixteen bytes of a vector, a row of a matrix or a piece of a copy: a quad has one cell
+// until its words come to differ.
+
+// words returns the cells of n words, whose quads have cells for each word now.
+func (c *cta) words(off uint32, n int) []cell {
+	from := int(off / 4)
+	for k := from / 4; k <= (from+n-1)/4; k++ {
+		if c.quads[k].w != splitCell {
+			c.part(k)
+		}
+	}
+	return c.cells[from:][:n]
+}
+
+// part gives the words of a quad their cells.
+func (c *cta) part(k int) {
+	q := &c.quads[k]
+	*(*[4]cell)(c.cells[4*k:]) = [4]cell{*q, *q, *q, *q}
+	*q = cell{w: splitCell}
+	c.memory.written[16*k/sharedBlock] = true
+}
+
+// cellAt returns the cell of the word at off and how many bytes from there on it is for.
+func (c *cta) cellAt(off uint32) (*cell, uint32) {
+	if q := &c.quads[off/16]; q.w != splitCell {
+		return q, 16 - off%16
+	}
+	return &c.cells[off/4], 4
+}
+
+// readQuads is readWords for n bytes of shared memory, whole quads. It returns how many
+// it has noted.
+func (w *warp) readQuads(c *cta, off, n uint32, t tag) (done uint32) {
+	for ; done < n; done += 16 {
+		k := (off + done) / 16
+		if q := &c.quads[k]; q.w == splitCell {
+			if i := w.readWords(c.cells[4*k:][:4], t, 4, wholeWord, wholeWord); i < 4 {
+				return done + 4*uint32(i)
+			}
+		} else if !w.readWord(q, t, wholeWord, wholeWord) {
+			break
+		}
+	}
+	return done
+}
+
+// writeQuads is writeWords for n bytes of shared memory, whole quads, whose words are
+// alike then. It returns how many it has noted.
+func (w *warp) writeQuads(c *cta, off, n uint32, t tag) (done uint32) {
+	for ; done < n; done += 16 {
+		k := (off + done) / 16
+		if q := &c.quads[k]; q.w == splitCell {
+			if i := w.writeWords(c.cells[4*k:][:4], t, 4); i < 4 {
+				return done + 4*uint32(i)
+			}
+			*q = cell{w: t}
+		} else if !w.writeWord(q, t) {
+			break
+		}
+	}
+	return done
 }
 
 // Vector clocks.

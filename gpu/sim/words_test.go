@@ -32,13 +32,21 @@ func TestHotPaths(t *testing.T) {
 		hot.reset()
 		plain.reset()
 		both := func(f func(g *group)) { f(hot); f(plain) }
+		type instr struct {
+			x     *access
+			o     *op
+			at    [32]uint32
+			m     uint32
+			shape int
+		}
+		var loop []instr     // those that may come again
 		if rnd.IntN(4) > 0 { // else most is uninitialised
 			both(func(g *group) {
 				c := g.ctas[0]
 				c.memory.wrote(0, uint32(len(c.init)))
 				fill(c.init, 1)
-				for i := range c.cells {
-					c.cells[i].w = makeTag(c.warps[0].agent, 0, 0, 0, 15)
+				for i := range c.quads {
+					c.quads[i].w = makeTag(c.warps[0].agent, 0, 0, 0, 15)
 				}
 			})
 		}
@@ -61,44 +69,64 @@ func TestHotPaths(t *testing.T) {
 				})
 				continue
 			}
-			x := &access{space: ptx.Shared, n: 1 << rnd.IntN(3), elem: 4, store: rnd.IntN(2) == 0, strong: rnd.IntN(8) == 0, regs: [8]int32{data, data + 1, data + 2, data + 3}}
-			x.bytes = 4 * x.n
-			if rnd.IntN(2) == 0 {
-				x.space, x.base64, x.strong = ptx.Global, true, false
-				x.nc = !x.store && rnd.IntN(4) == 0
-			}
-			o := &op{pc: int32(1 + step), in: k.code[0].in, ext: x, a: addr32}
-			shape := rnd.IntN(5)
-			from, turn := rnd.IntN(4), rnd.IntN(32)
-			if x.space == ptx.Global && rnd.IntN(16) > 0 { // whole lines, for long
-				shape, from = 0, lineWords*rnd.IntN(3)/x.n
-				if rnd.IntN(4) == 0 { // across the end of a page
-					from = pageWords/x.n - 1 - rnd.IntN(31)
+			fresh := func() instr {
+				x := &access{space: ptx.Shared, n: 1 << rnd.IntN(3), elem: 4, store: rnd.IntN(2) == 0, strong: rnd.IntN(8) == 0, regs: [8]int32{data, data + 1, data + 2, data + 3}}
+				x.bytes = 4 * x.n
+				if rnd.IntN(2) == 0 {
+					x.space, x.base64, x.strong = ptx.Global, true, false
+					x.nc = !x.store && rnd.IntN(4) == 0
 				}
-			}
-			var at [32]uint32
-			for lane := range at {
-				switch shape {
-				case 0: // side by side
-					at[lane] = uint32(from + lane)
-				case 1: // in turn
-					at[lane] = uint32((lane*5 + turn) % 32)
-				case 2: // all the same
-					at[lane] = uint32(turn)
-				case 3: // some the same
-					at[lane] = uint32(lane / 4)
-				default:
-					at[lane] = uint32(rnd.IntN(16) + rnd.IntN(2)*32)
+				o := &op{pc: int32(1 + step), in: k.code[0].in, ext: x, a: addr32}
+				shape := rnd.IntN(5)
+				from, turn := rnd.IntN(4), rnd.IntN(32)
+				if x.space == ptx.Global && rnd.IntN(16) > 0 { // whole lines, for long
+					shape, from = 0, lineWords*rnd.IntN(3)/x.n
+					if rnd.IntN(4) == 0 { // across the end of a page
+						from = pageWords/x.n - 1 - rnd.IntN(31)
+					}
 				}
-				at[lane] *= uint32(x.bytes)
-				if x.space == ptx.Shared {
-					at[lane] = buf + at[lane]%512
+				var at [32]uint32
+				for lane := range at {
+					switch shape {
+					case 0: // side by side
+						at[lane] = uint32(from + lane)
+					case 1: // in turn
+						at[lane] = uint32((lane*5 + turn) % 32)
+					case 2: // all the same
+						at[lane] = uint32(turn)
+					case 3: // some the same
+						at[lane] = uint32(lane / 4)
+					default:
+						at[lane] = uint32(rnd.IntN(16) + rnd.IntN(2)*32)
+					}
+					at[lane] *= uint32(x.bytes)
+					if x.space == ptx.Shared {
+						at[lane] = buf + at[lane]%512
+					}
 				}
+				m := full
+				if rnd.IntN(2) == 0 && (x.space != ptx.Global || rnd.IntN(8) == 0) {
+					m = rnd.Uint32() | 1<<turn
+				}
+				return instr{x, o, at, m, shape}
 			}
-			m := full
-			if rnd.IntN(2) == 0 && (x.space != ptx.Global || rnd.IntN(8) == 0) {
-				m = rnd.Uint32() | 1<<turn
+			var in instr
+			if n := len(loop); n > 0 && rnd.IntN(3) == 0 {
+				in = loop[rnd.IntN(n)]
+				if in.x.space == ptx.Shared { // a little further on, where some may come round
+					by := uint32(16 * rnd.IntN(8))
+					for lane, a := range in.at {
+						in.at[lane] = buf + (a-buf+by)%512
+					}
+					if rnd.IntN(4) == 0 {
+						in.at[rnd.IntN(32)] = in.at[rnd.IntN(32)]
+					}
+				}
+			} else {
+				in = fresh()
+				loop = append(loop, in)
 			}
+			x, o, at, m, shape, turn := in.x, in.o, in.at, in.m, in.shape, rnd.IntN(32)
 			value := rnd.Uint32()
 			both(func(g *group) {
 				w := g.ctas[0].warps[i]
@@ -145,9 +173,11 @@ func TestHotPaths(t *testing.T) {
 				break steps
 			}
 			a, b := hot.ctas[0], plain.ctas[0]
-			for c := range a.cells {
-				if a.cells[c] != b.cells[c] {
-					t.Fatalf("seed %d, step %d: %+v at %s: %x, want %x", seed, step, x, a.where(uint32(4*c)), a.cells[c], b.cells[c])
+			for off := uint32(0); off < uint32(len(a.init)); off += 4 {
+				got, _ := a.cellAt(off)
+				want, _ := b.cellAt(off)
+				if *got != *want {
+					t.Fatalf("seed %d, step %d: %+v at %s: %x, want %x", seed, step, x, a.where(off), *got, *want)
 				}
 			}
 			for key, p := range plain.pages {
@@ -196,7 +226,7 @@ func byWord(w *warp, o *op, m uint32) {
 		} else {
 			off := uint32(addr)
 			for k := off; k < off+uint32(x.bytes); k += 4 {
-				cl := &w.c.cells[k/4]
+				cl := &w.c.words(k, 1)[0]
 				var t tag
 				what := "read"
 				if x.store {
