@@ -604,6 +604,9 @@ func (w *warp) ownShared(o *op, x *access, m uint32, at *[32]uint32) bool {
 // noteLoads checks initialisation and order of loads of whole words that
 // ownShared has passed.
 func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
+	if m == full && w.noteAsBefore(o, x, at) {
+		return
+	}
 	// Lanes often load the same: once two have, a third changes nothing.
 	var seen [32]uint32 // addresses, by some of their bits
 	var twice uint32
@@ -636,6 +639,63 @@ func (w *warp) noteLoads(o *op, x *access, m uint32, at *[32]uint32) {
 			}
 		}
 	}
+}
+
+// loadPattern is where the lanes of a load of shared memory went last. Loops load by the
+// same pattern again and again, a little further on.
+type loadPattern struct {
+	from  [32]uint32 // the lanes' addresses, as seen from the first lane's
+	n     int        // places, 0 before the pattern has come twice
+	lanes [32]uint8  // the first lane at each place
+	many  uint32     // a bit for each place that several lanes load
+}
+
+// learn finds the places.
+func (p *loadPattern) learn() {
+	p.n, p.many = 0, 0
+next:
+	for i, a := range p.from {
+		for k, lane := range p.lanes[:p.n] {
+			if p.from[lane] == a {
+				p.many |= 1 << k
+				continue next
+			}
+		}
+		p.lanes[p.n] = uint8(i)
+		p.n++
+	}
+}
+
+// noteAsBefore is noteLoads for a full warp that loads by the same pattern as the last
+// one did here, as long as all that it loads is ordinary. Where it reports false,
+// what it has noted may be noted again.
+func (w *warp) noteAsBefore(o *op, x *access, at *[32]uint32) bool {
+	p := w.g.patterns[o.pc]
+	if p == nil {
+		p = new(loadPattern)
+		w.g.patterns[o.pc] = p
+	}
+	if !samePattern(at, &p.from) {
+		p.n = 0
+		for i, a := range at {
+			p.from[i] = a - at[0]
+		}
+		return false
+	}
+	if p.n == 0 {
+		p.learn()
+	}
+	t := w.how(o, 0, x.strong).tag | wholeWord
+	for k, lane := range p.lanes[:p.n] {
+		u := t | tag(lane)<<laneShift
+		if p.many>>k&1 != 0 {
+			u = t.mixed()
+		}
+		if n := uint32(x.bytes); w.readOrdinary(w.c, at[lane], n, u) < n {
+			return false
+		}
+	}
+	return true
 }
 
 // noteStores is noteLoads for stores. The second of two lanes that store to one

@@ -132,6 +132,16 @@ func spanGo(at, a *[32]uint32, offset uint32) (first, last, all uint32) {
 	return first, last, all
 }
 
+// samePatternGo reports whether the addresses, as seen from the first one, are from.
+func samePatternGo(at, from *[32]uint32) bool {
+	for i, a := range at {
+		if a-at[0] != from[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // loadQuadsGo loads the four words at each lane's address.
 func loadQuadsGo(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
 	for i, a := range at {

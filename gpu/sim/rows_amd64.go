@@ -79,6 +79,16 @@ func widenAt(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
 func spanAVX2(at, a *[32]uint32, offset uint32) (first, last, all uint32)
 
 //go:noescape
+func samePatternAVX2(at, from *[32]uint32) bool
+
+func samePattern(at, from *[32]uint32) bool {
+	if avx2 {
+		return samePatternAVX2(at, from)
+	}
+	return samePatternGo(at, from)
+}
+
+//go:noescape
 func loadQuadsAVX2(d0, d1, d2, d3 *[32]uint32, mem *byte, at *[32]uint32)
 
 //go:noescape

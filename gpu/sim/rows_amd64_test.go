@@ -188,6 +188,20 @@ func TestVectors(t *testing.T) {
 			}
 		}
 	})
+	t.Run("pattern", func(t *testing.T) {
+		for range 500 {
+			r, _ := fresh()
+			at, from, off := r[0], r[0], rnd.IntN(40)
+			for i := range from {
+				if from[i] -= at[0]; i == off {
+					from[i] ^= 1 << rnd.IntN(32)
+				}
+			}
+			if got, want := samePatternAVX2(&at, &from), samePatternGo(&at, &from); got != want || want != (off > 31) {
+				t.Fatalf("%v, want %v of %x by %x", got, want, at, from)
+			}
+		}
+	})
 	t.Run("quads", func(t *testing.T) {
 		mem := make([]byte, 1024)
 		for i := range mem {

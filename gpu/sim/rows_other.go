@@ -16,6 +16,8 @@ func widenAt(d [][16]float64, at int, mem []byte, rows []uint32, t ptx.Type) {
 
 func span(at, a *[32]uint32, offset uint32) (first, last, all uint32) { return spanGo(at, a, offset) }
 
+func samePattern(at, from *[32]uint32) bool { return samePatternGo(at, from) }
+
 func loadQuads(d0, d1, d2, d3 *[32]uint32, mem []byte, at *[32]uint32) {
 	loadQuadsGo(d0, d1, d2, d3, mem, at)
 }

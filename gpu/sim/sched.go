@@ -92,6 +92,8 @@ type group struct {
 	atomics map[uint64]*clocks // inside the cluster, by address
 	waited  []wait             // griddepcontrol.wait: by whom and when
 
+	patterns []*loadPattern // of loads of shared memory, by PC
+
 	tile  matrices    // scratch of mma and wgmma
 	kinds []agentKind // by agent
 
@@ -344,6 +346,7 @@ func (l *launch) blockOf(cluster, rank int) [3]int {
 func (l *launch) newGroup() *group {
 	k := l.Kernel
 	g := &group{l: l, pages: map[uint64]*page{}, bytes: map[*cell]*[4]cell{}, seen: map[int32]int32{}, atomics: map[uint64]*clocks{}, asked: map[uint64]int32{}}
+	g.patterns = make([]*loadPattern, len(k.code))
 	if l.dev.cfg.Profile {
 		g.counts = make([]opCount, len(k.code))
 		g.prof.init(len(k.code))
