@@ -51,13 +51,16 @@ func (d *decoder) ldmatrix() {
 		at, smem := w.matrixRows(o, x, n), w.c.smem
 		for j := range n {
 			R, row := &w.r[dst[j]], at[8*j:8*j+8]
-			for i := range R {
-				if trans {
-					k := uint32(i >> 2 * 2)
-					R[i] = uint32(le.Uint16(smem[row[i&3*2]+k:])) | uint32(le.Uint16(smem[row[i&3*2+1]+k:]))<<16
-				} else {
-					R[i] = le.Uint32(smem[row[i>>2]+uint32(4*(i&3)):])
+			if !trans { // a row for each four lanes
+				for k, a := range row {
+					b, four := smem[a:a+16:a+16], R[4*k:4*k+4:4*k+4]
+					four[0], four[1], four[2], four[3] = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
 				}
+				continue
+			}
+			for i := range R {
+				k := uint32(i >> 2 * 2)
+				R[i] = uint32(le.Uint16(smem[row[i&3*2]+k:])) | uint32(le.Uint16(smem[row[i&3*2+1]+k:]))<<16
 			}
 		}
 	}
