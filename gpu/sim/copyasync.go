@@ -91,7 +91,10 @@ func (d *decoder) cpAsync() {
 		var parts []copyPart
 		eager := w.g.l.dev.cfg.Mode.kind == eager
 		w.profileCopy(o, m, size, func(i int) uint64 { return w.q[o.b][i] + fromOff })
-		noted := w.copyLines(o, m, size, fromOff)
+		noted, lines := uint32(0), uint32(0) // lanes that copy all of 16 bytes, as those of lines do
+		if w.vc != nil && size == 16 && !w.dependent(false) {
+			eachLane(m, func(i int) { lines |= one(w.r[o.c][i] == 16) << i })
+		}
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m) & 31
 			n := int(int32(w.r[o.c][i]))
@@ -104,6 +107,9 @@ func (d *decoder) cpAsync() {
 			if n > 0 {
 				addr := w.q[o.b][i] + fromOff
 				a, at := w.global(o, addr, n, size, i, false)
+				if lines>>i&1 != 0 && noted>>i&1 == 0 {
+					noted |= w.noteLine(o, a, &w.q[o.b], fromOff, lines, i, 4, false, false)
+				}
 				if w.vc != nil && noted>>i&1 == 0 {
 					w.noteGlobal(o, a, addr, at, n, i, false, false, w.how(o, i, false))
 				}
@@ -134,42 +140,16 @@ func (d *decoder) cpAsync() {
 	}
 }
 
-// copyLines notes what lanes read of a line of global memory in their order, as
-// they usually do, and returns these lanes.
-func (w *warp) copyLines(o *op, m uint32, size int, offset uint64) (noted uint32) {
-	if w.vc == nil || size != 16 || w.dependent(false) {
-		return 0
-	}
-	const lanes = lineBytes / 16
-	const all = 1<<lanes - 1
-next:
-	for i := 0; i < 32; i += lanes {
-		addr := w.q[o.b][i] + offset
-		if m>>i&all != all || addr%lineBytes != 0 {
-			continue
-		}
-		for j := i; j < i+lanes; j++ {
-			if w.q[o.b][j]+offset != addr+uint64(16*(j-i)) || w.r[o.c][j] != 16 {
-				continue next
-			}
-		}
-		a := w.g.l.dev.mem.find(addr)
-		if a == nil || a.init != nil || addr-a.base+lineBytes > uint64(len(a.data)) {
-			continue
-		}
-		p := w.g.pageOf(addr)
-		k := addr % pageBytes / lineBytes
-		if p.apart>>k&1 == 0 && p.lines[k].read(w, w.how(o, i, false).tag|wholeWord, 4, false) {
-			noted |= all << i
-		}
-	}
-	return noted
-}
-
 // copyPart is the copy of one lane; what the source does not fill is zero.
 type copyPart struct{ dst, src []byte }
 
-func (p copyPart) run() { clear(p.dst[copy(p.dst, p.src):]) }
+func (p copyPart) run() {
+	if len(p.dst) == 16 && len(p.src) == 16 {
+		*(*[16]byte)(p.dst) = [16]byte(p.src)
+		return
+	}
+	clear(p.dst[copy(p.dst, p.src):])
+}
 
 // copyArrive: cp.async.mbarrier.arrive[.noinc].shared.b64 [addr] arrives when
 // the copies that each lane has issued are there.

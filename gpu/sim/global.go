@@ -50,6 +50,14 @@ func (u run) at(word int) tag {
 	return u.tag + tag(word/int(u.n))<<laneShift
 }
 
+// note is read or write.
+func (l *line) note(w *warp, t tag, n int, write, nc bool) bool {
+	if write {
+		return l.write(w, t, n)
+	}
+	return l.read(w, t, n, nc)
+}
+
 // read is warp.readWords for a whole line, t being the tag of its first lane, and
 // reports false where it must be done word by word.
 func (l *line) read(w *warp, t tag, n int, nc bool) bool {
@@ -63,7 +71,7 @@ func (l *line) read(w *warp, t tag, n int, nc bool) bool {
 		*r = u
 	case d&(4095<<agentShft) != 0:
 		l.r2, *r = *r, u
-	case r.n == 0 || r.n == u.n: // other lanes, each of them
+	case r.n == u.n, r.tag.lane() == laneMixed: // other lanes, each of them
 		*r = run{t.mixed(), 0}
 	default:
 		return false
@@ -168,7 +176,37 @@ type sharedPage struct {
 	owner   int // cluster
 	segment int32
 	page    *page
-	cells   *[pageWords]sharedCell // nil while there is an owner
+	lines   *sharedLines // nil while there is an owner
+}
+
+// sharedLines are the cells of a page: one for a line until its words come to differ.
+type sharedLines struct {
+	whole [pageBytes / lineBytes]sharedCell
+	apart uint16                 // a bit for each line whose words have cells
+	cells *[pageWords]sharedCell // nil while no line had any
+}
+
+// words returns the cells of a line's words, which they have now.
+func (q *sharedLines) words(k int) []sharedCell {
+	if q.cells == nil {
+		q.cells = new([pageWords]sharedCell)
+	}
+	cells := q.cells[k*lineWords:][:lineWords]
+	if q.apart>>k&1 == 0 {
+		q.apart |= 1 << k
+		for i := range cells {
+			cells[i] = q.whole[k]
+		}
+	}
+	return cells
+}
+
+// cell is the shadow of a word.
+func (q *sharedLines) cell(word int) *sharedCell {
+	if k := word / lineWords; q.apart>>k&1 == 0 {
+		return &q.whole[k]
+	}
+	return &q.cells[word]
 }
 
 type globalShadow struct {
@@ -221,18 +259,18 @@ func (g *group) flush() *Report {
 			continue
 		}
 		if q == nil {
-			q = &sharedPage{cells: new([pageWords]sharedCell)}
+			q = &sharedPage{lines: new(sharedLines)}
 			s.pages[key] = q
 		}
 		if q.page != nil { // two clusters now
-			q.cells = new([pageWords]sharedCell)
+			q.lines = new(sharedLines)
 			first := merger{g: g, s: s, cluster: int32(q.owner) + 1, segment: q.segment, found: new(*Report)}
-			first.page(q.page, q.cells)
+			first.page(q.page, q.lines)
 			g.spare = append(g.spare, q.page)
 			q.page = nil
 		}
 		m := merger{g: g, s: s, cluster: int32(g.idx) + 1, segment: g.segment, found: &found}
-		m.page(p, q.cells)
+		m.page(p, q.lines)
 		g.spare = append(g.spare, p)
 	}
 	clear(g.pages)
@@ -253,33 +291,25 @@ type merger struct {
 }
 
 // page merges a page.
-func (m *merger) page(p *page, q *[pageWords]sharedCell) {
+func (m *merger) page(p *page, q *sharedLines) {
 	for k := range p.lines {
-		if l := &p.lines[k]; p.apart>>k&1 != 0 || l.w.tag|l.r.tag != 0 {
-			m.words(p, q, k*lineWords)
+		l := &p.lines[k]
+		switch {
+		case p.apart>>k&1 == 0 && l.w.tag|l.r.tag == 0:
+		case p.apart>>k&1 == 0 && q.apart>>k&1 == 0: // its first word stands for all
+			cl := l.cell(0)
+			m.mergeWord(&q.whole[k], &cl, p.key*pageBytes+uint64(k*lineBytes))
+		default:
+			m.words(p.words(uint64(k*lineBytes), lineWords), q.words(k), p.key*pageBytes+uint64(k*lineBytes))
 		}
 	}
 }
 
-// words merges a line.
-func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
-	l := &p.lines[from/lineWords]
-	if p.apart>>(from/lineWords)&1 == 0 && l.w.tag == 0 { // as warps read it
-		for i := range lineWords {
-			if sc := &q[from+i]; !m.noteRead(sc, l.r.tag) {
-				cl := l.cell(i)
-				m.merge(sc, &cl, 15, p.key*pageBytes+uint64(from+i)*4)
-			}
-		}
-		return
-	}
-	cells := p.words(uint64(4*from), lineWords)
+// words merges the words of a line.
+func (m *merger) words(cells []cell, q []sharedCell, at uint64) {
 	for i := range cells {
 		cl := &cells[i]
-		i += from
-		at := p.key*pageBytes + uint64(i)*4
-		switch {
-		case cl.w == 0 && cl.r.bytes() == 15 && (cl.r2 == 0 || !cl.r2.atomic()) && m.noteRead(&q[i], cl.r):
+		switch at := at + uint64(4*i); {
 		case cl.w|cl.r == 0:
 		case cl.w == splitCell:
 			for b, c := range m.g.bytes[cl] {
@@ -287,9 +317,17 @@ func (m *merger) words(p *page, q *[pageWords]sharedCell, from int) {
 			}
 			delete(m.g.bytes, cl)
 		default:
-			m.merge(&q[i], cl, 15, at)
+			m.mergeWord(&q[i], cl, at)
 		}
 	}
+}
+
+// mergeWord adds the cell of a whole word.
+func (m *merger) mergeWord(sc *sharedCell, cl *cell, at uint64) {
+	if cl.w == 0 && cl.r.bytes() == 15 && (cl.r2 == 0 || !cl.r2.atomic()) && m.noteRead(sc, cl.r) {
+		return
+	}
+	m.merge(sc, cl, 15, at)
 }
 
 // noteRead is note for reads of a whole word that no cluster has written, atomics
@@ -512,7 +550,7 @@ func (h history) add(s *globalShadow) {
 				c := &p.page.words(uint64(4*i), 1)[0]
 				w, r = c.w != 0, c.r != 0 || c.w == splitCell
 			} else {
-				c := &p.cells[i]
+				c := p.lines.cell(i)
 				w, r = c.w.cluster != 0, c.r.cluster != 0 || c.w.cluster == bytesApart
 			}
 			if w {

@@ -691,7 +691,9 @@ func (w *warp) noteAsBefore(o *op, x *access, at *[32]uint32) bool {
 		if p.many>>k&1 != 0 {
 			u = t.mixed()
 		}
-		if n := uint32(x.bytes); w.readOrdinary(w.c, at[lane], n, u) < n {
+		if n := uint32(x.bytes); n == 16 && w.readWord(&w.c.quads[at[lane]/16], u, wholeWord, wholeWord) {
+			continue // the usual one
+		} else if w.readOrdinary(w.c, at[lane], n, u) < n {
 			return false
 		}
 	}
@@ -823,14 +825,64 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 		}
 	}
 	at, end := addr&^3, addr+uint64(n)
-	if at == addr && n&3 == 0 && addr/pageBytes == (end-1)/pageBytes && !w.dependent(nc) {
-		at += 4 * uint64(w.globalWords(w.g.pageOf(addr).words(addr, n/4), h.tag|wholeWord, n/4, write, nc))
+	if (addr|uint64(n))%4 == 0 && !w.dependent(nc) {
+		at += w.globalOrdinary(addr, uint64(n), h.tag|wholeWord, write, nc)
 	}
 	for ; at < end; at += 4 {
 		cl := w.g.cellAt(at)
 		mask := byteMask(0, uint32(max(addr, at)-at), uint32(min(end, at+4)-at))
 		w.noteWord(o, cl, at, lane, write, nc, h, mask)
 	}
+}
+
+// globalOrdinary notes what it can of n bytes of global memory as whole lines or whole
+// words, and returns how many these are.
+func (w *warp) globalOrdinary(addr, n uint64, t tag, write, nc bool) (done uint64) {
+	for done < n {
+		at := addr + done
+		p, k := w.g.pageOf(at), at%pageBytes/lineBytes
+		if at%lineBytes == 0 && n-done >= lineBytes && p.apart>>k&1 == 0 && p.lines[k].note(w, t, 0, write, nc) {
+			done += lineBytes
+			continue
+		}
+		words := int(min(n-done, lineBytes-at%lineBytes) / 4)
+		i := w.globalWords(p.words(at, words), t, words, write, nc)
+		done += 4 * uint64(i)
+		if i < words {
+			break
+		}
+	}
+	return done
+}
+
+// noteLine notes what lanes from i on do to a line of global memory in their order, n
+// words each, and returns these lanes: none where it must be done lane by lane.
+func (w *warp) noteLine(o *op, a *alloc, addrs *[32]uint64, offset uint64, m uint32, i, n int, write, nc bool) uint32 {
+	lanes := lineWords / n
+	all := uint32(1<<lanes-1) << i
+	addr := addrs[i] + offset
+	off := addr - a.base
+	if i+lanes > 32 || m&all != all || addr%lineBytes != 0 || off+lineBytes > uint64(len(a.data)) {
+		return 0
+	}
+	for j, next := range addrs[i+1 : i+lanes] {
+		if next-addrs[i] != uint64(4*n*(j+1)) {
+			return 0
+		}
+	}
+	if a.init != nil {
+		init := a.init[off : off+lineBytes]
+		if write {
+			fill(init, 1)
+		} else if bytes.IndexByte(init, 0) >= 0 {
+			return 0
+		}
+	}
+	p, k := w.g.pageOf(addr), addr%pageBytes/lineBytes
+	if p.apart>>k&1 != 0 || !p.lines[k].note(w, w.how(o, i, false).tag|wholeWord, n, write, nc) {
+		return 0
+	}
+	return all
 }
 
 // globalWords is readWords or writeWords for words that need not be held against
@@ -953,6 +1005,7 @@ func (w *warp) scattered(o *op, x *access, m uint32) {
 	}
 	var a *alloc
 	size := uint64(x.bytes)
+	noted, lines := uint32(0), w.vc != nil && x.base64 && !w.dependent(x.nc)
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		addr := w.address(o, x, i)
@@ -960,7 +1013,10 @@ func (w *warp) scattered(o *op, x *access, m uint32) {
 			a, _ = w.global(o, addr, x.bytes, x.bytes, i, x.store)
 		}
 		off := addr - a.base
-		if w.vc != nil {
+		if lines && noted>>i&1 == 0 {
+			noted |= w.noteLine(o, a, &w.q[o.a], uint64(o.imm), m, i, x.n, x.store, x.nc)
+		}
+		if w.vc != nil && noted>>i&1 == 0 {
 			w.noteGlobal(o, a, addr, off, x.bytes, i, x.store, x.nc, w.how(o, i, false))
 		}
 		b := a.data[off : off+size : off+size]
@@ -981,7 +1037,7 @@ func (w *warp) noteRange(o *op, x *access, addr uint64) {
 		at := int(addr / 4 % pageWords)
 		p := w.g.pageOf(addr)
 		if !dependent && at%lineWords == 0 && (32-i)*x.n >= lineWords && p.apart>>(at/lineWords)&1 == 0 {
-			if l, t := &p.lines[at/lineWords], w.how(o, i, false).tag|wholeWord; x.store && l.write(w, t, x.n) || !x.store && l.read(w, t, x.n, x.nc) {
+			if p.lines[at/lineWords].note(w, w.how(o, i, false).tag|wholeWord, x.n, x.store, x.nc) {
 				i += lineWords / x.n
 				addr += lineBytes
 				continue

@@ -53,7 +53,7 @@ func TestHotPaths(t *testing.T) {
 	steps:
 		for step := range most {
 			i := rnd.IntN(2)
-			switch rnd.IntN(4) {
+			switch rnd.IntN(5) {
 			case 0:
 				both(func(g *group) { g.ctas[0].warps[i].tick() })
 				continue
@@ -69,6 +69,50 @@ func TestHotPaths(t *testing.T) {
 				})
 				continue
 			}
+			run := func(g *group, f func(*warp)) (rep *Report) {
+				defer func() {
+					if e := recover(); e != nil {
+						rep = e.(*Report)
+					}
+				}()
+				f(g.ctas[0].warps[i])
+				return nil
+			}
+			same := func(what string, got, want *Report) (more bool) {
+				if want != nil {
+					reports[string(want.Kind)]++
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Fatalf("seed %d, step %d: %s: %v\nwant %v", seed, step, what, got, want)
+				}
+				for key, p := range plain.pages {
+					if want == nil && (hot.pages[key] == nil || !slices.Equal(hot.pages[key].seen(), p.seen())) {
+						g, w := hot.pages[key].seen(), p.seen()
+						for i := range g {
+							if g[i] != w[i] {
+								t.Fatalf("seed %d, step %d: %s: word %d is %x, want %x", seed, step, what, i, g[i], w[i])
+							}
+						}
+					}
+				}
+				return want == nil
+			}
+			if rnd.IntN(8) == 0 { // a run of one lane, as bulk copies have it
+				addr := uint64(mem) + uint64(4*rnd.IntN(64))
+				n, lane, write := 16*(1+rnd.IntN(100)), rnd.IntN(32), rnd.IntN(2) == 0
+				o := &op{pc: int32(1 + step), in: k.code[0].in}
+				a := r.dev.mem.find(addr)
+				got := run(hot, func(w *warp) { w.noteGlobal(o, a, addr, addr-a.base, n, lane, write, false, w.how(o, lane, false)) })
+				want := run(plain, func(w *warp) {
+					for at := addr; at < addr+uint64(n); at += 4 {
+						w.noteWord(o, w.g.cellAt(at), at, lane, write, false, w.how(o, lane, false), 15)
+					}
+				})
+				if !same("run", got, want) {
+					break steps
+				}
+				continue
+			}
 			fresh := func() instr {
 				x := &access{space: ptx.Shared, n: 1 << rnd.IntN(3), elem: 4, store: rnd.IntN(2) == 0, strong: rnd.IntN(8) == 0, regs: [8]int32{data, data + 1, data + 2, data + 3}}
 				x.bytes = 4 * x.n
@@ -77,10 +121,14 @@ func TestHotPaths(t *testing.T) {
 					x.nc = !x.store && rnd.IntN(4) == 0
 				}
 				o := &op{pc: int32(1 + step), in: k.code[0].in, ext: x, a: addr32}
-				shape := rnd.IntN(5)
+				shape := rnd.IntN(6)
 				from, turn := rnd.IntN(4), rnd.IntN(32)
 				if x.space == ptx.Global && rnd.IntN(16) > 0 { // whole lines, for long
-					shape, from = 0, lineWords*rnd.IntN(3)/x.n
+					shape = 0
+					if rnd.IntN(3) == 0 {
+						shape = 5
+					}
+					from = lineWords * rnd.IntN(3) / x.n
 					if rnd.IntN(4) == 0 { // across the end of a page
 						from = pageWords/x.n - 1 - rnd.IntN(31)
 					}
@@ -96,6 +144,9 @@ func TestHotPaths(t *testing.T) {
 						at[lane] = uint32(turn)
 					case 3: // some the same
 						at[lane] = uint32(lane / 4)
+					case 5: // side by side in lines that are apart
+						lanes := lineWords / x.n
+						at[lane] = uint32((lane/lanes*3+turn)%16*lanes + lane%lanes)
 					default:
 						at[lane] = uint32(rnd.IntN(16) + rnd.IntN(2)*32)
 					}
@@ -148,28 +199,13 @@ func TestHotPaths(t *testing.T) {
 				}
 			})
 			both(func(g *group) { g.ctas[0].warps[i].r[data] = hot.ctas[0].warps[i].r[data] })
-			run := func(g *group, f func(*warp, *op, uint32)) (rep *Report) {
-				defer func() {
-					if e := recover(); e != nil {
-						rep = e.(*Report)
-					}
-				}()
-				f(g.ctas[0].warps[i], o, m)
-				return nil
-			}
 			fast := execShared
 			if x.space == ptx.Global {
 				fast = execGlobal
 			}
-			got, want := run(hot, fast), run(plain, byWord)
+			got, want := run(hot, func(w *warp) { fast(w, o, m) }), run(plain, func(w *warp) { byWord(w, o, m) })
 			shapes[fmt.Sprint(x.space, x.store, shape)]++
-			if want != nil {
-				reports[string(want.Kind)]++
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("seed %d, step %d: %v\nwant %v", seed, step, got, want)
-			}
-			if want != nil {
+			if !same(fmt.Sprintf("%+v", x), got, want) {
 				break steps
 			}
 			a, b := hot.ctas[0], plain.ctas[0]
@@ -180,11 +216,6 @@ func TestHotPaths(t *testing.T) {
 					t.Fatalf("seed %d, step %d: %+v at %s: %x, want %x", seed, step, x, a.where(off), *got, *want)
 				}
 			}
-			for key, p := range plain.pages {
-				if hot.pages[key] == nil || !slices.Equal(hot.pages[key].seen(), p.seen()) {
-					t.Fatalf("seed %d, step %d: %+v: global memory", seed, step, x)
-				}
-			}
 			if !reflect.DeepEqual(a.warps[i].r[data:data+x.n], b.warps[i].r[data:data+x.n]) {
 				t.Fatalf("seed %d, step %d: %+v: registers", seed, step, x)
 			}
@@ -193,6 +224,80 @@ func TestHotPaths(t *testing.T) {
 	t.Log(reports, shapes)
 	if reports[string(Race)] < 500 || reports[string(Uninitialised)] < 300 {
 		t.Errorf("only %v", reports)
+	}
+}
+
+// Blocks that meet in lines leave the marks and reports that they leave when they meet
+// word by word.
+func TestMergeLines(t *testing.T) {
+	r := newRig(t, Config{}, "tiny.ptx", tiny("sm_80", strings.Repeat("mov.u32 %r1, 0;\n", 40)))
+	mem := r.bytes("A", make([]byte, 4096))
+	k := r.mod.Kernels[0]
+	const data, addr = 0, 1 // registers
+	reports := 0
+	for seed := range uint64(800) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		var shadows [2]*globalShadow
+		var launches [2]*launch
+		for i := range launches {
+			shadows[i] = newGlobalShadow()
+			launches[i] = &launch{
+				Launch: Launch{Kernel: k, Block: Dim{32, 1, 1}, Grid: Dim{4, 1, 1}, Cluster: Dim{1, 1, 1}}, dev: r.dev, warps: 1, shadow: shadows[i],
+			}
+			launches[i].agents = launches[i].agentsPerCTA()
+		}
+		for cluster := range 4 {
+			var groups [2]*group
+			for i, l := range launches {
+				groups[i] = l.newGroup()
+				groups[i].assign(cluster)
+				groups[i].reset()
+			}
+			for step := range 1 + rnd.IntN(4) {
+				x := &access{space: ptx.Global, n: 1 << rnd.IntN(3), elem: 4, base64: true, store: rnd.IntN(12) == 0, regs: [8]int32{data, data, data, data}}
+				x.bytes = 4 * x.n
+				o := &op{pc: int32(1 + 10*cluster + step), in: k.code[0].in, ext: x, a: addr}
+				from := lineBytes * rnd.IntN(30)
+				if rnd.IntN(4) == 0 {
+					from += x.bytes * rnd.IntN(4)
+				}
+				for _, g := range groups {
+					w := g.ctas[0].warps[0]
+					for lane := range 32 {
+						w.q[addr][lane] = uint64(mem) + uint64(from+lane*x.bytes)
+					}
+					w.tick()
+					execGlobal(w, o, full)
+				}
+			}
+			for _, p := range groups[1].pages {
+				p.words(0, pageWords)
+			}
+			got, want := groups[0].flush(), groups[1].flush()
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d: %v\nwant %v", seed, got, want)
+			}
+			if want != nil {
+				reports++
+			}
+		}
+		for key, q := range shadows[1].pages {
+			p := shadows[0].pages[key]
+			if q.lines == nil {
+				if !slices.Equal(p.page.seen(), q.page.seen()) {
+					t.Fatalf("seed %d: page %d differs", seed, key)
+				}
+				continue
+			}
+			for i := range pageWords {
+				if got, want := *p.lines.cell(i), *q.lines.cell(i); got != want {
+					t.Fatalf("seed %d: page %d, word %d is %x, want %x", seed, key, i, got, want)
+				}
+			}
+		}
+	}
+	if reports < 200 {
+		t.Errorf("only %d reports", reports)
 	}
 }
 
