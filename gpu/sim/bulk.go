@@ -514,9 +514,12 @@ func (p *piece) toShared(smem []byte, s tensormap.Swizzle) {
 		n := min(16-int(at&15), p.n-k)
 		to := s.Apply(at)
 		dst := smem[to : int(to)+n]
-		if p.global == nil {
+		switch {
+		case p.global == nil:
 			clear(dst)
-		} else {
+		case n == 16:
+			*(*[16]byte)(dst) = [16]byte(p.global[k:])
+		default:
 			copy(dst, p.global[k:])
 		}
 		k += n
