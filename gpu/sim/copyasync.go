@@ -92,7 +92,7 @@ func (d *decoder) cpAsync() {
 		eager := w.g.l.dev.cfg.Mode.kind == eager
 		w.profileCopy(o, m, size, func(i int) uint64 { return w.q[o.b][i] + fromOff })
 		noted, lines := uint32(0), uint32(0) // lanes that copy all of 16 bytes, as those of lines do
-		if w.vc != nil && size == 16 && !w.dependent(false) {
+		if w.vc != nil && size == 16 {
 			eachLane(m, func(i int) { lines |= one(w.r[o.c][i] == 16) << i })
 		}
 		for ; m != 0; m &= m - 1 {

@@ -544,23 +544,65 @@ func (h history) add(s *globalShadow) {
 			t = &touched{}
 			h[key] = t
 		}
-		for i := range pageWords {
-			var w, r bool
-			if p.page != nil {
-				c := &p.page.words(uint64(4*i), 1)[0]
-				w, r = c.w != 0, c.r != 0 || c.w == splitCell
-			} else {
-				c := p.lines.cell(i)
-				w, r = c.w.cluster != 0, c.r.cluster != 0 || c.w.cluster == bytesApart
+		for k := range pageBytes / lineBytes {
+			if w, r, all := p.line(k); all {
+				t.note(k*lineWords, lineWords, w, r)
+				continue
 			}
-			if w {
-				t.written[i/64] |= 1 << (i % 64)
-			}
-			if r {
-				t.read[i/64] |= 1 << (i % 64)
+			for i := k * lineWords; i < (k+1)*lineWords; i++ {
+				w, r := p.word(i)
+				t.note(i, 1, w, r)
 			}
 		}
 	}
+}
+
+// line reports whether a line was written and read, if that holds for all of its words
+// alike.
+func (p *sharedPage) line(k int) (written, read, all bool) {
+	if p.page != nil {
+		l := &p.page.lines[k]
+		return l.w.tag != 0, l.r.tag != 0, p.page.apart>>k&1 == 0
+	}
+	c := &p.lines.whole[k]
+	return c.w.cluster != 0, c.r.cluster != 0, p.lines.apart>>k&1 == 0
+}
+
+// word is line for a word of a line that is apart.
+func (p *sharedPage) word(i int) (written, read bool) {
+	if p.page != nil {
+		c := &p.page.cells[i]
+		return c.w != 0, c.r != 0 || c.w == splitCell
+	}
+	c := &p.lines.cells[i]
+	return c.w.cluster != 0, c.r.cluster != 0 || c.w.cluster == bytesApart
+}
+
+// note adds n words from one on, of 64 that share a word of bits.
+func (t *touched) note(from, n int, written, read bool) {
+	m := (uint64(1)<<n - 1) << (from % 64)
+	if written {
+		t.written[from/64] |= m
+	}
+	if read {
+		t.read[from/64] |= m
+	}
+}
+
+// clean reports whether n bytes were not written, nor read if they are to be written now.
+func (h history) clean(addr, n uint64, write bool) bool {
+	for end := addr + n; addr < end; {
+		next := min(end, (addr/256+1)*256) // as far as one word of bits goes
+		if t := h[addr/pageBytes]; t != nil {
+			i := addr % pageBytes / 256
+			m := ^uint64(0) << (addr % 256 / 4) & (^uint64(0) >> (63 - (next-1)%256/4))
+			if t.written[i]&m != 0 || write && t.read[i]&m != 0 {
+				return false
+			}
+		}
+		addr = next
+	}
+	return true
 }
 
 // of reports whether a word was written or read.

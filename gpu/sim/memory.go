@@ -825,7 +825,7 @@ func (w *warp) noteGlobal(o *op, a *alloc, addr, off uint64, n, lane int, write,
 		}
 	}
 	at, end := addr&^3, addr+uint64(n)
-	if (addr|uint64(n))%4 == 0 && !w.dependent(nc) {
+	if (addr|uint64(n))%4 == 0 && !w.meetsBefore(addr, uint64(n), write, nc) {
 		at += w.globalOrdinary(addr, uint64(n), h.tag|wholeWord, write, nc)
 	}
 	for ; at < end; at += 4 {
@@ -862,7 +862,7 @@ func (w *warp) noteLine(o *op, a *alloc, addrs *[32]uint64, offset uint64, m uin
 	all := uint32(1<<lanes-1) << i
 	addr := addrs[i] + offset
 	off := addr - a.base
-	if i+lanes > 32 || m&all != all || addr%lineBytes != 0 || off+lineBytes > uint64(len(a.data)) {
+	if i+lanes > 32 || m&all != all || addr%lineBytes != 0 || off+lineBytes > uint64(len(a.data)) || w.meetsBefore(addr, lineBytes, write, nc) {
 		return 0
 	}
 	for j, next := range addrs[i+1 : i+lanes] {
@@ -900,6 +900,12 @@ func (w *warp) globalWords(cells []cell, t tag, n int, write, nc bool) int {
 // dependent reports whether an access of global memory is held against the
 // launches before.
 func (w *warp) dependent(nc bool) bool { return w.g.l.before != nil && (nc || !w.hasWaited()) }
+
+// meetsBefore reports whether an access must be held, word by word, against the launches
+// before.
+func (w *warp) meetsBefore(addr, n uint64, write, nc bool) bool {
+	return w.dependent(nc) && !w.g.l.before.clean(addr, n, write)
+}
 
 // noteWord checks order of an access to some bytes of a word of global memory.
 func (w *warp) noteWord(o *op, cl *cell, at uint64, lane int, write, nc bool, h how, mask uint32) {
@@ -1005,7 +1011,7 @@ func (w *warp) scattered(o *op, x *access, m uint32) {
 	}
 	var a *alloc
 	size := uint64(x.bytes)
-	noted, lines := uint32(0), w.vc != nil && x.base64 && !w.dependent(x.nc)
+	noted, lines := uint32(0), w.vc != nil && x.base64
 	for ; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros32(m) & 31
 		addr := w.address(o, x, i)
@@ -1032,11 +1038,11 @@ func (w *warp) scattered(o *op, x *access, m uint32) {
 
 // noteRange is noteWord for the words of a full warp.
 func (w *warp) noteRange(o *op, x *access, addr uint64) {
-	dependent := w.dependent(x.nc)
+	before := w.meetsBefore(addr, uint64(32*x.bytes), x.store, x.nc)
 	for i := 0; i < 32; {
 		at := int(addr / 4 % pageWords)
 		p := w.g.pageOf(addr)
-		if !dependent && at%lineWords == 0 && (32-i)*x.n >= lineWords && p.apart>>(at/lineWords)&1 == 0 {
+		if !before && at%lineWords == 0 && (32-i)*x.n >= lineWords && p.apart>>(at/lineWords)&1 == 0 {
 			if p.lines[at/lineWords].note(w, w.how(o, i, false).tag|wholeWord, x.n, x.store, x.nc) {
 				i += lineWords / x.n
 				addr += lineBytes
@@ -1048,7 +1054,7 @@ func (w *warp) noteRange(o *op, x *access, addr uint64) {
 		done := 0
 		t := w.how(o, i, false).tag | wholeWord
 		switch {
-		case dependent:
+		case before:
 		case firstTouch(cells, t, x.n, x.store):
 			done = len(cells)
 		default:

@@ -281,6 +281,23 @@ func TestMergeLines(t *testing.T) {
 				reports++
 			}
 		}
+		lines, words := history{}, history{}
+		lines.add(shadows[0])
+		words.add(shadows[1])
+		if !reflect.DeepEqual(lines, words) {
+			t.Fatalf("seed %d: of lines and of words launches before have touched other words", seed)
+		}
+		for range 20 {
+			at, n, write := uint64(mem)+uint64(4*rnd.IntN(900)), uint64(4*(1+rnd.IntN(100))), rnd.IntN(2) == 0
+			clean := true
+			for a := at; a < at+n; a += 4 {
+				written, read := words.of(a)
+				clean = clean && !written && (!write || !read)
+			}
+			if got := words.clean(at, n, write); got != clean {
+				t.Fatalf("seed %d: %d bytes at %#x are clean: %v, want %v", seed, n, at, got, clean)
+			}
+		}
 		for key, q := range shadows[1].pages {
 			p := shadows[0].pages[key]
 			if q.lines == nil {
