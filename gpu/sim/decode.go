@@ -67,7 +67,9 @@ type Kernel struct {
 	code  []op
 
 	n32, n64, npred int
-	regs32, regs64  int              // of these, what the source declares; constants stand behind
+	regs32, regs64  int     // of these, what the source declares; constants stand behind
+	unset32         []int32 // registers that must be cleared for a block
+	unset64         []int32
 	const32         map[uint32]int32 // value -> the register that always holds it
 	const64         map[uint64]int32
 	sharedAt        map[*ptx.Var]uint64
@@ -183,6 +185,7 @@ func decodeEntry(mod *Module, e *ptx.Entry) (kernel *Kernel, err error) {
 			k.code[i].tgt = c.f.start
 		}
 	}
+	d.findUnset()
 	return k, nil
 }
 

@@ -465,8 +465,12 @@ func (g *group) reset() {
 				w.base = makeTag(w.agent, 0, 0, 0, 0)
 			}
 			clear(w.local)
-			clear(w.r[:k.regs32])
-			clear(w.q[:k.regs64])
+			for _, r := range k.unset32 {
+				clear(w.r[r][:])
+			}
+			for _, r := range k.unset64 {
+				clear(w.q[r][:])
+			}
 			clear(w.p)
 		}
 	}
