@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -19,10 +18,6 @@ import (
 	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 )
-
-// Simulated devices make much that lives briefly: to collect it less often saves a tenth
-// of the time, and memory is there.
-func init() { debug.SetGCPercent(400) }
 
 // onSim opens a simulated device with an allocation for every buffer.
 func onSim(t *testing.T, p plan.Precision, cfg sim.Config) *Device {
