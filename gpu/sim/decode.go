@@ -754,20 +754,27 @@ func (d *decoder) registerUse(from int) {
 }
 
 func (d *decoder) collect(a ptx.Operand, list *[]int32) {
-	switch x := a.(type) {
-	case *ptx.Reg:
+	registers(a, func(x *ptx.Reg) {
 		if b := x.Type.Bits(); b == 16 || b == 32 {
 			*list = append(*list, d.regs[x.Index])
 		}
+	})
+}
+
+// registers calls f for the registers of an operand, but for those of a tensor's coordinates.
+func registers(a ptx.Operand, f func(*ptx.Reg)) {
+	switch x := a.(type) {
+	case *ptx.Reg:
+		f(x)
 	case *ptx.Vec:
 		for _, e := range x.Elems {
-			d.collect(e, list)
+			registers(e, f)
 		}
 	case *ptx.Pair:
-		d.collect(x.A, list)
-		d.collect(x.B, list)
+		registers(x.A, f)
+		registers(x.B, f)
 	case *ptx.Mem:
-		d.collect(x.Base, list)
+		registers(x.Base, f)
 	}
 }
 

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"unsafe"
+
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/stylize-gpu/stylize/gpu/ptx"
@@ -132,17 +134,11 @@ func joinRow(dst, src []uint32) {
 }
 
 //go:noescape
-func loadRowAVX2(d *[32]uint32, mem *byte)
-
-//go:noescape
-func storeRowAVX2(mem *byte, s *[32]uint32)
-
-//go:noescape
 func storeQuadsAVX2(mem *byte, at, s0, s1, s2, s3 *[32]uint32)
 
 func loadRow(d *[32]uint32, mem *[128]byte) {
 	if avx2 {
-		loadRowAVX2(d, &mem[0])
+		copyWords(d, (*[32]uint32)(unsafe.Pointer(mem)))
 	} else {
 		loadRowGo(d, mem)
 	}
@@ -150,7 +146,7 @@ func loadRow(d *[32]uint32, mem *[128]byte) {
 
 func storeRow(mem *[128]byte, s *[32]uint32) {
 	if avx2 {
-		storeRowAVX2(&mem[0], s)
+		copyWords((*[32]uint32)(unsafe.Pointer(mem)), s)
 	} else {
 		storeRowGo(mem, s)
 	}

@@ -249,6 +249,17 @@ TEXT ·spanAVX2(SB), NOSPLIT, $0-36
 	VZEROUPPER
 	RET
 
+// TRANSPOSE makes rows of columns: 4x4 words in each half of Y0 to Y3, by way of Y4 to Y7.
+#define TRANSPOSE \
+	VPUNPCKLDQ Y1, Y0, Y4; \
+	VPUNPCKHDQ Y1, Y0, Y5; \
+	VPUNPCKLDQ Y3, Y2, Y6; \
+	VPUNPCKHDQ Y3, Y2, Y7; \
+	VPUNPCKLQDQ Y6, Y4, Y0; \
+	VPUNPCKHQDQ Y6, Y4, Y1; \
+	VPUNPCKLQDQ Y7, Y5, Y2; \
+	VPUNPCKHQDQ Y7, Y5, Y3
+
 // func loadQuadsAVX2(d0, d1, d2, d3 *[32]uint32, mem *byte, at *[32]uint32)
 //
 // Four words for each lane: rows of eight lanes become columns.
@@ -277,14 +288,7 @@ lanes:
 	MOVL 28(BX), DX
 	VMOVDQU (SI)(AX*1), X3
 	VINSERTI128 $1, (SI)(DX*1), Y3, Y3
-	VPUNPCKLDQ Y1, Y0, Y4
-	VPUNPCKHDQ Y1, Y0, Y5
-	VPUNPCKLDQ Y3, Y2, Y6
-	VPUNPCKHDQ Y3, Y2, Y7
-	VPUNPCKLQDQ Y6, Y4, Y0
-	VPUNPCKHQDQ Y6, Y4, Y1
-	VPUNPCKLQDQ Y7, Y5, Y2
-	VPUNPCKHQDQ Y7, Y5, Y3
+	TRANSPOSE
 	VMOVDQU Y0, (R8)
 	VMOVDQU Y1, (R9)
 	VMOVDQU Y2, (R10)
@@ -344,33 +348,6 @@ eight:
 	VZEROUPPER
 	RET
 
-// ROW copies 32 words from SI to DI.
-#define ROW \
-	VMOVDQU 0(SI), Y0; \
-	VMOVDQU 32(SI), Y1; \
-	VMOVDQU 64(SI), Y2; \
-	VMOVDQU 96(SI), Y3; \
-	VMOVDQU Y0, 0(DI); \
-	VMOVDQU Y1, 32(DI); \
-	VMOVDQU Y2, 64(DI); \
-	VMOVDQU Y3, 96(DI)
-
-// func loadRowAVX2(d *[32]uint32, mem *byte)
-TEXT ·loadRowAVX2(SB), NOSPLIT, $0-16
-	MOVQ d+0(FP), DI
-	MOVQ mem+8(FP), SI
-	ROW
-	VZEROUPPER
-	RET
-
-// func storeRowAVX2(mem *byte, s *[32]uint32)
-TEXT ·storeRowAVX2(SB), NOSPLIT, $0-16
-	MOVQ mem+0(FP), DI
-	MOVQ s+8(FP), SI
-	ROW
-	VZEROUPPER
-	RET
-
 // func storeQuadsAVX2(mem *byte, at, s0, s1, s2, s3 *[32]uint32)
 //
 // The inverse of loadQuadsAVX2: columns of eight lanes become rows.
@@ -387,14 +364,7 @@ lanes:
 	VMOVDQU (R9), Y1
 	VMOVDQU (R10), Y2
 	VMOVDQU (R11), Y3
-	VPUNPCKLDQ Y1, Y0, Y4
-	VPUNPCKHDQ Y1, Y0, Y5
-	VPUNPCKLDQ Y3, Y2, Y6
-	VPUNPCKHDQ Y3, Y2, Y7
-	VPUNPCKLQDQ Y6, Y4, Y0
-	VPUNPCKHQDQ Y6, Y4, Y1
-	VPUNPCKLQDQ Y7, Y5, Y2
-	VPUNPCKHQDQ Y7, Y5, Y3
+	TRANSPOSE
 	MOVL 0(BX), AX
 	VMOVDQU X0, (DI)(AX*1)
 	MOVL 4(BX), AX

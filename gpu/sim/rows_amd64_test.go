@@ -232,9 +232,9 @@ func TestVectors(t *testing.T) {
 			r, q := fresh()
 			var got, want [32]uint32
 			var mem, plain [128]byte
-			storeRowAVX2(&mem[0], &r[0])
+			storeRow(&mem, &r[0])
 			storeRowGo(&plain, &r[0])
-			loadRowAVX2(&got, &mem[0])
+			loadRow(&got, &mem)
 			loadRowGo(&want, &plain)
 			if mem != plain || got != want || got != r[0] {
 				t.Fatalf("%x and %x, want %x", mem, got, want)

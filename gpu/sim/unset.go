@@ -122,25 +122,15 @@ func (d *decoder) visit(o *op, set, unset registerSet) {
 
 // each calls f for the registers of an operand, by their place in a registerSet.
 func (d *decoder) each(a ptx.Operand, f func(r int)) {
-	switch x := a.(type) {
-	case *ptx.Reg:
+	registers(a, func(x *ptx.Reg) {
 		switch b := x.Type.Bits(); {
 		case b == 64:
 			f(d.k.regs32 + int(d.regs[x.Index]))
 		case b > 1:
 			f(int(d.regs[x.Index]))
 		}
-	case *ptx.Vec:
-		for _, e := range x.Elems {
-			d.each(e, f)
-		}
-	case *ptx.Pair:
-		d.each(x.A, f)
-		d.each(x.B, f)
-	case *ptx.Mem:
-		d.each(x.Base, f)
-		if x.Coords != nil {
-			d.each(x.Coords, f)
-		}
+	})
+	if m, ok := a.(*ptx.Mem); ok && m.Coords != nil {
+		d.each(m.Coords, f)
 	}
 }
