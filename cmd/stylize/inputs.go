@@ -69,25 +69,23 @@ func (f *inputFlags) names(args []string, o *transfer.Options) (in inputs, err e
 		}
 	}
 	given.Replace(&o.Feather, f.feather)
-	if o.Blend, err = f.weights(); err != nil {
+	regions, err := f.regions()
+	if err != nil {
 		return in, err
 	}
-	if n := len(o.Blend); n > 0 && n != len(in.styles) {
+	if n := len(regions.Blend); n > 0 && n != len(in.styles) {
 		return in, fmt.Errorf("--blend %s: give one weight for each style; got %d for %d", *f.blend, n, len(in.styles))
 	}
-	for _, text := range f.masks {
-		if text == "alpha" {
-			o.MaskAlpha = true
-			continue
-		}
-		if err := batch.Assign(in.styles, "--mask", text, func(s *batch.Style) *string { return &s.Mask }); err != nil {
-			return in, err
-		}
+	o.Blend = regions.Blend
+	if regions.Alpha() {
+		o.MaskAlpha = true
 	}
-	for _, text := range f.looks {
-		if err := batch.Assign(in.styles, "--style-mask", text, func(s *batch.Style) *string { return &s.Look }); err != nil {
-			return in, err
-		}
+	sets, err := regions.Sets(in.styles, true, func(name string) string { return "--" + name })
+	if err != nil {
+		return in, err
+	}
+	if len(sets) > 0 {
+		in.styles = sets[0]
 	}
 	return in, nil
 }
@@ -118,22 +116,15 @@ func inFolder(path string) ([]string, error) {
 	return all, nil
 }
 
-// weights are those of --blend; nil without.
-func (f *inputFlags) weights() ([]float64, error) {
-	if f.blend == nil {
-		return nil, nil
-	}
-	all, err := numbers(*f.blend)
-	if err != nil {
-		return nil, fmt.Errorf("--blend %s: give numbers above 0, as in 2,1", *f.blend)
-	}
-	return all, nil
-}
-
-// regions are what the flags say of every picture of a batch.
+// regions are what the flags say of the styles, and where they paint.
 func (f *inputFlags) regions() (r batch.Regions, err error) {
 	r = batch.Regions{Masks: f.masks, Looks: f.looks, ContentMask: f.contentMask}
-	r.Blend, err = f.weights()
+	if f.blend == nil {
+		return r, nil
+	}
+	if r.Blend, err = numbers(*f.blend); err != nil {
+		err = fmt.Errorf("--blend %s: give numbers above 0, as in 2,1", *f.blend)
+	}
 	return r, err
 }
 
@@ -156,12 +147,7 @@ func (in *inputs) each(o transfer.Options, do func(what, path string)) {
 		if len(in.styles) > 1 {
 			what = "a style"
 		}
-		do(what, s.Path)
-		for _, m := range []string{s.Mask, s.Look} {
-			if m != "" {
-				do("a mask", m)
-			}
-		}
+		s.Each(what, do)
 	}
 	if in.contentMask != "" {
 		do("the mask of the content", in.contentMask)

@@ -86,7 +86,7 @@ func (in Inputs) List() (*List, error) {
 	case in.Pair && len(styles) != len(contents):
 		return nil, fmt.Errorf("%d contents and %d styles do not make pairs; give as many of one as of the other", len(contents), len(styles))
 	}
-	sets, err := in.sets(styles, false, func(name string) string { return in.Prefix + name })
+	sets, err := in.Sets(styles, false, func(name string) string { return in.Prefix + name })
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (e entry) regions(in Inputs, styles []Style, dir string) (sets [][]Style, r
 	r = in.Regions
 	if len(e.Style) > 0 { // what flags say of styles they say of others
 		r.Blend, r.Masks, r.Looks = nil, nil, nil
-		if slices.Contains(in.Masks, maskAlpha) {
+		if in.Alpha() {
 			r.Masks = []string{maskAlpha}
 		}
 		styles = nil
@@ -86,7 +86,7 @@ func (e entry) regions(in Inputs, styles []Style, dir string) (sets [][]Style, r
 	if e.ContentMask != "" {
 		r.ContentMask = inDir(dir, e.ContentMask)
 	}
-	if sets, err = r.sets(styles, len(e.Style) > 0, spelt); err != nil {
+	if sets, err = r.Sets(styles, len(e.Style) > 0, spelt); err != nil {
 		return nil, r, err
 	}
 	for _, set := range sets {
@@ -108,12 +108,11 @@ func (e entry) regions(in Inputs, styles []Style, dir string) (sets [][]Style, r
 
 // apply are the options with what the regions put into them.
 func (r Regions) apply(o *transfer.Options) *transfer.Options {
-	alpha := slices.Contains(r.Masks, maskAlpha)
-	if r.Blend == nil && !alpha || o == nil {
+	if r.Blend == nil && !r.Alpha() || o == nil {
 		return o
 	}
 	with := *o
-	with.Blend, with.MaskAlpha = r.Blend, alpha
+	with.Blend, with.MaskAlpha = r.Blend, r.Alpha()
 	return &with
 }
 

@@ -27,9 +27,12 @@ type Regions struct {
 // maskAlpha is what stands in Masks for the content's own transparency.
 const maskAlpha = "alpha"
 
-// sets are the styles of one item each: all of them, or each by itself. name spells what the
-// user wrote, as a flag or as a field of a manifest.
-func (r Regions) sets(styles []Style, together bool, name func(string) string) ([][]Style, error) {
+// Alpha reports whether transparent pixels stay as they are.
+func (r Regions) Alpha() bool { return slices.Contains(r.Masks, maskAlpha) }
+
+// Sets are the styles of one item each, with their masks: all of them, or each by itself.
+// name spells what the user wrote, as a flag or as a field of a manifest.
+func (r Regions) Sets(styles []Style, together bool, name func(string) string) ([][]Style, error) {
 	styles = slices.Clone(styles)
 	if r.Blend != nil {
 		if len(r.Blend) != len(styles) {
@@ -44,12 +47,12 @@ func (r Regions) sets(styles []Style, together bool, name func(string) string) (
 		if len(styles) > 1 && !together {
 			return nil, fmt.Errorf("%s %s: each content is painted in each of the styles by itself; add %s with a weight for each, and they paint one picture together", name("mask"), text, name("blend"))
 		}
-		if err := Assign(styles, name("mask"), text, func(s *Style) *string { return &s.Mask }); err != nil {
+		if err := assign(styles, name("mask"), text, func(s *Style) *string { return &s.Mask }); err != nil {
 			return nil, err
 		}
 	}
 	for _, text := range r.Looks {
-		if err := Assign(styles, name("style-mask"), text, func(s *Style) *string { return &s.Look }); err != nil {
+		if err := assign(styles, name("style-mask"), text, func(s *Style) *string { return &s.Look }); err != nil {
 			return nil, err
 		}
 	}
@@ -63,10 +66,10 @@ func (r Regions) sets(styles []Style, together bool, name func(string) string) (
 	return all, nil
 }
 
-// Assign gives a style what STYLE=FILE says. A style is named by its path, its file's name
+// assign gives a style what STYLE=FILE says. A style is named by its path, its file's name
 // with or without the extension, or its number; a single one need not be. Errors begin with
 // flag.
-func Assign(styles []Style, flag, text string, field func(*Style) *string) error {
+func assign(styles []Style, flag, text string, field func(*Style) *string) error {
 	found, file := -1, ""
 	for at := range len(text) {
 		if text[at] != '=' {
@@ -159,15 +162,20 @@ func (it *Item) masked() bool {
 	return it.ContentMask != "" || slices.ContainsFunc(it.Styles, func(s Style) bool { return s.Mask != "" })
 }
 
+// Each calls do for the style's files. what says what the first is.
+func (s Style) Each(what string, do func(what, path string)) {
+	do(what, s.Path)
+	for _, m := range []string{s.Mask, s.Look} {
+		if m != "" {
+			do("a mask", m)
+		}
+	}
+}
+
 // inputs are its files, but for the content and the initial picture, each with what it is.
 func (it *Item) inputs(do func(what, path string)) {
 	for _, s := range it.Styles {
-		do("a style", s.Path)
-		for _, m := range []string{s.Mask, s.Look} {
-			if m != "" {
-				do("a mask", m)
-			}
-		}
+		s.Each("a style", do)
 	}
 	if it.ContentMask != "" {
 		do("a mask", it.ContentMask)
