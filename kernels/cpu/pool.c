@@ -44,20 +44,20 @@ typedef struct {
     int id;
 } worker_arg;
 
-// pin keeps the calling thread on a processor, the n-th of those that it may use, round and round, and says in before
-// what those are; unpin gives them back. n < 0 changes nothing.
+// pin keeps a thread on a processor, the n-th of those that it may use, round and round, and says in before what those
+// are; unpin gives them back to the calling thread. n < 0 changes nothing.
 #if defined(__linux__)
 typedef cpu_set_t processors;
 
-static bool pin(int n, processors *before) {
-    if (n < 0 || pthread_getaffinity_np(pthread_self(), sizeof *before, before)) return false;
+static bool pin(pthread_t thread, int n, processors *before) {
+    if (n < 0 || pthread_getaffinity_np(thread, sizeof *before, before)) return false;
     n %= CPU_COUNT(before);
     int i = 0;
     while (!CPU_ISSET(i, before) || n--) i++;
     processors one;
     CPU_ZERO(&one);
     CPU_SET(i, &one);
-    return !pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return !pthread_setaffinity_np(thread, sizeof one, &one);
 }
 
 static void unpin(const processors *before) { pthread_setaffinity_np(pthread_self(), sizeof *before, before); }
@@ -69,7 +69,9 @@ bool cpu_can_pin(void) {
 #else
 typedef int processors;
 
-static bool pin(int n, processors *before) { return (void)n, (void)before, false; }
+static bool pin(pthread_t thread, int n, processors *before) {
+    return (void)thread, (void)n, (void)before, false;
+}
 
 static void unpin(const processors *before) { (void)before; }
 
@@ -99,8 +101,6 @@ static void *work(void *arg) {
     cpu_pool *p = a->pool;
     const int id = a->id;
     free(a);
-    processors all;
-    if (p->first >= 0) pin(p->first + id, &all);
     for (uint32_t seen = 0;;) {
         for (long start = now_ns(); JOB(atomic_load(&p->state)) == seen && now_ns() - start < SPIN_NS;) {
             for (int i = 0; i < 64 && JOB(atomic_load_explicit(&p->state, memory_order_relaxed)) == seen; i++) relax();
@@ -163,6 +163,8 @@ cpu_pool *cpu_pool_new(int threads, int first) {
             free(a);
             break;
         }
+        processors all;
+        if (first >= 0) pin(p->ids[i], first + i, &all); // by its creator: who has a pool has it pinned
         p->threads++;
     }
     return p;
@@ -181,7 +183,7 @@ void cpu_pool_free(cpu_pool *p) {
 
 void cpu_run(cpu_pool *p, long n, task_fn *f, void *arg) {
     processors before; // the caller's thread is Go's, which has other work elsewhere: it is pinned for the step
-    const bool pinned = pin(p->first, &before);
+    const bool pinned = pin(pthread_self(), p->first, &before);
     p->f = f, p->arg = arg, p->n = n;
     atomic_store(&p->next, 0);
     if (p->threads > 1 && n > 1) {
