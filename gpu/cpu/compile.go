@@ -144,10 +144,17 @@ func (d *Device) Compile(p *gpu.Program) (gpu.Runner, error) {
 			copy(r.mem(b), b.Data)
 		}
 	}
-	for i, s := range l.steps {
-		if r.calls[i], err = r.bind(i, s); err != nil {
-			_ = r.Close()
-			return nil, err
+	// Lanes compile one program at the same time. Each first packs what no other has begun, so that they share the work
+	// instead of waiting for one of them.
+	for _, wait := range []bool{false, true} {
+		for i, s := range l.steps {
+			if r.calls[i] != nil || d.begun(s) && !wait {
+				continue
+			}
+			if r.calls[i], err = r.bind(i, s); err != nil {
+				_ = r.Close()
+				return nil, err
+			}
 		}
 	}
 	r.update = slices.IndexFunc(l.steps, func(s *step) bool {

@@ -291,7 +291,11 @@ func TestPlanIsExact(t *testing.T) {
 		t.Errorf("arena takes %d bytes, the plan said %d", got, plan.Arena)
 	}
 	var packed int64
-	for _, w := range d.packs.packed {
+	for _, made := range d.packs.packed {
+		w, err := made.result()
+		if err != nil {
+			t.Fatal(err)
+		}
 		packed += 4 * int64(len(w.mem))
 		if w.direct != nil {
 			packed += w.direct.Bytes()
@@ -455,6 +459,71 @@ func TestFencesNotice(t *testing.T) {
 		t.Error("a value behind a buffer went unnoticed")
 	} else {
 		t.Log(err)
+	}
+}
+
+// A lane packs what another has not begun before it waits for the other.
+func TestLanesSharePacking(t *testing.T) {
+	d, err := New(Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := loop(t, 1, 16, 16)
+	l, err := d.layOut(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first *step // its weights are another's, who packs them when all others are packed
+	want := map[packKey]bool{}
+	for _, s := range l.steps {
+		if key, n := d.weights(s); n > 0 {
+			want[key] = true
+			if first == nil {
+				first = s
+			}
+		}
+	}
+	key, _ := d.weights(first)
+	known := func() (n int) {
+		d.packs.mu.Lock()
+		defer d.packs.mu.Unlock()
+		for key := range want {
+			if d.packs.packed[key] != nil {
+				n++
+			}
+		}
+		return n
+	}
+	others := make(chan int, 1)
+	d.packs.packed[key] = &packing{sync.OnceValues(func() (*packed, error) {
+		others <- known() - 1
+		return d.newPack(first.conv)
+	})}
+	r, err := d.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n := <-others; len(want) < 3 || n != len(want)-1 {
+		t.Errorf("a lane waits when %d of %d weights are packed", n, len(want)-1)
+	}
+}
+
+// Weights that could not be packed are packed when they are asked for again.
+func TestPackingAgain(t *testing.T) {
+	d, err := New(Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	fail := errors.New("not now")
+	key := packKey{data: new(float32)}
+	if _, err := d.cached(key, func() (*packed, error) { return nil, fail }); !errors.Is(err, fail) {
+		t.Errorf("an error became %v", err)
+	}
+	if p, err := d.cached(key, func() (*packed, error) { return &packed{}, nil }); p == nil || err != nil {
+		t.Errorf("asked again: %v, %v", p, err)
 	}
 }
 

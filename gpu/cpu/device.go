@@ -103,7 +103,7 @@ func New(opt Options) (*Device, error) {
 		opt.Set = os.Getenv(EnvSet)
 	}
 	sets := loops.Sets()
-	d := &Device{opt: opt, packs: &packs{users: 1, packed: map[packKey]*packed{}}}
+	d := &Device{opt: opt, packs: &packs{users: 1, packed: map[packKey]*packing{}}}
 	var have []string
 	for _, s := range sets {
 		if s.Name == opt.Set || (opt.Set == "" && d.loops == nil) {

@@ -19,9 +19,14 @@ type packed struct {
 // packs are the packed weights of a device and its lanes.
 type packs struct {
 	mu     sync.Mutex
-	packed map[packKey]*packed
+	packed map[packKey]*packing
 	users  int // devices that are open
 	next   int // the processor that the first thread of the next lane is pinned to
+}
+
+// packing are weights that the first who asks packs; the others wait for them.
+type packing struct {
+	result func() (*packed, error)
 }
 
 // pin is the processor of a device's first thread, -1 for any. Lanes stand side by side;
@@ -52,8 +57,10 @@ func (p *packs) leave() {
 	if p.users--; p.users > 0 {
 		return
 	}
-	for _, w := range p.packed {
-		loops.Free(w.mem)
+	for _, made := range p.packed {
+		if w, err := made.result(); err == nil {
+			loops.Free(w.mem)
+		}
 	}
 	p.packed = nil
 }
@@ -102,21 +109,39 @@ func (d *Device) weights(s *step) (packKey, int) {
 	return packKey{}, 0
 }
 
-// cached returns the packed weights of a key, made when they are asked for the first time.
+// cached returns the packed weights of a key, which the first who asks makes with pack.
 func (d *Device) cached(key packKey, pack func() (*packed, error)) (*packed, error) {
 	if d.packs == nil {
 		return nil, errClosed
 	}
-	d.packs.mu.Lock()
-	defer d.packs.mu.Unlock()
-	if p, ok := d.packs.packed[key]; ok {
-		return p, nil
+	s := d.packs
+	s.mu.Lock()
+	made := s.packed[key]
+	if made == nil {
+		made = &packing{sync.OnceValues(pack)}
+		s.packed[key] = made
 	}
-	p, err := pack()
-	if err == nil {
-		d.packs.packed[key] = p
+	s.mu.Unlock()
+	p, err := made.result()
+	if err != nil { // the next who asks tries again
+		s.mu.Lock()
+		if s.packed[key] == made {
+			delete(s.packed, key)
+		}
+		s.mu.Unlock()
 	}
 	return p, err
+}
+
+// begun reports whether somebody packs the weights that a step reads, or has packed them.
+func (d *Device) begun(s *step) bool {
+	key, n := d.weights(s)
+	if n == 0 || d.packs == nil {
+		return false
+	}
+	d.packs.mu.Lock()
+	defer d.packs.mu.Unlock()
+	return d.packs.packed[key] != nil
 }
 
 // newPacked has memory for n values.
