@@ -17,8 +17,10 @@ import (
 // Studio paints many pictures on one device, each with the bits that it has alone.
 // Pictures of one extent and one kind of program are painted side by side, in the
 // slots of one [Session]. A picture that ends a level waits, enlarged, for a slot at
-// the next; the studio works where most pictures are. A free slot is taken again
-// without compiling, and sessions are kept for extents that come back.
+// the next; the studio works where fewest slots are free. So that lower levels are painted
+// side by side, too, it takes more pictures in hand than the last level has slots for.
+// A free slot is taken again without compiling, and sessions are kept for extents that
+// come back.
 //
 // A studio is used by one goroutine.
 type Studio struct {
@@ -164,11 +166,10 @@ func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done
 				continue
 			}
 			at.painting = p
-			end := p.stages[len(p.stages)-1]
-			s.most = max(s.most, s.slots(end.W, end.H))
+			s.most = max(s.most, InHand(p.stages, s.slots))
 			s.wait(at)
 		}
-		r := s.fullest()
+		r := s.best()
 		if r == nil {
 			return ctx.Err()
 		}
@@ -190,6 +191,28 @@ func (s *Studio) Run(ctx context.Context, next func(wait bool) *Commission, done
 	}
 }
 
+// Pictures of at most aheadPixels are painted up to ahead at once for the sake of their lower
+// levels alone. Larger ones would take their memory for little: of 512x512 all lower levels
+// are an eighth of the time, and few of them gain.
+const (
+	ahead       = 4
+	aheadPixels = 1 << 18
+)
+
+// InHand is how many pictures of such stages a studio has in work at once: as many as the
+// last stage has slots for, or a lower one.
+func InHand(stages []Stage, slots func(w, h int) int) int {
+	end := stages[len(stages)-1]
+	n := slots(end.W, end.H)
+	if end.W*end.H > aheadPixels {
+		return n
+	}
+	for _, st := range stages {
+		n = max(n, min(slots(st.W, st.H), ahead))
+	}
+	return n
+}
+
 // busy is how many pictures are in work.
 func (s *Studio) busy() (n int) {
 	for _, r := range s.rooms {
@@ -207,21 +230,28 @@ func (s *Studio) wait(at *seat) {
 	s.rooms[k].waiting = append(s.rooms[k].waiting, at)
 }
 
-// fullest is the room that has most pictures; of two the one that was used last, and
-// then the smaller one. nil where nobody is left.
-func (s *Studio) fullest() *room {
+// best is the room of whose slots the largest part is taken, since free ones are computed,
+// too; of two the one that was used last, and then the smaller one. nil where nobody is left.
+func (s *Studio) best() *room {
 	var best *room
-	most := 0
+	most := 0.0
 	keys := slices.SortedFunc(maps.Keys(s.rooms), func(a, b Kind) int { return cmp.Compare(a.w*a.h, b.w*b.h) })
 	for _, k := range keys {
 		r := s.rooms[k]
-		n := r.taken() + len(r.waiting)
-		if n > most || n > 0 && n == most && r.used > best.used {
-			best, most = r, n
+		slots := len(r.seats)
+		if slots == 0 {
+			slots = s.slotsOf(k)
+		}
+		part := min(float64(r.taken()+len(r.waiting))/float64(slots), 1)
+		if part > most || part > 0 && part == most && r.used > best.used {
+			best, most = r, part
 		}
 	}
 	return best
 }
+
+// slotsOf is how many slots a room is opened with, where memory allows.
+func (s *Studio) slotsOf(k Kind) int { return max(min(s.slots(k.w, k.h), s.most), 1) }
 
 // work gives the room's free slots to those who wait and runs it once. An error is
 // that of the device or of ctx.
@@ -381,7 +411,7 @@ func (s *Studio) style(ctx context.Context, p *Painting, i int, content *picture
 func (s *Studio) open(r *room) error {
 	p := r.waiting[0].painting
 	st := p.stages[p.at.Level]
-	slots, arena := max(min(s.slots(st.W, st.H), s.most), 1), int64(0)
+	slots, arena := s.slotsOf(st.Kind()), int64(0)
 	for ; ; slots /= 2 { // fewer of large pictures
 		loop, err := LoopProgram(st.Options, s.weights, slots, st.H, st.W)
 		if err != nil {

@@ -62,10 +62,20 @@ func outcomeOf(t *testing.T, p *Painting, points []Point, err error) outcome {
 	return o
 }
 
+// each has so many slots for every extent; lower has three below the last level, and one there.
+func each(n int) func(w, h int) int { return func(int, int) int { return n } }
+
+func lower(w, h int) int {
+	if max(w, h) < 24 {
+		return 3
+	}
+	return 1
+}
+
 // inStudio paints works in a studio, offering at most ahead of them at once.
-func inStudio(t *testing.T, ctx context.Context, dev gpu.Device, works []Work, slots int, memory int64) ([]outcome, error) {
+func inStudio(t *testing.T, ctx context.Context, dev gpu.Device, works []Work, slots func(w, h int) int, memory int64) ([]outcome, error) {
 	t.Helper()
-	s := NewStudio(dev, randomWeights(), func(int, int) int { return slots }, memory)
+	s := NewStudio(dev, randomWeights(), slots, memory)
 	defer s.Close()
 	out, points := make([]outcome, len(works)), make([][]Point, len(works))
 	at := 0
@@ -112,11 +122,19 @@ func TestStudioPaintsAsAlone(t *testing.T) {
 	backwards := slices.Clone(works)
 	slices.Reverse(backwards)
 	for _, c := range []struct {
-		slots  int
+		name   string
+		slots  func(w, h int) int
 		memory int64
 		works  []Work
-	}{{3, 1 << 40, works}, {8, 1, backwards}, {1, 1 << 40, works}, {4, 1 << 24, works}} {
-		if testing.Short() && c.slots != 3 && c.slots != 8 {
+		long   bool
+	}{
+		{"3 slots", each(3), 1 << 40, works, false},
+		{"8 slots, little memory", each(8), 1, backwards, false},
+		{"3 slots at lower levels", lower, 1 << 40, works, false},
+		{"1 slot", each(1), 1 << 40, works, true},
+		{"4 slots, 16 MB", each(4), 1 << 24, works, true},
+	} {
+		if testing.Short() && c.long {
 			continue
 		}
 		got, err := inStudio(t, t.Context(), dev, c.works, c.slots, c.memory)
@@ -128,7 +146,7 @@ func TestStudioPaintsAsAlone(t *testing.T) {
 		}
 		for i, o := range got {
 			if !slices.Equal(o.pixels, alone[i].pixels) || o.points != alone[i].points || o.err != alone[i].err {
-				t.Errorf("%d slots: picture %d is not as alone: %q, alone %q\n%s\nalone\n%s", c.slots, i, o.err, alone[i].err, o.points, alone[i].points)
+				t.Errorf("%s: picture %d is not as alone: %q, alone %q\n%s\nalone\n%s", c.name, i, o.err, alone[i].err, o.points, alone[i].points)
 			}
 		}
 	}
@@ -139,7 +157,7 @@ func TestStudioPaintsAsAlone(t *testing.T) {
 func TestStudioKeepsSessions(t *testing.T) {
 	dev := &counting{Device: device(t)}
 	works := commissions(t)[:9]
-	s := NewStudio(dev, randomWeights(), func(int, int) int { return 3 }, 1<<40)
+	s := NewStudio(dev, randomWeights(), each(3), 1<<40)
 	defer s.Close()
 	round := func() (compiled int) {
 		before, at := dev.compiled, 0
@@ -169,6 +187,76 @@ func TestStudioKeepsSessions(t *testing.T) {
 	}
 }
 
+// Pictures of which the last level takes one at a time are side by side at lower levels,
+// but large ones are taken in hand one by one.
+func TestStudioLowerLevels(t *testing.T) {
+	all := commissions(t)
+	works := []Work{all[2], all[5], all[8]} // of one kind
+	s := NewStudio(device(t), randomWeights(), lower, 1<<40)
+	defer s.Close()
+	at, most, hand := 0, 0, 0
+	if err := s.Run(t.Context(), func(bool) *Commission {
+		if at == len(works) {
+			return nil
+		}
+		at++
+		hand++
+		most = max(most, hand)
+		return &Commission{Work: works[at-1]}
+	}, func(_ *Commission, _ *Painting, err error) {
+		hand--
+		if err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if most != 3 || len(s.rooms) != 2 {
+		t.Errorf("%d pictures in hand at once, want 3; %d rooms, want 2", most, len(s.rooms))
+	}
+	for k, r := range s.rooms {
+		if want := lower(k.w, k.h); len(r.seats) != want {
+			t.Errorf("%d slots for %dx%d, want %d", len(r.seats), k.w, k.h, want)
+		}
+	}
+	extents := func(sides ...int) (all []Stage) {
+		for _, n := range sides {
+			all = append(all, Stage{W: n, H: n})
+		}
+		return all
+	}
+	slots := func(w, _ int) int { return 2048 / w }
+	for _, c := range []struct {
+		stages []Stage
+		want   int
+	}{{extents(1024), 2}, {extents(512, 1024), 2}, {extents(256), 8}, {extents(128, 512), 4}, {extents(57, 171, 512), 4}} {
+		if got := InHand(c.stages, slots); got != c.want {
+			t.Errorf("%d in hand for the last level %d, want %d", got, c.stages[len(c.stages)-1].W, c.want)
+		}
+	}
+}
+
+// A studio works where fewest slots are free, and goes on where it was.
+func TestStudioChoosesARoom(t *testing.T) {
+	low, high := Kind{w: 16, h: 16}, Kind{w: 24, h: 24}
+	people := func(n int) []*seat { return make([]*seat, n) }
+	for _, c := range []struct {
+		atLow, atHigh int // who waits there
+		want          Kind
+	}{{2, 1, high}, {3, 1, high}, {3, 0, low}, {1, 0, low}, {2, 3, high}} {
+		s := &Studio{slots: lower, most: 3, rooms: map[Kind]*room{
+			low:  {waiting: people(c.atLow), used: 1},
+			high: {waiting: people(c.atHigh), used: 2},
+		}}
+		if got := s.best(); got != s.rooms[c.want] {
+			t.Errorf("%d wait at the lower level, %d at the last: not at %dx%d", c.atLow, c.atHigh, c.want.w, c.want.h)
+		}
+	}
+	if s := (&Studio{slots: lower, most: 3, rooms: map[Kind]*room{low: {}}}); s.best() != nil {
+		t.Error("a room that nobody is in")
+	}
+}
+
 // What one content asks for is computed once for all settings that follow each other, and
 // each paints what it paints alone.
 func TestStudioSharesContents(t *testing.T) {
@@ -193,7 +281,7 @@ func TestStudioSharesContents(t *testing.T) {
 		with(held(42)),
 		with(func(w *Work) { held(42)(w); w.Options.Strength = 3 }),
 	}
-	got, err := inStudio(t, t.Context(), dev, works, 1, 1<<40)
+	got, err := inStudio(t, t.Context(), dev, works, each(1), 1<<40)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +309,7 @@ func TestStudioSharesContents(t *testing.T) {
 // A device that fails takes its pictures along, once each; ctx ends it at once.
 func TestStudioOnALostDevice(t *testing.T) {
 	works := commissions(t)[:9]
-	got, err := inStudio(t, t.Context(), &mortal{device(t), 25}, works, 3, 1<<40)
+	got, err := inStudio(t, t.Context(), &mortal{device(t), 25}, works, each(3), 1<<40)
 	if !errors.Is(err, errDead) {
 		t.Fatal(err)
 	}
@@ -236,7 +324,7 @@ func TestStudioOnALostDevice(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := inStudio(t, ctx, device(t), works, 3, 1<<40); !errors.Is(err, context.Canceled) {
+	if _, err := inStudio(t, ctx, device(t), works, each(3), 1<<40); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

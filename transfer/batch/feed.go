@@ -3,6 +3,7 @@ package batch
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/stylize-gpu/stylize/transfer"
 )
@@ -56,17 +57,23 @@ func (q *queue) stop() {
 	q.changed.Broadcast()
 }
 
-// take gives a task of the group, or else another unless only that will do.
-func (q *queue) take(group transfer.Kind, only bool) *Task {
-	from := &q.ready
+// find looks for a task of the group, or else another unless only that will do.
+func (q *queue) find(group transfer.Kind, only bool) (from *[]*Task, i int, ok bool) {
+	from = &q.ready
 	if len(q.ready) == 0 && !q.loading {
 		from = &q.back
 	}
-	i := slices.IndexFunc(*from, func(t *Task) bool { return t.Group == group })
+	i = slices.IndexFunc(*from, func(t *Task) bool { return t.Group == group })
 	if i < 0 && !only {
 		i = 0
 	}
-	if q.stopped || i < 0 || i >= len(*from) {
+	return from, i, !q.stopped && i >= 0 && i < len(*from)
+}
+
+// take takes what find finds.
+func (q *queue) take(group transfer.Kind, only bool) *Task {
+	from, i, ok := q.find(group, only)
+	if !ok {
 		return nil
 	}
 	t := (*from)[i]
@@ -84,13 +91,47 @@ type Feed struct {
 	done func(*Task, Result)
 }
 
+// patience is how long a painter waits for a group: a picture from a phone is decoded in less,
+// and where most of a list is done, the next that is not may be far.
+const patience = 500 * time.Millisecond
+
+// fewer reports whether there may soon be more tasks of the same group as the one that
+// take would give, of which a painter would like so many.
+func (q *queue) fewer(group transfer.Kind, want func(*Task) int) bool {
+	from, i, ok := q.find(group, false)
+	if !ok || !q.loading || len(q.ready) >= q.room {
+		return false
+	}
+	n, first := 0, (*from)[i]
+	for _, t := range *from {
+		if t.Group == first.Group {
+			n++
+		}
+	}
+	return n < want(first)
+}
+
 // Next waits for a task, one of the group if there is one. It is for a painter that has
-// none in hand: it gives nil when none is left with anybody, or the batch stops.
-func (f *Feed) Next(prefer transfer.Kind) *Task {
+// none in hand, and would like to begin with as many of a group as want says: so it waits
+// for these, too, while pictures are loaded and there is room for them, but no longer than
+// patience. It gives nil when none is left with anybody, or the batch stops.
+func (f *Feed) Next(prefer transfer.Kind, want func(*Task) int) *Task {
 	q := f.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	late := false
 	for {
+		if !late && q.fewer(prefer, want) {
+			defer time.AfterFunc(patience, func() {
+				q.mu.Lock()
+				defer q.mu.Unlock()
+				late = true
+				q.changed.Broadcast()
+			}).Stop()
+			for !late && q.fewer(prefer, want) {
+				q.changed.Wait()
+			}
+		}
 		if t := q.take(prefer, false); t != nil {
 			f.hand[t] = true
 			return t

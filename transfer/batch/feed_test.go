@@ -7,6 +7,8 @@ import (
 	"github.com/stylize-gpu/stylize/transfer"
 )
 
+func alone(*Task) int { return 1 }
+
 // A painter that fills up takes its group alone, and without waiting; one that has nothing
 // waits, and takes its group first.
 func TestFeed(t *testing.T) {
@@ -25,19 +27,19 @@ func TestFeed(t *testing.T) {
 	}
 	for _, c := range []struct {
 		got, want *Task
-	}{{a.Next(y), tasks[1]}, {a.Try(y), tasks[3]}, {a.Try(y), nil}, {a.Next(z), tasks[0]}} {
+	}{{a.Next(y, alone), tasks[1]}, {a.Try(y), tasks[3]}, {a.Try(y), nil}, {a.Next(z, alone), tasks[0]}} {
 		if c.got != c.want {
 			t.Fatalf("got %+v, want %+v", c.got, c.want)
 		}
 	}
 	q.loaded()
-	if got := b.Next(y); got != tasks[2] {
+	if got := b.Next(y, alone); got != tasks[2] {
 		t.Fatalf("%+v", got)
 	}
 	b.Done(tasks[2], Result{})
 	// Nothing is left, but another device has some in hand: b waits for what becomes of it.
 	next := make(chan *Task)
-	go func() { next <- b.Next(none) }()
+	go func() { next <- b.Next(none, alone) }()
 	select {
 	case got := <-next:
 		t.Fatalf("did not wait: %+v", got)
@@ -47,7 +49,7 @@ func TestFeed(t *testing.T) {
 	if guilty := a.giveBack(); len(guilty) != 0 { // a is lost, with two
 		t.Fatalf("%v", guilty)
 	}
-	seen := map[*Task]bool{<-next: true, b.Next(none): true}
+	seen := map[*Task]bool{<-next: true, b.Next(none, alone): true}
 	if len(seen) != 2 || !seen[tasks[3]] || !seen[tasks[0]] {
 		t.Fatalf("%v", seen)
 	}
@@ -55,8 +57,45 @@ func TestFeed(t *testing.T) {
 	if guilty := b.giveBack(); len(guilty) != 1 || guilty[0] != tasks[3] { // the second device that it takes along
 		t.Fatalf("%v", guilty)
 	}
-	if got := a.Next(none); got != nil || len(done) != 3 {
+	if got := a.Next(none, alone); got != nil || len(done) != 3 {
 		t.Fatalf("%+v, %d done", got, len(done))
+	}
+}
+
+// A painter that has nothing begins with as many tasks of a group as it wants, while they are
+// loaded and there is room for them.
+func TestFeedWaitsForAGroup(t *testing.T) {
+	x, y := transfer.Stage{W: 1}.Kind(), transfer.Stage{W: 2}.Kind()
+	four := func(*Task) int { return 4 }
+	for _, c := range []struct {
+		name  string
+		room  int
+		put   []transfer.Kind
+		waits bool
+	}{
+		{"two", 8, []transfer.Kind{x, x}, true},
+		{"three, and another", 8, []transfer.Kind{x, y, x, x}, true},
+		{"four", 8, []transfer.Kind{x, x, y, x, x}, false},
+		{"no room for more", 3, []transfer.Kind{x, x, y}, false},
+	} {
+		q := newQueue(c.room)
+		f := &Feed{q: q, hand: map[*Task]bool{}}
+		for _, k := range c.put {
+			q.put(&Task{Group: k})
+		}
+		q.mu.Lock()
+		if got := q.fewer(transfer.Kind{}, four); got != c.waits {
+			t.Errorf("%s: waits %v, want %v", c.name, got, c.waits)
+		}
+		q.mu.Unlock()
+		if c.waits { // but not for ever
+			f.Next(x, four)
+			q.put(&Task{Group: x})
+		}
+		q.loaded() // nobody waits for what will not come
+		if got := f.Next(x, four); got == nil || got.Group != x {
+			t.Errorf("%s: got %+v", c.name, got)
+		}
 	}
 }
 
@@ -80,11 +119,11 @@ func TestQueueIsBounded(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	f := &Feed{q: q, hand: map[*Task]bool{}}
-	if f.Next(transfer.Kind{}) == nil || !<-put {
+	if f.Next(transfer.Kind{}, alone) == nil || !<-put {
 		t.Fatal("room is not given back")
 	}
 	q.stop()
-	if <-put || f.Next(transfer.Kind{}) != nil || f.Try(transfer.Stage{W: 1}.Kind()) != nil {
+	if <-put || f.Next(transfer.Kind{}, alone) != nil || f.Try(transfer.Stage{W: 1}.Kind()) != nil {
 		t.Fatal("it goes on after stop")
 	}
 }

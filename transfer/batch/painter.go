@@ -61,12 +61,14 @@ func (p *painter) paint(ctx context.Context, b *Batch, dev gpu.Device, progress 
 		}
 	}()
 	var last transfer.Kind
+	inHand := func(t *Task) int { return transfer.InHand(t.Work.Stages(), p.device.slots) }
 	next := func(wait bool) *transfer.Commission {
-		take := p.feed.Try
+		var t *Task
 		if wait {
-			take = p.feed.Next
+			t = p.feed.Next(last, inHand)
+		} else {
+			t = p.feed.Try(last)
 		}
-		t := take(last)
 		if t == nil {
 			return nil
 		}

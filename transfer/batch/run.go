@@ -124,9 +124,14 @@ var (
 	ErrFull     = errors.New("the disk is full")
 )
 
-// ahead is how many decoded tasks wait for a device: one for each slot of small
-// pictures, and two more.
-func (d Device) ahead() int { return 2 + d.slots(256, 256) }
+// ahead is how many decoded tasks wait for a device: as many as it may take in hand, and
+// two more.
+func (d Device) ahead() int {
+	if d.Lane != nil {
+		return 2 + d.Lane.hand
+	}
+	return 2 + d.slots(256, 256)
+}
 
 // memory is what programs may take.
 func (d Device) memory() int64 {
