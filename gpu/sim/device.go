@@ -77,6 +77,7 @@ type Config struct {
 	Profile  bool   // count sectors and bank conflicts
 	Workers  int    // goroutines, GOMAXPROCS when 0
 	MaxSteps int64  // warp instructions of one cluster, 2^32 when 0
+	Mappable bool   // a process can map memory at all addresses, for what it and kernels are to share
 
 	Printf io.Writer // what kernels print, nothing when nil
 }
@@ -117,7 +118,10 @@ func New(cfg Config) *Device {
 		cfg.MaxSteps = 1 << 32
 	}
 	d := &Device{cfg: cfg, maps: map[[tensorMapBytes]byte]*tensorMap{}}
-	d.mem.limit = cfg.Memory
+	d.mem.limit, d.mem.base = cfg.Memory, farBase
+	if cfg.Mappable {
+		d.mem.base = globalBase
+	}
 	d.cc, d.arch = capability(cfg.Arch)
 	return d
 }

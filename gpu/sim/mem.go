@@ -12,8 +12,13 @@ type Ptr uint64
 // The address space. Every allocation begins at a multiple of 4 GiB, so that
 // address>>32 finds it and an index that runs out of one never lands in the
 // next. The windows are where cvta puts the other state spaces.
+//
+// No process has memory of its own from farBase on: an address that a driver call
+// passes as a pointer must not look like one into Go's heap, or cgo and the garbage
+// collector stop the program. Only with [Config.Mappable] it begins lower.
 const (
-	globalBase  = 1 << 40
+	globalBase  = 1 << 40 // nothing else is here or above
+	farBase     = 1 << 48
 	sharedBase  = 1 << 36 // + shared::cluster address
 	localBase   = 2 << 36 // + offset in the thread's local memory
 	paramBase   = 3 << 36 // + offset among the parameters
@@ -41,7 +46,8 @@ type alloc struct {
 // memory is the global memory of a device.
 type memory struct {
 	mu    sync.Mutex
-	slots []*alloc // by (address-globalBase)>>32
+	base  uint64   // of the first allocation
+	slots []*alloc // by (address-base)>>32
 	used  int64
 	limit int64
 }
@@ -57,7 +63,7 @@ func (m *memory) alloc(name string, bytes int64) (*alloc, error) {
 	}
 	m.used += bytes
 	a := &alloc{
-		name: name, base: globalBase + uint64(len(m.slots))<<32,
+		name: name, base: m.base + uint64(len(m.slots))<<32,
 		data: make([]byte, bytes), init: make([]byte, bytes),
 	}
 	for n := int64(0); n <= bytes>>32; n++ {
@@ -68,8 +74,8 @@ func (m *memory) alloc(name string, bytes int64) (*alloc, error) {
 
 // find returns the allocation that an address lies in or just missed, or nil.
 func (m *memory) find(addr uint64) *alloc {
-	i := (addr - globalBase) >> 32
-	if addr < globalBase || i >= uint64(len(m.slots)) {
+	i := (addr - m.base) >> 32
+	if addr < m.base || i >= uint64(len(m.slots)) {
 		return nil
 	}
 	return m.slots[i]

@@ -109,7 +109,7 @@ func TestOccupancy(t *testing.T) {
 func TestTensorMapRules(t *testing.T) {
 	good := func() tensormap.Tiled {
 		return tensormap.Tiled{
-			Type: ptx.F16, Base: globalBase, Dims: []uint64{128, 16, 8}, Strides: []uint64{256, 4096}, Box: []uint32{64, 8, 2}, Swizzle: tensormap.Swizzle128,
+			Type: ptx.F16, Base: farBase, Dims: []uint64{128, 16, 8}, Strides: []uint64{256, 4096}, Box: []uint32{64, 8, 2}, Swizzle: tensormap.Swizzle128,
 		}
 	}
 	if _, err := EncodeTiled(good()); err != nil {
@@ -162,7 +162,7 @@ func TestTensorMapRules(t *testing.T) {
 	}
 	im := func() tensormap.Im2col {
 		return tensormap.Im2col{
-			Type: ptx.F16, Base: globalBase, Dims: []uint64{64, 14, 14, 2}, Strides: []uint64{128, 1792, 25088},
+			Type: ptx.F16, Base: farBase, Dims: []uint64{64, 14, 14, 2}, Strides: []uint64{128, 1792, 25088},
 			Lower: []int32{-1, -1}, Upper: []int32{-1, -1}, ChannelsPerPixel: 64, PixelsPerColumn: 128, Swizzle: tensormap.Swizzle128,
 		}
 	}

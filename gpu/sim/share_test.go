@@ -5,6 +5,28 @@ import (
 	"testing"
 )
 
+// A device's address is none that this process may have memory at, Go's heap among it, unless
+// it asks for that.
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct{ mappable bool }{{false}, {true}} {
+		d := New(Config{Mappable: c.mappable})
+		var last Ptr
+		for i := range 300 {
+			p, err := d.Alloc("x", 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p <= last || p < 1<<40 || c.mappable != (p < 1<<47) || p >= 1<<49 {
+				t.Fatalf("mappable %v: allocation %d is at %#x", c.mappable, i, uint64(p))
+			}
+			if err := d.Write(p+4, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			last = p
+		}
+	}
+}
+
 // Shared memory is one for host and kernels, and all of it counts as initialised.
 func TestShare(t *testing.T) {
 	d := New(Config{})

@@ -85,6 +85,7 @@ func start() error {
 	state.complains, state.said = map[string]int{}, map[string]bool{}
 	state.memory.init()
 	state.modules.init()
+	cfg.Mappable = true // for cudaHostAlloc and cudaMallocManaged
 	state.dev, state.facts = sim.New(cfg), simulated.New(cfg)
 	return nil
 }
