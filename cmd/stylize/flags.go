@@ -347,7 +347,7 @@ func (f *pictureFlags) climb(o *transfer.Options) error {
 		o.Ladder = nil
 	case "auto":
 		if o.Ladder = transfer.AutoLadder(o.Size, o.Iterations); o.Ladder == nil {
-			return fmt.Errorf("--ladder auto has no effect at --size %d: a picture of up to 32 pixels has no smaller one to begin with; leave it out", o.Size)
+			return fmt.Errorf("--ladder auto has no effect at --size %d: so small a picture has no smaller one to begin with; leave it out", o.Size)
 		}
 	default:
 		levels, err := parseLadder(text)

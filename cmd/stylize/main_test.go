@@ -364,7 +364,7 @@ func TestBadUsage(t *testing.T) {
 		{with("--ladder", "16,16,32"), "--ladder 16:3,16:3: 16 is there twice"},
 		{with("--ladder", "8,32"), "--ladder 8:3: the network needs 16 pixels"},
 		{with("--ladder", "32"), "--ladder 32: give a smaller size before the last"},
-		{with("--ladder", "auto"), "--ladder auto has no effect at --size 32: a picture of up to 32 pixels"},
+		{with("--ladder", "auto"), "--ladder auto has no effect at --size 32: so small a picture has no smaller one"},
 		{with("--ladder", "16:4,32:5"), "--iterations 3: --ladder 16:4,32:5 says how many"},
 		{with("--ladder", "16:0,32"), "--ladder 16:0,32: give auto, off or sizes"},
 		{with("--ladder", "small"), "--ladder small: give auto, off or sizes"},

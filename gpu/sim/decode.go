@@ -761,7 +761,7 @@ func (d *decoder) collect(a ptx.Operand, list *[]int32) {
 	})
 }
 
-// registers calls f for the registers of an operand, but for those of a tensor's coordinates.
+// registers calls f for the registers of an operand.
 func registers(a ptx.Operand, f func(*ptx.Reg)) {
 	switch x := a.(type) {
 	case *ptx.Reg:
@@ -775,6 +775,9 @@ func registers(a ptx.Operand, f func(*ptx.Reg)) {
 		registers(x.B, f)
 	case *ptx.Mem:
 		registers(x.Base, f)
+		if x.Coords != nil {
+			registers(x.Coords, f)
+		}
 	}
 }
 

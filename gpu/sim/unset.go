@@ -130,7 +130,4 @@ func (d *decoder) each(a ptx.Operand, f func(r int)) {
 			f(int(d.regs[x.Index]))
 		}
 	})
-	if m, ok := a.(*ptx.Mem); ok && m.Coords != nil {
-		d.each(m.Coords, f)
-	}
 }

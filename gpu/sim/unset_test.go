@@ -46,6 +46,20 @@ func TestUnsetRegisters(t *testing.T) {
 	}
 }
 
+// A wgmma's registers count as read where a copy has them as coordinates of a tensor.
+func TestCoordinatesAreRead(t *testing.T) {
+	k := newRig(t, Config{}, "tiny.ptx", tiny("sm_90a", "wgmma.fence.sync.aligned;\ncp.async.bulk.prefetch.tensor.2d.L2.global.tile [%a, {%r1, %r2}];")).mod.Kernels[0]
+	for _, o := range k.code {
+		if o.in.Op == "cp" {
+			if len(o.uses) != 2 || o.uses[0] == o.uses[1] || len(o.defs) != 0 {
+				t.Errorf("%v reads %v and writes %v", o.in, o.uses, o.defs)
+			}
+			return
+		}
+	}
+	t.Error("no copy")
+}
+
 // A launch never sees what registers held before it began.
 func TestRegistersOfOthers(t *testing.T) {
 	unset := tiny("sm_80", "shl.b32 %r2, %t, 2;\ncvt.u64.u32 %q1, %r2;\nadd.u64 %a, %a, %q1;\nsetp.lt.u32 %p1, %t, 9;\n@%p1 mov.u32 %r1, 7;\nst.global.u32 [%a], %r1;")
