@@ -11,11 +11,13 @@ type scratch struct {
 	mu    sync.Mutex
 	pages []*page
 	ctas  []*ctaMemory
+	kept  int // bytes of the registers and the shared memory of ctas
 }
 
 const (
 	mostPages  = 1 << 14 // 100 MB
 	pagesAtOne = 32      // that a cluster takes at a time
+	mostKept   = 256 << 20
 )
 
 // ctaMemory is what a block needs: shared memory with its shadow, and the
@@ -28,6 +30,9 @@ type ctaMemory struct {
 	r          [][32]uint32
 	q          [][32]uint64
 }
+
+// bytes are those of registers and shared memory.
+func (m *ctaMemory) bytes() int { return 4*32*cap(m.r) + 8*32*cap(m.q) + 2*cap(m.smem) }
 
 // sharedBlock is how much shared memory is made as new at once, where it was written.
 const sharedBlock = 1024
@@ -88,16 +93,21 @@ func (s *scratch) takeCTA() *ctaMemory {
 		return &ctaMemory{}
 	}
 	m := s.ctas[n-1]
-	s.ctas = s.ctas[:n-1]
+	s.ctas[n-1], s.ctas = nil, s.ctas[:n-1]
+	s.kept -= m.bytes()
 	return m
 }
 
-// give takes back what a launch's workers had.
+// give takes back what a launch's workers had. Blocks that wait for each other are all there
+// at once, a thousand of them; if all were kept, each would grow to what the largest kernel
+// needs, 8 MB of registers for a wgmma.
 func (s *scratch) give(groups []*group) {
 	for _, g := range groups {
 		s.givePages(g.spare)
 		for _, c := range g.ctas {
-			s.ctas = append(s.ctas, c.memory)
+			if n := c.memory.bytes(); s.kept+n <= mostKept {
+				s.ctas, s.kept = append(s.ctas, c.memory), s.kept+n
+			}
 		}
 	}
 }

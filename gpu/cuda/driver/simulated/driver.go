@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -321,14 +322,9 @@ func (d *Driver) destroy(c *cuContext) {
 		}
 	}
 	for t, s := range d.current {
-		keep := s[:0]
-		for _, x := range s {
-			if x != c {
-				keep = append(keep, x)
-			}
-		}
-		d.current[t] = keep
+		d.current[t] = slices.DeleteFunc(s, func(x *cuContext) bool { return x == c })
 	}
+	c.dev = nil // its memory, whoever still has the driver
 }
 
 // CtxSetCurrent moves a context to a thread, as CtxPushCurrent and
