@@ -17,7 +17,7 @@ ON_CUDA  := Simulated|Device|Plan|Choices
 PIP      := python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help build ptxsim-cuda test-exec test-ptxas install gallery demo test test-long test-cuda test-runs test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c sanitize-all nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
+.PHONY: help build ptxsim-cuda test-exec test-ptxas install gallery demo test test-long test-cuda test-table test-gpu dry-run cross lint fmt check check-quick hooks race fuzz hostile sanitize-c sanitize-all nightly cover examples samples parity ptx ptx-check ptx-matrix headers baseline readme-bench bench-sim
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ test: ## run the tests, with and without a C compiler
 	CGO_ENABLED=0 $(GO) test $(SHORT) ./gpu ./gpu/cpu ./kernels/...
 	@$(MAKE) --no-print-directory test-cuda
 
-test-long: ## run what make test leaves out for its time: more cases on the simulated GPU, the network's sizes, fifteen hundred kills, every platform's build
+test-long: ## run what make test leaves out for its time: the whole table on the simulated GPU, the network's sizes, fifteen hundred kills, every platform's build
 	@$(MAKE) --no-print-directory test SHORT=
 	$(GO) test ./cmd/stylize -run TestKilled -kills 1000 -timeout 80m -v
 	$(GO) test ./cmd/stylize -run TestBatchKilled -batch-kills 500 -timeout 80m -v
@@ -68,10 +68,10 @@ test-cuda: headers ## test the CUDA device on the simulated driver (fetches the 
 	  $(GO) test -tags cuda $(SHORT) -timeout 80m ./cmd/stylize -run '$(ON_CUDA)'; \
 	else echo "LEFT OUT: tests of the CUDA device, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
-test-runs: headers ## whole runs on the simulated GPU that make test leaves out for their time, in fp16; and a stop and resume there
-	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda ./gpu/cuda -run '(TestTransferSimulated|TestLBFGSSimulated)/fp16' && \
+test-table: headers ## the whole table on the simulated GPU, which make test has a part of: every case in every precision, whole runs; and a stop and resume there
+	@if [ -f $(CUDA_H) ]; then set -x; $(GO) test -tags cuda -timeout 80m ./gpu/cuda && \
 	  $(GO) test -tags cuda ./cmd/stylize -run TestResumeOnSimulatedDevice; \
-	else echo "LEFT OUT: whole runs on the simulated GPU, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
+	else echo "LEFT OUT: the table on the simulated GPU, for want of the CUDA 12.9 headers (python3 -m pip could not install them)"; fi
 
 test-exec: headers ## CUDA programs of cmd/ptxsim/examples, compiled by nvcc (make ptx installs it) and run by ptxsim exec
 	$(GO) vet -tags cudart ./cmd/ptxsim/cudart

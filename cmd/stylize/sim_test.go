@@ -46,7 +46,7 @@ func TestPaintOnSimulatedDevice(t *testing.T) {
 // loss scale and its ceiling go on too. Another precision or other kernels are refused.
 func TestResumeOnSimulatedDevice(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute: make test-runs has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
+		t.Skip("takes a minute: make test-table has it, and make test the loss scale by itself (gpu/cuda) and resume on the CPU")
 	}
 	samples(t)
 	args := []string{"content.png", "style.jpg", "--device", "sim", "--size", "16", "-n", "3", rnd} // the stop comes behind the second

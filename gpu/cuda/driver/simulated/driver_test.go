@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/stylize-gpu/stylize/gpu/sim"
 )
@@ -72,6 +74,20 @@ func value(t *testing.T, d *Driver, p sim.Ptr) float32 {
 	b := make([]byte, 4)
 	ok(t, d.Download(me, 0, b, p))
 	return math.Float32frombits(binary.LittleEndian.Uint32(b))
+}
+
+// The memory of a context that is destroyed goes, though the driver stays.
+func TestDestroyedContextGoes(t *testing.T) {
+	d, ctx := start(t, sim.Config{})
+	cfg, params, _ := saxpy(t, d, 300)
+	ok(t, d.Launch(me, cfg, params))
+	dev := weak.Make(d.objects[ctx].(*cuContext).dev)
+	ok(t, d.CtxDestroy(ctx))
+	runtime.GC()
+	if dev.Value() != nil {
+		t.Error("the device is still there")
+	}
+	runtime.KeepAlive(d)
 }
 
 // A graph captured from a stream, and one built node by node, do what the calls
