@@ -83,18 +83,6 @@ func (q *queue) take(group transfer.Kind, only bool) *Task {
 	return t
 }
 
-// Feed is what a painter gets its tasks from, and where it ends them. It remembers which
-// ones the painter has in hand.
-type Feed struct {
-	q    *queue
-	hand map[*Task]bool
-	done func(*Task, Result)
-}
-
-// patience is how long a painter waits for a group: a picture from a phone is decoded in less,
-// and where most of a list is done, the next that is not may be far.
-const patience = 500 * time.Millisecond
-
 // fewer reports whether there may soon be more tasks of the same group as the one that
 // take would give, of which a painter would like so many.
 func (q *queue) fewer(group transfer.Kind, want func(*Task) int) bool {
@@ -110,6 +98,18 @@ func (q *queue) fewer(group transfer.Kind, want func(*Task) int) bool {
 	}
 	return n < want(first)
 }
+
+// Feed is what a painter gets its tasks from, and where it ends them. It remembers which
+// ones the painter has in hand.
+type Feed struct {
+	q    *queue
+	hand map[*Task]bool
+	done func(*Task, Result)
+}
+
+// patience is how long a painter waits for a group: a picture from a phone is decoded in less,
+// and where most of a list is done, the next that is not may be far.
+const patience = 500 * time.Millisecond
 
 // Next waits for a task, one of the group if there is one. It is for a painter that has
 // none in hand, and would like to begin with as many of a group as want says: so it waits
