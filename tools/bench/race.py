@@ -77,10 +77,15 @@ def adam(n):
     return last, time.time() - start
 
 
+def paint(*flags):
+    """Paints with stylize, and returns the rows of its trace."""
+    subprocess.run([stylize, tmp / "content.png", tmp / "style.png", "-o", tmp / "out.png", "--size", str(size), "--weights", tmp / "w.safetensors", "--device", "cpu",
+                    "--trace", tmp / "t.csv", "--quiet", *flags], check=True)
+    return list(csv.DictReader((tmp / "t.csv").open()))
+
+
 def our_adam(n):
-    subprocess.run([stylize, tmp / "content.png", tmp / "style.png", "-o", tmp / "adam.png", "--optimizer", "adam", "--ladder", "off", "-n", str(n), "--lr",
-                    "0.01", "--weights", tmp / "w.safetensors", "--device", "cpu", "--trace", tmp / "adam.csv", "--quiet"], check=True)
-    return float(list(csv.DictReader((tmp / "adam.csv").open()))[-1]["total"])
+    return float(paint("--optimizer", "adam", "--ladder", "off", "-n", str(n), "--lr", "0.01")[-1]["total"])
 
 
 def torch_lbfgs(goal, most=400):
@@ -112,9 +117,7 @@ def ours(goal):
                            "--device", "cpu", "--json"], check=True, capture_output=True, text=True).stdout
     sizes = [l["width"] for l in json.loads(plan)["levels"]]
     ladder = ",".join(f"{s}:{120 if s == size else 40}" for s in sizes) if len(sizes) > 1 else "off"
-    subprocess.run([stylize, tmp / "content.png", tmp / "style.png", "-o", tmp / "out.png", "--ladder", ladder, "--weights",
-                    tmp / "w.safetensors", "--device", "cpu", "--trace", tmp / "t.csv", "--quiet"], check=True)
-    rows = list(csv.DictReader((tmp / "t.csv").open()))
+    rows = paint("--ladder", ladder)
     top = [r for r in rows if r["level"] == f"{size}x{size}"]
     each = float(top[1]["gflop"]) - float(top[0]["gflop"])
     # The first row of a level has the time of its targets; the clock begins with the program.
