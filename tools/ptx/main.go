@@ -7,6 +7,8 @@
 //	                             without a compiler, compare hashes with the MANIFESTs
 //	go run ./tools/ptx -matrix   ask the compilers of older drivers about what is committed,
 //	                             and write what they say into the MANIFEST (matrix.go)
+//	go run ./tools/ptx -times    print how long those compilers take for each file, and in all;
+//	                             words behind it choose files (times.go)
 //
 // The compiler is NVIDIA's, from six pinned wheels that pip puts into .cuda
 // (108 MB, no root, no driver); -fetch installs them when they are missing.
@@ -72,12 +74,15 @@ var targets = map[string]target{
 func main() {
 	log.SetFlags(0)
 	check := flag.Bool("check", false, "compare with what is committed instead of writing")
-	fetch := flag.Bool("fetch", false, "install the compiler into .cuda when it is missing, with -matrix those of older drivers into .ptxas (needs pip and its index)")
+	fetch := flag.Bool("fetch", false, "install the compiler into .cuda when it is missing, with -matrix and -times those of older drivers into .ptxas (needs pip and its index)")
 	matrix := flag.Bool("matrix", false, "ask the compilers of older drivers about what is committed")
+	timed := flag.Bool("times", false, "print how long the compilers of older drivers take for what is committed, or for the files that have one of the words given in their name")
 	flag.Parse()
 	err := enterRoot()
 	switch {
 	case err != nil:
+	case *timed:
+		err = runTimes(os.Stdout, *fetch, flag.Args())
 	case *matrix:
 		err = runMatrix(*fetch)
 	default:

@@ -37,7 +37,8 @@ func older(version, driver, wheel string) assembler {
 const (
 	// slowest is the CPU time that a driver may take for a module, once a machine, for it
 	// keeps the result. Nobody should think that the program hangs. Those of 12.0 and 12.4
-	// take 8 s of an idle core for a product that is 256 wide, and twice that beside others.
+	// take 4 s of an idle core for a product that is 256 wide (go run ./tools/ptx -times), and
+	// up to three times that beside others.
 	slowest = 25 * time.Second
 	// never is when one is given up.
 	never = 10 * time.Minute
@@ -67,6 +68,24 @@ func (v verdict) String() string {
 // runMatrix asks every assembler about every file of shipped that not all have been
 // asked about, and writes the rows.
 func runMatrix(fetch bool) error {
+	if err := installAssemblers(fetch); err != nil {
+		return err
+	}
+	manifest := filepath.Join(shipped.dst, "MANIFEST")
+	lines, err := readManifest(manifest)
+	if err != nil {
+		return err
+	}
+	rows, err := matrix(assemblers, lines, func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(shipped.dst, name)) })
+	if err != nil {
+		return err
+	}
+	text := lines.own + matrixHead() + strings.Join(rows, "")
+	return os.WriteFile(manifest, []byte(text), 0o644)
+}
+
+// installAssemblers sees to it that all are there, or says which one is not.
+func installAssemblers(fetch bool) error {
 	if _, err := compiler(fetch); err != nil {
 		return err
 	}
@@ -80,17 +99,7 @@ func runMatrix(fetch bool) error {
 			return err
 		}
 	}
-	manifest := filepath.Join(shipped.dst, "MANIFEST")
-	lines, err := readManifest(manifest)
-	if err != nil {
-		return err
-	}
-	rows, err := matrix(assemblers, lines, func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(shipped.dst, name)) })
-	if err != nil {
-		return err
-	}
-	text := lines.own + matrixHead() + strings.Join(rows, "")
-	return os.WriteFile(manifest, []byte(text), 0o644)
+	return nil
 }
 
 // matrix makes the rows of the files of a MANIFEST. What any assembler objects to is an

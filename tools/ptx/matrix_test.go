@@ -62,6 +62,38 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// Times are of the files that were asked for, and what an assembler refuses has none.
+func TestTimes(t *testing.T) {
+	file := func(name string) shippedFile {
+		return shippedFile{name, sum([]byte(wanders)), "sm_90a", map[string]int{"conv": 168}}
+	}
+	m := &manifest{files: []shippedFile{file("conv_f16.sm90a.ptx"), file("conv_tf32.sm90a.ptx"), file("gram.sm80.ptx")}}
+	read := func(string) ([]byte, error) { return []byte(wanders), nil }
+	two := []assembler{fake(t, "12.0", says("conv", "0", "168"), "0"), fake(t, "13.0", says("conv", "0", "168"), "0")}
+	for words, want := range map[string][]string{"": {"conv_f16.sm90a.ptx", "conv_tf32.sm90a.ptx", "gram.sm80.ptx", "all"}, "_f16 gram": {"conv_f16.sm90a.ptx", "gram.sm80.ptx", "all"}} {
+		var b strings.Builder
+		if err := times(&b, two, m, strings.Fields(words), read); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+		if len(lines) != 2+len(want) || lines[0] != "| seconds by ptxas | 12.0 | 13.0 |" || lines[1] != "| --- | --- | --- |" {
+			t.Fatalf("%q: %q", words, lines)
+		}
+		for i, name := range want {
+			if cells := strings.Split(lines[2+i], " | "); cells[0] != "| "+name || len(cells) != 3 {
+				t.Errorf("%q: %q, want those of %s", words, lines[2+i], name)
+			}
+		}
+	}
+	two[1] = fake(t, "13.0", "ptxas fatal   : no\n", "255")
+	if err := times(&strings.Builder{}, two, m, nil, read); err == nil || !strings.Contains(err.Error(), "ptxas 13.0") {
+		t.Errorf("%v", err)
+	}
+	if err := times(&strings.Builder{}, two, m, []string{"wgmma"}, read); err == nil {
+		t.Error("a word that no file has is no error")
+	}
+}
+
 // Nobody is asked twice about the same file.
 func TestMatrixAsksOnce(t *testing.T) {
 	f := shippedFile{"conv.sm90a.ptx", sum([]byte(wanders)), "sm_90a", map[string]int{"conv": 168}}
