@@ -129,6 +129,38 @@ func TestMachineCode(t *testing.T) {
 	}
 }
 
+// A driver compiles a module as a whole before a run can begin, and old ones take 4 s for
+// one of Hopper's kernels (kernels/docs/conv3x3.md): 0.9 ms an instruction, where others take
+// 0.05 ms. So that no module takes 5 s, each of the former is one, and all have a length
+// that they must not pass.
+func TestModulesAreSmall(t *testing.T) {
+	for arch, most := range map[string]struct{ entries, instructions int }{"sm80": {16, 60_000}, "sm90": {16, 12_000}, "sm90a": {1, 5500}} {
+		mods, err := kernels.Modules(arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest, name := 0, ""
+		for _, m := range mods {
+			mod, err := ptx.Parse(m.Name, []byte(m.PTX))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for _, k := range mod.Entries {
+				n += len(k.Code)
+			}
+			if len(mod.Entries) > most.entries || n > most.instructions {
+				t.Errorf("%s for %s: %d entries of %d instructions in all; at most %d and %d, or give each entry a module (// modules: one an entry)",
+					m.Name, arch, len(mod.Entries), n, most.entries, most.instructions)
+			}
+			if n > longest {
+				longest, name = n, m.Name
+			}
+		}
+		t.Logf("%s: at most %d instructions, in %s", arch, longest, name)
+	}
+}
+
 // device is a simulated one that knows all kernels.
 type device struct {
 	*sim.Device

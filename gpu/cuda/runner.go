@@ -66,6 +66,7 @@ func (r *runner) build(p *gpu.Program) error {
 		return err
 	}
 	tunes := r.untuned()
+	r.d.ahead(r.entries(tunes))
 	if tunes {
 		if err := r.fill(); err != nil {
 			return err
@@ -125,6 +126,21 @@ func (r *runner) build(p *gpu.Program) error {
 	var err error
 	r.graph, err = capture(r.d.stream, r.enqueue)
 	return err
+}
+
+// entries are those that the plan launches, and if it is tuned those that it may.
+func (r *runner) entries(tunes bool) (all []*kernels.Spec) {
+	for _, s := range r.plan.Steps {
+		for _, la := range s.Launches {
+			all = append(all, la.Spec)
+		}
+		if tunes && s.Variants != nil {
+			for _, la := range s.Variants.Launches {
+				all = append(all, la.Spec)
+			}
+		}
+	}
+	return all
 }
 
 // allocate takes the arena; the error of one too large says what is free.

@@ -19,6 +19,8 @@ type Age struct {
 	Allot func(entry string) (registers, local int)
 	// NoOverlap refuses programmatic launches while a stream is captured.
 	NoOverlap bool
+	// Alone is a compiler that only the first thread finds that has loaded a module.
+	Alone bool
 }
 
 // Pretend makes the driver act its age. It is called before anything else.

@@ -54,4 +54,23 @@ func TestAges(t *testing.T) {
 			t.Errorf("attribute %d is %d, %v; want %d", attribute, n, r, want)
 		}
 	}
+	// A compiler that serves one thread does not serve another, to which the context is
+	// current too.
+	d = New(sim.Config{})
+	d.Pretend(Age{Alone: true})
+	c, r := d.CtxCreate(me, 0, 0)
+	if r != Success {
+		t.Fatal(r)
+	}
+	if r := d.CtxSetCurrent(me+1, c); r != Success {
+		t.Fatal(r)
+	}
+	for _, c := range []struct {
+		on   Thread
+		want Result
+	}{{me, Success}, {me + 1, NoCompiler}, {me, Success}} {
+		if _, _, r := d.ModuleLoadData(c.on, []byte(".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k() { ret; }\n")); r != c.want {
+			t.Errorf("thread %d: %v, want %v", c.on, r, c.want)
+		}
+	}
 }

@@ -35,6 +35,7 @@ type Driver struct {
 	profile *sim.Profile
 	delayed bool
 	age     Age
+	loads   map[Thread]int // of modules
 }
 
 type cuContext struct {
@@ -87,7 +88,7 @@ func New(configs ...sim.Config) *Driver {
 	}
 	return &Driver{
 		configs: configs, primary: map[int]*cuContext{}, objects: map[Handle]any{},
-		next: 0x5100_0000, current: map[Thread][]*cuContext{},
+		next: 0x5100_0000, current: map[Thread][]*cuContext{}, loads: map[Thread]int{},
 	}
 }
 

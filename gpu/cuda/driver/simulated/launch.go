@@ -19,10 +19,14 @@ func (d *Driver) ModuleLoadData(t Thread, image []byte) (h Handle, log string, r
 	if log, r := d.tooNew(image); r != Success {
 		return 0, log, r
 	}
+	if d.age.Alone && len(d.loads) > 0 && d.loads[t] == 0 {
+		return 0, "", NoCompiler
+	}
 	mod, err := c.dev.Load("ptx", image)
 	if err != nil {
 		return 0, err.Error(), InvalidPTX
 	}
+	d.loads[t]++
 	h = d.add(&cuModule{ctx: c, mod: mod, funcs: map[string]Handle{}})
 	return h, "", Success
 }

@@ -15,6 +15,7 @@ const (
 	InvalidContext       Result = 201
 	NoBinaryForGPU       Result = 209
 	InvalidPTX           Result = 218
+	NoCompiler           Result = 221
 	UnsupportedPTX       Result = 222
 	InvalidHandle        Result = 400
 	IllegalState         Result = 401
@@ -39,6 +40,7 @@ var results = map[Result][2]string{
 	InvalidContext:       {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
 	NoBinaryForGPU:       {"CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
 	InvalidPTX:           {"CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+	NoCompiler:           {"CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "PTX JIT compiler library not found"},
 	UnsupportedPTX:       {"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
 	InvalidHandle:        {"CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
 	IllegalState:         {"CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
