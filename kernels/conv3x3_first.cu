@@ -141,8 +141,9 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
             }
         }
         __syncthreads();   // the tile is staged
-        Gates<TH * TW, kThreads> gates;   // none: it has no gates
-        finish<E, TH * TW, TW, kThreads>(e, gates, s_tile, t, n, y0, x0, n0, height, width, k);
+        Finish<E, TH * TW, TW, kThreads> end(e, s_tile, t, height, width, k);
+        end.begin(n, y0, x0, n0);
+        end.finish();   // it has no gates
         // Gram: pixels are gemm_k, in any order; in tf32 fragments take them as 0 2 4 6 1 3 5 7.
         y0 = y1, x0 = x1;
         if (!part) continue;

@@ -143,9 +143,14 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
             }
         }
         __syncthreads();   // the tile is staged
-        Gates<BM, kThreads> gates;
-        load_gates<BM, TW>(gates, e, t, n, y0, x0, n0 + half * kChannels, height, width, k);
-        finish<E, BM, TW, kThreads>(e, gates, s_tiles, t, n, y0, x0, n0 + half * kChannels, height, width, k);
+        constexpr int kPart = kThreads / 2;   // pixels: four values of eight channels a thread
+        Finish<E, kPart, TW, kThreads> end(e, s_tiles, t, height, width, k);
+        end.begin(n, y0, x0, n0 + half * kChannels);
+#pragma unroll 1
+        for (int part = 0; part < BM / kPart; part++, end.next(kPart * kChannels * sizeof(T))) {
+            end.load_gates();
+            end.finish();
+        }
     }
 }
 

@@ -67,6 +67,8 @@ struct Conv {
     static_assert(kPasses >= SPLIT, "every block of a split finishes some pixels");
     static_assert(SPLIT == 1 || STAGES * kStage >= kConsumers * 128 * N / 2 * 4, "the sums of a split must fit into the stages");
 
+    using End = Finish<E, kPass, TW, 128>;
+
     // What a block computes at a time: its picture, its first pixel, its first channel.
     struct Tile {
         int n, y0, x0, ch0;
@@ -138,11 +140,20 @@ struct Conv {
     // A consumer warpgroup, and its part of a tile: 64 channels from ch on, N pixels from a line on.
     struct Warpgroup {
         int index, t, ch, line;    // 0 or 1; thread; the part's place in the tile
+        int row;                   // the first of a thread's two channels, of the part's; the other is eight further
         unsigned char* s_staged;   // after the stages: 64 channels of kPass pixels
+        // Where stmatrix has this thread's place of the first four matrices: two of eight channels by two of eight pixels. Lane l
+        // gives the place of pixel l % 8 of matrix l / 8, which are (pixels 0, channels 0), (0, 8), (8, 0), (8, 8).
+        uint32_t matrix;
         __device__ Warpgroup(unsigned char* s_stages) : index((threadIdx.x >> 7) - 1), t(threadIdx.x & 127) {
             ch = CH == 64 ? 0 : index * 64;
             line = CH == 64 && !PINGPONG ? index * (TH / 2) : 0;
-            s_staged = s_stages + STAGES * kStage + index * kStaged;
+            row = (t >> 5) * 16 + (t >> 2 & 7);
+            // Without the asm the compiler finds these addresses again and again.
+            uint32_t staged = shared_address(s_stages + STAGES * kStage + index * kStaged);
+            matrix = staged + ::staged<f16>((t >> 4 & 1) * 8 + (t & 7), (t >> 5) * 2 + (t >> 3 & 1), 0);
+            asm volatile("" : "+r"(staged), "+r"(matrix));
+            s_staged = (unsigned char*)__cvta_shared_to_generic(staged);
         }
     };
 
@@ -194,18 +205,26 @@ struct Conv {
     static __device__ __forceinline__ void consume(const Extents& out, const Epilogue<T>& e, const Walk& walk, const Span& span,
                                                    Ring ring, int rank, const Warpgroup& wg) {
         wait_for_previous();   // the epilogue reads what earlier launches wrote, and writes what they read
+        // A tile's first product ignores what is there. But compilers before 12.9 serialise wgmmas for want of a value.
+        float d[N / 2] = {};
+        End end(e, wg.s_staged, wg.t, out.h, out.w, out.k);
         int turn = 0;
         for (int g = walk.first(); g < walk.groups; g += walk.step(), turn ^= 1) {
             if (PINGPONG && turn != wg.index) {   // the other's tile
                 ring.count += span.to - span.from;
                 continue;
             }
+            // Where the tile is, which takes divisions, and its biases are found ahead of the product, which hides that.
+            Tile tile = walk.at(g, rank);
+            int from = SPLIT > 1 ? kPasses * rank / SPLIT : 0, to = SPLIT > 1 ? kPasses * (rank + 1) / SPLIT : kPasses;
+            end.begin(tile.n, tile.y0 + wg.line + from * (kPass / TW), tile.x0, tile.ch0 + wg.ch);
+            float bias[2] = {};   // of a thread's channels
+            if (e.bias) bias[0] = e.bias[end.ch0 + wg.row], bias[1] = e.bias[end.ch0 + wg.row + 8];
             // A wait by parity tells a phase from the one before it only: so a warpgroup waits for stages when the other has
             // seen all that come before them.
             if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, kConsumers * 128);
-            float d[N / 2] = {};   // or compilers before 12.9 serialise the wgmmas, for want of a value
             multiply(d, span, ring, wg, g + walk.step() < walk.groups);
-            finish(d, e, out, walk.at(g, rank), span, ring, rank, wg);
+            finish(d, bias, end, from, to, span, ring, wg);
         }
     }
 
@@ -269,37 +288,30 @@ struct Conv {
 
     // Finish: bias, ReLU, rounding and the epilogue, kPass pixels at a time. With SPLIT the blocks exchange their sums first, and
     // then each finishes its share of the passes.
-    static __device__ __forceinline__ void finish(const float (&d)[N / 2], const Epilogue<T>& e, const Extents& out,
-                                                  const Tile& tile, const Span& span, const Ring& ring, int rank,
-                                                  const Warpgroup& wg) {
-        int lane = wg.t & 31, warp = wg.t >> 5, ch0 = tile.ch0 + wg.ch, row = ch0 + warp * 16 + (lane >> 2);
-        float u = 0.f, v = 0.f;   // a thread has two channels
-        if (e.bias) u = e.bias[row], v = e.bias[row + 8];
+    static __device__ __forceinline__ void finish(const float (&d)[N / 2], const float (&bias)[2], End& end, int from, int to,
+                                                  const Span& span, const Ring& ring, const Warpgroup& wg) {
         // Sums to share are (warpgroup, four values, thread), in place of the stages.
         uint32_t sums = ring.stages + (wg.index * (N / 8) * 128 + wg.t) * 16;
         if (SPLIT > 1) share(d, sums, span.to > span.from);
-        int from = SPLIT > 1 ? kPasses * rank / SPLIT : 0, to = SPLIT > 1 ? kPasses * (rank + 1) / SPLIT : kPasses;
-        for (int pass = from; pass < to; pass++) {
-            int y0 = tile.y0 + wg.line + pass * (kPass / TW);
-            Gates<kPass, 128> gates;   // on their way while the pass is staged
-            load_gates<kPass, TW>(gates, e, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
+        for (int pass = from; pass < to; pass++, end.next(0)) {
+            end.load_gates();   // on their way while the pass is staged
             named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
             if (SPLIT > 1) {
                 float r[kValues];
                 gather(r, sums, pass);
-                stage(wg.s_staged, r, u, v, e.relu, warp, lane);
+                stage(wg, r, bias, end.e);
             } else {
-                stage_pass(wg.s_staged, d, pass, u, v, e.relu, warp, lane);
+                stage_pass(wg, d, pass, bias, end.e);
             }
             named_barrier(kStagedTile + wg.index, 128);   // the tile is staged
-            ::finish<E, kPass, TW, 128>(e, gates, wg.s_staged, wg.t, tile.n, y0, tile.x0, ch0, out.h, out.w, out.k);
+            end.finish();
         }
     }
 
     // Stages the values of one pass. Registers have no index: the code of every pass is there, and one is executed. The empty
     // asm keeps the compiler from doing the work of all passes ahead of the branch, and selecting (2,000 instructions a tile).
-    static __device__ __forceinline__ void stage_pass(unsigned char* s_staged, const float (&d)[N / 2], int pass, float u, float v,
-                                                      bool relu, int warp, int lane) {
+    static __device__ __forceinline__ void stage_pass(const Warpgroup& wg, const float (&d)[N / 2], int pass, const float (&bias)[2],
+                                                      const Epilogue<T>& e) {
 #pragma unroll
         for (int q = 0; q < kPasses; q++)
             if (q == pass) {
@@ -309,7 +321,7 @@ struct Conv {
                     r[i] = d[q * kValues + i];
                     asm volatile("" : "+f"(r[i]));
                 }
-                stage(s_staged, r, u, v, relu, warp, lane);
+                stage(wg, r, bias, e);
             }
     }
 
@@ -346,32 +358,31 @@ struct Conv {
         for (int i = 0; i < kValues / 4; i++) v[i] = load4_from(sums + (pass * kValues / 4 + i) * 2048, rank);
     }
 
-    // Adds the biases u and v of a thread's channels, does the ReLU, and stages 64 channels of kPass pixels, pixel by pixel,
+    // Adds the biases of a thread's channels, does the ReLU, and stages 64 channels of kPass pixels, pixel by pixel,
     // as finish reads them; the index map is that of multiply.
-    static __device__ __forceinline__ void stage(unsigned char* s_staged, float (&r)[kValues], float u, float v, bool relu, int warp,
-                                                 int lane) {
-        float least = relu ? 0.f : -INFINITY;
+    static __device__ __forceinline__ void stage(const Warpgroup& wg, float (&r)[kValues], const float (&bias)[2],
+                                                 const Epilogue<T>& e) {
+        if (e.bias)
 #pragma unroll
-        for (int i = 0; i < kValues; i++) {
-            r[i] += i & 2 ? v : u;
-            r[i] = max_nan(r[i], least);
-        }
+            for (int i = 0; i < kValues; i++) r[i] += bias[i >> 1 & 1];
         if constexpr (sizeof(T) == 2) {
-            // Two matrices of eight channels by two of eight pixels at a time; lane l gives the place of pixel l % 8 of matrix
-            // l / 8, which are (pixels 0, channels 0), (0, 8), (8, 0), (8, 8).
+            uint32_t m[kValues / 8][4];
+            if (e.relu)
 #pragma unroll
-            for (int j = 0; j < kPass / 8; j += 2) {
-                uint32_t m[4] = {pack2(E{}, r[4 * j], r[4 * j + 1]), pack2(E{}, r[4 * j + 2], r[4 * j + 3]),
-                                 pack2(E{}, r[4 * j + 4], r[4 * j + 5]), pack2(E{}, r[4 * j + 6], r[4 * j + 7])};
-                int pixel = (j + (lane >> 4)) * 8 + (lane & 7), ch8 = warp * 2 + (lane >> 3 & 1);
-                store_matrices_trans(shared_address(s_staged) + staged<T>(pixel, ch8, 0), m);
-            }
+                for (int i = 0; i < kValues; i += 2) m[i / 8][i / 2 % 4] = relu2(E{}, r[i], r[i + 1]);
+            else
+#pragma unroll
+                for (int i = 0; i < kValues; i += 2) m[i / 8][i / 2 % 4] = pack2(E{}, r[i], r[i + 1]);
+#pragma unroll
+            for (int j = 0; j < kValues / 8; j++) store_matrices_trans(wg.matrix + j * 16 * 128, m[j]);
         } else {
             // stmatrix moves 16-bit elements only: one by one.
+            int lane = wg.t & 31, warp = wg.t >> 5;
 #pragma unroll
             for (int i = 0; i < kValues; i++) {
                 int pixel = i / 4 * 8 + (lane & 3) * 2 + (i & 1), ch8 = warp * 2 + (i >> 1 & 1);
-                *(float*)(s_staged + staged<T>(pixel, ch8, lane >> 4) + (lane >> 2 & 3) * 4) = rounded(E{}, r[i]);
+                if (e.relu) r[i] = max_nan(r[i], 0.f);
+                *(float*)(wg.s_staged + staged<T>(pixel, ch8, lane >> 4) + (lane >> 2 & 3) * 4) = rounded(E{}, r[i]);
             }
         }
     }

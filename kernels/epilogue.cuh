@@ -49,8 +49,7 @@ __device__ __forceinline__ void load8(float (&v)[8], const f32* p) {
     float4 a = *(const float4*)p, b = *(const float4*)(p + 4);
     v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
-__device__ __forceinline__ void load8(float (&v)[8], const f16* p) {
-    uint4 r = *(const uint4*)p;
+__device__ __forceinline__ void unpack8(f16, float (&v)[8], uint4 r) {
     uint32_t u[4] = {r.x, r.y, r.z, r.w};
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -58,11 +57,14 @@ __device__ __forceinline__ void load8(float (&v)[8], const f16* p) {
         v[2 * i] = f.x, v[2 * i + 1] = f.y;
     }
 }
-__device__ __forceinline__ void load8(float (&v)[8], const bf16* p) {
-    uint4 r = *(const uint4*)p;
+__device__ __forceinline__ void unpack8(bf16, float (&v)[8], uint4 r) {
     uint32_t u[4] = {r.x, r.y, r.z, r.w};
 #pragma unroll
     for (int i = 0; i < 4; i++) v[2 * i] = __uint_as_float(u[i] << 16), v[2 * i + 1] = __uint_as_float(u[i] & 0xffff0000u);
+}
+template <class T>
+__device__ __forceinline__ void load8(float (&v)[8], const T* p) {
+    unpack8(T{}, v, *(const uint4*)p);
 }
 
 // Two values as operands of the next product.
@@ -75,10 +77,18 @@ __device__ __forceinline__ uint32_t pack2(bf16, float a, float b) {
     return *(uint32_t*)&h;
 }
 
-template <class E, class T>
-__device__ __forceinline__ void store8(E e, T* p, const float (&v)[8]) {
-    *(uint4*)p = make_uint4(pack2(e, v[0], v[1]), pack2(e, v[2], v[3]), pack2(e, v[4], v[5]), pack2(e, v[6], v[7]));
+// The same of their ReLU; NaN where one is.
+__device__ __forceinline__ uint32_t relu2(f16, float a, float b) {
+    uint32_t r;
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(b), "f"(a));
+    return r;
 }
+__device__ __forceinline__ uint32_t relu2(bf16, float a, float b) {
+    uint32_t r;
+    asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(b), "f"(a));
+    return r;
+}
+
 __device__ __forceinline__ void store8(tf32 e, f32* p, const float (&v)[8]) {
     *(float4*)p = make_float4(rounded(e, v[0]), rounded(e, v[1]), rounded(e, v[2]), rounded(e, v[3]));
     *(float4*)(p + 4) = make_float4(rounded(e, v[4]), rounded(e, v[5]), rounded(e, v[6]), rounded(e, v[7]));
@@ -148,198 +158,317 @@ __device__ __forceinline__ uint32_t first_max8(const float (&v)[8], const unsign
 }
 
 // Eight 16-bit values, as they are stored. Most epilogues never need them as numbers.
-// Their bits, from the staged tile.
-__device__ __forceinline__ uint4 read_raw8(const unsigned char* s_tile, int pixel, int ch8) {
-    return *(const uint4*)(s_tile + staged<f16>(pixel, ch8, 0));
+__device__ __forceinline__ uint4 load_raw8(uint32_t address) {   // in shared memory
+    return *(const uint4*)__cvta_shared_to_generic(address);
 }
-// Two bytes of the sign of byte LOW of v, and two of that of the byte above it.
-template <int LOW>
-__device__ __forceinline__ uint32_t signs(uint32_t v) {
-    uint32_t r;
-    asm("prmt.b32 %0, %1, 0, %2;" : "=r"(r) : "r"(v), "n"(LOW == 0 ? 0x9988 : 0xbbaa));
-    return r;
+__device__ __forceinline__ void store_raw8(void* p, uint4 v) {   // in global memory; plain C++ comes apart into four stores
+    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(__cvta_generic_to_global(p)), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
 }
-// 0 where a bit is not set. Four bits become the signs of four bytes.
-__device__ __forceinline__ uint4 gated8(uint4 v, uint32_t bits) {
-    uint32_t lo = bits << 7 | bits << 14 | bits << 21 | bits << 28, up = bits >> 4, hi = up << 7 | up << 14 | up << 21 | up << 28;
-    v.x &= signs<0>(lo), v.y &= signs<2>(lo), v.z &= signs<0>(hi), v.w &= signs<2>(hi);
-    return v;
-}
-// A bit for each that is above 0.
-__device__ __forceinline__ uint32_t above0(f16, uint32_t v) { return __hgt2_mask(*(__half2*)&v, __half2()); }
-__device__ __forceinline__ uint32_t above0(bf16, uint32_t v) {
-    return (__uint_as_float(v << 16) > 0.f ? 0xffffu : 0u) | (__uint_as_float(v & 0xffff0000u) > 0.f ? 0xffff0000u : 0u);
+template <class E, class T>
+__device__ __forceinline__ void store8(E e, T* p, const float (&v)[8]) {
+    store_raw8(p, make_uint4(pack2(e, v[0], v[1]), pack2(e, v[2], v[3]), pack2(e, v[4], v[5]), pack2(e, v[6], v[7])));
 }
 template <class E>
+struct Pair;   // of them
+template <>
+struct Pair<f16> {
+    using Type = __half2;
+};
+template <>
+struct Pair<bf16> {
+    using Type = __nv_bfloat162;
+};
+template <class E>
+__device__ __forceinline__ typename Pair<E>::Type pair(E, uint32_t v) {
+    return *(typename Pair<E>::Type*)&v;
+}
+// A bit for each that is above 0: the masks are 0 or -1 for each, and are multiplied by minus the bits and added.
+template <class E>
 __device__ __forceinline__ uint32_t positive8(E e, uint4 v) {
-    uint32_t m = (above0(e, v.x) & 0x00020001u) | (above0(e, v.y) & 0x00080004u) | (above0(e, v.z) & 0x00200010u) |
-                 (above0(e, v.w) & 0x00800040u);
-    return (m | m >> 16) & 0xffu;
+    constexpr int kLow = 0xf8fcfeff, kHigh = 0x80c0e0f0;   // -1 -2 -4 -8, -16 -32 -64 -128
+    auto above0 = [=](uint32_t u) { return (int)__hgt2_mask(pair(e, u), pair(e, 0u)); };
+    int low = __dp2a_hi(above0(v.y), kLow, __dp2a_lo(above0(v.x), kLow, 0));
+    return __dp2a_hi(above0(v.w), kHigh, __dp2a_lo(above0(v.z), kHigh, low));
 }
 // A quarter of each, rounded once.
 __device__ __forceinline__ uint32_t quarter2(f16, uint32_t v) {
-    __half2 h = __hmul2(*(__half2*)&v, __float2half2_rn(0.25f));
+    uint32_t quarter = 0x34003400;
+    __half2 h = __hmul2(*(__half2*)&v, *(__half2*)&quarter);
     return *(uint32_t*)&h;
 }
 __device__ __forceinline__ uint32_t quarter2(bf16 e, uint32_t v) {
     return pack2(e, __uint_as_float(v << 16) * 0.25f, __uint_as_float(v & 0xffff0000u) * 0.25f);
 }
 
-// The gates of a thread's values of a tile, a byte for eight values; four where a pooling is undone.
-template <int PIXELS, int THREADS>
-struct Gates {
-    uint32_t bits[PIXELS * 8 / THREADS][4];
-};
-
-// Whether 16-bit values go through the epilogue as they are stored: nothing is added, and what gates them, if anything does, is
-// bits. Where a pooling is undone, of windows that are all whole.
-template <class T>
-__device__ __forceinline__ bool is_raw(const Epilogue<T>& e, int h, int w) {
-    if (sizeof(T) != 2 || e.add || e.target || (e.gate && !e.bits)) return false;
-    return e.unpool_h ? e.unpool_h == 2 * h && e.unpool_w == 2 * w : !e.max_pool || !e.positive;
-}
-
-// Where a thread's values of a tile are: its first pixel, and as an index into y and bits; from there to the next line. SIDE is
-// 2 where a pooling is undone, else 1.
-template <int PIXELS, int WIDTH, int THREADS, int SIDE>
-struct Values {
-    static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
-    static_assert(kDown * WIDTH * 8 == THREADS, "a thread's pixels are below each other");
-    int py;
-    bool in;
-    size_t at, line;
-    int k;
-    __device__ Values(int t, int n, int y0, int x0, int ch0, int h, int w, int k) : k(k) {
-        int pixel = t >> 3, px = x0 + pixel % WIDTH;
-        py = y0 + pixel / WIDTH;
-        in = px < w;
-        line = (size_t)w * SIDE * k;
-        at = ((size_t)n * h + py) * SIDE * line + (size_t)px * SIDE * k + ch0 + (t & 7) * 8;
+// Four bytes of gates, a bit a value: s[i] has bit i of each byte as the byte's sign.
+struct Signs {
+    uint32_t s[8];
+    __device__ __forceinline__ Signs(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+        uint32_t word = __byte_perm(__byte_perm(a, b, 0x40), __byte_perm(c, d, 0x40), 0x5410);
+#pragma unroll
+        for (int i = 0; i < 8; i++) s[i] = word << (7 - i);
     }
-    // Value q of the window of item r.
-    __device__ size_t of(int r, int q) const { return at + (r * kDown * SIDE + q / 2) * line + q % 2 * k; }
+    // Sixteen signs of byte B of lo, and sixteen of that of hi.
+    template <int B>
+    static __device__ __forceinline__ uint32_t spread(uint32_t lo, uint32_t hi) {
+        uint32_t r;
+        asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(lo), "r"(hi), "n"((8 | B) * 0x11 | (12 | B) * 0x1100));
+        return r;
+    }
+    template <int B>
+    __device__ __forceinline__ uint4 gated8(uint4 v) const {
+        return make_uint4(v.x & spread<B>(s[0], s[1]), v.y & spread<B>(s[2], s[3]), v.z & spread<B>(s[4], s[5]),
+                          v.w & spread<B>(s[6], s[7]));
+    }
+    // 0 where the bit of byte b is not set.
+    __device__ __forceinline__ uint4 gated8(uint4 v, int b) const {
+        return b == 0 ? gated8<0>(v) : b == 1 ? gated8<1>(v) : b == 2 ? gated8<2>(v) : gated8<3>(v);
+    }
 };
 
-// Loads the gates that finish_raw wants. All loads of a tile are under way at once, and before the tile is staged.
-template <int PIXELS, int WIDTH, int THREADS, int SIDE, class T>
-__device__ __forceinline__ void load_gates(Gates<PIXELS, THREADS>& gates, const Epilogue<T>& e, int t, int n, int y0, int x0, int ch0,
-                                           int h, int w, int k) {
-    Values<PIXELS, WIDTH, THREADS, SIDE> v(t, n, y0, x0, ch0, h, w, k);
+// Pools four pixels into the first: their mean, or the largest, NaN where one is.
+__device__ __forceinline__ void pool8(float (&v)[4][8], bool max_pool) {
+    if (max_pool) {
 #pragma unroll
-    for (int r = 0; r < v.kItems; r++)
-#pragma unroll
-        for (int q = 0; q < SIDE * SIDE; q++) gates.bits[r][q] = v.in && v.py + r * v.kDown < h ? e.bits[v.of(r, q) >> 3] : 0u;
-}
-template <int PIXELS, int WIDTH, int THREADS, class T>
-__device__ __forceinline__ void load_gates(Gates<PIXELS, THREADS>& gates, const Epilogue<T>& e, int t, int n, int y0, int x0, int ch0,
-                                           int h, int w, int k) {
-    if (!e.bits || !is_raw(e, h, w)) return;
-    if (e.unpool_h)
-        load_gates<PIXELS, WIDTH, THREADS, 2>(gates, e, t, n, y0, x0, ch0, h, w, k);
-    else
-        load_gates<PIXELS, WIDTH, THREADS, 1>(gates, e, t, n, y0, x0, ch0, h, w, k);
-}
-
-// finish_raw is what finish does where is_raw says so.
-template <class E, int PIXELS, int WIDTH, int THREADS, int SIDE>
-__device__ __forceinline__ void finish_raw(const Epilogue<typename Element<E>::Store>& e, const Gates<PIXELS, THREADS>& gates,
-                                           const unsigned char* s_tile, int t, int n, int y0, int x0, int ch0, int h, int w, int k) {
-    Values<PIXELS, WIDTH, THREADS, SIDE> at(t, n, y0, x0, ch0, h, w, k);
-    if (!at.in) return;
-#pragma unroll
-    for (int r = 0; r < at.kItems; r++) {
-        if (at.py + r * at.kDown >= h) return;
-        uint4 v = read_raw8(s_tile, (t >> 3) + r * at.kDown * WIDTH, t & 7);
-        if (SIDE == 2 && !e.max_pool) v = make_uint4(quarter2(E{}, v.x), quarter2(E{}, v.y), quarter2(E{}, v.z), quarter2(E{}, v.w));
-#pragma unroll
-        for (int q = 0; q < SIDE * SIDE; q++) {
-            uint4 z = e.bits ? gated8(v, gates.bits[r][q]) : v;
-            if (e.y) *(uint4*)(e.y + at.of(r, q)) = z;
-            if (SIDE == 1 && e.positive) e.positive[at.of(r, q) >> 3] = (uint8_t)positive8(E{}, z);
+        for (int i = 8; i < 32; i++) {
+            float f = v[i / 8][i % 8];
+            v[0][i % 8] = f > v[0][i % 8] || isnan(f) ? f : v[0][i % 8];
         }
+    } else {
+#pragma unroll
+        for (int j = 0; j < 8; j++) v[0][j] = (v[0][j] + v[1][j] + v[2][j] + v[3][j]) * 0.25f;
     }
 }
 
-// finish does the epilogue of a staged tile of PIXELS pixels, WIDTH in a row, whose first is (y0, x0) of picture n and
-// whose channels begin at ch0, with THREADS threads, of which this is t. h, w, k are the extents of the convolution; gates is
-// what load_gates gave.
+// What a thread finishes of a tile of WIDTH pixels a line, with THREADS threads, of which it is t: PIXELS at a time, which are
+// staged in s_tile. h, w, k are the extents of the convolution. Eight threads have the 64 channels of a pixel, 128 or 256 bytes
+// in a row.
 template <class E, int PIXELS, int WIDTH, int THREADS>
-__device__ __forceinline__ void finish(const Epilogue<typename Element<E>::Store>& e, const Gates<PIXELS, THREADS>& gates,
-                                       const unsigned char* s_tile, int t, int n, int y0, int x0, int ch0, int h, int w, int k) {
+struct Finish {
     using T = typename Element<E>::Store;
-    float target_k = e.target ? e.target_k * e.weight[(size_t)n * e.columns] * e.scale[n] : 0.f;
-    bool raw = is_raw(e, h, w);   // the same for all of a launch
-    if constexpr (sizeof(T) == 2) {
-        if (raw && e.unpool_h)
-            finish_raw<E, PIXELS, WIDTH, THREADS, 2>(e, gates, s_tile, t, n, y0, x0, ch0, h, w, k);
-        else if (raw)
-            finish_raw<E, PIXELS, WIDTH, THREADS, 1>(e, gates, s_tile, t, n, y0, x0, ch0, h, w, k);
+    static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
+    static_assert(kItems <= 4 && kDown * WIDTH * 8 == THREADS && kDown * WIDTH % 8 == 0, "a thread's pixels are below each other");
+    // What a launch asks for. All but the last leave 16-bit values as they are stored, for nothing is added to them.
+    enum Kind {
+        kStore,    // to y, to positive, or to both
+        kPool,     // and pooled: a thread has the pixels of a window
+        kGate,     // by bits, to y
+        kUnpool,   // of windows that are all whole, and gated by bits
+        kAny
+    };
+
+    const Epilogue<T>& e;
+    const unsigned char* s_tile;
+    int t, h, w, k;
+    int kind, down, across;   // down, across: where its first value is in a tile, or with kPool the first of its window
+    uint32_t first;           // and where that is staged, an address in shared memory
+    int line, step;           // in y, from a line to the next, and from PIXELS to the next
+    // Of a tile: its picture, its first pixel and its first channel. Of its first value there: the lines from it to the end of
+    // the picture, none if it lies beside it; its place as an index into y, and that of its window in pooled.
+    int n, y0, x0, ch0, lines;
+    size_t at, pooled_at;
+    float target_k;
+    uint32_t gates[kItems][4];   // a byte for eight values, or with kUnpool for four times eight
+
+    __device__ __forceinline__ Finish(const Epilogue<T>& e, const unsigned char* s_tile, int t, int h, int w, int k)
+        : e(e), s_tile(s_tile), t(t), h(h), w(w), k(k) {
+        kind = kAny;
+        if (sizeof(T) == 2 && !e.add && !e.target && !(e.gate && !e.bits)) {
+            if (e.unpool_h)
+                kind = e.unpool_h == 2 * h && e.unpool_w == 2 * w ? kUnpool : kAny;
+            else if (e.bits)
+                kind = e.y && !e.positive && !e.pooled ? kGate : kAny;
+            else if (!(e.positive && e.max_pool))
+                kind = e.pooled ? kPool : kStore;
+        }
+        int pixel = t >> 3;
+        down = pixel / WIDTH, across = pixel % WIDTH;
+        if (kind == kPool) down = pixel / (WIDTH / 2) * 2, across = pixel % (WIDTH / 2) * 2;
+        first = shared_address(s_tile) + staged<f16>(down * WIDTH + across, t & 7, 0);
+        asm volatile("" : "+r"(kind), "+r"(first));   // or the compiler finds them again in each use
+        line = w * k * (e.unpool_h ? 2 : 1), step = line * (PIXELS / WIDTH) * (e.unpool_h ? 2 : 1);
     }
-    for (int i = t; i < PIXELS * 8 && !raw; i += THREADS) {
-        // Eight threads have the 64 channels of a pixel, 128 or 256 bytes in a row. at: where y, add, gate and target
-        // have this value.
-        int ch8 = i & 7, pixel = i >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
-        if (py >= h || px >= w) continue;
-        float v[8], f[8];
-        read_staged<T>(v, s_tile, pixel, ch8);
-        int ch = ch0 + ch8 * 8;
-        size_t in_picture = ((size_t)py * w + px) * k + ch, at = (size_t)n * h * w * k + in_picture;
-        if (e.add) {
-            load8(f, e.add + at);
+    // Goes to a tile, and from PIXELS to the next, which are staged so many bytes further.
+    __device__ __forceinline__ void begin(int picture, int y, int x, int ch) {
+        n = picture, y0 = y, x0 = x, ch0 = ch;
+        target_k = e.target ? e.target_k * e.weight[(size_t)n * e.columns] * e.scale[n] : 0.f;
+        int py = y0 + down, px = x0 + across, c = ch0 + (t & 7) * 8, side = e.unpool_h ? 2 : 1;
+        lines = px < w ? h - py : 0;
+        at = ((size_t)n * h + py) * side * line + (px * side * k + c);
+        pooled_at = kind == kPool ? ((size_t)n * (h / 2) + py / 2) * (w / 2 * k) + (px / 2 * k + c) : 0;
+        asm volatile("" : "+r"(lines), "+l"(at), "+l"(pooled_at));   // here, and not where they are used
+    }
+    __device__ __forceinline__ void next(int bytes) {
+        s_tile += bytes, first += bytes;
+        y0 += PIXELS / WIDTH, lines -= PIXELS / WIDTH, at += step, pooled_at += PIXELS / WIDTH / 2 * (w / 2 * k);
+    }
+
+    // Loads the gates that finish wants. All are under way at once, and before the tile is staged.
+    __device__ __forceinline__ void load_gates() {
+        if (kind == kGate)
+            load_gates<1>();
+        else if (kind == kUnpool)
+            load_gates<2>();
+    }
+    template <int SIDE>
+    __device__ __forceinline__ void load_gates() {
+        const uint8_t* bits = e.bits + (at >> 3);
 #pragma unroll
-            for (int j = 0; j < 8; j++) v[j] += f[j];
+        for (int r = 0; r < kItems; r++, bits += kDown * SIDE * (line >> 3)) {
+            const uint8_t* below = bits + (line >> 3);
+#pragma unroll
+            for (int q = 0; q < SIDE * SIDE; q++) gates[r][q] = 0xff;
+            if (e.bits && r * kDown < lines)
+#pragma unroll
+                for (int q = 0; q < SIDE * SIDE; q++) gates[r][q] = (q < 2 ? bits : below)[q & 1 ? k >> 3 : 0];
         }
-        if (e.target) {
-            // gate is the output of the layer, which the content loss compares with its target.
-            float g[8];
-            load8(f, e.gate + at);
-            load8(g, e.target + (e.one_target ? in_picture : at));
+    }
+
+    // Does the epilogue of the staged tile.
+    __device__ __forceinline__ void finish() const {
+        if (kind == kAny || sizeof(T) != 2) return finish_any();
+        if constexpr (sizeof(T) == 2) {
+            uint4 v[4];
+            if (kind == kPool) {
+                if (PIXELS * 2 < THREADS && t >= PIXELS * 2) return;
 #pragma unroll
-            for (int j = 0; j < 8; j++) v[j] += rounded(E{}, target_k * (f[j] - g[j]));
-        }
-        // Unless pooling is undone the value ends here: gated, stored, and a bit for each above 0.
-        if (e.unpool_h == 0) {
-            gate8(v, e, at);
-            if (e.y) store8(E{}, e.y + at, v);
-            if (e.positive) {
-                uint32_t bits = 0;
-#pragma unroll
-                for (int j = 0; j < 8; j++) bits |= (v[j] > 0.f ? 1u : 0u) << j;
-                if (e.max_pool) bits &= py / 2 < h / 2 && px / 2 < w / 2 ? first_max8<T, WIDTH>(v, s_tile, pixel, ch8) : 0u;
-                e.positive[at >> 3] = (uint8_t)bits;
+                for (int q = 0; q < 4; q++)   // the pixel to the right has its chunks in pairs the other way round
+                    v[q] = load_raw8((q & 1 ? (first ^ 16) + 128 : first) + (q >> 1) * (WIDTH * 128));
+                return finish_pool(v);
             }
-            continue;
-        }
-        // Pooling undone: a quarter of the value for each pixel of its window, or all of it for the one whose bit is set; the
-        // last windows also zero what pooling dropped.
-        int rows = py == h - 1 ? e.unpool_h - 2 * py : 2, cols = px == w - 1 ? e.unpool_w - 2 * px : 2;
-        for (int q = 0; q < rows * cols; q++) {
-            int r = q / cols, yy = 2 * py + r, xx = 2 * px + q - r * cols;
-            size_t to = (((size_t)n * e.unpool_h + yy) * e.unpool_w + xx) * k + ch;
-            float by = yy < 2 * h && xx < 2 * w ? e.max_pool ? 1.f : 0.25f : 0.f;
 #pragma unroll
-            for (int j = 0; j < 8; j++) f[j] = v[j] * by;
-            gate8(f, e, to);
-            store8(E{}, e.y + to, f);
+            for (int r = 0; r < kItems; r++) v[r] = load_raw8(first + r * (kDown * WIDTH * 128));
+            if (kind == kUnpool)
+                finish_unpool(v);
+            else if (kind == kGate)
+                finish_gate(v);
+            else
+                finish_store(v);
         }
     }
-    if (!e.pooled) return;
-    for (int i = t; i < PIXELS * 2; i += THREADS) {
-        // Pooling reads the staged tile again, rounded as y is: windows of four pixels, eight threads to each. Tiles
-        // begin at even rows and columns, so that no window is shared.
-        int ch8 = i & 7, window = i >> 3, wy = window / (WIDTH / 2), wx = window % (WIDTH / 2);
-        int py = y0 / 2 + wy, px = x0 / 2 + wx, pixel = 2 * wy * WIDTH + 2 * wx;
-        if (py >= h / 2 || px >= w / 2) continue;
-        float v[8], f[8];
-        read_staged<T>(v, s_tile, pixel, ch8);
+
+    __device__ __forceinline__ void finish_store(const uint4 (&v)[4]) const {
+        T* y = e.y + at;
+        if (e.y)
 #pragma unroll
-        for (int q = 1; q < 4; q++) {
-            read_staged<T>(f, s_tile, pixel + (q >> 1) * WIDTH + (q & 1), ch8);
+            for (int r = 0; r < kItems; r++, y += kDown * line)
+                if (r * kDown < lines) store_raw8(y, v[r]);
+        uint8_t* positive = e.positive + (at >> 3);
+        if (e.positive)
 #pragma unroll
-            for (int j = 0; j < 8; j++) v[j] = !e.max_pool ? v[j] + f[j] : f[j] > v[j] || f[j] != f[j] ? f[j] : v[j];
-        }
-#pragma unroll
-        for (int j = 0; j < 8; j++) v[j] *= e.max_pool ? 1.f : 0.25f;
-        store8(E{}, e.pooled + (((size_t)n * (h / 2) + py) * (w / 2) + px) * k + ch0 + ch8 * 8, v);
+            for (int r = 0; r < kItems; r++, positive += kDown * (line >> 3)) {
+                uint32_t bits = positive8(E{}, v[r]);
+                if (r * kDown < lines) *positive = (uint8_t)bits;
+            }
     }
-}
+
+    __device__ __forceinline__ void finish_gate(const uint4 (&v)[4]) const {
+        T* y = e.y + at;
+        Signs signs(gates[0][0], gates[1 % kItems][0], gates[2 % kItems][0], gates[3 % kItems][0]);
+#pragma unroll
+        for (int r = 0; r < kItems; r++, y += kDown * line) {
+            uint4 z = signs.gated8(v[r], r);
+            if (r * kDown < lines) store_raw8(y, z);
+        }
+    }
+
+    __device__ __forceinline__ void finish_unpool(const uint4 (&v)[4]) const {
+        T* y = e.y + at;
+#pragma unroll
+        for (int r = 0; r < kItems; r++, y += kDown * 2 * line) {
+            if (r * kDown >= lines) return;
+            uint4 z = v[r];
+            if (!e.max_pool) z = make_uint4(quarter2(E{}, z.x), quarter2(E{}, z.y), quarter2(E{}, z.z), quarter2(E{}, z.w));
+            Signs signs(gates[r][0], gates[r][1], gates[r][2], gates[r][3]);
+            T* below = y + line;
+#pragma unroll
+            for (int q = 0; q < 4; q++) store_raw8((q < 2 ? y : below) + (q & 1 ? k : 0), signs.gated8(z, q));
+        }
+    }
+
+    // Tiles begin at even rows and columns, so that no window is shared.
+    __device__ __forceinline__ void finish_pool(const uint4 (&z)[4]) const {
+        int right = x0 + across + 1 < w ? lines : 0;   // of the second column
+        T* y = e.y + at;
+        if (e.y)
+#pragma unroll
+            for (int q = 0; q < 4; q++)
+                if (q >> 1 < (q & 1 ? right : lines)) store_raw8((q < 2 ? y : y + line) + (q & 1 ? k : 0), z[q]);
+        uint8_t* positive = e.positive + (at >> 3);
+        if (e.positive)
+#pragma unroll
+            for (int q = 0; q < 4; q++) {
+                uint32_t bits = positive8(E{}, z[q]);
+                if (q >> 1 < (q & 1 ? right : lines)) (q < 2 ? positive : positive + (line >> 3))[q & 1 ? k >> 3 : 0] = (uint8_t)bits;
+            }
+        float v[4][8];
+#pragma unroll
+        for (int q = 0; q < 4; q++) unpack8(E{}, v[q], z[q]);
+        pool8(v, e.max_pool);
+        if (1 < right) store8(E{}, e.pooled + pooled_at, v[0]);
+    }
+
+    // Any epilogue, in fp32.
+    __device__ __forceinline__ void finish_any() const {
+        for (int i = t; i < PIXELS * 8; i += THREADS) {
+            // at: where y, add, gate and target have this value.
+            int ch8 = i & 7, pixel = i >> 3, py = y0 + pixel / WIDTH, px = x0 + pixel % WIDTH;
+            if (py >= h || px >= w) continue;
+            float v[8], f[8];
+            read_staged<T>(v, s_tile, pixel, ch8);
+            int ch = ch0 + ch8 * 8;
+            size_t in_picture = ((size_t)py * w + px) * k + ch, at = (size_t)n * h * w * k + in_picture;
+            if (e.add) {
+                load8(f, e.add + at);
+#pragma unroll
+                for (int j = 0; j < 8; j++) v[j] += f[j];
+            }
+            if (e.target) {
+                // gate is the output of the layer, which the content loss compares with its target.
+                float g[8];
+                load8(f, e.gate + at);
+                load8(g, e.target + (e.one_target ? in_picture : at));
+#pragma unroll
+                for (int j = 0; j < 8; j++) v[j] += rounded(E{}, target_k * (f[j] - g[j]));
+            }
+            // Unless pooling is undone the value ends here: gated, stored, and a bit for each above 0.
+            if (e.unpool_h == 0) {
+                gate8(v, e, at);
+                if (e.y) store8(E{}, e.y + at, v);
+                if (e.positive) {
+                    uint32_t bits = 0;
+#pragma unroll
+                    for (int j = 0; j < 8; j++) bits |= (v[j] > 0.f ? 1u : 0u) << j;
+                    if (e.max_pool) bits &= py / 2 < h / 2 && px / 2 < w / 2 ? first_max8<T, WIDTH>(v, s_tile, pixel, ch8) : 0u;
+                    e.positive[at >> 3] = (uint8_t)bits;
+                }
+                continue;
+            }
+            // Pooling undone: a quarter of the value for each pixel of its window, or all of it for the one whose bit is set; the
+            // last windows also zero what pooling dropped.
+            int rows = py == h - 1 ? e.unpool_h - 2 * py : 2, cols = px == w - 1 ? e.unpool_w - 2 * px : 2;
+            for (int q = 0; q < rows * cols; q++) {
+                int r = q / cols, yy = 2 * py + r, xx = 2 * px + q - r * cols;
+                size_t to = (((size_t)n * e.unpool_h + yy) * e.unpool_w + xx) * k + ch;
+                float by = yy < 2 * h && xx < 2 * w ? e.max_pool ? 1.f : 0.25f : 0.f;
+#pragma unroll
+                for (int j = 0; j < 8; j++) f[j] = v[j] * by;
+                gate8(f, e, to);
+                store8(E{}, e.y + to, f);
+            }
+        }
+        if (!e.pooled) return;
+        for (int i = t; i < PIXELS * 2; i += THREADS) {
+            // Pooling reads the staged tile again, rounded as y is: windows of four pixels, eight threads to each.
+            int ch8 = i & 7, window = i >> 3, wy = window / (WIDTH / 2), wx = window % (WIDTH / 2);
+            int py = y0 / 2 + wy, px = x0 / 2 + wx, pixel = 2 * wy * WIDTH + 2 * wx;
+            if (py >= h / 2 || px >= w / 2) continue;
+            float v[4][8];
+#pragma unroll
+            for (int q = 0; q < 4; q++) read_staged<T>(v[q], s_tile, pixel + (q >> 1) * WIDTH + (q & 1), ch8);
+            pool8(v, e.max_pool);
+            store8(E{}, e.pooled + (((size_t)n * (h / 2) + py) * (w / 2) + px) * k + ch0 + ch8 * 8, v[0]);
+        }
+    }
+};
