@@ -224,7 +224,7 @@ struct Conv {
             // seen all that come before them.
             if (PINGPONG && g != walk.first()) named_barrier(kTurn + wg.index, kConsumers * 128);
             multiply(d, span, ring, wg, g + walk.step() < walk.groups);
-            finish(d, bias, end, from, to, span, ring, wg);
+            finish(d, bias, end, from, to, ring, wg);
         }
     }
 
@@ -289,10 +289,10 @@ struct Conv {
     // Finish: bias, ReLU, rounding and the epilogue, kPass pixels at a time. With SPLIT the blocks exchange their sums first, and
     // then each finishes its share of the passes.
     static __device__ __forceinline__ void finish(const float (&d)[N / 2], const float (&bias)[2], End& end, int from, int to,
-                                                  const Span& span, const Ring& ring, const Warpgroup& wg) {
+                                                  const Ring& ring, const Warpgroup& wg) {
         // Sums to share are (warpgroup, four values, thread), in place of the stages.
         uint32_t sums = ring.stages + (wg.index * (N / 8) * 128 + wg.t) * 16;
-        if (SPLIT > 1) share(d, sums, span.to > span.from);
+        if (SPLIT > 1) share(d, sums);
         for (int pass = from; pass < to; pass++, end.next(0)) {
             end.load_gates();   // on their way while the pass is staged
             named_barrier(kStagedTile + wg.index, 128);   // the pass before has been read
@@ -325,13 +325,13 @@ struct Conv {
             }
     }
 
-    // Puts this block's sums where the others can read them; a block whose span is empty has summed nothing. Threads of a warp
+    // Puts this block's sums where the others can read them; those of a block whose span is empty are still 0. Threads of a warp
     // are neighbours: no two share a bank.
-    static __device__ __forceinline__ void share(const float (&d)[N / 2], uint32_t sums, bool any) {
+    static __device__ __forceinline__ void share(const float (&d)[N / 2], uint32_t sums) {
         named_barrier(kSums, kConsumers * 128);   // both warpgroups are done with the stages
 #pragma unroll
         for (int i = 0; i < N / 2; i += 4)
-            store4(sums + i * 512, any ? d[i] : 0.f, any ? d[i + 1] : 0.f, any ? d[i + 2] : 0.f, any ? d[i + 3] : 0.f);
+            store4(sums + i * 512, d[i], d[i + 1], d[i + 2], d[i + 3]);
         cluster_sync();   // the sums of all blocks are there
     }
 

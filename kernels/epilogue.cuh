@@ -249,13 +249,13 @@ struct Finish {
     using T = typename Element<E>::Store;
     static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
     static_assert(kItems <= 4 && kDown * WIDTH * 8 == THREADS && kDown * WIDTH % 8 == 0, "a thread's pixels are below each other");
-    // What a launch asks for. All but the last leave 16-bit values as they are stored, for nothing is added to them.
+    // What a launch asks for. All but kAny leave 16-bit values as they are stored, for nothing is added to them.
     enum Kind {
-        kStore,    // to y, to positive, or to both
-        kPool,     // and pooled: a thread has the pixels of a window
-        kGate,     // by bits, to y
-        kUnpool,   // of windows that are all whole, and gated by bits
-        kAny
+        kAny,
+        kStore,   // to y, to positive, or to both
+        kPool,    // and pooled: a thread has the pixels of a window
+        kGate,    // by bits, to y
+        kUnpool   // of windows that are all whole, and gated by bits
     };
 
     const Epilogue<T>& e;
@@ -306,9 +306,10 @@ struct Finish {
 
     // Loads the gates that finish wants. All are under way at once, and before the tile is staged.
     __device__ __forceinline__ void load_gates() {
+        if (kind < kGate) return;
         if (kind == kGate)
             load_gates<1>();
-        else if (kind == kUnpool)
+        else
             load_gates<2>();
     }
     template <int SIDE>
@@ -327,28 +328,21 @@ struct Finish {
 
     // Does the epilogue of the staged tile.
     __device__ __forceinline__ void finish() const {
-        if (kind == kAny || sizeof(T) != 2) return finish_any();
         if constexpr (sizeof(T) == 2) {
-            uint4 v[4];
-            if (kind == kPool) {
-                if (PIXELS * 2 < THREADS && t >= PIXELS * 2) return;
-#pragma unroll
-                for (int q = 0; q < 4; q++)   // the pixel to the right has its chunks in pairs the other way round
-                    v[q] = load_raw8((q & 1 ? (first ^ 16) + 128 : first) + (q >> 1) * (WIDTH * 128));
-                return finish_pool(v);
-            }
-#pragma unroll
-            for (int r = 0; r < kItems; r++) v[r] = load_raw8(first + r * (kDown * WIDTH * 128));
-            if (kind == kUnpool)
-                finish_unpool(v);
-            else if (kind == kGate)
-                finish_gate(v);
-            else
-                finish_store(v);
+            if (kind >= kGate) return kind == kGate ? finish_gate() : finish_unpool();
+            if (kind == kPool) return finish_pool();
+            if (kind == kStore) return finish_store();
         }
+        finish_any();
+    }
+    __device__ __forceinline__ void load_staged(uint4 (&v)[kItems]) const {
+#pragma unroll
+        for (int r = 0; r < kItems; r++) v[r] = load_raw8(first + r * (kDown * WIDTH * 128));
     }
 
-    __device__ __forceinline__ void finish_store(const uint4 (&v)[4]) const {
+    __device__ __forceinline__ void finish_store() const {
+        uint4 v[kItems];
+        load_staged(v);
         T* y = e.y + at;
         if (e.y)
 #pragma unroll
@@ -363,7 +357,9 @@ struct Finish {
             }
     }
 
-    __device__ __forceinline__ void finish_gate(const uint4 (&v)[4]) const {
+    __device__ __forceinline__ void finish_gate() const {
+        uint4 v[kItems];
+        load_staged(v);
         T* y = e.y + at;
         Signs signs(gates[0][0], gates[1 % kItems][0], gates[2 % kItems][0], gates[3 % kItems][0]);
 #pragma unroll
@@ -373,7 +369,9 @@ struct Finish {
         }
     }
 
-    __device__ __forceinline__ void finish_unpool(const uint4 (&v)[4]) const {
+    __device__ __forceinline__ void finish_unpool() const {
+        uint4 v[kItems];
+        load_staged(v);
         T* y = e.y + at;
 #pragma unroll
         for (int r = 0; r < kItems; r++, y += kDown * 2 * line) {
@@ -388,7 +386,12 @@ struct Finish {
     }
 
     // Tiles begin at even rows and columns, so that no window is shared.
-    __device__ __forceinline__ void finish_pool(const uint4 (&z)[4]) const {
+    __device__ __forceinline__ void finish_pool() const {
+        if (PIXELS * 2 < THREADS && t >= PIXELS * 2) return;
+        uint4 z[4];
+#pragma unroll
+        for (int q = 0; q < 4; q++)   // the pixel to the right has its chunks in pairs the other way round
+            z[q] = load_raw8((q & 1 ? (first ^ 16) + 128 : first) + (q >> 1) * (WIDTH * 128));
         int right = x0 + across + 1 < w ? lines : 0;   // of the second column
         T* y = e.y + at;
         if (e.y)
