@@ -16,6 +16,7 @@ import (
 	"github.com/stylize-gpu/stylize/gpu/cuda/driver/simulated"
 	"github.com/stylize-gpu/stylize/gpu/cuda/plan"
 	"github.com/stylize-gpu/stylize/gpu/sim"
+	"github.com/stylize-gpu/stylize/kernels"
 	"github.com/stylize-gpu/stylize/kernels/kerneltest"
 	"github.com/stylize-gpu/stylize/transfer"
 	"github.com/stylize-gpu/stylize/transfer/picture"
@@ -390,6 +391,86 @@ func TestMaxPoolFused(t *testing.T) {
 					fused := openSim(t, sim.Config{Mode: modes[(i+j+k)%len(modes)], SMs: sms}, o)
 					o.Simulate, o.Unfused = simulated.New(sim.Config{NoChecks: true, SMs: sms}), true
 					got, want := results(t, fused, p, data), results(t, opened(t, o), p, data)
+					for b := range want {
+						if !slices.Equal(got[b], want[b]) {
+							t.Errorf("%s differs from the unfused list by %.3g", b.Name, relL2(got[b], want[b]))
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestGatesFused compares two layers and a pooling of whole windows, there and back, with
+// the unfused list in every tile: what they keep for the way back are bits, which gate
+// both the convolution's gradient and the gradient that a pooling spreads.
+func TestGatesFused(t *testing.T) {
+	t.Parallel()
+	const c = 128 // that every tile takes
+	build := func(n, h, w int) *gpu.Program {
+		p := &gpu.Program{}
+		r := rand.New(rand.NewPCG(uint64(h), uint64(w)))
+		values := func(n int) []float32 {
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = (r.Float32() - 0.5) / 8
+			}
+			return v
+		}
+		weights := func() *gpu.Buffer {
+			return p.NewConst(fmt.Sprintf("w%d", len(p.Buffers)), gpu.Shape{N: c, H: 3, W: 3, C: c}, values(9*c*c))
+		}
+		bias := func() *gpu.Buffer {
+			return p.NewConst(fmt.Sprintf("b%d", len(p.Buffers)), gpu.Shape{N: 1, H: 1, W: 1, C: c}, values(c))
+		}
+		x := p.NewBuffer("x", gpu.Input, gpu.Shape{N: n, H: h, W: w, C: c})
+		dy := p.NewBuffer("dy", gpu.Input, gpu.Shape{N: n, H: h / 2, W: w / 2, C: c})
+		below := p.ReLUFwd("relu1", p.Conv3x3Fprop("y1", x, weights(), bias()))
+		f := p.ReLUFwd("relu2", p.Conv3x3Fprop("y2", below, weights(), bias()))
+		p.Output(p.AvgPool2x2Fwd("pool", f))
+		d := p.ReLUBwd("relu2", p.AvgPool2x2Bwd("pool", p.Conv3x3Dgrad("above", dy, weights()), h, w), f)
+		p.Output(p.ReLUBwd("relu1", p.Conv3x3Dgrad("y2", d, weights()), below))
+		return p
+	}
+	for i, pr := range []plan.Precision{plan.FP16, plan.BF16} {
+		for j, tile := range append(slices.Clone(kernels.Tiles), kernels.Tile{}) { // and those of older GPUs
+			for k, q := range [][3]int{{2, 10, 18}, {1, 34, 6}, {1, 6, 34}} {
+				if testing.Short() && (i+j+k)%3 != 0 {
+					continue
+				}
+				t.Run(fmt.Sprintf("%v/%v/%v", pr, tile, q), func(t *testing.T) {
+					t.Parallel()
+					p := build(q[0], q[1], q[2])
+					data := map[*gpu.Buffer][]float32{}
+					r := rand.New(rand.NewPCG(7, uint64(k)))
+					for _, b := range p.Buffers {
+						if b.Role == gpu.Input {
+							for range b.Shape.Elems() {
+								data[b] = append(data[b], r.Float32()-0.5)
+							}
+						}
+					}
+					sms := 1 + k // blocks take several tiles
+					o := Options{Precision: pr}
+					if tile == (kernels.Tile{}) {
+						o.Kernels = "sm80"
+					}
+					open := func(cfg sim.Config, unfused bool) *Device {
+						cfg.SMs, o.Unfused = sms, unfused
+						d := openSim(t, cfg, o)
+						d.target.Only = tile
+						return d
+					}
+					fused := open(sim.Config{Mode: modes[(i+j+k)%len(modes)]}, false)
+					l, err := plan.New(p, fused.target)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(l.Steps) != 4 {
+						t.Fatalf("%d steps, want 4: not all is fused", len(l.Steps))
+					}
+					got, want := results(t, fused, p, data), results(t, open(sim.Config{NoChecks: true}, true), p, data)
 					for b := range want {
 						if !slices.Equal(got[b], want[b]) {
 							t.Errorf("%s differs from the unfused list by %.3g", b.Name, relL2(got[b], want[b]))
