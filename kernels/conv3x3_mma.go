@@ -22,7 +22,7 @@ func (a Conv3x3MMAArgs) Supports(t Elem) error {
 // W2 (N,K,C2). The tile is one of MMATiles; tiles give the same bits.
 func (a Conv3x3MMAArgs) Launch(t Elem, tile Tile, pictures int) (Launch, error) {
 	grid := [3]int{tilesOf(a.Height, a.Width, mmaTH, mmaTW), a.K / max(tile.Channels, 1), pictures}
-	return launch(a, t, tile, grid, supportsProduct(&conv3x3MMAFamily, t, tile, mmaRow, a.C, a.C2, a.K), a.operands(), a.check())
+	return launch(a, t, tile, grid, supportsProduct(&conv3x3MMAFamily, t, tile, mmaRow, a.C, a.C2, a.K), a.operands(), a.check(a.Width, a.K))
 }
 
 // operands says which operand is missing.
@@ -77,7 +77,7 @@ func (a Conv3x3MMAShareArgs) Launch(t Elem, pictures int) (Launch, error) {
 
 // Launch adds the splits of Part in order and does the epilogue.
 func (a Conv3x3MMASumArgs) Launch(t Elem, pictures int) (Launch, error) {
-	return launch(a, t, shareTile, [3]int{tilesOf(a.Height, a.Width, mmaTH, mmaTW), a.K / shareTile.Channels, pictures}, a.check())
+	return launch(a, t, shareTile, [3]int{tilesOf(a.Height, a.Width, mmaTH, mmaTW), a.K / shareTile.Channels, pictures}, a.check(a.Width, a.K))
 }
 
 // supportsProduct is Supports of the kernels for products: channels in rows of row

@@ -53,5 +53,5 @@ func (a Conv3x3WGMMAArgs) Launch(t Elem, tile Tile, sms int) (Launch, error) {
 		groups = min(groups, max(sms/cluster, 1))
 	}
 	return launch(a, t, tile, [3]int{groups * cluster, 1, 1},
-		operands(a.C > 0, a.X.Of.Ref, a.W.Of.Ref, a.C2 > 0, a.X2.Of.Ref, a.W2.Of.Ref), a.check())
+		operands(a.C > 0, a.X.Of.Ref, a.W.Of.Ref, a.C2 > 0, a.X2.Of.Ref, a.W2.Of.Ref), a.check(a.Width, a.K))
 }

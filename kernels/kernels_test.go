@@ -474,6 +474,9 @@ func TestRefusals(t *testing.T) {
 		{func() (kernels.Launch, error) { a := add; a.Elems = 0; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of [0 1 1]"},
 		{func() (kernels.Launch, error) { a := add; a.Elems = 1 << 40; return a.Launch(kernels.F16) }, kernels.ErrShape, "add_f16: a grid of"},
 		{func() (kernels.Launch, error) { return tv.Launch(1 << 16) }, kernels.ErrShape, "tv_fwd_bwd_f32: a grid of [4 65536 1]"},
+		{func() (kernels.Launch, error) {
+			return with(func(a *kernels.Conv3x3MMAArgs) { a.Width = 1<<20 + 1 }).WGMMA(kernels.F16, hopper, 1).Launch(kernels.F16, hopper, 132)
+		}, kernels.ErrShape, "a line of 1048577 pixels with 64 channels"},
 		{func() (kernels.Launch, error) { a := tv; a.H = 1 << 31; return a.Launch(1) }, kernels.ErrShape, "tv_fwd_bwd_f32: h is 2147483648"},
 		{func() (kernels.Launch, error) { a := tv; a.DX.Elem = kernels.F64; return a.Launch(1) }, nil, "tv_fwd_bwd_f32: dx points to f64"},
 		{func() (kernels.Launch, error) {
