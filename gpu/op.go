@@ -139,21 +139,27 @@ func Rate(knobs []float64, done float64) float64 {
 	return rate * (final + (1-final)*(1+math.Cos(math.Pi*(done-from)/span))/2)
 }
 
-// LBFGSParams are the constants of the step: L-BFGS (Nocedal 1980) on the values
-// that may move, projected onto [0,1], without a line search. Each picture has its
-// own memory, decides by itself, and x is always where the next evaluation is to
-// be. With l the loss and g the gradient at x, and a, ga, la those of the last
-// point that was accepted:
+// LBFGSParams are the constants of the step: L-BFGS (Nocedal 1980) projected onto
+// [0,1], without a line search. Each picture has its own memory, decides by itself,
+// and x is always where the next evaluation is to be. With l the loss and g the
+// gradient at x, and a, ga, la those of the last point that was accepted:
 //
 //	refuse   when l or a g*g is not finite, or l > la + Rise |la| (up to the eighth
 //	         time in a row): t *= 0.3; from the second time on, forget the pairs
-//	accept   s = x - a; y = g - ga; the pair is kept if s.y > 1e-10 y.y, the oldest
+//	accept   s = x - a; y = g - ga; the pair is kept if s.y > 1e-10 y.Py, the oldest
 //	         of more than History dropped; a, ga, la = x, g, l; t = 1
 //	free     f[i] = 0 where a[i] <= 0 and ga[i] > 0, or a[i] >= 1 and ga[i] < 0; else 1
-//	d        -H f ga: the two-loop recursion over the pairs on free values alone, the
-//	         initial H being s.y/y.y of the newest; -f ga First / max|ga| without a
-//	         pair, and where d.ga would not be negative (the pairs are forgotten)
+//	d        -f H f ga: H is the two-loop recursion over the pairs, that begins with
+//	         P s.y/y.Py of the newest; -f ga First / max|ga| without a pair, and where H
+//	         would not descend (the pairs are forgotten)
 //	step     x = clamp(a + t min(1, Most / max|d|) d, 0, 1)
+//
+// P = 1 - k B is a preconditioner. B is the mean over 3x3 pixels with weights 1 2 1 down
+// and across, each channel by itself, nothing beyond the border; so P leaves fine
+// changes and shortens those that span many pixels, along which the loss of a network is
+// far steeper. Without it most evaluations go on them. k is 0 at first, and an accepted
+// evaluation that leaves no pairs makes it (4 r - 1) / 3, at least 0 and at most 0.9, of
+// r = v.Bv / v.v, v = f g: 0 for a gradient that is noise, near 1 for a smooth one.
 //
 // A refused evaluation leaves a, ga and d as they are, or makes d anew where the
 // pairs are forgotten; before the first that is accepted it leaves x too.
@@ -174,20 +180,21 @@ func (p LBFGSParams) Slots() int { return p.History + 1 }
 // Columns of the control of [LBFGS], (N,1,1,ControlColumns). All are 0 at the
 // start of a run.
 const (
-	CtlAccepted  = iota // how many evaluations were accepted
-	CtlPairs            // how many pairs are kept
-	CtlNext             // the slot that the next pair goes to
-	CtlLoss             // la
-	CtlMost             // max |ga|
-	CtlFactor           // t
-	CtlRefusals         // how many evaluations in a row were refused, up to the last
-	CtlStep             // the largest change of a value that the last step asked for
-	CtlLongest          // max |d|
-	CtlCurvature        // s.y of the pair in slot 0, and of those after it
+	CtlAccepted = iota // how many evaluations were accepted
+	CtlPairs           // how many pairs are kept
+	CtlNext            // the slot that the next pair goes to
+	CtlLoss            // la
+	CtlMost            // max |ga|
+	CtlFactor          // t
+	CtlRefusals        // how many evaluations in a row were refused, up to the last
+	CtlStep            // the largest change of a value that the last step asked for
+	CtlLongest         // max |d|
+	CtlSmooth          // k
+	CtlProducts        // slots rows of slots values, s.y: of every s with the y that came with it or later; then all y.Py
 )
 
 // ControlColumns is their number.
-func (p LBFGSParams) ControlColumns() int { return CtlCurvature + p.Slots() }
+func (p LBFGSParams) ControlColumns() int { return CtlProducts + 2*p.Slots()*p.Slots() }
 
 // GiveUp is how many refusals in a row an optimiser survives whose cause is a loss
 // or a gradient that is not finite: after them RecFinite is 0.
@@ -250,8 +257,9 @@ const (
 	asAcceptedGradient
 	asDirection
 	asAverage
-	asPairsS // (N, slots*H, W, 3): the steps
-	asPairsY // and the changes of the gradient
+	asPairsS   // (N, slots*H, W, 3): the steps
+	asPairsY   // and the changes of the gradient
+	asSmoothed // (N,H,W,3): P times the gradient
 	asControl
 )
 
@@ -281,7 +289,7 @@ var operands = [NumKinds]struct{ in, out []operand }{
 	Adam:          {[]operand{asGradient, asPicture, asMoment1, asMoment2, asStep, asKnobs, asLosses}, []operand{asPicture, asMoment1, asMoment2}},
 	LBFGS: {
 		[]operand{asGradient, asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asStep, asKnobs, asLosses},
-		[]operand{asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl},
+		[]operand{asPicture, asAccepted, asAcceptedGradient, asDirection, asPairsS, asPairsY, asControl, asSmoothed},
 	},
 	Average: {[]operand{asPicture, asAverage, asStep, asKnobs}, []operand{asAverage}},
 	Record:  {[]operand{asPicture, asGradient, asLosses, asEach, asStep, asKnobs, asControl}, []operand{asRing, asStep}},
@@ -367,8 +375,11 @@ func (o *Op) Accepted() (a, ga *Buffer) { return o.find(asAccepted), o.find(asAc
 // Direction is the one in which LBFGS goes from there.
 func (o *Op) Direction() *Buffer { return o.find(asDirection) }
 
-// Pairs are the steps that LBFGS remembers, and the changes of the gradient.
+// Pairs are the steps s that LBFGS remembers, and P y.
 func (o *Op) Pairs() (s, y *Buffer) { return o.find(asPairsS), o.find(asPairsY) }
+
+// Smoothed is where LBFGS leaves P f g for itself.
+func (o *Op) Smoothed() *Buffer { return o.find(asSmoothed) }
 
 // Control is what LBFGS decides by; Record looks at it, where it is given.
 func (o *Op) Control() *Buffer { return o.find(asControl) }
@@ -547,9 +558,10 @@ func (p *Program) NewLBFGSState(s Shape, l LBFGSParams) LBFGSState {
 // LBFGS takes a step of projected L-BFGS on x (State), whose gradient is g and
 // whose loss total. What the run has reached is in m.A; x is what it tries next.
 func (p *Program) LBFGS(x, g, step, knobs, total *Buffer, m LBFGSState, l LBFGSParams) {
+	z := p.NewBuffer("smoothed", Temp, x.Shape)
 	p.add(&Op{
 		Kind: LBFGS, Name: "pixels", LBFGS: l,
-		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, step, knobs, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control},
+		In: []*Buffer{g, x, m.A, m.GA, m.D, m.S, m.Y, m.Control, step, knobs, total}, Out: []*Buffer{x, m.A, m.GA, m.D, m.S, m.Y, m.Control, z},
 	})
 }
 

@@ -17,24 +17,25 @@ const (
 
 // Constants of control.cuh.
 const (
-	controlAccepted  = 0  // kAccepted
-	controlPairs     = 1  // kPairs
-	controlNext      = 2  // kNext
-	controlLoss      = 3  // kLoss
-	controlMost      = 4  // kMost
-	controlFactor    = 5  // kFactor
-	controlRefusals  = 6  // kRefusals
-	controlStep      = 7  // kStep
-	controlLongest   = 8  // kLongest
-	controlCurvature = 9  // kCurvature
-	controlLimit     = 0  // kLimit
-	controlRate      = 1  // kRate
-	controlFinal     = 2  // kFinal
-	controlFrom      = 3  // kFrom
-	controlSpan      = 4  // kSpan
-	controlDecay     = 5  // kDecay
-	controlBegin     = 6  // kBegin
-	controlGiveUp    = 10 // kGiveUp
+	controlAccepted = 0  // kAccepted
+	controlPairs    = 1  // kPairs
+	controlNext     = 2  // kNext
+	controlLoss     = 3  // kLoss
+	controlMost     = 4  // kMost
+	controlFactor   = 5  // kFactor
+	controlRefusals = 6  // kRefusals
+	controlStep     = 7  // kStep
+	controlLongest  = 8  // kLongest
+	controlSmooth   = 9  // kSmooth
+	controlProducts = 10 // kProducts
+	controlLimit    = 0  // kLimit
+	controlRate     = 1  // kRate
+	controlFinal    = 2  // kFinal
+	controlFrom     = 3  // kFrom
+	controlSpan     = 4  // kSpan
+	controlDecay    = 5  // kDecay
+	controlBegin    = 6  // kBegin
+	controlGiveUp   = 10 // kGiveUp
 )
 
 // Constants of conv3x3_first.cu.
@@ -120,10 +121,7 @@ const (
 // Constants of lbfgs.cu.
 const (
 	lbfgsMaxSlots = 33   // kMaxSlots
-	lbfgsTile     = 128  // kTile
-	lbfgsStages   = 3    // kStages
-	lbfgsUnit     = 6    // kUnit
-	lbfgsBuffer   = 9600 // kBuffer
+	lbfgsShare    = 3072 // kShare
 	lbfgsExtra    = 4    // kExtra
 	lbfgsLeave    = 0    // kLeave
 	lbfgsStay     = 1    // kStay
@@ -131,6 +129,11 @@ const (
 	lbfgsTurn     = 3    // kTurn
 	lbfgsAccept   = 4    // kAccept
 	lbfgsRetries  = 8    // kRetries
+	lbfgsRows     = 16   // kRows
+	lbfgsWide     = 64   // kWide
+	lbfgsPadRows  = 18   // kPadRows
+	lbfgsPadWide  = 70   // kPadWide
+	lbfgsOwnRows  = 4    // kOwnRows
 	lbfgsSolve    = 1024 // kSolve
 	lbfgsElements = 4    // kElements
 	lbfgsAhead    = 5    // kAhead
@@ -1186,28 +1189,29 @@ var gramStyleFamily = family{
 	},
 }
 
-// LBFGSProductsArgs are the parameters of lbfgs_products_f32 (lbfgs.cu).
-type LBFGSProductsArgs struct {
-	Parts, S, Y                       Ptr // float*
-	X, G, A, GA, Control, Step, Knobs Ptr // const float*
-	Slots, Columns, KnobColumns       int // int
-	Elems, Share                      int // unsigned
+// LBFGSPairArgs are the parameters of lbfgs_pair_f32 (lbfgs.cu).
+type LBFGSPairArgs struct {
+	Seen, S, U, Z                      Ptr // float*
+	X, G, A, GA, Control, Step, Knobs  Ptr // const float*
+	Slots, Columns, KnobColumns, Width int // int
+	Elems                              int // unsigned
 }
 
-// lbfgsProductsThreads is the threads of a block.
-const lbfgsProductsThreads = 256
+// lbfgsPairThreads is the threads of a block.
+const lbfgsPairThreads = 256
 
-func (a LBFGSProductsArgs) arguments() (*family, []Arg) {
-	return &lbfgsProductsFamily, []Arg{pointer(a.Parts), pointer(a.S), pointer(a.Y), pointer(a.X), pointer(a.G), pointer(a.A), pointer(a.GA), pointer(a.Control), pointer(a.Step), pointer(a.Knobs), integer(a.Slots), integer(a.Columns), integer(a.KnobColumns), integer(a.Elems), integer(a.Share)}
+func (a LBFGSPairArgs) arguments() (*family, []Arg) {
+	return &lbfgsPairFamily, []Arg{pointer(a.Seen), pointer(a.S), pointer(a.U), pointer(a.Z), pointer(a.X), pointer(a.G), pointer(a.A), pointer(a.GA), pointer(a.Control), pointer(a.Step), pointer(a.Knobs), integer(a.Slots), integer(a.Columns), integer(a.KnobColumns), integer(a.Width), integer(a.Elems)}
 }
 
-var lbfgsProductsFamily = family{
-	name: "lbfgs_products", source: "lbfgs", arch: "sm80", threads: lbfgsProductsThreads,
+var lbfgsPairFamily = family{
+	name: "lbfgs_pair", source: "lbfgs", arch: "sm80", threads: lbfgsPairThreads,
 	overlaps: true,
 	params: []Param{
-		{Name: "parts", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "seen", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "s", Kind: Pointer, Elem: F32, Out: true},
-		{Name: "y", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "u", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "z", Kind: Pointer, Elem: F32, Out: true},
 		{Name: "x", Kind: Pointer, Elem: F32},
 		{Name: "g", Kind: Pointer, Elem: F32},
 		{Name: "a", Kind: Pointer, Elem: F32},
@@ -1218,8 +1222,46 @@ var lbfgsProductsFamily = family{
 		{Name: "slots", Kind: Int32},
 		{Name: "columns", Kind: Int32},
 		{Name: "knob_columns", Kind: Int32},
+		{Name: "width", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
-		{Name: "share", Kind: Uint32},
+	},
+	entries: []entry{
+		{name: "lbfgs_pair_f32", module: "lbfgs", elem: F32},
+	},
+}
+
+// LBFGSProductsArgs are the parameters of lbfgs_products_f32 (lbfgs.cu).
+type LBFGSProductsArgs struct {
+	Parts                             Ptr // float*
+	S, U, X, G, GA, Seen, Step, Knobs Ptr // const float*
+	Slots, KnobColumns, Tiles         int // int
+	Elems                             int // unsigned
+}
+
+// lbfgsProductsThreads is the threads of a block.
+const lbfgsProductsThreads = 256
+
+func (a LBFGSProductsArgs) arguments() (*family, []Arg) {
+	return &lbfgsProductsFamily, []Arg{pointer(a.Parts), pointer(a.S), pointer(a.U), pointer(a.X), pointer(a.G), pointer(a.GA), pointer(a.Seen), pointer(a.Step), pointer(a.Knobs), integer(a.Slots), integer(a.KnobColumns), integer(a.Tiles), integer(a.Elems)}
+}
+
+var lbfgsProductsFamily = family{
+	name: "lbfgs_products", source: "lbfgs", arch: "sm80", threads: lbfgsProductsThreads,
+	overlaps: true,
+	params: []Param{
+		{Name: "parts", Kind: Pointer, Elem: F32, Out: true},
+		{Name: "s", Kind: Pointer, Elem: F32},
+		{Name: "u", Kind: Pointer, Elem: F32},
+		{Name: "x", Kind: Pointer, Elem: F32},
+		{Name: "g", Kind: Pointer, Elem: F32},
+		{Name: "ga", Kind: Pointer, Elem: F32},
+		{Name: "seen", Kind: Pointer, Elem: F32},
+		{Name: "step", Kind: Pointer, Elem: F32},
+		{Name: "knobs", Kind: Pointer, Elem: F32},
+		{Name: "slots", Kind: Int32},
+		{Name: "knob_columns", Kind: Int32},
+		{Name: "tiles", Kind: Int32},
+		{Name: "elems", Kind: Uint32},
 	},
 	entries: []entry{
 		{name: "lbfgs_products_f32", module: "lbfgs", elem: F32},
@@ -1265,17 +1307,17 @@ var lbfgsSolveFamily = family{
 
 // LBFGSDirectionArgs are the parameters of lbfgs_direction_f32 (lbfgs.cu).
 type LBFGSDirectionArgs struct {
-	Longest, D, A, GA Ptr // float*
-	X, G, S, Y, Coef  Ptr // const float*
-	Slots             int // int
-	Elems             int // unsigned
+	Longest, D, A, GA   Ptr // float*
+	X, G, S, U, Z, Coef Ptr // const float*
+	Slots               int // int
+	Elems               int // unsigned
 }
 
 // lbfgsDirectionThreads is the threads of a block.
 const lbfgsDirectionThreads = 256
 
 func (a LBFGSDirectionArgs) arguments() (*family, []Arg) {
-	return &lbfgsDirectionFamily, []Arg{pointer(a.Longest), pointer(a.D), pointer(a.A), pointer(a.GA), pointer(a.X), pointer(a.G), pointer(a.S), pointer(a.Y), pointer(a.Coef), integer(a.Slots), integer(a.Elems)}
+	return &lbfgsDirectionFamily, []Arg{pointer(a.Longest), pointer(a.D), pointer(a.A), pointer(a.GA), pointer(a.X), pointer(a.G), pointer(a.S), pointer(a.U), pointer(a.Z), pointer(a.Coef), integer(a.Slots), integer(a.Elems)}
 }
 
 var lbfgsDirectionFamily = family{
@@ -1289,7 +1331,8 @@ var lbfgsDirectionFamily = family{
 		{Name: "x", Kind: Pointer, Elem: F32},
 		{Name: "g", Kind: Pointer, Elem: F32},
 		{Name: "s", Kind: Pointer, Elem: F32},
-		{Name: "y", Kind: Pointer, Elem: F32},
+		{Name: "u", Kind: Pointer, Elem: F32},
+		{Name: "z", Kind: Pointer, Elem: F32},
 		{Name: "coef", Kind: Pointer, Elem: F32},
 		{Name: "slots", Kind: Int32},
 		{Name: "elems", Kind: Uint32},
@@ -1818,6 +1861,7 @@ var families = []*family{
 	&gramFwdMMAFamily,
 	&gramCoefFamily,
 	&gramStyleFamily,
+	&lbfgsPairFamily,
 	&lbfgsProductsFamily,
 	&lbfgsSolveFamily,
 	&lbfgsDirectionFamily,

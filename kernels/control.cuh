@@ -1,7 +1,7 @@
 // What L-BFGS decides by, a row of values for each picture; gpu.CtlAccepted and its like.
 #pragma once
 
-enum { kAccepted, kPairs, kNext, kLoss, kMost, kFactor, kRefusals, kStep, kLongest, kCurvature };
+enum { kAccepted, kPairs, kNext, kLoss, kMost, kFactor, kRefusals, kStep, kLongest, kSmooth, kProducts };
 
 // The knobs of a picture that an optimiser looks at; gpu.KnobLimit and its like. Weights of the loss follow.
 enum { kLimit, kRate, kFinal, kFrom, kSpan, kDecay, kBegin };

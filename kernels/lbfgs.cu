@@ -1,42 +1,38 @@
-// lbfgs_products, lbfgs_solve, lbfgs_direction, lbfgs_step: projected L-BFGS on the pixels.    streaming and products, fp32
-// Maths    gpu.LBFGSParams has the algorithm. The direction is a combination of the vectors s, y and g, and the recursion asks
-//          for nothing but their products on free values (Chen, Wang and Zhou, NIPS 2014):
-//          products   the pair of the step just made, into slot `next`; P[i,j] = sum_e v[i,e] free[e] v[j,e], i over all s, y and
-//                     g, j over all y and g; s.y and y.y of the new pair; how many g*g are not finite; max |g|
-//          solve      accepts or refuses the evaluation, and recurs on coefficients
-//          direction  a = x and ga = g if accepted; d = -free sum_i coef[i] v[i]; max |d|
+// lbfgs_pair, lbfgs_products, lbfgs_solve, lbfgs_direction, lbfgs_step: projected L-BFGS on the pixels.    streaming and products, fp32
+// Maths    gpu.LBFGSParams has the algorithm, P and B. The direction is a combination of the vectors s, u = P y and z = P f g, and the
+//          recursion asks for nothing but products (Chen, Wang and Zhou, NIPS 2014), of which a step makes those of its own y and g:
+//          pair       s = x - a and u = P (g - ga) into slot `next`, and z; how many g*g are not finite; max |g|; fg.fg and fg.B fg
+//          products   P[i,0] = sum_e v[i,e] y[e], P[i,1] = sum_e v[i,e] fg[e], i over all s and u; y = g - ga
+//          solve      accepts or refuses the evaluation, keeps the products with y, and recurs on coefficients
+//          direction  a = x and ga = g if accepted; d = -free (sum_i coef[i] v[i] + slope ga); max |d|
 //          step       x = clamp(a + by d, 0, 1), by = factor min(1, most / max|d|)
 //          A picture whose step[n] is at its limit is left alone; first and most are multiplied by its rate.
-// Layout   x, g, a, ga, d (N, elems); s, y (N, slots, elems); control (N, columns); step (N); knobs (N, knob_columns); total (N,4); parts (N, blocks, part_width);
-//          coef (N, 2 slots + 2), the last value being what is to be done; longest (N, blocks)
+// Layout   x, g, a, ga, d, z (N, H, W, 3), elems a picture; s, u (N, slots, elems); control (N, columns); step (N);
+//          knobs (N, knob_columns); total (N,4); seen (N, tiles, 4); parts (N, blocks, part_width);
+//          coef (N, coefs), the last two values being the slope and what is to be done; longest (N, blocks of direction)
 // Shapes   slots to 33; elems < 2^31
-// Launch   products: 256 threads, grid (blocks, N), each a share of the elements. solve: 1024 threads, grid N.
-//          direction, step: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread
-// Tile     products: 128 elements of every vector in shared memory, or 64 or 32 of many vectors; 3 stages by cp.async.
-//          A thread has 6x6 products of some quads of a tile, and 256/units threads share a unit
-// Hazards  products: one barrier per tile; a thread turns its own copies of x, g, a and ga into the pair before it
-// Order    products: elements ascending in a thread, threads of a unit; blocks in solve, four in fp32, then fp64: deterministic
-// Bound    memory: s and y are read twice, 16 B per element and slot; 512x512 with 10 pairs: 138 MB
+// Launch   pair: 256 threads, grid (tiles, N), a tile of 16 rows and 64 values. products: 256 threads, grid (blocks, N), each
+//          kShare elements. solve: 1024 threads, grid N. direction, step: 256 threads, grid (ceil(elems/1024), N), 4 elements per thread
+// Tile     pair: y and f g of a tile and a pixel around it in shared memory. products: y and f g of the block's elements in shared
+//          memory; a warp has every eighth vector
+// Order    products: a lane's elements ascending, lanes; blocks in solve, four in fp32, then fp64: deterministic
+// Bound    memory: s and u are read twice, 16 B per element and slot; 512x512 with 8 pairs: 113 MB
 // Oracle   ref.LBFGS   Suite kerneltest
 // ptx: sm_80 sm_90
 #include "control.cuh"
-#include "mma.cuh"
 #include "overlap.cuh"
 #include "params.cuh"
 #include "reduce.cuh"
 
 constexpr int kMaxSlots = 33;   // one more than the longest history
-constexpr int kTile = 128;      // the most elements of a tile; of 64 or 32 with more vectors
-constexpr int kStages = 3;      // tiles that are being loaded or worked on
-constexpr int kUnit = 6;        // a thread has kUnit x kUnit products
-constexpr int kBuffer = 9600;   // values of the stages: 25 vectors of kTile, 50 of half of it
-static_assert(kBuffer >= kUnit * kUnit * (kReduceThreads + 1), "the sums of all threads go where the tiles were");
-static_assert(kBuffer >= kStages * 32 * (2 * kMaxSlots + 7), "a tile of 32 elements fits with the most slots");
+constexpr int kShare = 3072;    // elements of a block of products
+constexpr int kExtra = 4;       // values behind the products: how many squares are not finite, fg.fg, fg.B fg, max |g|
 
-constexpr int kExtra = 4;       // values behind the products: s.y, y.y, how many squares are not finite, max |g|
+// How many values a block of products leaves: two for every s and u, kExtra.
+__host__ __device__ inline constexpr int part_width(int slots) { return 4 * slots + kExtra; }
 
-// How many values a block of products leaves: the products, zeros to a multiple of 4, kExtra.
-__host__ __device__ inline constexpr int part_width(int slots) { return ((2 * slots + 1) * (slots + 1) + 3) / 4 * 4 + kExtra; }
+// How many values solve leaves of a picture: a coefficient for every vector, the slope, what is to be done.
+__host__ __device__ inline constexpr int coefs(int slots) { return 2 * slots + 3; }
 
 // What solve leaves to do.
 enum { kLeave, kStay, kGo, kTurn, kAccept };   // nothing at all; no step; go along d; make d anew; accept x, and make d
@@ -49,145 +45,110 @@ __device__ __forceinline__ float is_free(float x, float g) {
     return (x <= 0.f && g > 0.f) || (x >= 1.f && g < 0.f) ? 0.f : 1.f;
 }
 
-// Four bytes from global to shared memory, asynchronously; zeros where bytes is 0.
-__device__ __forceinline__ void copy4(uint32_t dst, const void* src, int bytes) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(dst), "l"(src), "r"(bytes) : "memory");
-}
-
 // Four values of a thread.
 struct __align__(16) Quad {
     float v[4];
 };
 
-extern "C" __global__ __launch_bounds__(kReduceThreads, 2) void lbfgs_products_f32(
-    float* RESTRICT parts, float* s, float* y, const float* RESTRICT x, const float* RESTRICT g, const float* RESTRICT a,
-    const float* RESTRICT ga, const float* RESTRICT control, const float* RESTRICT step, const float* RESTRICT knobs, int slots,
-    int columns, int knob_columns, unsigned elems, unsigned share) {
-    __shared__ __align__(16) float s_v[kBuffer];   // (stage, quad, vector, 4): all s, all y, g, free; then (product, thread)
+constexpr int kRows = 16, kWide = 64;                       // a tile of pair: rows, and values of a row
+constexpr int kPadRows = kRows + 2, kPadWide = kWide + 6;   // and a pixel around it
+constexpr int kOwnRows = kRows * kWide / kReduceThreads;    // values of a thread, one below the other
+
+extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_pair_f32(
+    float* RESTRICT seen, float* RESTRICT s, float* RESTRICT u, float* RESTRICT z, const float* RESTRICT x, const float* RESTRICT g,
+    const float* RESTRICT a, const float* RESTRICT ga, const float* RESTRICT control, const float* RESTRICT step,
+    const float* RESTRICT knobs, int slots, int columns, int knob_columns, int width, unsigned elems) {
+    __shared__ float s_y[kPadRows][kPadWide], s_down[kPadRows][kPadWide];   // g - ga, f g
     wait_for_previous();
     start_next();
-    int t = threadIdx.x, rows = 2 * slots + 1, cols = slots + 1;
     size_t n = blockIdx.y;
     if (!(step[n] < knobs[n * knob_columns + kLimit])) return;   // of all blocks of the picture; solve looks at no part of it
-    x += n * elems, g += n * elems, a += n * elems, ga += n * elems;
-    s += n * slots * elems, y += n * slots * elems;
-    int next = (int)control[n * columns + kNext];
-    bool aligned = elems % 4 == 0;
-    // Units of kUnit x kUnit products cover the rows and columns, and look at rows beyond them that are 0 or no vectors: those
-    // products are not used. An odd stride keeps quads of neighbours in different banks.
-    int across = (cols + kUnit - 1) / kUnit, down = (rows + kUnit - 1) / kUnit, units = across * down;
-    int stride = max(max(down * kUnit, slots + across * kUnit), rows + 1) | 1, quads = kTile / 4;
-    while (kStages * 4 * quads * stride > kBuffer) quads /= 2;
-    for (int i = t; i < kStages * quads * (stride - rows - 1); i += kReduceThreads)
-        ((float4*)s_v)[i / (stride - rows - 1) * stride + rows + 1 + i % (stride - rows - 1)] = float4{};
-    // Threads of one quad in all vectors load; the first `quads` have x, g, a and ga, of which they make the new pair and the mask.
-    int quad = t % quads, loader = t / quads, loaders = kReduceThreads / quads;
-    // A thread has one unit of some quads.
-    int unit = t % units, group = t / units, groups = min(kReduceThreads / units, quads);
-    unsigned from = blockIdx.x * share, to = min(elems, from + share);
-    int count = (to - from + 4 * quads - 1) / (4 * quads);
-    auto load = [&](int tile) {
-        unsigned e = from + (tile * quads + quad) * 4;
-        uint32_t at = (uint32_t)__cvta_generic_to_shared(s_v) + (tile % kStages * quads + quad) * stride * 16;
-        auto vectors = [&](auto copy) {
-            if (loader == 0) {
-                copy(at + 16 * next, x + e);
-                copy(at + 16 * (slots + next), ga + e);
-                copy(at + 16 * (2 * slots), g + e);
-                copy(at + 16 * rows, a + e);
-            } else
-                for (int v = loader - 1; v < slots; v += loaders - 1)
-                    if (v != next) {
-                        copy(at + 16 * v, s + (size_t)v * elems + e);
-                        copy(at + 16 * (slots + v), y + (size_t)v * elems + e);
-                    }
-        };
-        if (tile < count && aligned)
-            vectors([&](uint32_t dst, const float* src) { copy16(dst, src, e < to ? 16 : 0); });
-        else if (tile < count)
-            vectors([&](uint32_t dst, const float* src) {
-#pragma unroll
-                for (int l = 0; l < 4; l++) copy4(dst + 4 * l, src + l, e + l < to ? 4 : 0);
-            });
-        copy_commit();
+    x += n * elems, g += n * elems, a += n * elems, ga += n * elems, z += n * elems;
+    size_t slot = (n * slots + (int)control[n * columns + kNext]) * elems;
+    s += slot, u += slot;
+    float smooth = control[n * columns + kSmooth];
+    int t = threadIdx.x, stride = 3 * width, height = elems / stride, across = (stride + kWide - 1) / kWide;
+    int top = blockIdx.x / across * kRows, left = blockIdx.x % across * kWide;
+    for (int i = t; i < kPadRows * kPadWide; i += kReduceThreads) {
+        int row = top + i / kPadWide - 1, column = left + i % kPadWide - 3;
+        bool inside = row >= 0 && row < height && column >= 0 && column < stride;
+        unsigned e = inside ? (unsigned)row * stride + column : 0;
+        float ge = g[e], ye = ge - ga[e], down = is_free(x[e], ge) * ge;
+        s_y[i / kPadWide][i % kPadWide] = inside ? ye : 0.f;
+        s_down[i / kPadWide][i % kPadWide] = inside ? down : 0.f;
+    }
+    __syncthreads();   // the tile is there
+    // B at a place of the tile.
+    auto blur = [](const float (*v)[kPadWide], int row, int column) {
+        auto line = [&](int r) { return v[r][column] + 2.f * v[r][column + 3] + v[r][column + 6]; };
+        return (line(row) + 2.f * line(row + 1) + line(row + 2)) * 0.0625f;
     };
-    float sums[kUnit][kUnit] = {}, sy = 0.f, yy = 0.f, bad = 0.f, most = 0.f;
+    float bad = 0.f, most = 0.f, square = 0.f, product = 0.f;
 #pragma unroll
-    for (int i = 0; i < kStages - 1; i++) load(i);
-    for (int tile = 0; tile < count; tile++) {
-        float* at = s_v + tile % kStages * quads * stride * 4;
-        copy_wait<kStages - 2>();
-        if (loader == 0) {
-            // A thread sees its own copies without a barrier: x, ga, g and a become s, y, g and the mask.
-            Quad* mine = (Quad*)at + quad * stride;
-            Quad xe = mine[next], ye = mine[slots + next], ge = mine[2 * slots], se = mine[rows], mask;
-            unsigned e = from + (tile * quads + quad) * 4;
-#pragma unroll
-            for (int l = 0; l < 4; l++) {
-                se.v[l] = xe.v[l] - se.v[l];
-                ye.v[l] = ge.v[l] - ye.v[l];
-                mask.v[l] = is_free(xe.v[l], ge.v[l]);
-                sy = fmaf(se.v[l], ye.v[l], sy);
-                yy = fmaf(ye.v[l], ye.v[l], yy);
-                if (finite(ge.v[l] * ge.v[l]))
-                    most = fmaxf(most, fabsf(ge.v[l]));
-                else
-                    bad += 1.f;
-            }
-            mine[next] = se, mine[slots + next] = ye, mine[rows] = mask;
-            float *to_s = s + (size_t)next * elems + e, *to_y = y + (size_t)next * elems + e;
-            if (aligned && e < to)
-                *(Quad*)to_s = se, *(Quad*)to_y = ye;
-            else
-#pragma unroll
-                for (int l = 0; l < 4; l++)
-                    if (e + l < to) to_s[l] = se.v[l], to_y[l] = ye.v[l];
-        }
-        __syncthreads();   // the tile is there, and the one before is done with
-        load(tile + kStages - 1);
-        if (group < groups)
-            for (int q = group; q < quads; q += groups) {
-                const float4* of = (const float4*)at + q * stride;
-                const float4 *of_a = of + unit / across * kUnit, *of_b = of + slots + unit % across * kUnit;
-                float4 f = of[rows], b[kUnit];
-#pragma unroll
-                for (int j = 0; j < kUnit; j++) {
-                    b[j] = of_b[j];
-                    b[j].x *= f.x, b[j].y *= f.y, b[j].z *= f.z, b[j].w *= f.w;
-                }
-#pragma unroll
-                for (int i = 0; i < kUnit; i++) {
-                    float4 v = of_a[i];
-#pragma unroll
-                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.x, b[j].x, sums[i][j]);
-#pragma unroll
-                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.y, b[j].y, sums[i][j]);
-#pragma unroll
-                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.z, b[j].z, sums[i][j]);
-#pragma unroll
-                    for (int j = 0; j < kUnit; j++) sums[i][j] = fmaf(v.w, b[j].w, sums[i][j]);
-                }
-            }
+    for (int i = 0; i < kOwnRows; i++) {
+        int r = t / kWide * kOwnRows + i, c = t % kWide, row = top + r, column = left + c;
+        if (row >= height || column >= stride) continue;
+        unsigned e = (unsigned)row * stride + column;
+        float ge = g[e], down = s_down[r + 1][c + 3], smoothed = blur(s_down, r, c);
+        s[e] = x[e] - a[e];
+        u[e] = fmaf(-smooth, blur(s_y, r, c), s_y[r + 1][c + 3]);
+        z[e] = fmaf(-smooth, smoothed, down);
+        if (finite(ge * ge))
+            most = fmaxf(most, fabsf(ge));
+        else
+            bad += 1.f;
+        square = fmaf(down, down, square);
+        product = fmaf(down, smoothed, product);
     }
-    copy_wait<0>();
-    __syncthreads();   // the last tile is done with
-#pragma unroll
-    for (int i = 0; i < kUnit * kUnit; i++) s_v[i * (kReduceThreads + 1) + t] = sums[i / kUnit][i % kUnit];
-    __syncthreads();   // the sums of all groups are there
+    bad = block_sum(bad), square = block_sum(square), product = block_sum(product), most = block_max(most);
+    if (t == 0) ((float4*)seen)[n * gridDim.x + blockIdx.x] = float4{bad, square, product, most};
+}
+
+extern "C" __global__ __launch_bounds__(kReduceThreads, 4) void lbfgs_products_f32(
+    float* RESTRICT parts, const float* RESTRICT s, const float* RESTRICT u, const float* RESTRICT x, const float* RESTRICT g,
+    const float* RESTRICT ga, const float* RESTRICT seen, const float* RESTRICT step, const float* RESTRICT knobs, int slots,
+    int knob_columns, int tiles, unsigned elems) {
+    __shared__ __align__(16) float s_y[kShare], s_down[kShare];
+    wait_for_previous();
+    start_next();
+    size_t n = blockIdx.y;
+    if (!(step[n] < knobs[n * knob_columns + kLimit])) return;
+    x += n * elems, g += n * elems, ga += n * elems, s += n * slots * elems, u += n * slots * elems;
     float* out = parts + (n * gridDim.x + blockIdx.x) * part_width(slots);
-    for (int i = t; i < rows * cols; i += kReduceThreads) {
-        int row = i / cols, col = i % cols;
-        const float* of = s_v + (row % kUnit * kUnit + col % kUnit) * (kReduceThreads + 1) + row / kUnit * across + col / kUnit;
-        float sum = of[0];
-#pragma unroll 8
-        for (int k = 1; k < groups; k++) sum += of[k * units];
-        out[i] = sum;
+    int t = threadIdx.x, lane = t % 32;
+    unsigned from = blockIdx.x * kShare, count = min(elems - from, (unsigned)kShare);
+    for (unsigned i = t; i < kShare; i += kReduceThreads) {
+        float ge = i < count ? g[from + i] : 0.f;
+        s_y[i] = i < count ? ge - ga[from + i] : 0.f;
+        s_down[i] = i < count ? is_free(x[from + i], ge) * ge : 0.f;
     }
-    if (t >= 32) return;   // the first warp has all loaders of x and g
-    sy = warp_sum(sy), yy = warp_sum(yy), bad = warp_sum(bad), most = warp_max(most);
-    out += part_width(slots) - kExtra;
-    if (t < part_width(slots) - kExtra - rows * cols) out[-1 - t] = 0.f;
-    if (t == 0) *(float4*)out = float4{sy, yy, bad, most};
+    __syncthreads();   // y and f g are there
+    for (int row = t / 32; row < 2 * slots; row += kReduceWarps) {
+        const float* v = (row < slots ? s + (size_t)row * elems : u + (size_t)(row - slots) * elems) + from;
+        float with_y = 0.f, with_g = 0.f;
+        if (elems % 4 == 0)
+#pragma unroll 8
+            for (unsigned i = 4 * lane; i < kShare; i += 128) {
+                if (i >= count) break;
+                float4 e = *(const float4*)(v + i), y = *(const float4*)(s_y + i), down = *(const float4*)(s_down + i);
+                with_y = fmaf(e.x, y.x, fmaf(e.y, y.y, fmaf(e.z, y.z, fmaf(e.w, y.w, with_y))));
+                with_g = fmaf(e.x, down.x, fmaf(e.y, down.y, fmaf(e.z, down.z, fmaf(e.w, down.w, with_g))));
+            }
+        else
+#pragma unroll 8
+            for (unsigned i = lane; i < count; i += 32) with_y = fmaf(v[i], s_y[i], with_y), with_g = fmaf(v[i], s_down[i], with_g);
+        with_y = warp_sum(with_y), with_g = warp_sum(with_g);
+        if (lane == 0) out[2 * row] = with_y, out[2 * row + 1] = with_g;
+    }
+    // Some tiles that pair has seen are this block's to add up.
+    if (t < kExtra) {
+        float sum = 0.f;
+        for (int i = blockIdx.x; i < tiles; i += gridDim.x) {
+            float v = seen[(n * tiles + i) * kExtra + t];
+            sum = t == kExtra - 1 ? fmaxf(sum, v) : sum + v;
+        }
+        out[4 * slots + t] = sum;
+    }
 }
 
 constexpr int kSolve = 1024;
@@ -199,33 +160,37 @@ __device__ __forceinline__ double from_lane(double v, int lane) {
 
 // The two loops on coefficients, by one warp, of `count` pairs of which the newest is in a slot; false where there are no pairs
 // or the result does not descend, and then coef is left alone. A lane has the pair of its age. It keeps up to date the products
-// of its s (sigma) and its y (eta) with the direction so far, so that a step waits for one value of another lane and for no sum.
-// A slot without a pair has products that may be anything: it is not looked at.
-__device__ __forceinline__ bool recursion(float* coef, const double* p, const float* curvature, int count, int newest, int slots) {
+// of its s (sigma) with what is left of the gradient, and of its y (eta) with the direction, so that a step waits for one value of
+// another lane and for no sum. p: the products of every s and u with y and f g; kept: those of every s, then u, with every y,
+// rounded, which for s are there where y is not older. made: the slot whose y those in p are of, or -1. gz: f g . z.
+__device__ __forceinline__ bool recursion(float* coef, const double* p, const float* kept, int made, double gz, int count, int newest,
+                                          int slots) {
     if (count == 0) return false;
-    int lane = threadIdx.x, cols = slots + 1;
+    int lane = threadIdx.x;
     auto slot = [&](int age) { return newest < age ? newest - age + slots : newest - age; };
     int i = slot(min(lane, count - 1));
-    const double *s_i = p + i * cols, *y_i = p + (slots + i) * cols;
-    double rho = 1.0 / curvature[i], sigma = s_i[slots], eta = y_i[slots], alpha = 0.0, delta = 0.0;
-    double h = fmax(p[newest * cols + newest] / fmax(p[(slots + newest) * cols + newest], 1e-30), 1e-12);
+    auto with = [&](int row, int y) { return y == made ? p[2 * row] : (double)kept[row * slots + y]; };
+    auto u_with = [&](int u, int y) { return u == made ? with(slots + y, u) : with(slots + u, y); };
+    double own_s = p[2 * i + 1], own_u = p[2 * (slots + i) + 1];
+    double rho = 1.0 / with(i, i), sigma = own_s, eta = own_u, alpha = 0.0, delta = 0.0;
+    double h = fmax(with(newest, newest) / fmax(u_with(newest, newest), 1e-30), 1e-12);
 #pragma unroll 2
     for (int age = 0; age < count; age++) {   // from the newest
         int k = slot(age);
-        double sy = s_i[k], yy = y_i[k], v = from_lane(rho * sigma, age);
+        double v = from_lane(rho * sigma, age);
         if (lane == age) alpha = v;
-        sigma = fma(-v, sy, sigma);
-        eta = fma(-v, yy, eta);
+        sigma = fma(-v, with(i, k), sigma);   // of lanes that are done it may become anything
+        eta = fma(-v, u_with(i, k), eta);
     }
     eta *= h;
 #pragma unroll 2
     for (int age = count - 1; age >= 0; age--) {   // from the oldest
-        double sy = p[slot(age) * cols + i], v = from_lane(alpha - rho * eta, age);
+        double v = from_lane(alpha - rho * eta, age);
         if (lane == age) delta = v;
-        eta = fma(v, sy, eta);
+        eta = fma(v, with(slot(age), i), eta);
     }
     bool mine = lane < count;
-    double descent = warp_sum(mine ? delta * s_i[slots] - h * alpha * y_i[slots] : 0.0) + h * p[2 * slots * cols + slots];
+    double descent = warp_sum(mine ? delta * own_s - h * alpha * own_u : 0.0) + h * gz;
     if (!(descent > 0.0)) return false;
     if (mine) coef[i] = (float)delta, coef[slots + i] = (float)(-h * alpha);
     if (lane == 0) coef[2 * slots] = (float)h;
@@ -239,22 +204,22 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
                                                                      int knob_columns, int blocks) {
     constexpr int kOwn = (part_width(kMaxSlots) + kSolve - 1) / kSolve, kReads = 8;
     __shared__ __align__(16) double s_p[4 * kSolve];   // (run, value); then (value)
-    __shared__ float s_control[kCurvature + kMaxSlots], s_coef[2 * kMaxSlots + 1];
+    __shared__ float s_control[kProducts + 2 * kMaxSlots * kMaxSlots], s_coef[2 * kMaxSlots + 1];
     wait_for_previous();
     start_next();
     int t = threadIdx.x, slots = history + 1, width = part_width(slots), quads = width / 4;
     size_t n = blockIdx.x;
     parts += n * blocks * width;
     control += n * columns;
-    coef += n * (2 * slots + 2);
+    coef += n * coefs(slots);
     knobs += n * knob_columns;
     if (!(step[n] < knobs[kLimit])) {
-        if (t == 0) coef[2 * slots + 1] = (float)kLeave;
+        if (t == 0) coef[2 * slots + 2] = (float)kLeave;
         return;
     }
     float loss = total[4 * n + 3];
     first *= knobs[kRate];
-    if (t < kCurvature + slots) s_control[t] = control[t];
+    for (int i = t; i < columns; i += kSolve) s_control[i] = control[i];
     if (t < 2 * slots + 1) s_coef[t] = 0.f;
     // A thread adds four values of a run of blocks, eight blocks on their way at a time, and four in fp32; then a thread adds the
     // runs of a value. The last value is not a sum but the largest.
@@ -302,11 +267,12 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
     __syncthreads();   // the products are there
     if (t >= 32) return;
     // All lanes decide the same; lane 0 writes.
-    double sy = s_p[width - 4], yy = s_p[width - 3];
+    const double* seen = s_p + width - kExtra;
     float was = s_control[kLoss], accepted = s_control[kAccepted], refusals = s_control[kRefusals], most = s_control[kMost];
-    float factor = s_control[kFactor];
+    float factor = s_control[kFactor], smooth = s_control[kSmooth], *kept = s_control + kProducts;
     int pairs = (int)s_control[kPairs], next = (int)s_control[kNext], made = -1, todo = kAccept;
-    bool ok = s_p[width - 2] == 0.0 && finite(loss);
+    double sy = s_p[2 * next], yy = s_p[2 * (slots + next)];
+    bool ok = seen[0] == 0.0 && finite(loss);
     bool rose = accepted > 0.f && refusals < kRetries && (double)loss > (double)was + (double)rise * fabs((double)was);
     bool accept = ok && !rose, descends = false;
     if (accept) {
@@ -314,12 +280,20 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
             made = next;
             pairs = min(pairs + 1, history);
             next = (next + 1) % slots;
+            // The products with y are a column, and for u, which is symmetric, a row too.
+            for (int i = t; i < 2 * slots; i += 32) {
+                float v = (float)s_p[2 * i];
+                control[kProducts + i * slots + made] = kept[i * slots + made] = v;
+                if (i >= slots) control[kProducts + (slots + made) * slots + i - slots] = kept[(slots + made) * slots + i - slots] = v;
+            }
         }
-        accepted += 1.f, was = loss, factor = 1.f, refusals = 0.f, most = (float)s_p[width - 1];
-        if (made >= 0 && t == 0) s_control[kCurvature + made] = (float)sy;
+        accepted += 1.f, was = loss, factor = 1.f, refusals = 0.f, most = (float)seen[3];
         __syncwarp();
-        descends = recursion(s_coef, s_p, s_control + kCurvature, pairs, next == 0 ? slots - 1 : next - 1, slots);
-        if (!descends) pairs = 0;   // without a direction of its pairs it goes along the gradient
+        descends = recursion(s_coef, s_p, kept, made, seen[1] - smooth * seen[2], pairs, next == 0 ? slots - 1 : next - 1, slots);
+        if (!descends) {   // without a direction of its pairs it goes along the gradient
+            float r = (float)(seen[2] / seen[1]);
+            pairs = 0, smooth = r > 0.f ? fminf(fmaxf((4.f * r - 1.f) / 3.f, 0.f), 0.9f) : 0.f;
+        }
     } else {
         todo = accepted == 0.f ? kStay : refusals >= 1.f ? kTurn : kGo;
         if (refusals >= 1.f) pairs = 0;
@@ -327,10 +301,9 @@ extern "C" __global__ __launch_bounds__(kSolve) void lbfgs_solve_f32(float* REST
     }
     if (t == 0) {
         control[kAccepted] = accepted, control[kLoss] = was, control[kFactor] = factor, control[kRefusals] = refusals;
-        control[kMost] = most, control[kPairs] = (float)pairs, control[kNext] = (float)next;
-        if (made >= 0) control[kCurvature + made] = (float)sy;
-        coef[2 * slots + 1] = (float)todo;
-        if (!descends) s_coef[2 * slots] = most > 0.f ? first / most : 0.f;
+        control[kMost] = most, control[kPairs] = (float)pairs, control[kNext] = (float)next, control[kSmooth] = smooth;
+        coef[2 * slots + 1] = !descends && most > 0.f ? first / most : 0.f;
+        coef[2 * slots + 2] = (float)todo;
     }
     __syncwarp();
     for (int i = t; i <= 2 * slots; i += 32) coef[i] = s_coef[i];
@@ -368,28 +341,34 @@ constexpr int kAhead = 5;   // pairs that are on their way
 
 // A pair that has coefficients, and where it is.
 struct __align__(16) Term {
-    float s, y;
+    float s, u;
     size_t offset;
 };
 
 // The direction of a thread's elements from whole steps of kAhead pairs, and its largest |d|.
 template <bool Aligned>
 __device__ __forceinline__ float direction(float* d, float* a, float* ga, const float* x, const float* g, const float* s,
-                                           const float* y, const Term* terms, int count, float slope, bool accept, unsigned elems) {
+                                           const float* u, const float* z, const Term* terms, int count, float of_z, float slope,
+                                           bool accept, unsigned elems) {
     Four<Aligned> at(elems);
     Quad xe = at.load(accept ? x : a), ge = at.load(accept ? g : ga), sum = {};
+    if (of_z != 0.f) {   // else it may hold anything
+        sum = at.load(z);
+#pragma unroll
+        for (int j = 0; j < kElements; j++) sum.v[j] *= of_z;
+    }
     for (int i = 0; i < count; i += kAhead) {
-        Quad se[kAhead], ye[kAhead];
+        Quad se[kAhead], ue[kAhead];
 #pragma unroll
         for (int k = 0; k < kAhead; k++) {
             size_t offset = terms[i + k].offset;
-            se[k] = at.load(s + offset), ye[k] = at.load(y + offset);
+            se[k] = at.load(s + offset), ue[k] = at.load(u + offset);
         }
 #pragma unroll
         for (int k = 0; k < kAhead; k++) {
-            float cs = terms[i + k].s, cy = terms[i + k].y;
+            float cs = terms[i + k].s, cu = terms[i + k].u;
 #pragma unroll
-            for (int j = 0; j < kElements; j++) sum.v[j] = fmaf(cy, ye[k].v[j], fmaf(cs, se[k].v[j], sum.v[j]));
+            for (int j = 0; j < kElements; j++) sum.v[j] = fmaf(cu, ue[k].v[j], fmaf(cs, se[k].v[j], sum.v[j]));
         }
     }
     Quad de;
@@ -406,16 +385,16 @@ __device__ __forceinline__ float direction(float* d, float* a, float* ga, const 
 
 extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void lbfgs_direction_f32(
     float* RESTRICT longest, float* RESTRICT d, float* RESTRICT a, float* RESTRICT ga, const float* RESTRICT x,
-    const float* RESTRICT g, const float* RESTRICT s, const float* RESTRICT y, const float* RESTRICT coef, int slots,
-    unsigned elems) {
+    const float* RESTRICT g, const float* RESTRICT s, const float* RESTRICT u, const float* RESTRICT z, const float* RESTRICT coef,
+    int slots, unsigned elems) {
     __shared__ Term s_terms[kMaxSlots + kAhead];
     __shared__ int s_count;
     wait_for_previous();
     start_next();
     size_t n = blockIdx.y;
-    coef += n * (2 * slots + 2);
-    int todo = (int)coef[2 * slots + 1];
-    float slope = coef[2 * slots];
+    coef += n * coefs(slots);
+    int todo = (int)coef[2 * slots + 2];
+    float of_z = coef[2 * slots], slope = coef[2 * slots + 1];
     if (todo < kTurn) return;
     // The first warp lists the pairs: a slot without one may hold anything, and is not looked at. Whole steps are filled up with
     // a pair times 0.
@@ -423,9 +402,9 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void lbfgs_direction_
         int lane = threadIdx.x, count = 0;
         for (int base = 0; base < slots; base += 32) {
             int i = base + lane;
-            float cs = i < slots ? coef[i] : 0.f, cy = i < slots ? coef[slots + i] : 0.f;
-            unsigned has = __ballot_sync(0xffffffffu, cs != 0.f || cy != 0.f);
-            if (has >> lane & 1) s_terms[count + __popc(has & ((1u << lane) - 1))] = Term{cs, cy, (size_t)i * elems};
+            float cs = i < slots ? coef[i] : 0.f, cu = i < slots ? coef[slots + i] : 0.f;
+            unsigned has = __ballot_sync(0xffffffffu, cs != 0.f || cu != 0.f);
+            if (has >> lane & 1) s_terms[count + __popc(has & ((1u << lane) - 1))] = Term{cs, cu, (size_t)i * elems};
             count += __popc(has);
         }
         __syncwarp();
@@ -433,10 +412,11 @@ extern "C" __global__ __launch_bounds__(kReduceThreads, 3) void lbfgs_direction_
         if (lane == 0) s_count = count;
     }
     __syncthreads();
-    d += n * elems, a += n * elems, ga += n * elems, x += n * elems, g += n * elems;
-    s += n * slots * elems, y += n * slots * elems;
-    float most = elems % 4 == 0 ? direction<true>(d, a, ga, x, g, s, y, s_terms, s_count, slope, todo == kAccept, elems)
-                                : direction<false>(d, a, ga, x, g, s, y, s_terms, s_count, slope, todo == kAccept, elems);
+    d += n * elems, a += n * elems, ga += n * elems, x += n * elems, g += n * elems, z += n * elems;
+    s += n * slots * elems, u += n * slots * elems;
+    bool accept = todo == kAccept;
+    float most = elems % 4 == 0 ? direction<true>(d, a, ga, x, g, s, u, z, s_terms, s_count, of_z, slope, accept, elems)
+                                : direction<false>(d, a, ga, x, g, s, u, z, s_terms, s_count, of_z, slope, accept, elems);
     most = block_max(most);
     if (threadIdx.x == 0) longest[n * gridDim.x + blockIdx.x] = most;
 }
@@ -473,7 +453,7 @@ extern "C" __global__ __launch_bounds__(kReduceThreads) void lbfgs_step_f32(
     size_t n = blockIdx.y;
     control += n * columns;
     x += n * elems, a += n * elems, d += n * elems, longest += n * gridDim.x;
-    int todo = (int)coef[n * (2 * slots + 2) + 2 * slots + 1];
+    int todo = (int)coef[n * coefs(slots) + 2 * slots + 2];
     most *= knobs[n * knob_columns + kRate];
     if (todo == kLeave) return;
     if (todo == kStay) {

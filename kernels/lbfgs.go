@@ -12,29 +12,41 @@ var KnobColumns = []int{controlLimit, controlRate, controlFinal, controlFrom, co
 const GiveUp = controlGiveUp
 
 // LBFGSColumns are the columns of the control that the kernels write, in their
-// order; the curvature of each slot follows.
-var LBFGSColumns = []int{controlAccepted, controlPairs, controlNext, controlLoss, controlMost, controlFactor, controlRefusals, controlStep, controlLongest, controlCurvature}
+// order; the products follow.
+var LBFGSColumns = []int{controlAccepted, controlPairs, controlNext, controlLoss, controlMost, controlFactor, controlRefusals, controlStep, controlLongest, controlSmooth, controlProducts}
 
 // LBFGSCoefs is how many values a picture has of Coef.
-func LBFGSCoefs(slots int) int { return 2*slots + 2 }
+func LBFGSCoefs(slots int) int { return 2*slots + 3 }
 
-// LBFGSShare is how many values of a picture a block of LBFGSProductsArgs has: whole
-// tiles, so that there are enough blocks for every GPU and few sums for solve.
-func LBFGSShare(elems int) int {
-	const blocks = 256
-	return max(ceil(ceil(elems, blocks), lbfgsTile)*lbfgsTile, 2*lbfgsTile)
+// Tiles is how many a picture has.
+func (a LBFGSPairArgs) Tiles() int {
+	row := 3 * max(a.Width, 1)
+	return ceil(row, lbfgsWide) * ceil(ceil(a.Elems, row), lbfgsRows)
+}
+
+// Workspace is the bytes of Seen.
+func (a LBFGSPairArgs) Workspace(pictures int) int64 {
+	return int64(F32.Size()) * int64(pictures) * int64(a.Tiles()) * lbfgsExtra
+}
+
+// Launch writes the pair of the step to X into the slot that Control says, and Z.
+func (a LBFGSPairArgs) Launch(pictures int) (Launch, error) {
+	var rows error
+	if a.Width < 1 || a.Elems%(3*a.Width) != 0 {
+		rows = fmt.Errorf("%d values are no rows of %d pixels: %w", a.Elems, a.Width, ErrShape)
+	}
+	return launch(a, F32, Tile{}, [3]int{a.Tiles(), pictures, 1}, slots(a.Slots), rows, below31("elems", a.Elems))
 }
 
 // Blocks is how many share a picture.
-func (a LBFGSProductsArgs) Blocks() int { return ceil(a.Elems, max(a.Share, 1)) }
+func (a LBFGSProductsArgs) Blocks() int { return ceil(a.Elems, lbfgsShare) }
 
 // Workspace is the bytes of Parts.
 func (a LBFGSProductsArgs) Workspace(pictures int) int64 {
-	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64(ceil((2*a.Slots+1)*(a.Slots+1), 4)*4+lbfgsExtra)
+	return int64(F32.Size()) * int64(pictures) * int64(a.Blocks()) * int64(4*a.Slots+lbfgsExtra)
 }
 
-// Launch leaves the products of the vectors of each picture, and writes the pair of
-// the step to X into the slot that Control says.
+// Launch leaves the products of each picture.
 func (a LBFGSProductsArgs) Launch(pictures int) (Launch, error) {
 	return launch(a, F32, Tile{}, [3]int{a.Blocks(), pictures, 1}, slots(a.Slots), below31("elems", a.Elems))
 }

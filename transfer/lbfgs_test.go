@@ -46,7 +46,7 @@ func TestLBFGSStepByStep(t *testing.T) {
 		if err != nil || len(rows) != 1 {
 			t.Fatal(len(rows), err)
 		}
-		ref.LBFGS(x, wide(BufDImage), rows[0][0].Total, m, ref.LBFGSParams{History: o.History, First: 0.05, Most: 0.5, Rise: 0.2})
+		ref.LBFGS(x, wide(BufDImage), rows[0][0].Total, m, ref.LBFGSParams{Width: size, History: o.History, First: 0.05, Most: 0.5, Rise: 0.2})
 		for name, want := range map[string][]float64{
 			BufImage: x, "accepted": m.A, "accepted_gradient": m.GA, "direction": m.D, "pairs_s": m.S, "pairs_y": m.Y, "control": m.Control,
 		} {

@@ -224,7 +224,7 @@ func (o Options) Validate() error {
 }
 
 // DefaultHistory is how many pairs L-BFGS remembers if nobody says otherwise.
-const DefaultHistory = 10
+const DefaultHistory = 8
 
 func (o Options) lbfgs() bool { return o.Optimizer == "lbfgs" }
 

@@ -377,8 +377,8 @@ func (r *runner) bindLBFGS(op *gpu.Op) func() {
 	for n := range pictures {
 		of := func(b *gpu.Buffer) []float32 { return r.picture(b, n) }
 		pictures[n] = loops.LBFGS{
-			X: of(op.Picture()), G: of(op.Gradient()), A: of(a), GA: of(ga), D: of(op.Direction()), S: of(s), Y: of(y), Control: of(op.Control()),
-			History: l.History, Rise: l.Rise,
+			X: of(op.Picture()), G: of(op.Gradient()), A: of(a), GA: of(ga), D: of(op.Direction()), S: of(s), Y: of(y), Z: of(op.Smoothed()), Control: of(op.Control()),
+			Width: op.Picture().Shape.W, History: l.History, Rise: l.Rise,
 		}
 	}
 	return func() {

@@ -165,7 +165,7 @@ func TestLBFGSBounds(t *testing.T) {
 
 // What the optimizer costs by itself, with all its pairs.
 func BenchmarkLBFGS(b *testing.B) {
-	const side, history = 512, 10
+	const side, history = 512, 8
 	e := 3 * side * side
 	x, g := make([]float32, e), make([]float32, e)
 	for i := range x {
@@ -184,7 +184,7 @@ func BenchmarkLBFGS(b *testing.B) {
 	if c := o.read("control"); c[gpu.CtlPairs] != history {
 		b.Fatalf("%v pairs", c[gpu.CtlPairs])
 	}
-	b.SetBytes(int64(4 * e * (4*history + 10)))
+	b.SetBytes(int64(4 * e * (4*history + 21)))
 	for b.Loop() {
 		if _, err := o.r.Run(b.Context(), 1); err != nil {
 			b.Fatal(err)

@@ -212,15 +212,17 @@ typedef struct {
     float *x;              // where g was evaluated; step: where the next evaluation is to be
     const float *g;
     float *a, *ga, *d;     // the last point accepted, its gradient, the direction
-    float *s, *y;          // slots pairs
-    const float *coef;     // direction: of all s, all y and ga
+    float *s, *y, *z;      // slots of s and Py; P f g
+    const float *coef;     // direction: of all s, all Py and z
+    float smooth, slope;   // P = 1 - smooth B; direction: of ga
     long n;
+    int width;             // pixels of a row
     int slots, next;       // next: the slot that the products write the new pair to
     int accept;            // direction: a = x and ga = g first
     float by;              // step: how far along d
 } cpu_lbfgs;
 typedef enum { LBFGS_PRODUCTS, LBFGS_DIRECTION, LBFGS_STEP } cpu_lbfgs_pass;
-// Blocks of `size` values; out: `width` values a block, zero before.
+// Blocks of `size` values, whole rows; out: `width` values a block, zero before.
 void cpu_run_lbfgs(cpu_pool *p, const cpu_isa *isa, cpu_lbfgs_pass pass, const cpu_lbfgs *l, long size, double *out, int width);
 
 // Independent multiply-adds on every thread; returns how many floating-point operations.

@@ -1,25 +1,32 @@
 package cpu
 
-import "math"
+import (
+	"math"
+)
 
-// LBFGS is projected L-BFGS on one picture of n values: gpu.LBFGSParams says what
-// it does, and names its vectors and the columns of its control.
+// LBFGS is projected L-BFGS on one picture of n values, three channels:
+// gpu.LBFGSParams says what it does, and names its vectors and the columns of its
+// control.
 //
-// The direction is a combination of the 2 slots + 1 vectors s, y and ga, and the
-// recursion asks of them for nothing but their products on free values ("Large-scale
-// L-BFGS using MapReduce", Chen, Wang and Zhou, NIPS 2014). So a step is one pass
-// that makes all products, a recursion on coefficients, one pass that combines, and
-// a short one that goes there.
+// The direction is a combination of the 2 slots + 1 vectors s, Py and z = P f g, and the
+// recursion asks of them for nothing but products ("Large-scale L-BFGS using MapReduce",
+// Chen, Wang and Zhou, NIPS 2014). Those of the new y and of f g with all s and Py are
+// made, the others are in the control. So a step is one pass that makes the new pair and
+// these products, a recursion on coefficients, one pass that combines, and a short one
+// that goes there. A block of a pass is whole rows.
 type LBFGS struct {
 	X, G, A, GA, D    []float32 // n values each
 	S, Y              []float32 // slots*n
+	Z                 []float32 // n values
 	Control           []float32
-	History           int
+	Width, History    int
 	First, Most, Rise float64
 
-	next   int // what the passes are told
+	next   int     // what the passes are told
+	smooth float32 // P = 1 - smooth B
 	accept bool
-	coef   []float32
+	coef   []float32 // of s, Py and z
+	slope  float32   // of the gradient itself
 	by     float32
 }
 
@@ -34,7 +41,8 @@ const (
 	ctlRefusals
 	ctlStep
 	ctlLongest
-	ctlCurvature
+	ctlSmooth
+	ctlProducts
 )
 
 const (
@@ -42,31 +50,39 @@ const (
 	shrink  = 0.3 // of the step, by a refusal
 )
 
-// Sums of the products behind those of the vectors.
+// Sums behind the products.
 const (
-	sumSY = iota
-	sumYY
-	sumBad  // squares of g that are not finite
-	sumMost // the largest |g|
+	sumBad    = iota // squares of g that are not finite
+	sumMost          // the largest |g|
+	sumFree          // squares of f g
+	sumSmooth        // products of f g and B f g
 	extraSums
 )
 
 func (l *LBFGS) slots() int { return l.History + 1 }
 
-// products is how many there are of the vectors: s, y and g with y and g.
-func (l *LBFGS) products() int { return (2*l.slots() + 1) * (l.slots() + 1) }
+// products is how many there are: s and Py with y and f g.
+func (l *LBFGS) products() int { return 2 * l.slots() * 2 }
+
+// block is how many values a block of a pass has: whole rows, and enough to be worth a
+// thread's while.
+func (l *LBFGS) block() int {
+	row := 3 * l.Width
+	return (1<<14 + row - 1) / row * row
+}
 
 // LBFGS takes a step; loss is that of X.
 func (p *Pool) LBFGS(l *LBFGS, loss float32) {
-	const size = 1 << 14
+	size := l.block()
 	blocks, width := (len(l.X)+size-1)/size, l.products()+extraSums
 	out := make([]float64, blocks*width)
 	l.next = int(l.Control[ctlNext])
+	l.smooth = l.Control[ctlSmooth]
 	p.lbfgs(l, lbfgsProducts, size, out, width)
-	sums := out[:width]
+	sums, most := out[:width], width-extraSums+sumMost
 	for b := 1; b < blocks; b++ {
 		for i, v := range out[b*width:][:width] {
-			if i == width-extraSums+sumMost {
+			if i == most {
 				sums[i] = max(sums[i], v)
 			} else {
 				sums[i] += v
@@ -98,13 +114,13 @@ func (p *Pool) LBFGS(l *LBFGS, loss float32) {
 }
 
 // decide accepts or refuses the evaluation, and reports whether a direction is to be
-// made anew, of l.coef.
-func (l *LBFGS) decide(loss float32, g, extra []float64) (again bool) {
+// made anew, of l.coef and l.slope.
+func (l *LBFGS) decide(loss float32, products, extra []float64) (again bool) {
 	c := l.Control
 	ok := extra[sumBad] == 0 && loss-loss == 0
 	was := float64(c[ctlLoss])
 	rose := c[ctlAccepted] > 0 && c[ctlRefusals] < retries && float64(loss) > was+l.Rise*math.Abs(was)
-	l.coef = make([]float32, 2*l.slots()+1)
+	l.coef, l.slope = make([]float32, 2*l.slots()+1), 0
 	if l.accept = ok && !rose; !l.accept {
 		c[ctlRefusals]++
 		c[ctlFactor] = float32(shrink * float64(c[ctlFactor]))
@@ -115,15 +131,28 @@ func (l *LBFGS) decide(loss float32, g, extra []float64) (again bool) {
 		l.alongGradient()
 		return true
 	}
-	if sy := extra[sumSY]; c[ctlAccepted] > 0 && sy > 1e-10*extra[sumYY] {
-		c[ctlCurvature+l.next] = float32(sy)
+	m, made := l.slots(), -1
+	withY := func(row int) float64 { return products[2*row] }
+	if sy, yy := withY(l.next), withY(m+l.next); c[ctlAccepted] > 0 && sy > 1e-10*yy {
+		made = l.next
+		matrix := c[ctlProducts:]
+		for row := range 2 * m {
+			matrix[row*m+l.next] = float32(withY(row))
+		}
+		for i := range m { // y.Py is symmetric
+			matrix[(m+l.next)*m+i] = matrix[(m+i)*m+l.next]
+		}
 		c[ctlPairs] = min(c[ctlPairs]+1, float32(l.History))
-		c[ctlNext] = float32((l.next + 1) % l.slots())
+		c[ctlNext] = float32((l.next + 1) % m)
 	}
 	c[ctlAccepted]++
 	c[ctlLoss], c[ctlFactor], c[ctlRefusals], c[ctlMost] = loss, 1, 0, float32(extra[sumMost])
-	if !l.recursion(g) {
-		c[ctlPairs] = 0
+	square, smooth := extra[sumFree], extra[sumSmooth]
+	if !l.recursion(products, made, square-float64(l.smooth)*smooth) {
+		c[ctlPairs], c[ctlSmooth] = 0, 0
+		if r := smooth / square; r > 0 {
+			c[ctlSmooth] = float32(min(max((4*r-1)/3, 0), 0.9))
+		}
 		l.alongGradient()
 	}
 	return true
@@ -133,66 +162,69 @@ func (l *LBFGS) decide(loss float32, g, extra []float64) (again bool) {
 func (l *LBFGS) alongGradient() {
 	clear(l.coef)
 	if most := l.Control[ctlMost]; most > 0 {
-		l.coef[2*l.slots()] = float32(l.First / float64(most))
+		l.slope = float32(l.First / float64(most))
 	}
 }
 
-// recursion is the two loops on coefficients of s, y and g, whose products are given;
-// false without a pair, or where the result does not descend.
-func (l *LBFGS) recursion(products []float64) bool {
+// recursion is the two loops on coefficients of s, Py and z; false without a pair, or
+// where the result does not descend. It is given the products of this evaluation, the
+// slot whose y they are of, if it was kept, and the product of f g and z.
+func (l *LBFGS) recursion(products []float64, made int, gz float64) bool {
 	m := l.slots()
 	count, head := int(l.Control[ctlPairs]), int(l.Control[ctlNext])-1
 	if count == 0 {
 		return false
 	}
-	// A vector is a row: s of slot i is i, its y m+i, and g 2m. A column is y of a slot,
-	// or m for g. The products of two s are not needed: q has no s in the first loop, and
-	// the second takes those with y.
-	product := func(row, column int) float64 { return products[row*(m+1)+column] }
+	with := func(row, j int) float64 { // what the control has is rounded
+		if j == made {
+			return products[2*row]
+		}
+		return float64(l.Control[ctlProducts+row*m+j])
+	}
+	sy := func(i, j int) float64 { return with(i, j) } // j is not older than i
+	yy := func(i, j int) float64 {
+		if i == made {
+			i, j = j, i
+		}
+		return with(m+i, j)
+	}
 	slot := func(age int) int { return (head - age + 2*m) % m } // age 0 is the newest
-	q := make([]float64, 2*m+1)
-	q[2*m] = 1
-	alpha := make([]float64, count)
+	alpha, delta := make([]float64, count), make([]float64, count)
 	for age := range count {
 		i := slot(age)
-		var sq float64
-		for j := range m {
-			if v := q[m+j]; v != 0 { // a slot without a pair may hold anything
-				sq += v * product(i, j)
-			}
+		sq := products[2*i+1]
+		for newer := range age {
+			sq -= alpha[newer] * sy(i, slot(newer))
 		}
-		sq += q[2*m] * product(i, m)
-		alpha[age] = sq / float64(l.Control[ctlCurvature+i])
-		q[m+i] -= alpha[age]
+		alpha[age] = sq / sy(i, i)
 	}
 	newest := slot(0)
-	h := max(product(newest, newest)/max(product(m+newest, newest), 1e-30), 1e-12)
-	for i := range q {
-		q[i] *= h
-	}
+	h := max(sy(newest, newest)/max(yy(newest, newest), 1e-30), 1e-12)
 	for age := count - 1; age >= 0; age-- {
 		i := slot(age)
-		var yq float64
-		for j := range 2 * m { // y.s of all s, then y.y
-			if v := q[j]; v != 0 {
-				yq += v * product(j, i)
-			}
+		yq := products[2*(m+i)+1]
+		for other := range count {
+			yq -= alpha[other] * yy(i, slot(other))
 		}
-		yq += q[2*m] * product(m+i, m)
-		q[i] += alpha[age] - yq/float64(l.Control[ctlCurvature+i])
-	}
-	var descent float64
-	for j, v := range q {
-		if v != 0 {
-			descent -= v * product(j, m)
+		yq *= h
+		for older := age + 1; older < count; older++ {
+			yq += delta[older] * sy(slot(older), i)
 		}
+		delta[age] = alpha[age] - yq/sy(i, i)
 	}
-	if !(descent < 0) {
+	descent := h * gz
+	for age := range count {
+		i := slot(age)
+		descent += delta[age]*products[2*i+1] - h*alpha[age]*products[2*(m+i)+1]
+	}
+	if !(descent > 0) {
 		return false
 	}
-	for i, v := range q {
-		l.coef[i] = float32(v)
+	for age := range count {
+		i := slot(age)
+		l.coef[i], l.coef[m+i] = float32(delta[age]), float32(-h*alpha[age])
 	}
+	l.coef[2*m] = float32(h)
 	return true
 }
 
@@ -208,41 +240,39 @@ const (
 // out.
 func (l *LBFGS) pass(which lbfgsPass, i0, i1 int, out []float64) {
 	n, m := len(l.X), l.slots()
-	vector := func(row int) []float32 { // s, y, g, from i0 to i1
+	vector := func(row int) []float32 { // s, Py, z, from i0 to i1
 		switch {
 		case row < m:
 			return l.S[row*n+i0 : row*n+i1]
 		case row < 2*m:
 			return l.Y[(row-m)*n+i0 : (row-m)*n+i1]
 		}
-		return l.G[i0:i1]
+		return l.Z[i0:i1]
 	}
 	switch which {
 	case lbfgsProducts:
-		s, y, g := vector(l.next), vector(m+l.next), l.G[i0:i1]
-		mask := make([]float32, i1-i0)
+		s, u, z := vector(l.next), vector(m+l.next), vector(2*m)
 		extra := out[l.products():]
-		for i, v := range g {
-			s[i], y[i] = l.X[i0+i]-l.A[i0+i], v-l.GA[i0+i]
-			mask[i] = isFree(l.X[i0+i], v)
-			extra[sumSY] += float64(float64(s[i]) * float64(y[i]))
-			extra[sumYY] += float64(float64(y[i]) * float64(y[i]))
+		y, down := make([]float32, n), make([]float32, n) // of the rows next to these too
+		for i, v := range l.G {
+			y[i], down[i] = v-l.GA[i], isFree(l.X[i], v)*v
+		}
+		for i, v := range l.G[i0:i1] {
+			s[i] = l.X[i0+i] - l.A[i0+i]
+			u[i] = y[i0+i] - float32(l.smooth*l.smoothed(y, i0+i))
+			f, b := down[i0+i], l.smoothed(down, i0+i)
+			z[i] = f - float32(l.smooth*b)
+			extra[sumFree] += float64(float64(f) * float64(f))
+			extra[sumSmooth] += float64(float64(f) * float64(b))
 			if sq := v * v; sq-sq != 0 {
 				extra[sumBad]++
 			}
 			extra[sumMost] = max(extra[sumMost], math.Abs(float64(v)))
 		}
-		masked := make([]float32, i1-i0)
-		for column := range m + 1 {
-			for i, v := range vector(m + column) {
-				masked[i] = mask[i] * v
-			}
-			for row := range 2*m + 1 {
-				var sum float64
-				for i, v := range vector(row) {
-					sum += float64(float64(v) * float64(masked[i]))
-				}
-				out[row*(m+1)+column] += sum
+		for row := range 2 * m {
+			for i, v := range vector(row) {
+				out[2*row] += float64(float64(v) * float64(y[i0+i]))
+				out[2*row+1] += float64(float64(v) * float64(down[i0+i]))
 			}
 		}
 	case lbfgsDirection:
@@ -251,16 +281,14 @@ func (l *LBFGS) pass(which lbfgsPass, i0, i1 int, out []float64) {
 			copy(l.GA[i0:i1], l.G[i0:i1])
 		}
 		d := l.D[i0:i1]
-		clear(d)
+		for i, v := range l.GA[i0:i1] {
+			d[i] = l.slope * v
+		}
 		for row, c := range l.coef {
 			if c == 0 {
 				continue
 			}
-			v := vector(row)
-			if row == 2*m {
-				v = l.GA[i0:i1]
-			}
-			for i, v := range v {
+			for i, v := range vector(row) {
 				d[i] += float32(c * v)
 			}
 		}
@@ -273,6 +301,30 @@ func (l *LBFGS) pass(which lbfgsPass, i0, i1 int, out []float64) {
 			l.X[i] = min(max(l.A[i]+float32(l.by*l.D[i]), 0), 1)
 		}
 	}
+}
+
+// smoothed is B v at i: the mean over 3x3 pixels with weights 1 2 1 down and across,
+// beyond the border 0.
+func (l *LBFGS) smoothed(v []float32, i int) float32 {
+	column := i / 3 % l.Width
+	down := func(i int) float32 {
+		sum := 2 * v[i]
+		if i >= 3*l.Width {
+			sum += v[i-3*l.Width]
+		}
+		if i+3*l.Width < len(v) {
+			sum += v[i+3*l.Width]
+		}
+		return sum
+	}
+	sum := 2 * down(i)
+	if column > 0 {
+		sum += down(i - 3)
+	}
+	if column < l.Width-1 {
+		sum += down(i + 3)
+	}
+	return sum / 16
 }
 
 // isFree is 0 where a value is at its bound and would leave it, else 1.

@@ -139,7 +139,7 @@ func (ip *Interp[T]) exec(op *gpu.Op) error {
 		working(func(n, _ int) {
 			of := func(i int) []T { return picture(in[i], d.N, n) }
 			rate := knob(n, gpu.KnobRate)
-			l := ref.LBFGSParams{History: op.LBFGS.History, First: op.LBFGS.First * rate, Most: op.LBFGS.Most * rate, Rise: op.LBFGS.Rise}
+			l := ref.LBFGSParams{Width: d.W, History: op.LBFGS.History, First: op.LBFGS.First * rate, Most: op.LBFGS.Most * rate, Rise: op.LBFGS.Rise}
 			ref.LBFGS(of(1), of(0), losses[4*n+3], ref.LBFGSMemory[T]{A: of(2), GA: of(3), D: of(4), S: of(5), Y: of(6), Control: of(7)}, l)
 		})
 	case gpu.Average:

@@ -1,12 +1,15 @@
 // Package ref holds the oracle of every operation: the formula as loops, sums
 // in float64, nothing clever. It is what a kernel is compared with, so it
-// shares no code with any of them and imports nothing.
+// shares no code with any of them and imports none of the project.
 //
 // Tensors are dense NHWC slices. T is float32 to check one operation in
 // isolation, float64 to follow a whole program without rounding.
 package ref
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Float is the element type of an oracle.
 type Float interface{ ~float32 | ~float64 }
@@ -433,43 +436,42 @@ func Adam[T Float](x, m, v, g []T, t int, total T, a AdamParams) {
 	}
 }
 
-// LBFGSParams are the constants of a step of projected L-BFGS.
+// LBFGSParams are the constants of a step of projected L-BFGS on a picture of so many
+// columns, three channels.
 type LBFGSParams struct {
-	History           int
+	Width, History    int
 	First, Most, Rise float64
 }
 
 // LBFGSMemory is what it keeps for one picture: the last point accepted, its
 // gradient, the direction, slots of pairs one after another, and the control, whose
-// columns are accepted, pairs, next, loss, most, factor, refusals, step, longest and
-// s.y of each slot.
+// columns are accepted, pairs, next, loss, most, factor, refusals, step, longest,
+// smooth, then the products of each s with every y, and of each Py. Y has Py.
 type LBFGSMemory[T Float] struct{ A, GA, D, S, Y, Control []T }
 
 // LBFGS takes a step on one picture x with gradient g and loss total, as
-// gpu.LBFGSParams says it, by the two-loop recursion on whole vectors.
+// gpu.LBFGSParams says it. The two loops are on whole vectors, but for the products with
+// y of earlier steps, of which only Py is kept.
 func LBFGS[T Float](x, g []T, total T, m LBFGSMemory[T], p LBFGSParams) {
-	const accepted, pairs, next, loss, most, factor, refusals, step, longest, curvature = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+	const accepted, pairs, next, loss, most, factor, refusals, step, longest, smooth, products = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 	c, e, slots := m.Control, len(x), p.History+1
-	dot := func(a, b []T, mask []float64) (sum float64) {
-		for i := range a {
-			sum += mask[i] * float64(a[i]) * float64(b[i])
-		}
-		return sum
-	}
-	all, free := make([]float64, e), make([]float64, e)
 	ok := finite(total)
-	for i := range all {
-		all[i] = 1
-		ok = ok && finite(g[i]*g[i])
+	for _, v := range g {
+		ok = ok && finite(v*v)
 	}
-	slot := func(v []T, i int) []T { return v[i*e:][:e] }
 	n := int(c[next])
-	s, y := slot(m.S, n), slot(m.Y, n) // what the pair would be
+	slot := func(v []T, i int) []T { return v[i*e:][:e] }
+	s, u := slot(m.S, n), slot(m.Y, n) // what the pair would be
+	y := make([]float64, e)
 	for i := range x {
-		s[i], y[i] = x[i]-m.A[i], g[i]-m.GA[i]
+		s[i], y[i] = x[i]-m.A[i], float64(g[i])-float64(m.GA[i])
+	}
+	for i, v := range Smoothed(y, p.Width) {
+		u[i] = T(y[i] - float64(c[smooth])*v)
 	}
 	la := float64(c[loss])
 	again := true // a direction is to be made
+	var own []float64
 	switch {
 	case !ok || c[accepted] > 0 && c[refusals] < 8 && float64(total) > la+p.Rise*math.Abs(la):
 		c[refusals]++
@@ -478,8 +480,13 @@ func LBFGS[T Float](x, g []T, total T, m LBFGSMemory[T], p LBFGSParams) {
 			c[pairs] = 0
 		}
 	default:
-		if sy := dot(s, y, all); c[accepted] > 0 && sy > 1e-10*dot(y, y, all) {
-			c[curvature+n] = T(sy)
+		if sy := product(s, y); c[accepted] > 0 && sy > 1e-10*product(u, y) {
+			own = make([]float64, 2*slots) // products of the new y, which the control has rounded
+			for i := range slots {
+				own[i], own[slots+i] = product(slot(m.S, i), y), product(slot(m.Y, i), y)
+				c[products+i*slots+n] = T(own[i])
+				c[products+(slots+i)*slots+n], c[products+(slots+n)*slots+i] = T(own[slots+i]), T(own[slots+i])
+			}
 			c[pairs] = min(c[pairs]+1, T(p.History))
 			c[next] = T((n + 1) % slots)
 		}
@@ -496,20 +503,31 @@ func LBFGS[T Float](x, g []T, total T, m LBFGSMemory[T], p LBFGSParams) {
 		return
 	}
 	if again {
+		free := make([]float64, e)
+		down := make([]float64, e) // the free part of the gradient
 		for i, a := range m.A {
-			free[i] = 1
-			if a <= 0 && m.GA[i] > 0 || a >= 1 && m.GA[i] < 0 {
-				free[i] = 0
+			if atBound := a <= 0 && m.GA[i] > 0 || a >= 1 && m.GA[i] < 0; !atBound {
+				free[i], down[i] = 1, float64(m.GA[i])
 			}
 		}
-		if !recursion(m, slots, free, dot) { // no descent, or no pairs
+		if d := recursion(down, m, own, slots, p.Width); d != nil {
+			for i := range d {
+				m.D[i] = T(-free[i] * d[i])
+			}
+		} else { // no descent, or no pairs
 			c[pairs] = 0
+			if c[refusals] == 0 {
+				c[smooth] = 0
+				if r := product(down, Smoothed(down, p.Width)) / product(down, down); r > 0 {
+					c[smooth] = T(min(max((4*r-1)/3, 0), 0.9))
+				}
+			}
 			by := 0.0
 			if c[most] > 0 {
 				by = p.First / float64(c[most])
 			}
 			for i := range m.D {
-				m.D[i] = T(-by * free[i] * float64(m.GA[i]))
+				m.D[i] = T(-by * down[i])
 			}
 		}
 	}
@@ -527,60 +545,102 @@ func LBFGS[T Float](x, g []T, total T, m LBFGSMemory[T], p LBFGSParams) {
 	}
 }
 
-// recursion makes the direction of the pairs; false if there are none, or if it
-// does not descend.
-func recursion[T Float](m LBFGSMemory[T], slots int, free []float64, dot func(a, b []T, mask []float64) float64) bool {
-	const pairs, next, curvature = 1, 2, 9
-	c, e := m.Control, len(m.A)
+func product[A, B Float](a []A, b []B) (sum float64) {
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
+}
+
+// Smoothed is the mean over 3x3 pixels with weights 1 2 1 down and across, each channel
+// by itself; beyond the border is 0.
+func Smoothed(v []float64, width int) []float64 {
+	b := make([]float64, len(v))
+	height := len(v) / 3 / width
+	for i := range b {
+		y, x := i/3/width, i/3%width
+		for dy := -1; dy <= 1; dy++ {
+			for dx := -1; dx <= 1; dx++ {
+				if y+dy >= 0 && y+dy < height && x+dx >= 0 && x+dx < width {
+					b[i] += float64((2-dy*dy)*(2-dx*dx)) / 16 * v[i+3*(dy*width+dx)]
+				}
+			}
+		}
+	}
+	return b
+}
+
+// recursion is what the pairs make of the free part of the gradient; nil if there are
+// none, or if it does not descend. own are the products of the newest y, where this step
+// made it.
+func recursion[T Float](gradient []float64, m LBFGSMemory[T], own []float64, slots, width int) []float64 {
+	const pairs, next, smooth, products = 1, 2, 9, 10
+	c, e := m.Control, len(gradient)
 	count := int(c[pairs])
 	if count == 0 {
-		return false
+		return nil
 	}
-	at := func(age int) (s, y []T, rho float64) { // age 0 is the newest
-		i := (int(c[next]) - 1 - age + 2*slots) % slots
-		return m.S[i*e:][:e], m.Y[i*e:][:e], 1 / float64(c[curvature+i])
+	at := func(age int) (i int, s, u []T) { // age 0 is the newest
+		i = (int(c[next]) - 1 - age + 2*slots) % slots
+		return i, m.S[i*e:][:e], m.Y[i*e:][:e]
 	}
-	q := make([]float64, e)
-	for i := range q {
-		q[i] = free[i] * float64(m.GA[i])
-	}
-	times := func(a []T) (sum float64) {
-		for i := range a {
-			sum += free[i] * float64(a[i]) * q[i]
+	newest, _, _ := at(0)
+	with := func(row, j int) float64 {
+		if own != nil && j == newest {
+			return own[row]
 		}
-		return sum
+		return float64(c[products+row*slots+j])
+	}
+	sy := func(i, j int) float64 { return with(i, j) }
+	yy := func(i, j int) float64 {
+		if i == newest {
+			i, j = j, i
+		}
+		return with(slots+i, j)
+	}
+	d := slices.Clone(gradient) // P times what is left of the gradient
+	for i, v := range Smoothed(gradient, width) {
+		d[i] -= float64(c[smooth]) * v
 	}
 	alpha := make([]float64, count)
 	for age := range count {
-		s, y, rho := at(age)
-		alpha[age] = rho * times(s)
-		for i := range q {
-			q[i] -= alpha[age] * free[i] * float64(y[i])
+		i, s, u := at(age)
+		sq := product(s, gradient)
+		for newer := range age {
+			j, _, _ := at(newer)
+			sq -= alpha[newer] * sy(i, j)
+		}
+		alpha[age] = sq / sy(i, i)
+		for k := range d {
+			d[k] -= alpha[age] * float64(u[k])
 		}
 	}
-	s, y, _ := at(0)
-	h := max(dot(s, y, free)/max(dot(y, y, free), 1e-30), 1e-12)
-	for i := range q {
-		q[i] *= h
+	h := max(sy(newest, newest)/max(yy(newest, newest), 1e-30), 1e-12)
+	for k := range d {
+		d[k] *= h
 	}
+	delta := make([]float64, count)
 	for age := count - 1; age >= 0; age-- {
-		s, y, rho := at(age)
-		beta := rho * times(y)
-		for i := range q {
-			q[i] += (alpha[age] - beta) * free[i] * float64(s[i])
+		i, s, u := at(age)
+		yd := product(u, gradient)
+		for all := range count {
+			j, _, _ := at(all)
+			yd -= alpha[all] * yy(i, j)
+		}
+		yd *= h
+		for older := age + 1; older < count; older++ {
+			j, _, _ := at(older)
+			yd += delta[older] * sy(j, i)
+		}
+		delta[age] = alpha[age] - yd/sy(i, i)
+		for k := range d {
+			d[k] += delta[age] * float64(s[k])
 		}
 	}
-	var descent float64
-	for i := range q {
-		descent -= q[i] * float64(m.GA[i])
+	if !(product(d, gradient) > 0) {
+		return nil
 	}
-	if !(descent < 0) {
-		return false
-	}
-	for i := range q {
-		m.D[i] = T(-q[i])
-	}
-	return true
+	return d
 }
 
 func finite[T Float](v T) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }

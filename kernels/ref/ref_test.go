@@ -203,3 +203,115 @@ func TestCorners(t *testing.T) {
 		t.Errorf("relu(NaN, -1) = %v", y)
 	}
 }
+
+// Steps of LBFGS, which keeps Py and products, against the recursion as it is written
+// down (Nocedal and Wright, Numerical Optimization, algorithm 7.4), on every s and y.
+func TestLBFGSIsTheTwoLoops(t *testing.T) {
+	const h, w, history = 5, 7, 4
+	const e = 3 * h * w
+	r := rand.New(rand.NewPCG(7, 1))
+	goal, stiff := make([]float64, e), make([]float64, e)
+	x := make([]float64, e)
+	for i := range x {
+		x[i], goal[i], stiff[i] = r.Float64(), 1.2*r.Float64()-0.1, 1+9*r.Float64()
+	}
+	// The smooth part of the error counts more; not quadratic.
+	evaluate := func(x []float64) (loss float64, g []float64) {
+		g = make([]float64, e)
+		for i, v := range x {
+			d := v - goal[i]
+			loss += stiff[i] * (d*d/2 + d*d*d*d/4)
+			g[i] = stiff[i] * (d + d*d*d)
+		}
+		g0 := Smoothed(g, w)
+		for i := range g {
+			g[i] += 30 * g0[i]
+		}
+		return loss, g
+	}
+	const slots = history + 1
+	m := LBFGSMemory[float64]{
+		A: make([]float64, e), GA: make([]float64, e), D: make([]float64, e), S: make([]float64, slots*e), Y: make([]float64, slots*e), Control: make([]float64, 10+2*slots*slots),
+	}
+	var s, y [][]float64
+	smooth, tried := 0.0, 0
+	p := func(v []float64) []float64 {
+		b := Smoothed(v, w)
+		for i := range b {
+			b[i] = v[i] - smooth*b[i]
+		}
+		return b
+	}
+	a, ga := []float64(nil), []float64(nil)
+	for n := range 14 {
+		_, g := evaluate(x)
+		at := slices.Clone(x)
+		loss := 100 / float64(n+1) // it always falls
+		LBFGS(x, g, loss, m, LBFGSParams{Width: w, History: history, First: 0.05, Most: 0.5, Rise: 0.2})
+
+		if a != nil {
+			ds, dy := make([]float64, e), make([]float64, e)
+			for i := range ds {
+				ds[i], dy[i] = at[i]-a[i], g[i]-ga[i]
+			}
+			if dot(ds, dy) > 1e-10*dot(dy, p(dy)) {
+				s, y = append(s, ds), append(y, dy)
+				s, y = s[max(len(s)-history, 0):], y[max(len(y)-history, 0):]
+			}
+		}
+		a, ga = at, g
+		free, down := make([]float64, e), make([]float64, e)
+		for i := range free {
+			if !(a[i] <= 0 && g[i] > 0 || a[i] >= 1 && g[i] < 0) {
+				free[i], down[i] = 1, g[i]
+			}
+		}
+		q, alpha := slices.Clone(down), make([]float64, len(s))
+		for i := len(s) - 1; i >= 0; i-- {
+			alpha[i] = dot(s[i], q) / dot(s[i], y[i])
+			for j := range q {
+				q[j] -= alpha[i] * y[i][j]
+			}
+		}
+		q = p(q)
+		if last := len(s) - 1; last >= 0 {
+			by := dot(s[last], y[last]) / dot(y[last], p(y[last]))
+			for j := range q {
+				q[j] *= by
+			}
+		}
+		for i := range s {
+			beta := dot(y[i], q) / dot(s[i], y[i])
+			for j := range q {
+				q[j] += (alpha[i] - beta) * s[i][j]
+			}
+		}
+		if len(s) == 0 || !(dot(q, down) > 0) {
+			s, y = nil, nil
+			most := 0.0
+			for j, v := range g {
+				most = max(most, math.Abs(v))
+				q[j] = down[j]
+			}
+			for j := range q {
+				q[j] *= 0.05 / most
+			}
+			smooth = min(max((4*dot(down, Smoothed(down, w))/dot(down, down)-1)/3, 0), 0.9)
+		} else {
+			tried++
+		}
+		longest := 0.0
+		for j := range q {
+			longest = max(longest, math.Abs(free[j]*q[j]))
+		}
+		for j := range q {
+			want := min(max(a[j]-min(1, 0.5/longest)*free[j]*q[j], 0), 1)
+			if math.Abs(x[j]-want) > 1e-9 {
+				t.Fatalf("step %d: value %d is %v, the two loops say %v", n+1, j, x[j], want)
+			}
+		}
+	}
+	if tried < 10 || smooth < 0.1 {
+		t.Errorf("%d steps were of pairs, and k is %v: hardly tried", tried, smooth)
+	}
+}

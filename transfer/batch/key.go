@@ -38,7 +38,7 @@ type Output struct {
 }
 
 // keyVersion is raised when the same recipe means another picture.
-const keyVersion = 2
+const keyVersion = 3
 
 // recipe is what is hashed. The order of its fields is that of the JSON.
 type recipe struct {

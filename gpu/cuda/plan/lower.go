@@ -325,32 +325,39 @@ func (l *lowering) average(to *Step, op *gpu.Op) error {
 	}.Launch(x.Shape.N))
 }
 
-// lbfgs is a step of L-BFGS: products, decision, direction, step.
+// lbfgs is a step of L-BFGS: pair, products, decision, direction, step.
 func (l *lowering) lbfgs(to *Step, op *gpu.Op) error {
 	x, n := op.Picture(), op.Picture().Shape.N
-	elems, slots, columns := perPicture(x), op.LBFGS.Slots(), op.Control().Shape.C
-	knobs, knobColumns := l.ptr(op.Knobs()), op.Knobs().Shape.C
+	elems, width, slots, columns := perPicture(x), x.Shape.W, op.LBFGS.Slots(), op.Control().Shape.C
+	knobs, knobColumns, step, control := l.ptr(op.Knobs()), op.Knobs().Shape.C, l.ptr(op.Step()), l.ptr(op.Control())
 	a, ga := op.Accepted()
 	s, y := op.Pairs()
+	pair := kernels.LBFGSPairArgs{
+		S: l.ptr(s), U: l.ptr(y), Z: l.ptr(op.Smoothed()), X: l.ptr(x), G: l.ptr(op.Gradient()), A: l.ptr(a), GA: l.ptr(ga), Control: control,
+		Step: step, Knobs: knobs, Slots: slots, Columns: columns, KnobColumns: knobColumns, Width: width, Elems: elems,
+	}
+	pair.Seen = to.workspace(pair.Workspace(n), kernels.F32)
 	products := kernels.LBFGSProductsArgs{
-		S: l.ptr(s), Y: l.ptr(y), X: l.ptr(x), G: l.ptr(op.Gradient()), A: l.ptr(a), GA: l.ptr(ga), Control: l.ptr(op.Control()),
-		Step: l.ptr(op.Step()), Knobs: knobs, Slots: slots, Columns: columns, KnobColumns: knobColumns, Elems: elems, Share: kernels.LBFGSShare(elems),
+		S: pair.S, U: pair.U, X: pair.X, G: pair.G, GA: pair.GA, Seen: pair.Seen, Step: step, Knobs: knobs, Slots: slots, KnobColumns: knobColumns,
+		Tiles: pair.Tiles(), Elems: elems,
 	}
 	products.Parts = to.workspace(products.Workspace(n), kernels.F32)
 	coef := to.workspace(4*int64(n*kernels.LBFGSCoefs(slots)), kernels.F32)
 	direction := kernels.LBFGSDirectionArgs{
-		D: l.ptr(op.Direction()), A: l.ptr(a), GA: l.ptr(ga), X: l.ptr(x), G: l.ptr(op.Gradient()), S: l.ptr(s), Y: l.ptr(y), Coef: coef, Slots: slots, Elems: elems,
+		D: l.ptr(op.Direction()), A: pair.A, GA: pair.GA, X: pair.X, G: pair.G, S: pair.S, U: pair.U, Z: pair.Z, Coef: coef, Slots: slots, Elems: elems,
 	}
 	direction.Longest = to.workspace(4*int64(n*direction.Blocks()), kernels.F32)
 	return errors.Join(
+		to.add(pair.Launch(n)),
 		to.add(products.Launch(n)),
 		to.add(kernels.LBFGSSolveArgs{
-			Coef: coef, Control: l.ptr(op.Control()), Parts: products.Parts, Step: l.ptr(op.Step()), Knobs: knobs, Total: l.ptr(op.Losses()),
-			First: float32(op.LBFGS.First), Rise: float32(op.LBFGS.Rise), History: op.LBFGS.History, Columns: columns, KnobColumns: knobColumns, Blocks: products.Blocks(),
+			Coef: coef, Control: control, Parts: products.Parts, Step: step, Knobs: knobs, Total: l.ptr(op.Losses()),
+			First: float32(op.LBFGS.First), Rise: float32(op.LBFGS.Rise), History: op.LBFGS.History, Columns: columns, KnobColumns: knobColumns,
+			Blocks: products.Blocks(),
 		}.Launch(n)),
 		to.add(direction.Launch(n)),
 		to.add(kernels.LBFGSStepArgs{
-			X: l.ptr(x), Control: l.ptr(op.Control()), A: l.ptr(a), D: l.ptr(op.Direction()), Longest: direction.Longest, Coef: coef,
+			X: pair.X, Control: control, A: pair.A, D: direction.D, Longest: direction.Longest, Coef: coef,
 			Knobs: knobs, Most: float32(op.LBFGS.Most), Slots: slots, Columns: columns, KnobColumns: knobColumns, Elems: elems,
 		}.Launch(n)))
 }

@@ -393,7 +393,7 @@ func TestPlan512(t *testing.T) {
 // the same history.
 func TestControlColumns(t *testing.T) {
 	program := []int{
-		gpu.CtlAccepted, gpu.CtlPairs, gpu.CtlNext, gpu.CtlLoss, gpu.CtlMost, gpu.CtlFactor, gpu.CtlRefusals, gpu.CtlStep, gpu.CtlLongest, gpu.CtlCurvature,
+		gpu.CtlAccepted, gpu.CtlPairs, gpu.CtlNext, gpu.CtlLoss, gpu.CtlMost, gpu.CtlFactor, gpu.CtlRefusals, gpu.CtlStep, gpu.CtlLongest, gpu.CtlSmooth, gpu.CtlProducts,
 	}
 	if !slices.Equal(program, kernels.LBFGSColumns) {
 		t.Errorf("columns %v, the kernels' %v", program, kernels.LBFGSColumns)
