@@ -200,6 +200,7 @@ samples: ## render the sample pictures again
 parity: ## make the PyTorch fixtures again (needs python3 and a network; about 3 GB)
 	python3 -m venv .venv && .venv/bin/pip install -q -r tools/parity/requirements.txt
 	.venv/bin/python tools/parity/generate.py testdata/parity
+	.venv/bin/python tools/parity/lbfgs.py testdata/parity
 	.venv/bin/python tools/parity/files.py testdata
 	.venv/bin/python tools/parity/colour.py testdata
 	.venv/bin/python tools/parity/resize.py testdata
