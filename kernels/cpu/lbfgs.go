@@ -1,8 +1,6 @@
 package cpu
 
-import (
-	"math"
-)
+import "math"
 
 // LBFGS is projected L-BFGS on one picture of n values, three channels:
 // gpu.LBFGSParams says what it does, and names its vectors and the columns of its
