@@ -170,18 +170,8 @@ __device__ __forceinline__ void store8(E e, T* p, const float (&v)[8]) {
     store_raw8(p, make_uint4(pack2(e, v[0], v[1]), pack2(e, v[2], v[3]), pack2(e, v[4], v[5]), pack2(e, v[6], v[7])));
 }
 template <class E>
-struct Pair;   // of them
-template <>
-struct Pair<f16> {
-    using Type = __half2;
-};
-template <>
-struct Pair<bf16> {
-    using Type = __nv_bfloat162;
-};
-template <class E>
-__device__ __forceinline__ typename Pair<E>::Type pair(E, uint32_t v) {
-    return *(typename Pair<E>::Type*)&v;
+__device__ __forceinline__ typename Element<E>::Pair pair(E, uint32_t v) {
+    return *(typename Element<E>::Pair*)&v;
 }
 // A bit for each that is above 0: the masks are 0 or -1 for each, and are multiplied by minus the bits and added.
 template <class E>

@@ -12,10 +12,12 @@ struct Element;
 template <>
 struct Element<f16> {
     using Store = f16;
+    using Pair = __half2;   // two in a register
 };
 template <>
 struct Element<bf16> {
     using Store = bf16;
+    using Pair = __nv_bfloat162;
 };
 template <>
 struct Element<tf32> {
