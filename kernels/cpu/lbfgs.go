@@ -173,18 +173,19 @@ func (l *LBFGS) recursion(products []float64, made int, gz float64) bool {
 	if count == 0 {
 		return false
 	}
-	with := func(row, j int) float64 { // what the control has is rounded
+	// The product of s of slot i, or of Py if i is m more, and y of slot j, which for s is
+	// not older. What the control has is rounded.
+	sy := func(i, j int) float64 {
 		if j == made {
-			return products[2*row]
+			return products[2*i]
 		}
-		return float64(l.Control[ctlProducts+row*m+j])
+		return float64(l.Control[ctlProducts+i*m+j])
 	}
-	sy := func(i, j int) float64 { return with(i, j) } // j is not older than i
 	yy := func(i, j int) float64 {
 		if i == made {
 			i, j = j, i
 		}
-		return with(m+i, j)
+		return sy(m+i, j)
 	}
 	slot := func(age int) int { return (head - age + 2*m) % m } // age 0 is the newest
 	alpha, delta := make([]float64, count), make([]float64, count)

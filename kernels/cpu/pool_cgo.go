@@ -152,7 +152,8 @@ func (p *Pool) lbfgs(l *LBFGS, pass lbfgsPass, size int, out []float64, width in
 	defer pin.Unpin()
 	arg := C.cpu_lbfgs{
 		x: ptr(l.X), g: ptr(l.G), a: ptr(l.A), ga: ptr(l.GA), d: ptr(l.D), s: ptr(l.S), y: ptr(l.Y), z: ptr(l.Z),
-		n: C.long(len(l.X)), width: C.int(l.Width), smooth: C.float(l.smooth), slope: C.float(l.slope), slots: C.int(l.slots()), next: C.int(l.next), accept: boolInt(l.accept), by: C.float(l.by),
+		n: C.long(len(l.X)), width: C.int(l.Width), smooth: C.float(l.smooth), slope: C.float(l.slope),
+		slots: C.int(l.slots()), next: C.int(l.next), accept: boolInt(l.accept), by: C.float(l.by),
 	}
 	if len(l.coef) > 0 {
 		pin.Pin(&l.coef[0])

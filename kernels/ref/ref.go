@@ -585,18 +585,17 @@ func recursion[T Float](gradient []float64, m LBFGSMemory[T], own []float64, slo
 		return i, m.S[i*e:][:e], m.Y[i*e:][:e]
 	}
 	newest, _, _ := at(0)
-	with := func(row, j int) float64 {
+	sy := func(i, j int) float64 { // of s of slot i, or of Py if i is so many more
 		if own != nil && j == newest {
-			return own[row]
+			return own[i]
 		}
-		return float64(c[products+row*slots+j])
+		return float64(c[products+i*slots+j])
 	}
-	sy := func(i, j int) float64 { return with(i, j) }
 	yy := func(i, j int) float64 {
 		if i == newest {
 			i, j = j, i
 		}
-		return with(slots+i, j)
+		return sy(slots+i, j)
 	}
 	d := slices.Clone(gradient) // P times what is left of the gradient
 	for i, v := range Smoothed(gradient, width) {
