@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A race to the article's loss: race.py STYLIZE [SIZE [ROUNDS [STEPS]]]. Needs torch, pillow, numpy, safetensors.
+"""A race to the article's loss. Needs torch, pillow, numpy, safetensors, and go for the pictures.
 
 The goal is the loss that PyTorch has after 1000 steps of Adam with lr 0.01, the picture kept in [0,1], as the article
 does it. How many evaluations, how much arithmetic and how long does it take stylize (its default preset, with more
@@ -7,22 +7,31 @@ at the last size) and PyTorch's own L-BFGS (20 pairs, no line search) to come th
 pictures, the same random weights, the same cores, one after the other in each round. PyTorch's L-BFGS knows no bounds:
 its picture is clamped when its loss is taken.
 
-Arithmetic is counted in evaluations at SIZE, those of smaller levels by their FLOPs.
-
-PyTorch takes most of an hour for 1000 steps at 512. With STEPS below 1000 it makes so many, their time is scaled to 1000, and
-the goal is the loss of stylize's own Adam, which makes the same steps; PyTorch's L-BFGS then does not run."""
-import csv, json, pathlib, statistics, subprocess, sys, tempfile, time
+Arithmetic is counted in evaluations at the size, those of smaller levels by their FLOPs."""
+import argparse, csv, json, pathlib, subprocess, sys, tempfile, time
 import numpy as np, torch, torch.nn as nn
 from PIL import Image
 from safetensors.torch import load_file
 
-stylize = pathlib.Path(sys.argv[1]).resolve()
-size, rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 128, int(sys.argv[3]) if len(sys.argv) > 3 else 1
-steps = int(sys.argv[4]) if len(sys.argv) > 4 else 1000
-root, tmp = pathlib.Path(__file__).resolve().parents[2], pathlib.Path(tempfile.mkdtemp())
+args = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+args.add_argument("stylize", type=pathlib.Path)
+args.add_argument("--size", type=int, default=128)
+args.add_argument("--rounds", type=int, default=1)
+args.add_argument("--steps", type=int, default=1000, help="of PyTorch's Adam; it takes most of an hour for 1000 at 512. With fewer, their time is scaled "
+                  "to 1000, the goal is the loss of stylize's own Adam, which makes the same steps, and PyTorch's L-BFGS does not run")
+args.add_argument("--pictures", default="landscape", help="of landscape, flat, lines, night, portrait, texture; with commas between")
+args = args.parse_args()
+stylize, size, steps = args.stylize.resolve(), args.size, args.steps
+root, folder = pathlib.Path(__file__).resolve().parents[2], tempfile.TemporaryDirectory()
+tmp = pathlib.Path(folder.name)
+subprocess.run(["go", "run", "./tools/samples", "-kinds", "-dir", tmp], cwd=root, check=True)
 subprocess.run([stylize, "weights", "convert", "random:1", tmp / "w.safetensors"], check=True, capture_output=True)
-for name in ["content", "style"]:  # resampled here, so that both have the same pixels
-    Image.open(root / f"testdata/{name}.jpg").convert("RGB").resize((size, size), Image.BICUBIC).save(tmp / f"{name}.png")
+
+
+def resample(path, name):
+    """Makes a square of a picture, so that both programs have the same pixels."""
+    Image.open(path).convert("RGB").resize((size, size), Image.BICUBIC).save(tmp / f"{name}.png")
+
 
 weights, layers, c = load_file(tmp / "w.safetensors"), [], 3
 for v in [64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512]:
@@ -35,7 +44,8 @@ for v in [64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 
     c = v
 net = nn.Sequential(*layers).eval().requires_grad_(False).to(memory_format=torch.channels_last)
 load = lambda p: torch.tensor(np.asarray(Image.open(p), np.float32) / 255).permute(2, 0, 1)[None].contiguous()
-content, style = load(tmp / "content.png"), load(tmp / "style.png")
+resample(root / "testdata/style.jpg", "style")
+style = load(tmp / "style.png")
 mean, std = torch.tensor([.485, .456, .406]).view(1, 3, 1, 1), torch.tensor([.229, .224, .225]).view(1, 3, 1, 1)
 STYLE, CONTENT = [1, 6, 11, 20, 29], 22
 
@@ -54,7 +64,7 @@ def gram(t):
 
 
 with torch.no_grad():
-    grams, goal_features = [gram(features(style)[i]) for i in STYLE], features(content)[CONTENT]
+    grams = [gram(features(style)[i]) for i in STYLE]
 
 
 def loss(x):
@@ -127,16 +137,17 @@ def ours(goal):
     return int(first["evaluation"]), float(first["gflop"]) / each, float(first["seconds"])
 
 
-seen = []
-for i in range(rounds):
+for picture in args.pictures.split(",") * args.rounds:
+    resample(root / "testdata/content.jpg" if picture == "landscape" else tmp / f"{picture}.jpg", "content")
+    content = load(tmp / "content.png")
+    with torch.no_grad():
+        goal_features = features(content)[CONTENT]
     goal, t_adam = adam(steps)
     t_adam *= 1000 / steps
     if steps < 1000:
         goal = our_adam(1000)
     n, arithmetic, t_ours = ours(goal)
     theirs = torch_lbfgs(goal) if steps == 1000 else None
-    seen.append((1000 / arithmetic, t_adam / t_ours))
-    print(f"round {i + 1}, {size}x{size}, goal {goal:.4g}: PyTorch's Adam 1000 evaluations, {t_adam:.1f} s{f', of {steps} steps' if steps < 1000 else ''}; "
-          f"PyTorch's L-BFGS {f'{theirs[0]}, {theirs[1]:.1f} s' if theirs else 'does not come there in 400' if steps == 1000 else 'not tried'}; "
+    theirs = f"{theirs[0]}, {theirs[1]:.1f} s" if theirs else "does not come there in 400" if steps == 1000 else "not tried"
+    print(f"{picture}, {size}x{size}, goal {goal:.4g}: PyTorch's Adam 1000 evaluations, {t_adam:.1f} s{f', of {steps} steps' if steps < 1000 else ''}; PyTorch's L-BFGS {theirs}; "
           f"stylize {n}, arithmetic of {arithmetic:.1f}, {t_ours:.2f} s with everything: 1/{1000 / arithmetic:.1f} of the arithmetic, 1/{t_adam / t_ours:.1f} of the time", flush=True)
-print(json.dumps({"size": size, "arithmetic": statistics.median(s[0] for s in seen), "time": statistics.median(s[1] for s in seen)}))
