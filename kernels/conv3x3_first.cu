@@ -43,6 +43,67 @@ __device__ __forceinline__ int again(int v) {
     return v;
 }
 
+// Convolves a line of a tile, of whose 16 pixels a has the products, with the 64 channels whose weights are w (64,32); adds biases,
+// does the ReLU, and stages it. A warp does this.
+template <class E, bool RELU>
+__device__ __forceinline__ void first_line(const uint32_t (&a)[sizeof(typename Element<E>::Store)][4], const typename Element<E>::Store* w,
+                                           const float* s_bias, unsigned char* s_tile, int line) {
+    using T = typename Element<E>::Store;
+    constexpr int kHalves = sizeof(T) / 2;   // of a thread's weights of a channel, two mmas each
+    constexpr int kAhead = 8 / sizeof(T);    // groups of eight channels whose weights are loaded together
+    int lane = threadIdx.x & 31, pixel = line * fprop::TW, col = (lane & 3) * 2;
+    // Where the first channels of a pixel are staged; those of another eight are where the swizzle of j has them. With stmatrix it
+    // is of the pixel whose row a lane gives, else of the one whose pairs it has.
+#if __CUDA_ARCH__ >= 900
+    uint32_t channels = shared_address(s_tile) + staged<f16>(pixel + (lane & 15), lane >> 4, 0);
+#else
+    uint32_t channels = shared_address(s_tile) + staged<f16>(pixel + (lane >> 2), 0, 0) + col * 2;
+#endif
+    const uint4* mine = (const uint4*)(w + (lane >> 2) * kPadded + (lane & 3) * 8);
+    asm volatile("" : "+l"(mine));   // one address; the compiler would make one for each channel
+    uint4 weights[kAhead][kHalves];
+    uint32_t pairs[4];
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        // Eight channels at a time; a thread has the weights of channel 8 j + lane/4, straight from the caches, those of kAhead
+        // j at once.
+        if (j % kAhead == 0)
+#pragma unroll
+            for (int m = 0; m < kAhead; m++)
+#pragma unroll
+                for (int half = 0; half < kHalves; half++) weights[m][half] = mine[(j + m) * (8 * kPadded * sizeof(T) / 16) + half];
+        float acc[4] = {};
+#pragma unroll
+        for (int half = 0; half < kHalves; half++) {
+            uint4 b = weights[j % kAhead][half];
+            mma(E{}, acc, a[half * 2], b.x, b.y);
+            mma(E{}, acc, a[half * 2 + 1], b.z, b.w);
+        }
+        // Sums are two channels of pixel lane/4, and of the one 8 beyond.
+        float2 bias = *(const float2*)(s_bias + j * 8 + col);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float u = acc[h * 2] + bias.x, v = acc[h * 2 + 1] + bias.y;
+            if constexpr (sizeof(T) == 2) {
+                pairs[j % 2 * 2 + h] = RELU ? relu2(E{}, u, v) : pack2(E{}, u, v);
+            } else {
+                if (RELU) u = max_nan(u, 0.f), v = max_nan(v, 0.f);
+                stage2(E{}, s_tile, pixel + (lane >> 2) + h * 8, j * 8 + col, u, v);
+            }
+        }
+        if constexpr (sizeof(T) == 2)
+            if (j % 2) {
+#if __CUDA_ARCH__ >= 900
+                store_matrices(channels ^ (j - 1) << 4, pairs);
+#else
+#pragma unroll
+                for (int q = 0; q < 4; q++)
+                    *(uint32_t*)__cvta_shared_to_generic((channels ^ (j - 1 + (q >> 1)) << 4) + (q & 1) * (8 * 128)) = pairs[q];
+#endif
+            }
+    }
+}
+
 // What is the same for every tile is not restricted: it would be loaded before the first and held in forty registers.
 template <class E>
 __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float* mean, const float* std,
@@ -51,10 +112,11 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
     using namespace fprop;
     using T = typename Element<E>::Store;
     constexpr int kStep = 32 / sizeof(T), kSteps = kPadded / kStep, kPair = 4 / sizeof(T);   // k of an mma; values of a register
-    constexpr int kAhead = 8 / sizeof(T);   // groups of eight channels whose weights are loaded together
-    __shared__ __align__(128) unsigned char s_tile[TH * TW * kChannels * sizeof(T)];
+    constexpr int kPixel = kChannels * sizeof(T);   // bytes of one in the staged tile
+    __shared__ __align__(128) unsigned char s_tile[TH * TW * kPixel];
     __shared__ T s_patch[kPatch];   // (row, column, channel)
-    __shared__ float s_mean[kIn], s_std[kIn], s_bias[kChannels];
+    __shared__ float s_mean_std[2][kIn + kFill - 1];   // from the first channel on again behind the last
+    __shared__ __align__(8) float s_bias[kChannels];
     int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = (warp >> 2) * 32, wn = (warp & 3) * 16;
     int across = (width + TW - 1) / TW, tiles = across * ((height + TH - 1) / TH);
     int n0 = blockIdx.y * kChannels, n = blockIdx.z, first = blockIdx.x * each, last = min(first + each, tiles);
@@ -62,40 +124,45 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
     int at[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) at[i] = gather((lane & 3) * 8 + i);
-    // Value i = t + m kThreads of a patch, m < kFill, is channel i % 3 of pixel i / 3: neighbouring threads read a line of it, 54
+    // Value t + m kThreads of a patch, m < kFill, is channel (t + m) % 3 of a pixel: neighbouring threads read a line of it, 54
     // values, one after another. Values of the next tile are on their way while this one is computed.
+    static_assert(kThreads % kIn == 1, "a thread's values are of one channel after another");
+    auto in_patch = [&](int m) { return (m + 1) * kThreads <= kPatch || t < kPatch - m * kThreads; };
+    const float* mine = s_mean_std[0] + t % kIn;   // the mean of a thread's first channel; the deviation is kIn + kFill - 1 further
     float next[kFill];
     auto fetch = [&](int y0, int x0) {
-        int t = again(threadIdx.x);
+        const float* corner = x + (((ptrdiff_t)n * height + y0 - 1) * width + x0 - 1) * kIn;
+        asm volatile("" : "+l"(corner));   // one address, as of the weights
+        bool whole = y0 > 0 && x0 > 0 && y0 + TH < height && x0 + TW < width;
 #pragma unroll
         for (int m = 0; m < kFill; m++) {
-            int i = t + m * kThreads, q = i / kIn, yy = y0 + q / kPatchW - 1, xx = x0 + q % kPatchW - 1;
-            next[m] = s_mean[i % kIn];   // outside, so that it becomes 0
-            if (i < kPatch && (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width)
-                next[m] = x[(((size_t)n * height + yy) * width + xx) * kIn + i % kIn];
+            constexpr int kLine = kPatchW * kIn;
+            int i = again(t) + m * kThreads, line = i / kLine, in_line = i - line * kLine;
+            bool there = in_patch(m);
+            if (!whole) there = there && (unsigned)(y0 - 1 + line) < (unsigned)height && (unsigned)(x0 - 1 + in_line / kIn) < (unsigned)width;
+            next[m] = there ? corner[line * width * kIn + in_line] : mine[m];   // outside it becomes 0
         }
     };
     float sums[2][2][4] = {};   // of the Gram matrix
     int y0 = first / across * TH, x0 = first % across * TW;
-    if (t < kIn) s_mean[t] = mean[t], s_std[t] = std[t];
+    if (t < kIn + kFill - 1) s_mean_std[0][t] = mean[t % kIn], s_mean_std[1][t] = std[t % kIn];
     if (t < kChannels) s_bias[t] = e.bias ? e.bias[n0 + t] : 0.f;
     __syncthreads();   // mean, deviation and bias are there
     wait_for_previous();
     start_next();
     fetch(y0, x0);
     for (int tile = first; tile < last; tile++) {
-        int u = again(t);
 #pragma unroll
         for (int m = 0; m < kFill; m++) {
-            int i = u + m * kThreads;
-            if (i < kPatch) store(&s_patch[i], rounded(E{}, (next[m] - s_mean[i % kIn]) / s_std[i % kIn]));
+            if (!in_patch(m)) continue;
+            float u = (next[m] - mine[m]) / mine[kIn + kFill - 1 + m];
+            store(&s_patch[t + m * kThreads], sizeof(T) == 4 ? rounded(E{}, u) : u);   // 16 bits are rounded as they are stored
         }
         __syncthreads();   // the patch is there, the tile before is done with
         int y1 = x0 + TW < width ? y0 : y0 + TH, x1 = x0 + TW < width ? x0 + TW : 0;   // the next tile
         if (tile + 1 < last) fetch(y1, x1);
-        // A warp has a row of the tile, 16 pixels.
+        // A warp has a line of the tile, 16 pixels.
         uint32_t a[kSteps][4];
-        uint4 weights[kAhead][kSteps / 2];
 #pragma unroll
         for (int s = 0; s < kSteps; s++)
 #pragma unroll
@@ -109,41 +176,23 @@ __device__ __forceinline__ void first_fprop(const float* RESTRICT x, const float
                 else
                     a[s][r] = *(const uint32_t*)(pixel + at[i]);
             }
+        const T* weights = w + (size_t)n0 * kPadded;
+        if (e.relu)
+            first_line<E, true>(a, weights, s_bias, s_tile, warp);
+        else
+            first_line<E, false>(a, weights, s_bias, s_tile, warp);
+        if (part && (y0 + TH > height || x0 + TW > width)) {   // pixels outside must not count in the Gram matrix
+            __syncwarp();   // the line is staged
+            int column = lane >> 1;   // half a pixel is a thread's
+            uint4* half = (uint4*)(s_tile + (warp * TW + column) * kPixel + (lane & 1) * (kPixel / 2));
+            if (y0 + warp >= height || x0 + column >= width)
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            // Eight output channels at a time; a thread has the weights of channel 8 j + lane/4, straight from the caches, those of
-            // kAhead j at once.
-            if (j % kAhead == 0)
-#pragma unroll
-                for (int a = 0; a < kAhead; a++) {
-                    const uint4* mine = (const uint4*)(w + (size_t)(n0 + (j + a) * 8 + (lane >> 2)) * kPadded + (lane & 3) * 8);
-#pragma unroll
-                    for (int half = 0; half < kSteps / 2; half++) weights[a][half] = mine[half];
-                }
-            float acc[4] = {};
-#pragma unroll
-            for (int half = 0; half < kSteps / 2; half++) {
-                uint4 b = weights[j % kAhead][half];
-                mma(E{}, acc, a[half * 2], b.x, b.y);
-                mma(E{}, acc, a[half * 2 + 1], b.z, b.w);
-            }
-            int col = j * 8 + (lane & 3) * 2;
-            float u = s_bias[col], v = s_bias[col + 1];
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                // Sums are two channels of pixel lane/4, and of the one 8 beyond. A pixel outside must not count in the
-                // Gram matrix.
-                int column = (lane >> 2) + h * 8;
-                float p = acc[h * 2] + u, q = acc[h * 2 + 1] + v;
-                if (e.relu) p = p < 0.f ? 0.f : p, q = q < 0.f ? 0.f : q;
-                if (part && (y0 + warp >= height || x0 + column >= width)) p = q = 0.f;   // no pixel
-                stage2(E{}, s_tile, warp * TW + column, col, p, q);
-            }
+                for (int i = 0; i < kPixel / 32; i++) half[i] = make_uint4(0, 0, 0, 0);
         }
         __syncthreads();   // the tile is staged
-        Finish<E, TH * TW, TW, kThreads> end(e, s_tile, t, height, width, k);
+        Finish<E, TH * TW, TW, kThreads, 0> end(e, s_tile, t, height, width, k);
         end.begin(n, y0, x0, n0);
-        end.finish();   // it has no gates
+        end.finish();
         // Gram: pixels are gemm_k, in any order; in tf32 fragments take them as 0 2 4 6 1 3 5 7.
         y0 = y1, x0 = x1;
         if (!part) continue;
@@ -170,6 +219,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     using T = typename Element<E>::Store;
     constexpr int BK = kRow / sizeof(T), kChunk = 16 / sizeof(T), kStep = 32 / sizeof(T), kPair = 4 / sizeof(T);
     constexpr int kMine = (kFragments + kWarps - 1) / kWarps;   // fragments of a warp: warp, warp + kWarps, ...
+    static_assert(kThreads == 32 * 8, "a thread copies a chunk of every 32nd pixel");
     static_assert(kHalo % 8 == 4 && kThreads == TH * TW, "columns of z are 8 banks apart; a thread is a pixel");
     static_assert(kK * kHalo * 4 <= kFragments * 16 * kRow, "z must fit where dy was");
     __shared__ __align__(128) unsigned char s_dy[kFragments * 16 * kRow];
@@ -182,14 +232,17 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
     start_next();
     float acc[kMine][4][4] = {};
     for (int c0 = 0; c0 < c; c0 += BK) {
-#pragma unroll 2   // more would hold addresses in registers, and copies do not wait
-        for (int i = t; i < kFragments * 16 * 8; i += kThreads) {
-            // Chunk ch of pixel q of the halo, at ch ^ (q % 8): eight threads read 128 neighbouring bytes, and ldmatrix
-            // hits no bank twice.
-            int q = i >> 3, ch = i & 7, yy = y0 + q / kHaloW - 1, xx = x0 + q % kHaloW - 1;
+        // Chunk ch of pixel q of the halo, at ch ^ (q % 8): eight threads read 128 neighbouring bytes, and ldmatrix hits no bank
+        // twice. A thread has one chunk of every 32nd pixel: a line of the halo less two further each time.
+        int q = t >> 3, ch = t & 7, yy = y0 - 1 + q / kHaloW, xx = x0 - 1 + q % kHaloW, chunks = c / kChunk;
+        int from = (yy * width + xx) * chunks + c0 / kChunk + ch;   // in the picture's chunks
+        uint32_t to = s + q * kRow + ((ch ^ (q & 7)) << 4);
+#pragma unroll 1   // more would hold addresses in registers, and copies do not wait
+        for (; q < kFragments * 16; q += 32, to += 32 * kRow) {
             bool in = q < kHalo && (unsigned)yy < (unsigned)height && (unsigned)xx < (unsigned)width;
-            copy16(s + q * kRow + ((ch ^ (q & 7)) << 4),
-                   dy + (in ? (((size_t)n * height + yy) * width + xx) * c + c0 + ch * kChunk : 0), in ? 16 : 0);
+            copy16(to, dy + (in ? ((size_t)n * height * width * chunks + from) * kChunk : 0), in ? 16 : 0);
+            from += 32 * chunks, xx += 32;
+            if (xx >= x0 - 1 + kHaloW) xx -= kHaloW, yy++, from += (width - kHaloW) * chunks;
         }
         copy_commit();
         copy_wait<0>();
@@ -228,7 +281,7 @@ __device__ __forceinline__ void first_dgrad(float* RESTRICT dx, const typename E
             for (int r = 0; r < 4; r++) {
                 // A fragment is rows lane/4 and lane/4 + 8, columns 2 (lane%4) and the next.
                 int q = (warp + kWarps * m) * 16 + (lane >> 2) + (r >> 1) * 8, col = j * 8 + (lane & 3) * 2 + (r & 1);
-                if (q < kHalo && col < kK) s_z[col * kHalo + q] = acc[m][j][r];
+                if (((m + 1) * kWarps * 16 <= kHalo || q < kHalo) && col < kK) s_z[col * kHalo + q] = acc[m][j][r];
             }
     __syncthreads();   // z is there
     // Each thread has a pixel, each warp a line of the tile. Pixel (py, px) finds tap (r, s) at (py + r, px + s) of the

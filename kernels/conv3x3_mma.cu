@@ -144,7 +144,7 @@ __device__ __forceinline__ void conv(float* __restrict__ part, int splits, const
         }
         __syncthreads();   // the tile is staged
         constexpr int kPart = kThreads / 2;   // pixels: four values of eight channels a thread
-        Finish<E, kPart, TW, kThreads> end(e, s_tiles, t, height, width, k);
+        Finish<E, kPart, TW, kThreads, 4> end(e, s_tiles, t, height, width, k);
         end.begin(n, y0, x0, n0 + half * kChannels);
 #pragma unroll 1
         for (int part = 0; part < BM / kPart; part++, end.next(kPart * kChannels * sizeof(T))) {

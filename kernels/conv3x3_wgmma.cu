@@ -67,7 +67,7 @@ struct Conv {
     static_assert(kPasses >= SPLIT, "every block of a split finishes some pixels");
     static_assert(SPLIT == 1 || STAGES * kStage >= kConsumers * 128 * N / 2 * 4, "the sums of a split must fit into the stages");
 
-    using End = Finish<E, kPass, TW, 128>;
+    using End = Finish<E, kPass, TW, 128, PINGPONG ? 1 : N == 256 ? 2 : 4>;
 
     // What a block computes at a time: its picture, its first pixel, its first channel.
     struct Tile {
@@ -181,12 +181,14 @@ struct Conv {
             give_registers<kProducer>();
             if (threadIdx.x == 0) produce(in, out, walk, span, ring, rank);
             __syncwarp();   // the barriers of the cluster are for whole warps
-            if (SPLIT > 1) cluster_sync();   // the one in share, for which all threads of the cluster are counted
+            if (SPLIT > 1) cluster_come(), cluster_wait();   // as in share: all threads of the cluster are counted
+            if (CLUSTER > 1) cluster_come();
         } else {
             take_registers<kConsumer>();
             consume(out, e, walk, span, ring, rank, Warpgroup(s_stages));
+            if (MULTICAST > 1) cluster_come();
         }
-        if (CLUSTER > 1) cluster_sync();   // nobody writes to this block or reads from it any more
+        if (CLUSTER > 1) cluster_wait();   // nobody writes to this block or reads from it any more
     }
 
     // The producer, one thread: runs ahead of the consumers by as many stages as are empty, from one tile into the next.
@@ -299,6 +301,7 @@ struct Conv {
             if (SPLIT > 1) {
                 float r[kValues];
                 gather(r, sums, pass);
+                if (pass + 1 == to) cluster_come();   // this warp reads no other block any more; the rest is its own
                 stage(wg, r, bias, end.e);
             } else {
                 stage_pass(wg, d, pass, bias, end.e);
@@ -332,7 +335,7 @@ struct Conv {
 #pragma unroll
         for (int i = 0; i < N / 2; i += 4)
             store4(sums + i * 512, d[i], d[i + 1], d[i + 2], d[i + 3]);
-        cluster_sync();   // the sums of all blocks are there
+        cluster_come(), cluster_wait();   // the sums of all blocks are there
     }
 
     // The values of one pass, each the sum of all blocks' sums in the order of ranks. The next rank's are under way while one

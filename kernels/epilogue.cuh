@@ -77,6 +77,12 @@ __device__ __forceinline__ uint32_t pack2(bf16, float a, float b) {
     return *(uint32_t*)&h;
 }
 
+// The larger; NaN where one is. One instruction, where a comparison and a selection are two.
+__device__ __forceinline__ float max_nan(float a, float b) {
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+    return r;
+}
 // The same of their ReLU; NaN where one is.
 __device__ __forceinline__ uint32_t relu2(f16, float a, float b) {
     uint32_t r;
@@ -173,13 +179,22 @@ template <class E>
 __device__ __forceinline__ typename Element<E>::Pair pair(E, uint32_t v) {
     return *(typename Element<E>::Pair*)&v;
 }
+// All bits of each that is above 0.
+template <class E>
+__device__ __forceinline__ uint32_t above0(E e, uint32_t v) {
+    return __hgt2_mask(pair(e, v), pair(e, 0u));
+}
 // A bit for each that is above 0: the masks are 0 or -1 for each, and are multiplied by minus the bits and added.
 template <class E>
 __device__ __forceinline__ uint32_t positive8(E e, uint4 v) {
     constexpr int kLow = 0xf8fcfeff, kHigh = 0x80c0e0f0;   // -1 -2 -4 -8, -16 -32 -64 -128
-    auto above0 = [=](uint32_t u) { return (int)__hgt2_mask(pair(e, u), pair(e, 0u)); };
-    int low = __dp2a_hi(above0(v.y), kLow, __dp2a_lo(above0(v.x), kLow, 0));
-    return __dp2a_hi(above0(v.w), kHigh, __dp2a_lo(above0(v.z), kHigh, low));
+    int low = __dp2a_hi((int)above0(e, v.y), kLow, __dp2a_lo((int)above0(e, v.x), kLow, 0));
+    return __dp2a_hi((int)above0(e, v.w), kHigh, __dp2a_lo((int)above0(e, v.z), kHigh, low));
+}
+template <class E>
+__device__ __forceinline__ uint32_t add2(E e, uint32_t a, uint32_t b) {
+    auto sum = __hadd2(pair(e, a), pair(e, b));
+    return *(uint32_t*)&sum;
 }
 // A quarter of each, rounded once.
 __device__ __forceinline__ uint32_t quarter2(f16, uint32_t v) {
@@ -233,8 +248,9 @@ __device__ __forceinline__ void pool8(float (&v)[4][8], bool max_pool) {
 
 // What a thread finishes of a tile of WIDTH pixels a line, with THREADS threads, of which it is t: PIXELS at a time, which are
 // staged in s_tile. h, w, k are the extents of the convolution. Eight threads have the 64 channels of a pixel, 128 or 256 bytes
-// in a row.
-template <class E, int PIXELS, int WIDTH, int THREADS>
+// in a row. The content loss's values of AHEAD pixels are loaded together, as many as registers
+// allow; 0 says that nothing is added or gated, as on the way forward.
+template <class E, int PIXELS, int WIDTH, int THREADS, int AHEAD>
 struct Finish {
     using T = typename Element<E>::Store;
     static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
@@ -244,6 +260,7 @@ struct Finish {
         kAny,
         kStore,   // to y, to positive, or to both
         kPool,    // and pooled: a thread has the pixels of a window
+        kContent, // to y with the gradient of a content loss, gated by the output that this compares
         kGate,    // by bits, to y
         kUnpool   // of windows that are all whole, and gated by bits
     };
@@ -264,11 +281,14 @@ struct Finish {
     __device__ __forceinline__ Finish(const Epilogue<T>& e, const unsigned char* s_tile, int t, int h, int w, int k)
         : e(e), s_tile(s_tile), t(t), h(h), w(w), k(k) {
         kind = kAny;
-        if (sizeof(T) == 2 && !e.add && !e.target && !(e.gate && !e.bits)) {
+        bool only_y = e.y && !e.positive && !e.pooled;
+        if (sizeof(T) == 2 && e.target)
+            kind = !e.add && !e.bits && !e.unpool_h && only_y ? kContent : kAny;
+        else if (sizeof(T) == 2 && !e.add && !(e.gate && !e.bits)) {
             if (e.unpool_h)
                 kind = e.unpool_h == 2 * h && e.unpool_w == 2 * w ? kUnpool : kAny;
             else if (e.bits)
-                kind = e.y && !e.positive && !e.pooled ? kGate : kAny;
+                kind = only_y ? kGate : kAny;
             else if (!(e.positive && e.max_pool))
                 kind = e.pooled ? kPool : kStore;
         }
@@ -297,10 +317,10 @@ struct Finish {
     // Loads the gates that finish wants. All are under way at once, and before the tile is staged.
     __device__ __forceinline__ void load_gates() {
         if (kind < kGate) return;
-        if (kind == kGate)
-            load_gates<1>();
-        else
+        if (kind == kUnpool)
             load_gates<2>();
+        else
+            load_gates<1>();
     }
     template <int SIDE>
     __device__ __forceinline__ void load_gates() {
@@ -319,7 +339,8 @@ struct Finish {
     // Does the epilogue of the staged tile.
     __device__ __forceinline__ void finish() const {
         if constexpr (sizeof(T) == 2) {
-            if (kind >= kGate) return kind == kGate ? finish_gate() : finish_unpool();
+            if constexpr (AHEAD > 0)
+                if (kind >= kContent) return kind == kGate ? finish_gate() : kind == kUnpool ? finish_unpool() : finish_content();
             if (kind == kPool) return finish_pool();
             if (kind == kStore) return finish_store();
         }
@@ -356,6 +377,30 @@ struct Finish {
         for (int r = 0; r < kItems; r++, y += kDown * line) {
             uint4 z = signs.gated8(v[r], r);
             if (r * kDown < lines) store_raw8(y, z);
+        }
+    }
+
+    // What is added is computed in fp32 and rounded; the sum of two 16-bit values is the same if it is rounded once.
+    __device__ __forceinline__ void finish_content() const {
+        const T *out = e.gate + at, *target = e.target + (e.one_target ? at - (size_t)n * h * line : at);
+        T* y = e.y + at;
+        uint4 o[AHEAD], g[AHEAD];
+#pragma unroll
+        for (int r = 0; r < kItems; r++, y += kDown * line) {
+            if (r % AHEAD == 0)
+#pragma unroll
+                for (int i = 0; i < AHEAD && r + i < kItems; i++, out += kDown * line, target += kDown * line)
+                    if ((r + i) * kDown < lines) o[i] = *(const uint4*)out, g[i] = *(const uint4*)target;
+            if (r * kDown >= lines) return;
+            float f[8], t[8];
+            unpack8(T{}, f, o[r % AHEAD]), unpack8(T{}, t, g[r % AHEAD]);
+#pragma unroll
+            for (int j = 0; j < 8; j++) f[j] = target_k * (f[j] - t[j]);
+            uint4 v = load_raw8(first + r * (kDown * WIDTH * 128)), u = o[r % AHEAD];
+            auto sum = [&](uint32_t v, uint32_t o, int j) {
+                return add2(E{}, v, pack2(E{}, f[j], f[j + 1])) & above0(E{}, o);
+            };
+            store_raw8(y, make_uint4(sum(v.x, u.x, 0), sum(v.y, u.y, 2), sum(v.z, u.z, 4), sum(v.w, u.w, 6)));
         }
     }
 

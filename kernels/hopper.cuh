@@ -142,13 +142,6 @@ __device__ __forceinline__ void store_matrices_trans(uint32_t address, const uin
                  : "memory");
 }
 
-// The larger; NaN where one is. One instruction, where a comparison and a selection are two.
-__device__ __forceinline__ float max_nan(float a, float b) {
-    float r;
-    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
-    return r;
-}
-
 // A barrier of some of a block's warps; id 0 is __syncthreads.
 __device__ __forceinline__ void named_barrier(int id, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -165,9 +158,13 @@ __device__ __forceinline__ uint32_t cluster_rank() {
 __device__ __forceinline__ void cluster_meet() {
     asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-// The same; what they wrote to shared memory before it, all of them can read after it.
-__device__ __forceinline__ void cluster_sync() {
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+// The same in two halves. What a thread wrote to shared memory, or read from that of others, before it came, is done when the others
+// have waited.
+__device__ __forceinline__ void cluster_come() {
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // Four values to shared memory, and four from this address in that of the block with this rank.
 __device__ __forceinline__ void store4(uint32_t address, float a, float b, float c, float d) {

@@ -50,6 +50,12 @@ __device__ __forceinline__ void load_matrices_trans(uint32_t (&r)[4], uint32_t a
                  : "memory");
 }
 
+// Four 8x8 matrices of 16-bit elements back to shared memory, lane by lane as load_matrices takes them. sm_80 has no such instruction.
+__device__ __forceinline__ void store_matrices(uint32_t address, const uint32_t (&r)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                 : "memory");
+}
+
 #define MMA(SHAPE, TYPE)                                                                                       \
     asm volatile("mma.sync.aligned." SHAPE ".row.col.f32." TYPE "." TYPE                                       \
                  ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                  \
