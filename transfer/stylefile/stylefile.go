@@ -26,7 +26,6 @@ import (
 	"math"
 
 	"github.com/stylize-gpu/stylize/vgg"
-	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg/openfile"
 	"github.com/stylize-gpu/stylize/vgg/safetensors"
 )
@@ -117,9 +116,6 @@ func (f *File) Nearest(longest int) *Size {
 }
 
 func tensorName(size int, layer string) string { return fmt.Sprintf("%d/%s.gram", size, layer) }
-
-// Save writes the file to a path, whole or not at all.
-func (f *File) Save(path string) error { return atomicfile.Write(path, f.Write) }
 
 // Write writes the file; equal styles have equal bytes. What Read would refuse is an error,
 // before anything is written.

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/stylize-gpu/stylize/tools/cost"
+	"github.com/stylize-gpu/stylize/vgg/atomicfile"
 	"github.com/stylize-gpu/stylize/vgg/safetensors"
 )
 
@@ -73,10 +74,13 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// save writes a style as the program does.
+func save(f *File, path string) error { return atomicfile.Write(path, f.Write) }
+
 func TestRoundTrip(t *testing.T) {
 	f := style(64, 500)
 	path := filepath.Join(t.TempDir(), "x.png") // its name does not matter
-	if err := f.Save(path); err != nil {
+	if err := save(f, path); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Read(path)
@@ -300,7 +304,7 @@ func TestRead(t *testing.T) {
 // Write refuses what Read would, and then leaves what was there.
 func TestWriteRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.style")
-	if err := style(64).Save(path); err != nil {
+	if err := save(style(64), path); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(path)
@@ -317,7 +321,7 @@ func TestWriteRefuses(t *testing.T) {
 	} {
 		f := style(64, 128)
 		edit(f)
-		if err := f.Save(path); err == nil || !strings.Contains(err.Error(), want) {
+		if err := save(f, path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 		if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
