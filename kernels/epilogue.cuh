@@ -77,13 +77,7 @@ __device__ __forceinline__ uint32_t pack2(bf16, float a, float b) {
     return *(uint32_t*)&h;
 }
 
-// The larger; NaN where one is. One instruction, where a comparison and a selection are two.
-__device__ __forceinline__ float max_nan(float a, float b) {
-    float r;
-    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
-    return r;
-}
-// The same of their ReLU; NaN where one is.
+// The ReLU of two values as operands of the next product; NaN where one is.
 __device__ __forceinline__ uint32_t relu2(f16, float a, float b) {
     uint32_t r;
     asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(b), "f"(a));
@@ -92,6 +86,12 @@ __device__ __forceinline__ uint32_t relu2(f16, float a, float b) {
 __device__ __forceinline__ uint32_t relu2(bf16, float a, float b) {
     uint32_t r;
     asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(b), "f"(a));
+    return r;
+}
+// The larger; NaN where one is. One instruction, where a comparison and a selection are two.
+__device__ __forceinline__ float max_nan(float a, float b) {
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
     return r;
 }
 
@@ -248,14 +248,14 @@ __device__ __forceinline__ void pool8(float (&v)[4][8], bool max_pool) {
 
 // What a thread finishes of a tile of WIDTH pixels a line, with THREADS threads, of which it is t: PIXELS at a time, which are
 // staged in s_tile. h, w, k are the extents of the convolution. Eight threads have the 64 channels of a pixel, 128 or 256 bytes
-// in a row. The content loss's values of AHEAD pixels are loaded together, as many as registers
-// allow; 0 says that nothing is added or gated, as on the way forward.
+// in a row. The values that a content loss compares are loaded for AHEAD pixels together, as many as registers allow; 0 says that
+// nothing is added or gated, as on the way forward.
 template <class E, int PIXELS, int WIDTH, int THREADS, int AHEAD>
 struct Finish {
     using T = typename Element<E>::Store;
     static constexpr int kItems = PIXELS * 8 / THREADS, kDown = THREADS / 8 / WIDTH;   // lines from one item to the next
     static_assert(kItems <= 4 && kDown * WIDTH * 8 == THREADS && kDown * WIDTH % 8 == 0, "a thread's pixels are below each other");
-    // What a launch asks for. All but kAny leave 16-bit values as they are stored, for nothing is added to them.
+    // What a launch asks for. All but kAny leave 16-bit values as they are stored, and compute with them in pairs.
     enum Kind {
         kAny,
         kStore,   // to y, to positive, or to both
@@ -397,10 +397,8 @@ struct Finish {
 #pragma unroll
             for (int j = 0; j < 8; j++) f[j] = target_k * (f[j] - t[j]);
             uint4 v = load_raw8(first + r * (kDown * WIDTH * 128)), u = o[r % AHEAD];
-            auto sum = [&](uint32_t v, uint32_t o, int j) {
-                return add2(E{}, v, pack2(E{}, f[j], f[j + 1])) & above0(E{}, o);
-            };
-            store_raw8(y, make_uint4(sum(v.x, u.x, 0), sum(v.y, u.y, 2), sum(v.z, u.z, 4), sum(v.w, u.w, 6)));
+            auto pair = [&](uint32_t v, uint32_t u, int j) { return add2(E{}, v, pack2(E{}, f[j], f[j + 1])) & above0(E{}, u); };
+            store_raw8(y, make_uint4(pair(v.x, u.x, 0), pair(v.y, u.y, 2), pair(v.z, u.z, 4), pair(v.w, u.w, 6)));
         }
     }
 
