@@ -62,6 +62,7 @@ template <class E>
 __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     using T = typename Element<E>::Store;
     constexpr int kRow = BT * sizeof(T), kTile = BP * kRow, kChunks = kRow / 16, kRows = kThreads / kChunks;
+    static_assert(BP % kRows == 0 && kRows % 8 == 0, "a thread's chunks are swizzled alike");
     constexpr int kStages = sizeof(T) == 2 ? 4 : 3;
     __shared__ __align__(128) unsigned char s_tiles[kStages * 2 * kTile];   // (stage, a or b, pixel, channel)
     int t = threadIdx.x, warp = t >> 5, wm = (warp >> 1) * 32, wn = (warp & 1) * 32;
@@ -76,22 +77,24 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     int p0 = split * pps, p1 = min(pixels, p0 + pps), steps = (p1 - p0 + BP - 1) / BP;
     const T* fn = (const T*)l.f + (size_t)n * pixels * c;
     uint32_t s = shared_address(s_tiles);
-    int ch = t % kChunks, row = t / kChunks;   // copies: chunk ch of pixels row, row + kRows, ..., of both tiles
     bool diagonal = i0 == j0;   // a and b are one tile
-    auto fill = [&](int step) {
-        if (step < steps) {
-            uint32_t tile = s + step % kStages * 2 * kTile;
+    // Copies: a thread has chunk t % kChunks of pixels row, row + kRows, ... of both tiles, kChunks threads the 64 channels of a pixel
+    // in a row. Places are counted on from step to step; after the last pixel zeros are written, and nothing is read.
+    int row = t / kChunks, left = p1 - p0 - row, filled = 0;
+    uint32_t place = chunk<T>(row, t % kChunks);
+    const T* from = fn + (size_t)(p0 + row) * c + i0 + t % kChunks * (16 / sizeof(T));
+    auto fill = [&] {
+        if (filled < steps) {
+            uint32_t to = s + filled % kStages * 2 * kTile + place;
 #pragma unroll
-            for (int r = row; r < BP; r += kRows) {
-                int p = p0 + step * BP + r;
-                // kChunks threads read the 64 channels of a pixel in a row; after the last pixel zeros are written, and
-                // nothing is read.
-                int bytes = p < p1 ? 16 : 0;
-                const T* src = fn + (size_t)(p < p1 ? p : p0) * c + ch * (16 / sizeof(T));
-                copy16(tile + chunk<T>(r, ch), src + i0, bytes);
-                if (!diagonal) copy16(tile + kTile + chunk<T>(r, ch), src + j0, bytes);
+            for (int r = 0; r < BP; r += kRows) {
+                int bytes = r < left ? 16 : 0;
+                const T* src = r < left ? from + r * c : fn;
+                copy16(to + r * kRow, src, bytes);
+                if (!diagonal) copy16(to + kTile + r * kRow, src + (j0 - i0), bytes);
             }
         }
+        filled++, left -= BP, from += BP * c;
         copy_commit();
     };
     wait_for_previous();
@@ -99,12 +102,12 @@ __device__ __forceinline__ void gram(const Layer* layers, int count, int pps) {
     // All stages but one are on their way before the first is needed; fill commits a group even where there is nothing to
     // fill, so that the number of groups tells which stage has come.
 #pragma unroll
-    for (int step = 0; step < kStages - 1; step++) fill(step);
+    for (int step = 0; step < kStages - 1; step++) fill();
     float acc[2][4][4] = {};
     for (int step = 0; step < steps; step++) {
         copy_wait<kStages - 2>();
         __syncthreads();   // the stage is there for all, and the one before is done with
-        fill(step + kStages - 1);
+        fill();
         const unsigned char* s_a = s_tiles + step % kStages * 2 * kTile;
         // 32 bytes of pixels at a time.
 #pragma unroll
