@@ -111,11 +111,14 @@ const (
 
 // Constants of gram_mma.cu.
 const (
-	gramMMABT      = 64  // BT
-	gramMMABP      = 32  // BP
-	gramMMAThreads = 128 // kThreads
-	gramMMAStrip   = 16  // kStrip
-	gramMMASplits  = 8   // kSplits
+	gramMMABT         = 64  // BT
+	gramMMABP         = 32  // BP
+	gramMMAThreads    = 128 // kThreads
+	gramMMAStrip      = 16  // kStrip
+	gramMMASplits     = 8   // kSplits
+	gramMMALogStrip   = 4   // kLogStrip
+	gramMMALogTile    = 6   // kLogTile
+	gramMMALogThreads = 8   // kLogThreads
 )
 
 // Constants of lbfgs.cu.

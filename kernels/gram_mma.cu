@@ -161,29 +161,34 @@ struct Style {
 // A block of gram_style has kStrip / groups rows of a tile; a thread has four elements of one, and kSplits of their splits under way.
 constexpr int kStrip = 16, kSplits = 8;
 static_assert(kStrip * BT == 4 * kReduceThreads, "a group of all threads has kStrip rows");
+constexpr int kLogStrip = 4, kLogTile = 6, kLogThreads = 8;
+static_assert(1 << kLogStrip == kStrip && 1 << kLogTile == BT && 1 << kLogThreads == kReduceThreads, "powers of two");
 
 template <class T>
 __device__ __forceinline__ void gram_style(const Style* styles, int count, const float* loss_scale, int columns) {
     __shared__ float4 s_sum[kReduceThreads];      // (group, four elements)
     __shared__ float s_turned[kStrip][BT + 1];    // the target, mirrored; then the coefficients; a column more, for the banks
     const Style& l = layer_of_block(styles, count);
-    int c = l.c, splits = l.splits, groups = l.groups, per = kReduceThreads / groups, rows = kStrip / groups, strips = BT / rows;
+    // groups is a power of two, and so is what is divided by it: shifts, for a thread would divide twelve times, with twenty
+    // instructions each.
+    int log_groups = __ffs(l.groups) - 1, log_per = kLogThreads - log_groups, log_rows = kLogStrip - log_groups;
+    int c = l.c, splits = l.splits, groups = 1 << log_groups, per = 1 << log_per, rows = 1 << log_rows, strips = BT >> log_rows;
     // Blocks of a layer: pictures, in each its tiles on or above the diagonal, in each its strips.
     int side = c / BT, blocks = side * (side + 1) / 2 * strips, block = blockIdx.x - l.first, n = block / blocks, i0 = 0;
     block -= n * blocks;
-    int tile = block / strips, strip = block - tile * strips;
+    int strip = block & (strips - 1), tile = block >> (kLogTile - log_rows);
     for (; tile >= side - i0; i0++) tile -= side - i0;   // row by row, from the diagonal on
     int j0 = (i0 + tile) * BT;
     bool diagonal = tile == 0;
     i0 = i0 * BT + strip * rows;
     // Groups of threads share the splits: thread (group, quad) adds those of its group.
-    int t = threadIdx.x, group = t / per, quad = t - group * per, row = quad / (BT / 4), col = quad % (BT / 4) * 4;
+    int t = threadIdx.x, group = t >> log_per, quad = t & (per - 1), row = quad / (BT / 4), col = quad % (BT / 4) * 4;
     size_t cc = (size_t)c * c, e = (size_t)(i0 + row) * c + j0 + col;
     const float* p = global(l.part) + n * splits * cc + e;
     const float* a = global(l.target) + (l.one_target ? 0 : n * cc);
     T* w = global((T*)l.w) + n * cc;
     // The table may be read before the launch ahead has ended, what it points to only after.
-    int each = (splits + groups - 1) / groups, to = min(splits, (group + 1) * each);
+    int each = (splits + groups - 1) >> log_groups, to = min(splits, (group + 1) * each);
     wait_for_previous();
     start_next();
     float by = l.scale * global(l.weight)[(size_t)n * columns] * loss_scale[n];
@@ -192,8 +197,8 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     float turned[kStrip * BT / kReduceThreads];
 #pragma unroll
     for (int q = 0; q < kStrip * BT / kReduceThreads; q++) {
-        int i = t + q * kReduceThreads, j = i / rows;
-        if (i < rows * BT) turned[q] = a[(size_t)(j0 + j) * c + i0 + i - j * rows];
+        int i = t + q * kReduceThreads, j = i >> log_rows;
+        if (i < rows * BT) turned[q] = a[(size_t)(j0 + j) * c + i0 + (i & (rows - 1))];
     }
     for (int k0 = group * each; k0 < to; k0 += kSplits) {
         float4 v[kSplits];
@@ -205,8 +210,8 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     s_sum[t] = s;
 #pragma unroll
     for (int q = 0; q < kStrip * BT / kReduceThreads; q++) {
-        int i = t + q * kReduceThreads, j = i / rows;
-        if (i < rows * BT) s_turned[i - j * rows][j] = turned[q];
+        int i = t + q * kReduceThreads, j = i >> log_rows;
+        if (i < rows * BT) s_turned[i & (rows - 1)][j] = turned[q];
     }
     __syncthreads();   // shares and mirrored targets are there
     float square = 0.f;
@@ -233,8 +238,8 @@ __device__ __forceinline__ void gram_style(const Style* styles, int count, const
     if (!diagonal) {
         __syncthreads();   // the coefficients are there
         for (int i = t; i < rows * BT; i += kReduceThreads) {
-            int j = i / rows;
-            store_operand(w + (size_t)(j0 + j) * c + i0 + i - j * rows, s_turned[i - j * rows][j]);
+            int j = i >> log_rows, row = i & (rows - 1);
+            store_operand(w + (size_t)(j0 + j) * c + i0 + row, s_turned[row][j]);
         }
     }
     square = block_sum(square);

@@ -24,7 +24,7 @@ func (a GramCoefArgs) Launch(t Elem, pictures int) (Launch, error) {
 }
 
 // StyleGroups is how many threads share an element of GramStyleArgs, which adds its
-// splits: more where there are many.
+// splits: more where there are many, and always a power of two.
 func StyleGroups(splits int) int {
 	switch {
 	case splits >= 256:
