@@ -238,9 +238,13 @@ func (c *counter) first(la *kernels.Launch) int64 {
 func (c *counter) firstLines(la *kernels.Launch, height, width int) int64 {
 	c.t.Helper()
 	extents := map[string]int{"height": height, "width": width, "each": kernels.FirstTiles(height, width)}
+	pixels := 1 // of the picture that it is planned for
 	var args []any
 	for i, p := range la.Spec.Params {
 		a := la.Args[i]
+		if p.Name == "height" || p.Name == "width" {
+			pixels *= int(a.Bits)
+		}
 		v, ok := extents[p.Name]
 		switch {
 		case ok:
@@ -255,7 +259,7 @@ func (c *counter) firstLines(la *kernels.Launch, height, width int) int64 {
 	}
 	grid := kernels.FirstBlocks(height, width)
 	if la.Spec.Family == "conv3x3_first_dgrad" {
-		grid = height / 8 * width / 32
+		grid = la.Grid[0] * height * width / pixels // tiles, which are all whole
 	}
 	return c.launch(la.Spec, grid, args).WarpInstrs
 }
